@@ -1,0 +1,18 @@
+"""Prefix caches: what of a prompt is found, what is kept, what goes first.
+
+A new cache is one file and one line in the union below.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sim.caches.ideal import IdealConfig
+from sim.caches.ids import IdsConfig
+from sim.caches.replay import BlockConfig
+
+CacheConfig = Annotated[BlockConfig | IdsConfig | IdealConfig, Field(discriminator="kind")]
+
+__all__ = ["CacheConfig"]

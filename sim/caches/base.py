@@ -1,0 +1,34 @@
+"""What every cache answers when requests are replayed one after another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from workloads.trace import Trace
+
+
+class Served(NamedTuple):
+    """What one request found: tokens, and blocks where the cache counts in blocks."""
+
+    hit_tokens: int
+    hit_blocks: int
+    query_blocks: int
+
+
+class ReplayCache(Protocol):
+    """A cache in replay: each request is looked up, stored and released before the next one comes."""
+
+    evicted_blocks: int
+
+    def serve(self, request: int) -> Served:
+        """Look request ``request`` of the trace up, then store it (evicting what has to go)."""
+
+    def check(self) -> None:
+        """Assert the cache's invariants."""
+
+
+class ReplayConfig(Protocol):
+    """The ``cache:`` section of a ``kind: cache`` system."""
+
+    def replay(self, trace: Trace, key: str) -> ReplayCache:
+        """A fresh cache for ``trace``; InputError names ``key`` if the two do not go together."""

@@ -1,0 +1,85 @@
+"""The engine's block cache in replay: one request at a time, prompt and reply, no service time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from sim.caches.base import Served
+from sim.caches.block import BlockCache, BlockTable, Evicted
+from workloads.errors import InputError
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+
+class BlockReplay:
+    """Serves each request as an otherwise idle engine does: admit, generate, release."""
+
+    def __init__(self, trace: Trace, cache: BlockCache) -> None:
+        self.cache = cache
+        self._trace = trace
+        self._input_tokens = trace.input_tokens
+
+    @property
+    def evicted_blocks(self) -> int:
+        return self.cache.evicted_blocks
+
+    def serve(self, request: int) -> Served:
+        """Allocate the prompt, then the reply without its last token (which has no KV); release."""
+        cache, size = self.cache, self.cache.block_size
+        prompt = self._input_tokens[request]
+        total = prompt + self._trace.output_tokens[request] - 1
+        table = BlockTable(self._trace.content.path(self._trace.reply[request]), prompt, request)
+        hit = cache.lookup(table, prompt)
+        cache.acquire(table, hit)
+        prompt_blocks, total_blocks = -(-prompt // size), -(-total // size)
+        cache.take(prompt_blocks - hit.blocks)
+        cache.publish(table, prompt)
+        cache.take(total_blocks - prompt_blocks)
+        cache.publish(table, total)
+        cache.release(table, total_blocks)
+        return Served(hit.blocks * size, hit.blocks, prompt // size)
+
+    def check(self) -> None:
+        """Assert the cache's invariants and that nothing is held between requests."""
+        self.cache.check()
+        assert self.cache.free_blocks == self.cache.capacity_blocks
+
+
+class BlockConfig(Schema):
+    """``{kind: block, block_size, capacity_blocks, eviction: lru, cache_reply}``: vLLM's cache.
+
+    Without a capacity a replay is infinite and an engine takes what its GPU's memory gives.
+    """
+
+    kind: Literal["block"]
+    block_size: PositiveInt = 16
+    capacity_blocks: PositiveInt | None = None
+    eviction: Literal["lru"] = "lru"
+    cache_reply: bool = True
+
+    def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> BlockReplay:
+        """A fresh cache that holds the largest request; InputError if it cannot."""
+        if self.capacity_blocks is not None:
+            require_fit(trace, self.block_size, self.capacity_blocks, f"{key}.capacity_blocks")
+        cache = BlockCache(
+            trace.content,
+            self.block_size,
+            self.capacity_blocks,
+            cache_reply=self.cache_reply,
+            evicted=evicted,
+        )
+        return BlockReplay(trace, cache)
+
+
+def require_fit(trace: Trace, block_size: int, capacity_blocks: int, key: str) -> None:
+    """Raise InputError unless every request alone fits into ``capacity_blocks`` blocks."""
+    prompts = trace.input_tokens
+    for i, output in enumerate(trace.output_tokens):
+        needed = -(-(prompts[i] + output - 1) // block_size)
+        if needed > capacity_blocks:
+            raise InputError(
+                f"{trace.where(i)}: a prompt of {prompts[i]} tokens with a reply of {output} needs "
+                f"{needed} KV blocks of {block_size} tokens; allowed: at most {capacity_blocks} ({key})"
+            )

@@ -1,0 +1,78 @@
+"""The configuration of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, PrivateAttr, StringConstraints, ValidationError
+
+from sim.claims import Claim
+from sim.systems import System
+from sim.yamlfile import Document
+from workloads import Workload
+from workloads.errors import InputError
+from workloads.schema import Schema
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+
+
+class Config(Schema):
+    """One trace, the systems that it runs through, and the claims to hold against the outcome."""
+
+    name: Name
+    seed: int = Field(default=0, ge=0)
+    workload: Workload
+    systems: dict[Name, System] = Field(min_length=1)
+    claims: list[Claim] = Field(default=[])
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the configuration file; paths in it are relative to this."""
+        return self._folder
+
+    def resolved(self) -> Config:
+        """The same experiment with every default filled in; InputError if something does not fit."""
+        systems = {
+            name: system.resolved(f"systems.{name}", self.folder) for name, system in self.systems.items()
+        }
+        for claim in self.claims:
+            if claim.system not in systems:
+                allowed = ", ".join(systems)
+                raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
+        config = self.model_copy(update={"systems": systems})
+        config._folder = self._folder
+        return config
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML that loads to the same experiment."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        path = data["workload"].get("path")
+        if path is not None:
+            here = self.folder / path
+            data["workload"]["path"] = str(here.resolve() if here.is_file() else Path(path).resolve())
+        return yaml.safe_dump(data, sort_keys=False)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read, override (``dotted.key=value``), validate and resolve a configuration file.
+
+    Raises InputError: every problem with file, line or key, value and what is allowed.
+    """
+    path = Path(path)
+    document = Document(path)
+    for assignment in overrides:
+        document.override(assignment)
+    try:
+        config = Config.model_validate(document.data)
+    except ValidationError as error:
+        raise document.explain(error) from None
+    config._folder = path.resolve().parent
+    try:
+        return config.resolved()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,65 @@
+"""How long an iteration takes, from a profile's coefficients."""
+
+from __future__ import annotations
+
+import math
+
+from calibration.profile import Coefficients
+
+
+class IterationTime:
+    """The profile's formula, and its closed form for a run of decode iterations.
+
+    While the batch stays the same, every decode iteration reads one more KV token per request, so its
+    time grows by a constant: iteration j of a run takes ``first + j * slope``, j from 0.
+    """
+
+    def __init__(self, coefficients: Coefficients) -> None:
+        self._c = coefficients
+        self._fixed_s: dict[tuple[int, int], float] = {}
+
+    def fixed_s(self, tokens: int, sequences: int) -> float:
+        """The part that depends only on the numbers of new tokens and of sequences, in s."""
+        key = (tokens, sequences)
+        if key not in self._fixed_s:
+            c = self._c
+            floor, compute = c.floor, c.token * tokens
+            if c.p is None:
+                weights = max(floor, compute)
+            else:
+                weights = (floor**c.p + compute**c.p) ** (1 / c.p)
+            self._fixed_s[key] = c.step + weights + c.sequence * sequences
+        return self._fixed_s[key]
+
+    def prefill_s(self, cached: int, new: int) -> float:
+        """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""
+        c = self._c
+        return c.pair * new * (cached + (new + 1) / 2) + c.prefill_kv * (cached + new) + c.prefill
+
+    def decode_s(self, decodes: int, context: int) -> float:
+        """What ``decodes`` decodes with ``context`` tokens in KV together add, in s."""
+        return self._c.decode_kv * (context + decodes)
+
+    def slope_s(self, decodes: int) -> float:
+        """By how much each further decode iteration of the same batch takes longer, in s."""
+        return self._c.decode_kv * decodes
+
+
+def run_s(first: float, slope: float, steps: int) -> float:
+    """Duration of ``steps`` iterations that take ``first``, ``first + slope``, ... s."""
+    return first * steps + slope * (steps * (steps - 1) // 2)
+
+
+def steps_to_reach(first: float, slope: float, elapsed: float) -> int:
+    """The smallest number of such iterations that takes at least ``elapsed`` s, at least 1."""
+    if slope > 0:
+        a = first - slope / 2
+        guess = (math.sqrt(a * a + 2 * slope * elapsed) - a) / slope
+    else:
+        guess = elapsed / first
+    steps = max(1, math.ceil(guess))
+    while run_s(first, slope, steps) < elapsed:
+        steps += 1
+    while steps > 1 and run_s(first, slope, steps - 1) >= elapsed:
+        steps -= 1
+    return steps

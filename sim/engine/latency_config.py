@@ -1,0 +1,89 @@
+"""The ``latency:`` section of an engine: where its iteration times come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
+
+from calibration import profile as profiles
+from calibration.catalogue import Gpu, Model
+from calibration.profile import Coefficients, Profile
+from calibration.roofline import roofline
+from workloads.errors import InputError
+from workloads.formats.files import find_file
+from workloads.schema import Schema
+
+
+class Roofline(Schema):
+    """Datasheet figures of the GPU, at the given fractions of its compute and bandwidth."""
+
+    kind: Literal["roofline"] = "roofline"
+    mfu: float = Field(default=1.0, gt=0, le=1)
+    mbu: float = Field(default=1.0, gt=0, le=1)
+
+    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+        """The roofline of ``model`` on ``gpu``; InputError if the system names no such pair."""
+        if model is None or gpu is None:
+            raise InputError(
+                f"{key}.latency: a roofline needs model and hardware; allowed: both of them, or "
+                "latency of kind profile, constant or linear"
+            )
+        return roofline(model, gpu, self.mfu, self.mbu)
+
+
+class ProfileFile(Schema):
+    """A profile file written by calibration; ``latency: {profile: FILE}``."""
+
+    kind: Literal["profile"] = "profile"
+    path: Path = Field(alias="profile")
+
+    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+        """Read the file, relative to the configuration's folder or the current one."""
+        return profiles.load(find_file(self.path, folder))
+
+
+class Constant(Schema):
+    """Every iteration takes the same time: for queueing theory and replayed schedules."""
+
+    kind: Literal["constant"]
+    iteration_s: PositiveFloat
+
+    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+        """The constant as a profile."""
+        return _stated("constant time per iteration", Coefficients(step=self.iteration_s))
+
+
+class Linear(Schema):
+    """An iteration takes ``step_s`` plus ``token_s`` per new token: the textbook proportionality."""
+
+    kind: Literal["linear"]
+    token_s: PositiveFloat
+    step_s: NonNegativeFloat = 0.0
+
+    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+        """The line as a profile."""
+        return _stated("linear in new tokens", Coefficients(step=self.step_s, token=self.token_s))
+
+
+def _stated(kind: str, coefficients: Coefficients) -> Profile:
+    return Profile(
+        schema="kvprofile/1",
+        id=kind,
+        calibrated=False,
+        source="stated in the configuration",
+        coefficients=coefficients,
+    )
+
+
+def _fill_kind(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "profile" if "profile" in value else "roofline", **value}
+    return value
+
+
+Latency = Annotated[
+    Annotated[Roofline | ProfileFile | Constant | Linear, Field(discriminator="kind")],
+    BeforeValidator(_fill_kind),
+]

@@ -1,0 +1,321 @@
+"""One engine replica: vLLM's step loop, with runs of equal decode iterations taken in one event.
+
+Each iteration schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1
+scheduler does in synchronous mode with policy fcfs (``v1/core/sched/scheduler.py``). Between two
+changes of the batch decode iterations differ only by one more KV token per request; their total time
+has a closed form, so they pass in one event, which a new arrival may cut short at the next boundary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import simpy
+
+from sim.caches.block import BlockCache
+from sim.engine.batch import Decodes
+from sim.engine.events import FIRST_REPLICA, At
+from sim.engine.latency import IterationTime, run_s, steps_to_reach
+from sim.engine.request import DECODE, PREFILL, WAITING, Request
+from sim.records import EngineTotals, RequestLog, StepLog
+
+
+class Replica:
+    """A queue of waiting requests, a running batch, and the KV memory they compete for.
+
+    ``finished(index)`` is called at the simulated time at which a request's last token is there.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        env: simpy.Environment,
+        memory: BlockCache,
+        latency: IterationTime,
+        *,
+        max_num_batched_tokens: int,
+        max_num_seqs: int,
+        fast_forward: bool,
+        log: RequestLog,
+        finished: Callable[[int], None],
+    ) -> None:
+        self.number = number
+        self.memory = memory
+        self.steps = StepLog()
+        self.totals = EngineTotals()
+        self.waiting: deque[Request] = deque()
+        self.running: dict[Request, None] = {}  # in order of admission
+        self._env = env
+        self._latency = latency
+        self._max_tokens = max_num_batched_tokens
+        self._max_seqs = max_num_seqs
+        self._fast_forward = fast_forward
+        self._log = log
+        self._finished = finished
+        self._decodes = Decodes(memory.block_size)
+        self._partial: Request | None = None  # prompt begun, not complete: last of the running
+        self._chunks: list[tuple[Request, int]] = []  # prompt work of the iteration under way
+        self._writers: dict[int, list[Request]] = {}  # reply segment -> decodes that write it
+        self._contested: set[int] = set()  # reply segments with several writers
+        self._admissions = 0
+        # The event under way (None: idle), when it began, and the iterations it stands for.
+        self._event: At | None = None
+        self._began_s = 0.0
+        self._first_s = self._slope_s = 0.0
+        self._steps = 1
+
+    def submit(self, request: Request) -> None:
+        """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
+        self.waiting.append(request)
+        if self._event is None:
+            self._schedule(0.0, self._begin)
+        elif self._steps > 1 and len(self.waiting) == 1 and len(self.running) < self._max_seqs:
+            self._cut()
+
+    def _schedule(self, delay_s: float, callback: Callable[[Any], None]) -> None:
+        priority = FIRST_REPLICA + self.number
+        self._event = At(self._env, delay_s, priority, callback)
+
+    # -- one iteration -----------------------------------------------------------------------------
+
+    def _begin(self, event: object = None) -> None:
+        """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
+        decodes, latency = self._decodes, self._latency
+        self._chunks = []
+        preempted = self._allocate_decodes()
+        if self._contested:
+            self._write_back(sorted(self._contested), 1)
+        budget = self._max_tokens - decodes.count
+        if self._partial is not None and budget > 0:
+            chunk = self._continue_prefill(self._partial, budget)
+            budget -= chunk
+            preempted = preempted or chunk == 0
+        if not preempted:
+            self._admit(budget)
+        sequences = decodes.count + len(self._chunks)
+        if not sequences:
+            assert not self.waiting and not self.running
+            self._event = None
+            return
+        tokens = decodes.count + sum(chunk for _, chunk in self._chunks)
+        first = latency.fixed_s(tokens, sequences) + latency.decode_s(decodes.count, decodes.context)
+        slope = 0.0
+        steps = 1
+        if self._chunks:
+            for request, chunk in self._chunks:
+                first += latency.prefill_s(request.computed, chunk)
+        elif self._fast_forward and not preempted and not self._must_step():
+            slope = latency.slope_s(decodes.count)
+            steps = decodes.next_finish() - decodes.step
+            if steps > 1:  # this iteration's blocks are allocated already
+                now = decodes.step + 1
+                steps = 1 + decodes.steps_within(now, steps - 1, self.memory.free_blocks)
+        self.totals.scheduled_tokens += tokens
+        self.totals.note_usage(self.memory)
+        self._began_s, self._first_s, self._slope_s, self._steps = (
+            self._env.now,
+            first,
+            slope,
+            steps,
+        )
+        self._schedule(run_s(first, slope, steps), self._end)
+
+    def _end(self, event: object) -> None:
+        """Apply the results of the iterations that end now, then begin the next one."""
+        if event is not self._event:
+            return  # superseded: the run was cut short
+        decodes, now, steps = self._decodes, self._env.now, self._steps
+        self._steps = 1
+        count = decodes.count
+        if steps > 1:
+            self.memory.take(decodes.needs(decodes.step + 1, steps - 1))
+            self.totals.scheduled_tokens += count * (steps - 1)
+            self.totals.note_usage(self.memory)
+        self.totals.iterations += steps
+        self.totals.busy_s += now - self._began_s
+        done = list(decodes.advance(steps))
+        for request in done:
+            self._forget_writer(request)
+        first_tokens = 0
+        for request, chunk in self._chunks:
+            request.computed += chunk
+            if request.computed < request.known_tokens:
+                continue
+            first_tokens += 1
+            self._sampled(request, now)
+            if request.generated == request.output_tokens:
+                done.append(request)
+            else:
+                decodes.enter(request)
+                self._remember_writer(request)
+        self.steps.add(now, self._first_s, self._slope_s, steps, count, first_tokens)
+        for request in done:
+            self._finish(request, now)
+        self._begin()
+
+    def _sampled(self, request: Request, now: float) -> None:
+        """A completed prefill gives one token: the first, or the next one after a preemption."""
+        request.generated += 1
+        if request.generated == 1:
+            self._log.first_token_s[request.index] = now
+        else:
+            self.steps.gaps_s.append(now - request.last_token_s)
+
+    def _finish(self, request: Request, now: float) -> None:
+        self._release(request)
+        del self.running[request]
+        self._log.finish(request, now, self.number)
+        self._finished(request.index)
+
+    # -- scheduling --------------------------------------------------------------------------------
+
+    def _allocate_decodes(self) -> bool:
+        """Give every decode its next token's block; whether somebody had to be preempted."""
+        decodes, memory = self._decodes, self.memory
+        needed = decodes.needs(decodes.step, 1)
+        if needed <= memory.free_blocks:
+            memory.take(needed)
+            return False
+        for request in list(self.running):
+            if request.phase != DECODE or not decodes.needs_block(request):
+                continue
+            while memory.free_blocks == 0:
+                victim = next(reversed(self.running))
+                self._preempt(victim)
+                if victim is request:
+                    return True
+            memory.take(1)
+        return True
+
+    def _continue_prefill(self, request: Request, budget: int) -> int:
+        """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
+        chunk = min(request.known_tokens - request.computed, budget)
+        size = self.memory.block_size
+        needed = -(-(request.computed + chunk) // size) - -(-request.computed // size)
+        if needed > self.memory.free_blocks:
+            self._preempt(request)
+            return 0
+        self.memory.take(needed)
+        self._compute(request, chunk)
+        return chunk
+
+    def _admit(self, budget: int) -> None:
+        """Admit waiting requests in order while budget, slots and memory last.
+
+        The head must fit with its whole known sequence (``scheduler_reserve_full_isl``); if it does
+        not, nobody behind it is tried.
+        """
+        memory, size = self.memory, self.memory.block_size
+        while self.waiting and budget > 0 and len(self.running) < self._max_seqs:
+            request = self.waiting[0]
+            self._write_back(request.table.path, 1)
+            known = request.known_tokens
+            hit = memory.lookup(request.table, known)
+            if -(-known // size) - hit.blocks + hit.idle > memory.free_blocks:
+                return
+            self.waiting.popleft()
+            memory.acquire(request.table, hit)
+            cached = hit.blocks * size
+            chunk = min(known - cached, budget)
+            memory.take(-(-(cached + chunk) // size) - hit.blocks)
+            request.computed = cached
+            self._admissions += 1
+            request.order = self._admissions
+            request.phase = PREFILL
+            self.running[request] = None
+            self._log.admit(request, self._env.now, cached, hit.blocks, self.totals)
+            self._compute(request, chunk)
+            budget -= chunk
+
+    def _compute(self, request: Request, chunk: int) -> None:
+        """Put ``chunk`` prompt tokens into this iteration; their full blocks can be hit at once."""
+        upto = request.computed + chunk
+        self.memory.publish(request.table, upto)
+        self._chunks.append((request, chunk))
+        self._partial = request if upto < request.known_tokens else None
+
+    def _preempt(self, request: Request) -> None:
+        """Release everything and go back to the head of the queue; generated tokens are kept."""
+        if request.phase == DECODE:
+            self._decodes.leave(request)
+            self._forget_writer(request)
+            request.last_token_s = self._env.now
+        if request is self._partial:
+            self._partial = None
+        self.totals.num_preemptions += 1
+        self.totals.recomputed_tokens += request.computed
+        self._release(request)
+        del self.running[request]
+        request.preemptions += 1
+        request.computed = 0
+        request.phase = WAITING
+        self.waiting.appendleft(request)
+
+    def _release(self, request: Request) -> None:
+        self.memory.publish(request.table, request.computed)
+        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+
+    # -- replies being written ---------------------------------------------------------------------
+    # A decode's full blocks enter the map when somebody could look: when it leaves, and before a
+    # lookup of a prompt that contains its reply. Order matters only if two write the same segment;
+    # then the replica steps one by one.
+
+    def _write_back(self, segments: list[int], ahead: int) -> None:
+        for segment in segments:
+            for request in self._writers.get(segment, ()):
+                written = request.base + self._decodes.step + ahead
+                self.memory.publish(request.table, written)
+
+    def _remember_writer(self, request: Request) -> None:
+        for segment in request.reply:
+            writers = self._writers.setdefault(segment, [])
+            writers.append(request)
+            if len(writers) == 2:
+                self._contested.add(segment)
+
+    def _forget_writer(self, request: Request) -> None:
+        for segment in request.reply:
+            writers = self._writers[segment]
+            writers.remove(request)
+            if len(writers) == 1:
+                self._contested.discard(segment)
+            elif not writers:
+                del self._writers[segment]
+
+    def _must_step(self) -> bool:
+        """Whether two write one reply, or the blocked head of the queue reads one being written."""
+        if self._contested:
+            return True
+        if not self.waiting:
+            return False
+        return any(segment in self._writers for segment in self.waiting[0].table.path)
+
+    # -- arrivals during a run of iterations -------------------------------------------------------
+
+    def _cut(self) -> None:
+        """End the run at the first iteration boundary at or after now."""
+        now = self._env.now
+        steps = steps_to_reach(self._first_s, self._slope_s, now - self._began_s)
+        if steps < self._steps:
+            self._steps = steps
+            end = self._began_s + run_s(self._first_s, self._slope_s, steps)
+            self._schedule(max(0.0, end - now), self._end)
+
+    def check(self) -> None:
+        """Assert the invariants of queues, batch and memory. O(running + cache)."""
+        memory, size = self.memory, self.memory.block_size
+        memory.check()
+        decoding = [request for request in self.running if request.phase == DECODE]
+        self._decodes.check(decoding)
+        chunks = dict(self._chunks)
+        held = 0
+        for request in self.running:
+            if request.phase == DECODE:
+                tokens = request.base + self._decodes.step + 1
+            else:
+                tokens = request.computed + chunks.get(request, 0)
+            held += -(-tokens // size)
+        assert held + memory.free_blocks == memory.capacity_blocks
+        assert len(self.running) <= self._max_seqs

@@ -1,0 +1,140 @@
+"""One trace through several systems, each beside its twin without a cache."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from sim import metrics
+from sim.claims import weigh
+from sim.config import Config
+from sim.pricing import Price
+from sim.records import Records
+from workloads.errors import InputError
+from workloads.trace import Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+TWIN = "/no-cache"
+"""Added to a system's name in tables of requests for the rows of its twin."""
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class SystemRun:
+    """What one system did with the trace, and what it would have done without its cache."""
+
+    records: Records
+    twin: Records
+    price: Price | None
+    calibrated: bool | None
+    """Whether times come from a measurement; None where there are no times."""
+    notes: list[str]
+    simulation_s: float
+    twin_simulation_s: float
+
+
+@dataclass(slots=True)
+class Result:
+    """The outcome of an experiment: records per system, from which everything else follows."""
+
+    config: Config
+    trace: Trace
+    runs: dict[str, SystemRun]
+    load_s: float
+
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json.
+
+        Timing fields (``load_s``, ``simulation_s``, ``simulated_requests_per_s``) are wall clock;
+        everything else depends on configuration and seed alone.
+        """
+        systems, twins, saved = {}, {}, {}
+        for name, run in self.runs.items():
+            systems[name] = self._entry(run, run.records, run.simulation_s)
+            twins[name] = self._entry(run, run.twin, run.twin_simulation_s)
+            if run.price is not None and run.price.pricing == "gpu_hours":
+                cost = systems[name]["cost"]
+                before = twins[name]["cost"]["cost_usd_total"]
+                cost["saved_usd_by_cache"] = before - cost["cost_usd_total"]
+            saved[name] = metrics.savings(twins[name], systems[name])
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.config.name,
+            "seed": self.config.seed,
+            "version": metadata.version("prefixsim"),
+            "python": platform.python_version(),
+            "requests": len(self.trace),
+            "load_s": self.load_s,
+            "simulation_s": sum(r.simulation_s + r.twin_simulation_s for r in self.runs.values()),
+            "systems": systems,
+            "no_cache": twins,
+            "savings": saved,
+            "claims": [
+                weigh(claim, self.runs[claim.system].records, self.runs[claim.system].price)
+                for claim in self.config.claims
+            ],
+        }
+
+    def requests(self) -> pd.DataFrame:
+        """The request table as a data frame: one row per request and system, twins included."""
+        import pandas as pd
+
+        from sim.table import columns
+
+        return pd.DataFrame(columns(self))
+
+    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> dict[str, Any]:
+        return {
+            "calibrated": run.calibrated,
+            "notes": run.notes,
+            **metrics.summarise(records, run.price),
+            "simulation_s": simulation_s,
+            "simulated_requests_per_s": len(records) / simulation_s,
+        }
+
+
+def load_trace(config: Config) -> Trace:
+    """Build the workload's trace and make sure that every system can take it (InputError)."""
+    trace = config.workload.build(config.seed, config.folder)
+    for name, system in config.systems.items():
+        system.check_trace(trace, f"systems.{name}", config.folder)
+    return trace
+
+
+def run(config: Config, progress: Progress | None = None) -> Result:
+    """Run the experiment. Writes nothing; ``progress`` is called with a line before each part."""
+    say = progress or (lambda line: None)
+    say("loading the workload")
+    start = time.perf_counter()
+    trace = load_trace(config)
+    load_s = time.perf_counter() - start
+    runs = {}
+    for name, system in config.systems.items():
+        key, folder = f"systems.{name}", config.folder
+        say(f"{name}: {len(trace):,} requests")
+        start = time.perf_counter()
+        records = system.run(trace, key, folder)
+        middle = time.perf_counter()
+        say(f"{name} without cache: {len(trace):,} requests")
+        twin = system.run_without_cache(trace, key, folder)
+        end = time.perf_counter()
+        runs[name] = SystemRun(
+            records=records,
+            twin=twin,
+            price=system.price,
+            calibrated=system.calibrated(folder),
+            notes=system.notes(trace, folder),
+            simulation_s=middle - start,
+            twin_simulation_s=end - middle,
+        )
+    return Result(config, trace, runs, load_s)
+
+
+__all__ = ["InputError", "Result", "SystemRun", "load_trace", "run"]

@@ -1,0 +1,51 @@
+"""Money: GPU-hours of machines held, or a price list per million tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, model_validator
+
+from workloads.schema import Schema
+
+PER_MILLION = 1e-6
+
+
+class Price(Schema):
+    """Either ``gpu_hour_usd`` or the three prices per million tokens; dollars in both cases.
+
+    ``input_usd_per_1m`` is for prompt tokens that are computed, ``cached_input_usd_per_1m`` for those
+    read from the cache (the same price where it is not given).
+    """
+
+    gpu_hour_usd: NonNegativeFloat | None = None
+    input_usd_per_1m: NonNegativeFloat | None = None
+    cached_input_usd_per_1m: NonNegativeFloat | None = None
+    output_usd_per_1m: NonNegativeFloat = Field(default=0.0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Price:
+        if (self.gpu_hour_usd is None) == (self.input_usd_per_1m is None):
+            raise ValueError("give either gpu_hour_usd or input_usd_per_1m")
+        return self
+
+    @property
+    def pricing(self) -> str:
+        """Which of the two this is, as every cost in the output says."""
+        return "gpu_hours" if self.gpu_hour_usd is not None else "tokens"
+
+    def token_bill_usd(
+        self,
+        input_tokens: NDArray[np.int64],
+        cached_tokens: NDArray[np.int64],
+        output_tokens: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Price of each request's (input, output) in USD at the price list."""
+        assert self.input_usd_per_1m is not None
+        cached_price = self.cached_input_usd_per_1m
+        if cached_price is None:
+            cached_price = self.input_usd_per_1m
+        computed = input_tokens - cached_tokens
+        paid_input = computed * self.input_usd_per_1m + cached_tokens * cached_price
+        paid_output = output_tokens.astype(np.float64) * self.output_usd_per_1m
+        return paid_input * PER_MILLION, paid_output * PER_MILLION

@@ -1,0 +1,194 @@
+"""What a run leaves behind: one flat row per request, a row per run of iterations, a few totals.
+
+Every metric, price and figure is a function of these. Times are seconds of simulated time, counted
+from the start of the trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.trace import Trace
+
+if TYPE_CHECKING:
+    from sim.caches.block import BlockCache
+    from sim.engine.request import Request
+
+NAN = float("nan")
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class EngineTotals:
+    """Counters of one replica, or of several added up."""
+
+    iterations: int = 0
+    busy_s: float = 0.0
+    scheduled_tokens: int = 0
+    num_preemptions: int = 0
+    recomputed_tokens: int = 0
+    """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
+    hit_blocks: int = 0
+    preempted_queries_tokens: int = 0
+    preempted_hits_tokens: int = 0
+    evicted_blocks: int = 0
+    max_used_blocks: int = 0
+    capacity_blocks: int = 0
+
+    def note_usage(self, memory: BlockCache) -> None:
+        """Keep the highest number of blocks in use; blocks that are only cached are free."""
+        used = memory.capacity_blocks - memory.free_blocks
+        if used > self.max_used_blocks:
+            self.max_used_blocks = used
+
+    def add(self, other: EngineTotals) -> None:
+        """Add the counters of ``other``; the highest usage is that of the fullest replica."""
+        for name in EngineTotals.__slots__:
+            if name in ("max_used_blocks", "capacity_blocks"):
+                setattr(self, name, max(getattr(self, name), getattr(other, name)))
+            else:
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class StepLog:
+    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps."""
+
+    __slots__ = ("decodes", "end_s", "first_s", "first_tokens", "gaps_s", "iterations", "slope_s")
+
+    def __init__(self) -> None:
+        self.end_s: list[float] = []
+        self.first_s: list[float] = []
+        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
+        self.slope_s: list[float] = []
+        self.iterations: list[int] = []
+        self.decodes: list[int] = []
+        self.first_tokens: list[int] = []
+        """Tokens that completed prefills gave at the end of the run."""
+        self.gaps_s: list[float] = []
+        """Gaps between a request's tokens across a preemption."""
+
+    def add(
+        self,
+        end: float,
+        first: float,
+        slope: float,
+        iterations: int,
+        decodes: int,
+        first_tokens: int,
+    ) -> None:
+        self.end_s.append(end)
+        self.first_s.append(first)
+        self.slope_s.append(slope)
+        self.iterations.append(iterations)
+        self.decodes.append(decodes)
+        self.first_tokens.append(first_tokens)
+
+
+class RequestLog:
+    """The request table while it is being filled; lists of one entry per request of the trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        n = len(trace)
+        self.trace = trace
+        self.arrival_s = [NAN] * n
+        self.scheduled_s = [NAN] * n
+        self.first_token_s = [NAN] * n
+        self.finished_s = [NAN] * n
+        self.hit_tokens = [0] * n
+        self.replica = [-1] * n
+        self.preemptions = [0] * n
+
+    def admit(self, request: Request, now: float, cached: int, blocks: int, totals: EngineTotals) -> None:
+        """``request`` is admitted with ``cached`` tokens found; only the first time counts as its hit."""
+        if request.preemptions:
+            totals.preempted_queries_tokens += request.known_tokens
+            totals.preempted_hits_tokens += cached
+            totals.recomputed_tokens -= cached
+        else:
+            self.scheduled_s[request.index] = now
+            self.hit_tokens[request.index] = cached
+            totals.hit_blocks += blocks
+
+    def finish(self, request: Request, now: float, replica: int) -> None:
+        """The last token of ``request`` is there."""
+        self.finished_s[request.index] = now
+        self.replica[request.index] = replica
+        self.preemptions[request.index] = request.preemptions
+
+
+@dataclass(slots=True)
+class Records:
+    """The finished request table as arrays, one entry per request of the trace, in its order.
+
+    Times are NaN where the system has none (a replay has no service times). ``input_tokens`` counts
+    cached tokens too.
+    """
+
+    session: Ints
+    turn: Ints
+    tenant: Ints
+    arrival_s: Floats
+    scheduled_s: Floats
+    first_token_s: Floats
+    finished_s: Floats
+    input_tokens: Ints
+    cache_read_input_tokens: Ints
+    output_tokens: Ints
+    replica: Ints
+    preemptions: Ints
+    engine: EngineTotals | None = None
+    """None in a replay."""
+    replicas: int = 0
+    steps: list[StepLog] = field(default_factory=list)
+    """One per replica."""
+    query_blocks: int | None = None
+    hit_blocks: int | None = None
+    evicted_blocks: int = 0
+
+    @classmethod
+    def of(cls, log: RequestLog) -> Records:
+        """The table as filled by a run."""
+        trace = log.trace
+        return cls(
+            session=np.array(trace.session, dtype=np.int64),
+            turn=np.array(trace.turn, dtype=np.int64),
+            tenant=np.array(trace.tenant, dtype=np.int64),
+            arrival_s=np.array(log.arrival_s),
+            scheduled_s=np.array(log.scheduled_s),
+            first_token_s=np.array(log.first_token_s),
+            finished_s=np.array(log.finished_s),
+            input_tokens=np.array(trace.input_tokens, dtype=np.int64),
+            cache_read_input_tokens=np.array(log.hit_tokens, dtype=np.int64),
+            output_tokens=np.array(trace.output_tokens, dtype=np.int64),
+            replica=np.array(log.replica, dtype=np.int64),
+            preemptions=np.array(log.preemptions, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    @property
+    def computed_tokens(self) -> Ints:
+        """Prompt tokens computed per request, not counting repeats after a preemption."""
+        return self.input_tokens - self.cache_read_input_tokens
+
+    def check(self) -> None:
+        """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed)."""
+        hits = self.cache_read_input_tokens
+        assert (hits >= 0).all() and (hits <= self.input_tokens).all()
+        assert not np.isnan(self.arrival_s).any()
+        if self.engine is None:
+            return
+        assert (self.arrival_s <= self.scheduled_s).all()
+        assert (self.scheduled_s < self.first_token_s).all()
+        assert (self.first_token_s <= self.finished_s).all()
+        assert (hits < self.input_tokens).all(), "an engine computes at least the last prompt token"
+        # The last sampled token of a request is never computed.
+        needed = int((self.computed_tokens + self.output_tokens - 1).sum())
+        assert self.engine.scheduled_tokens == needed + self.engine.recomputed_tokens
+        assert self.engine.num_preemptions == int(self.preemptions.sum())

@@ -1,0 +1,17 @@
+"""Systems: the things that a trace can be sent to.
+
+A new kind is one file and one line in the union below.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sim.systems.cache import CacheSystem
+from sim.systems.engine import EngineSystem
+
+System = Annotated[CacheSystem | EngineSystem, Field(discriminator="kind")]
+
+__all__ = ["System"]

@@ -1,0 +1,163 @@
+"""``kind: engine``: replicas of a serving engine on GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from calibration import catalogue
+from calibration.catalogue import Gpu, Model
+from calibration.profile import Profile
+from sim.caches.block import BlockCache
+from sim.caches.replay import BlockConfig, require_fit
+from sim.engine.fleet import Fleet
+from sim.engine.latency import IterationTime
+from sim.engine.latency_config import Latency, Roofline
+from sim.engine.memory import Memory, batch_defaults
+from sim.engine.router import ROUTERS
+from sim.pricing import Price
+from sim.records import Records
+from workloads.errors import InputError
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+
+class NoCache(Schema):
+    """Prefix caching off: every block goes back to the pool's head when it is released."""
+
+    kind: Literal["none"]
+    block_size: PositiveInt = 16
+    capacity_blocks: PositiveInt | None = None
+
+
+class VllmEngine(Schema):
+    """vLLM's V1 scheduler, synchronous, policy fcfs; names and defaults are vLLM's.
+
+    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records.
+    """
+
+    kind: Literal["vllm"] = "vllm"
+    max_num_batched_tokens: PositiveInt | None = None
+    max_num_seqs: PositiveInt | None = None
+    fast_forward: bool = True
+
+    @model_validator(mode="after")
+    def _budget_holds_the_batch(self) -> VllmEngine:
+        tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
+        if tokens is not None and seqs is not None and tokens < seqs:
+            raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+        return self
+
+    def resolved(self, gpu: Gpu | None) -> VllmEngine:
+        """Fill in vLLM's defaults for ``gpu``."""
+        tokens, seqs = batch_defaults(gpu)
+        if self.max_num_batched_tokens is not None:
+            tokens = self.max_num_batched_tokens
+        if self.max_num_seqs is not None:
+            seqs = self.max_num_seqs
+            if self.max_num_batched_tokens is None:
+                tokens = max(tokens, seqs)
+        return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
+
+
+class EngineSystem(Schema):
+    """``replicas`` of one model, each on one GPU, behind a router.
+
+    Model and hardware may be left out where nothing depends on them: ``memory.kv_blocks`` and a
+    ``latency`` other than the roofline given.
+    """
+
+    kind: Literal["engine"]
+    model: str | None = None
+    hardware: str | None = None
+    replicas: PositiveInt = 1
+    router: Literal["round_robin"] = "round_robin"
+    cache: Annotated[BlockConfig | NoCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    engine: VllmEngine = VllmEngine()
+    memory: Memory = Memory()
+    latency: Latency = Roofline()
+    price: Price | None = None
+
+    def resolved(self, key: str, folder: Path) -> EngineSystem:
+        """Fill in KV blocks and batch limits; InputError if a name or the memory does not work."""
+        model, gpu = self._parts(key, folder)
+        self.latency.profile(model, gpu, key, folder)
+        blocks = self.memory.kv_blocks or self.cache.capacity_blocks
+        if blocks is None:
+            if model is None or gpu is None:
+                raise InputError(
+                    f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
+                    "and hardware to compute it from"
+                )
+            blocks = self.memory.blocks(model, gpu, self.cache.block_size, key)
+        return self.model_copy(
+            update={
+                "memory": self.memory.model_copy(update={"kv_blocks": blocks}),
+                "engine": self.engine.resolved(gpu),
+            }
+        )
+
+    def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
+        """Raise InputError if a request is larger than a replica's KV memory."""
+        assert self.memory.kv_blocks is not None, "resolved() first"
+        require_fit(trace, self.cache.block_size, self.memory.kv_blocks, f"KV memory of {key}")
+
+    def notes(self, trace: Trace, folder: Path) -> list[str]:
+        """What the reader has to know about this system's figures."""
+        model, _ = self._parts("", folder)
+        profile = self._profile(folder)
+        notes = []
+        if not profile.calibrated:
+            notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
+        if model is not None:
+            longest = model.max_position_embeddings
+            totals = zip(trace.input_tokens, trace.output_tokens, strict=True)
+            over = sum(prompt + output > longest for prompt, output in totals)
+            if over:
+                notes.append(
+                    f"{over:,} of {len(trace):,} requests exceed the {longest:,} positions of "
+                    f"{model.name}; they are served as if it could"
+                )
+        return notes
+
+    def calibrated(self, folder: Path) -> bool:
+        """Whether the times come from a measurement of this device."""
+        return self._profile(folder).calibrated
+
+    def run(self, trace: Trace, key: str, folder: Path) -> Records:
+        """Serve the trace in simulated time."""
+        return self._run(trace, folder, caching=self.cache.kind == "block")
+
+    def run_without_cache(self, trace: Trace, key: str, folder: Path) -> Records:
+        """The twin: the same requests on the same replicas with prefix caching off."""
+        return self._run(trace, folder, caching=False)
+
+    def _run(self, trace: Trace, folder: Path, *, caching: bool) -> Records:
+        cache, engine = self.cache, self.engine
+        assert engine.max_num_batched_tokens is not None and engine.max_num_seqs is not None
+        return Fleet(
+            trace,
+            replicas=self.replicas,
+            router=ROUTERS[self.router](),
+            memory=lambda: BlockCache(
+                trace.content,
+                cache.block_size,
+                self.memory.kv_blocks,
+                caching=caching,
+                cache_reply=cache.cache_reply if isinstance(cache, BlockConfig) else True,
+            ),
+            latency=IterationTime(self._profile(folder).coefficients),
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            max_num_seqs=engine.max_num_seqs,
+            fast_forward=engine.fast_forward,
+        ).run()
+
+    def _profile(self, folder: Path) -> Profile:
+        return self.latency.profile(*self._parts("", folder), "", folder)
+
+    def _parts(self, key: str, folder: Path) -> tuple[Model | None, Gpu | None]:
+        model = catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        gpu = catalogue.gpu(self.hardware, f"{key}.hardware") if self.hardware else None
+        return model, gpu

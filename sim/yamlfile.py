@@ -1,0 +1,122 @@
+"""Configuration files: YAML with line numbers, duplicate keys refused, dotted overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from workloads.errors import InputError
+
+KeyPath = tuple[str | int, ...]
+
+
+class Document:
+    """A parsed file and, for every key path, where it was written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.where: dict[KeyPath, str] = {}
+        try:
+            text = path.read_text(encoding="utf-8")
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.data: Any = yaml.safe_load(text)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; allowed: a YAML file") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: not UTF-8 text; allowed: a YAML file") from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise InputError(f"{path}{line}: not YAML: {error.problem}") from None
+        except (yaml.YAMLError, ValueError) as error:
+            raise InputError(f"{path}: not YAML: {error}") from None
+        if not isinstance(self.data, dict):
+            raise InputError(f"{path}: {str(self.data)[:60]!r}; allowed: keys and values in YAML")
+        assert node is not None
+        self._note(node, ())
+
+    def _note(self, node: yaml.Node, at: KeyPath) -> None:
+        self.where.setdefault(at, f"{self.path}:{node.start_mark.line + 1}")
+        if isinstance(node, yaml.MappingNode):
+            for key_node, value in node.value:
+                key = (*at, key_node.value)
+                line = f"{self.path}:{key_node.start_mark.line + 1}"
+                if key in self.where:
+                    raise InputError(f"{line}: {_dotted(key)} is given twice; allowed: once")
+                self.where[key] = line
+                self._note(value, key)
+        elif isinstance(node, yaml.SequenceNode):
+            for i, value in enumerate(node.value):
+                self._note(value, (*at, i))
+
+    def override(self, assignment: str) -> None:
+        """Apply one ``dotted.key=value``; the value is YAML. List items are addressed by number."""
+        key, equals, text = assignment.partition("=")
+        where = f"--set {assignment}"
+        if not equals or not all(key.split(".")):
+            raise InputError(f"{where}: allowed: dotted.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{where}: the value is not YAML: {error}") from None
+        at: Any = self.data
+        *parents, last = key.split(".")
+        for part in parents:
+            at = self._step(at, part, where)
+        if isinstance(at, list):
+            self._step(at, last, where)
+            at[int(last)] = value
+        elif isinstance(at, dict):
+            at[last] = value
+        else:
+            raise InputError(f"{where}: {'.'.join(parents)} is {at!r}, not a section")
+        parts = key.split(".")
+        self.where[tuple(int(part) if part.isdigit() else part for part in parts)] = where
+
+    @staticmethod
+    def _step(at: Any, part: str, where: str) -> Any:
+        if isinstance(at, dict):
+            if at.get(part) is None:
+                at[part] = {}
+            return at[part]
+        if isinstance(at, list):
+            if not part.isdigit() or int(part) >= len(at):
+                raise InputError(f"{where}: item {part!r}; allowed: 0 to {len(at) - 1}")
+            return at[int(part)]
+        raise InputError(f"{where}: {part!r} is below {at!r}, which is not a section")
+
+    def explain(self, error: ValidationError) -> InputError:
+        """Every problem that pydantic found, one a line: place, key, value, what is allowed."""
+        problems = []
+        for item in error.errors(include_url=False):
+            key = self._real_path(item["loc"])
+            value = item["input"]
+            shown = "" if isinstance(value, dict | list) or item["type"] == "missing" else f" = {value!r}"
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{self._place(key)}: {_dotted(key) or 'file'}{shown}: {message}")
+        return InputError("\n".join(problems))
+
+    def _place(self, key: KeyPath) -> str:
+        while key and key not in self.where:
+            key = key[:-1]
+        return self.where.get(key, str(self.path))
+
+    def _real_path(self, loc: Sequence[str | int]) -> KeyPath:
+        """``loc`` without the union tags that pydantic puts between the keys."""
+        path: list[str | int] = []
+        at = self.data
+        for i, part in enumerate(loc):
+            if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int)):
+                path.append(part)
+                at = at[part]  # type: ignore[index]
+            elif i == len(loc) - 1 and isinstance(at, dict):
+                path.append(part)  # a missing key
+        return tuple(path)
+
+
+def _dotted(key: KeyPath) -> str:
+    return ".".join(str(part) for part in key)

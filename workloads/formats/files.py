@@ -1,0 +1,21 @@
+"""Finding the file that a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workloads.errors import InputError
+
+
+def find_file(path: Path, folder: Path) -> Path:
+    """``path`` relative to the configuration's ``folder``, else to the current one.
+
+    Raises InputError naming every place looked at.
+    """
+    path = path.expanduser()
+    places = [folder / path] if path.is_absolute() else [folder / path, Path.cwd() / path]
+    for place in places:
+        if place.is_file():
+            return place
+    tried = " or ".join(dict.fromkeys(str(place) for place in places))
+    raise InputError(f"{path}: no such file; looked for {tried}")

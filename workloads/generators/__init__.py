@@ -1,0 +1,1 @@
+"""Workloads that we make ourselves, from a configuration and a seed."""

@@ -1,0 +1,90 @@
+"""Multi-turn chats: every turn resends the system prompt and the whole history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from workloads.arrivals import Arrivals
+from workloads.content import ROOT
+from workloads.lengths import Distribution, whole
+from workloads.schema import Schema
+from workloads.seeds import stream
+from workloads.trace import NONE, Trace
+
+
+class SystemPrompt(Schema):
+    """The system message and who sends the same one.
+
+    ``shared_by: none`` means that no two requests send the same one (a clock in the system message),
+    so the whole prompt behind it is new content every time.
+    """
+
+    tokens: int = Field(ge=0)
+    shared_by: Literal["all", "tenant", "session", "none"] = "all"
+
+
+class ChatWorkload(Schema):
+    """Sessions of several turns in closed loop: a turn arrives a think time after the last reply.
+
+    The prompt of turn n is the system message, then user message and reply of turns 1 to n-1, then
+    user message n. Session starts, turn counts, lengths and think times come from separate seeded
+    streams. Lengths are rounded to at least one token.
+    """
+
+    kind: Literal["chat"]
+    sessions: PositiveInt
+    arrival: Arrivals
+    turns: Distribution
+    think_time_s: Distribution
+    system_prompt: SystemPrompt
+    user_tokens: Distribution
+    reply_tokens: Distribution
+    tenants: PositiveInt = 1
+
+    def build(self, seed: int, folder: Path) -> Trace:
+        """Draw the trace; ``folder`` is not used."""
+        turns = whole(self.turns.sample(stream(seed, "turns"), self.sessions))
+        total = sum(turns)
+        starts: list[float] = self.arrival.times_s(stream(seed, "arrival"), self.sessions).tolist()
+        thinks: list[float] = self.think_time_s.sample(stream(seed, "think"), total).tolist()
+        users = whole(self.user_tokens.sample(stream(seed, "user"), total))
+        replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total))
+        tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=self.sessions).tolist()
+
+        trace = Trace()
+        content = trace.content
+        heads: dict[int, int] = {}
+        shared_by, head_tokens = self.system_prompt.shared_by, self.system_prompt.tokens
+        request = 0
+        for session in range(self.sessions):
+            tenant = tenants[session]
+            owner = {"all": 0, "tenant": tenant, "session": session, "none": NONE}[shared_by]
+            if head_tokens and shared_by != "none":
+                if owner not in heads:
+                    heads[owner] = content.append(ROOT, head_tokens)
+                history = heads[owner]
+            else:
+                history = ROOT
+            before = NONE
+            for turn in range(1, turns[session] + 1):
+                if shared_by == "none":  # a new head: the history behind it is new content as well
+                    past = content.end[history] if turn > 1 else head_tokens
+                    prompt = content.append(ROOT, past + users[request])
+                else:
+                    prompt = content.append(history, users[request])
+                before = trace.add(
+                    prompt=prompt,
+                    output_tokens=replies[request],
+                    arrival_s=starts[session] if turn == 1 else None,
+                    follows=before,
+                    think_s=thinks[request] if turn > 1 else 0.0,
+                    session=session,
+                    turn=turn,
+                    tenant=tenant,
+                )
+                history = trace.reply[before]
+                request += 1
+        return trace

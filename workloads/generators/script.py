@@ -1,0 +1,69 @@
+"""Hand-written requests: a prompt is a list of named messages, equal names mean equal content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from workloads.content import ROOT
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+
+class ScriptRequest(Schema):
+    """One request: the messages of its prompt in order, and the message that it is answered with."""
+
+    prompt: list[str] = Field(min_length=1)
+    reply: str
+    at_s: NonNegativeFloat = 0.0
+    session: int = Field(default=0, ge=0)
+
+
+class ScriptWorkload(Schema):
+    """The worked examples: every message and every request is written out.
+
+    ``messages`` gives each message's length in tokens; a reply that a later prompt contains is the
+    same content there. A repeated prompt may be answered differently each time.
+    """
+
+    kind: Literal["script"]
+    messages: dict[str, PositiveInt]
+    requests: list[ScriptRequest] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _messages_exist(self) -> ScriptWorkload:
+        for i, request in enumerate(self.requests):
+            for name in [*request.prompt, request.reply]:
+                if name not in self.messages:
+                    known = ", ".join(self.messages)
+                    raise ValueError(f"requests[{i}] names message {name!r}; allowed: {known}")
+        return self
+
+    def build(self, seed: int, folder: Path) -> Trace:
+        """Lay the requests out; neither ``seed`` nor ``folder`` is used."""
+        trace = Trace()
+        content = trace.content
+        nodes: dict[tuple[int, str], int] = {}
+
+        def after(at: int, message: str) -> int:
+            if (at, message) not in nodes:
+                nodes[at, message] = content.append(at, self.messages[message])
+            return nodes[at, message]
+
+        turns: dict[int, int] = {}
+        for request in self.requests:
+            turns[request.session] = turns.get(request.session, 0) + 1
+            at = ROOT
+            for message in request.prompt:
+                at = after(at, message)
+            trace.add(
+                prompt=at,
+                output_tokens=self.messages[request.reply],
+                reply=after(at, request.reply),
+                arrival_s=request.at_s,
+                session=request.session,
+                turn=turns[request.session],
+            )
+        return trace

@@ -1,0 +1,137 @@
+"""A trace: the requests that arrive, and the content that their prompts share."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from workloads.content import ROOT, ContentTree
+
+NONE = -1
+
+
+@dataclass(slots=True)
+class Trace:
+    """Requests as columns (one list each, index = request) over one content tree.
+
+    A request either has an arrival time of its own (open loop, and the first turn of a session) or
+    follows another request of its session: it then arrives ``think_s`` after that one's reply is
+    complete (closed loop).
+
+    >>> trace = Trace()
+    >>> system = trace.content.append(ROOT, 50)
+    >>> trace.add(prompt=trace.content.append(system, 5), output_tokens=10, arrival_s=0.0)
+    0
+    >>> trace.input_tokens
+    [55]
+    """
+
+    content: ContentTree = field(default_factory=ContentTree)
+    prompt: list[int] = field(default_factory=list)
+    """Segment at which the prompt ends."""
+    reply: list[int] = field(default_factory=list)
+    """Segment of the reply, a child of ``prompt``."""
+    output_tokens: list[int] = field(default_factory=list)
+    arrival_s: list[float | None] = field(default_factory=list)
+    """Arrival in seconds from the start of the trace; None for a request that follows another."""
+    follower: list[int] = field(default_factory=list)
+    """The request that waits for this one's reply, or NONE."""
+    think_s: list[float] = field(default_factory=list)
+    """Seconds between the reply this request waits for and its own arrival; 0 if it waits for none."""
+    session: list[int] = field(default_factory=list)
+    turn: list[int] = field(default_factory=list)
+    tenant: list[int] = field(default_factory=list)
+    block_ids: list[list[int]] | None = None
+    """The trace's own block ids per request, where it has them."""
+    block_id_tokens: int | None = None
+    """Tokens of one such block; the last of a prompt may hold fewer."""
+    origin: str = "generated"
+    """Where the requests come from, for messages: a file name, or 'generated'."""
+    lines: list[int] | None = None
+    """Line of each request in that file."""
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+    @property
+    def input_tokens(self) -> list[int]:
+        """Prompt length of every request in tokens, cached tokens included."""
+        end = self.content.end
+        return [end[segment] for segment in self.prompt]
+
+    def add(
+        self,
+        *,
+        prompt: int,
+        output_tokens: int,
+        arrival_s: float | None = None,
+        follows: int = NONE,
+        think_s: float = 0.0,
+        reply: int | None = None,
+        session: int | None = None,
+        turn: int = 1,
+        tenant: int = 0,
+    ) -> int:
+        """Append a request and return its index; exactly one of ``arrival_s``, ``follows`` is given.
+
+        ``reply`` is the segment of the reply where later prompts contain it; by default the reply is
+        new content after the prompt.
+        """
+        if (arrival_s is None) == (follows == NONE):
+            raise ValueError("a request has an arrival time or follows another one")
+        index = len(self.prompt)
+        self.prompt.append(prompt)
+        self.reply.append(self.content.append(prompt, output_tokens) if reply is None else reply)
+        self.output_tokens.append(output_tokens)
+        self.arrival_s.append(arrival_s)
+        self.follower.append(NONE)
+        self.think_s.append(think_s)
+        self.session.append(index if session is None else session)
+        self.turn.append(turn)
+        self.tenant.append(tenant)
+        if follows != NONE:
+            self.follower[follows] = index
+        return index
+
+    def where(self, index: int) -> str:
+        """Where request ``index`` comes from, for messages."""
+        if self.lines is not None:
+            return f"{self.origin}:{self.lines[index]}"
+        return f"{self.origin} request {index} (session {self.session[index]}, turn {self.turn[index]})"
+
+    def starts(self) -> list[int]:
+        """Requests with an arrival time of their own, by (time, index)."""
+        arrival = self.arrival_s
+        with_time = [(at, i) for i, at in enumerate(arrival) if at is not None]
+        with_time.sort()
+        return [i for _, i in with_time]
+
+    def instant_order(self) -> list[tuple[float, int]]:
+        """All requests as (arrival in s, index) if every reply took no time, by (time, index)."""
+        heap = [(at, i) for i, at in enumerate(self.arrival_s) if at is not None]
+        heapq.heapify(heap)
+        order = []
+        while heap:
+            at, i = heapq.heappop(heap)
+            order.append((at, i))
+            after = self.follower[i]
+            if after != NONE:
+                heapq.heappush(heap, (at + self.think_s[after], after))
+        return order
+
+    def check(self) -> None:
+        """Assert that every request can happen and that replies hang where they belong."""
+        content = self.content
+        content.check()
+        follows = [0] * len(self)
+        for i in range(len(self)):
+            assert content.end[self.prompt[i]] > 0 and self.prompt[i] != ROOT
+            assert self.output_tokens[i] >= 1
+            assert content.parent[self.reply[i]] == self.prompt[i]
+            assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
+            if self.follower[i] != NONE:
+                follows[self.follower[i]] += 1
+        for i, at in enumerate(self.arrival_s):
+            assert follows[i] == (1 if at is None else 0)
+        if self.block_ids is not None:
+            assert self.block_id_tokens is not None and len(self.block_ids) == len(self)
