@@ -12,8 +12,8 @@ from pydantic import Field, PrivateAttr, StringConstraints, ValidationError
 from sim.claims import Claim
 from sim.systems import System
 from sim.yamlfile import Document
-from workloads import Workload
 from workloads.errors import InputError
+from workloads.registry import Workload
 from workloads.schema import Schema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 TWIN = "/no-cache"
 """Added to a system's name in tables of requests for the rows of its twin."""
-Progress = Callable[[str], None]
+Progress = Callable[[str, int, int | None], None]
+"""Called with (part of the run, requests done, requests in all)."""
 
 
 @dataclass(slots=True)
@@ -109,21 +110,26 @@ def load_trace(config: Config) -> Trace:
 
 
 def run(config: Config, progress: Progress | None = None) -> Result:
-    """Run the experiment. Writes nothing; ``progress`` is called with a line before each part."""
-    say = progress or (lambda line: None)
-    say("loading the workload")
+    """Run the experiment. Writes nothing; ``progress`` hears of each part of it."""
+    say = progress or (lambda part, done, total: None)
+    say("loading the workload", 0, None)
     start = time.perf_counter()
     trace = load_trace(config)
     load_s = time.perf_counter() - start
     runs = {}
     for name, system in config.systems.items():
         key, folder = f"systems.{name}", config.folder
-        say(f"{name}: {len(trace):,} requests")
+
+        def tick(done: int, part: str = name) -> None:
+            say(part, done, len(trace))
+
+        def twin_tick(done: int, part: str = f"{name} without cache") -> None:
+            say(part, done, len(trace))
+
         start = time.perf_counter()
-        records = system.run(trace, key, folder)
+        records = system.run(trace, key, folder, tick)
         middle = time.perf_counter()
-        say(f"{name} without cache: {len(trace):,} requests")
-        twin = system.run_without_cache(trace, key, folder)
+        twin = system.run_without_cache(trace, key, folder, twin_tick)
         end = time.perf_counter()
         runs[name] = SystemRun(
             records=records,

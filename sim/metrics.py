@@ -150,6 +150,7 @@ def cache_figures(records: Records) -> dict[str, Any]:
         "preempted_hits_tokens": engine.preempted_hits_tokens if engine else None,
         "recomputed_tokens": engine.recomputed_tokens if engine else None,
         "evicted_blocks": records.evicted_blocks,
+        "evicted_tokens": records.evicted_tokens,
         "num_preemptions": engine.num_preemptions if engine else None,
         "kv_block_lifetime_s": None,
         "kv_block_idle_before_evict_s": None,

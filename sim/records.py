@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sim.engine.request import Request
 
 NAN = float("nan")
+TICK_REQUESTS = 2048
+"""Progress is told every so many requests."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -148,7 +150,8 @@ class Records:
     """One per replica."""
     query_blocks: int | None = None
     hit_blocks: int | None = None
-    evicted_blocks: int = 0
+    evicted_blocks: int | None = None
+    evicted_tokens: int | None = None
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:

@@ -22,14 +22,14 @@ def columns(result: Result) -> dict[str, Any]:
     """
     from sim.experiment import TWIN
 
-    parts = []
+    parts, names = [], result.trace.request_ids
     for name, run in result.runs.items():
-        parts.append(_rows(name, run.records, run.price))
-        parts.append(_rows(name + TWIN, run.twin, run.price))
+        parts.append(_rows(name, run.records, run.price, names))
+        parts.append(_rows(name + TWIN, run.twin, run.price, names))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _rows(system: str, records: Records, price: Price | None) -> dict[str, Any]:
+def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> dict[str, Any]:
     n = len(records)
     hits = records.cache_read_input_tokens
     cost = np.full(n, np.nan)
@@ -41,7 +41,7 @@ def _rows(system: str, records: Records, price: Price | None) -> dict[str, Any]:
         tier[hits > 0] = "gpu"
     return {
         "system": np.full(n, system, dtype=object),
-        "request_id": np.arange(n),
+        "request_id": np.array(names, dtype=object) if names else np.arange(n),
         "session_id": records.session,
         "turn": records.turn,
         "tenant": records.tenant,

@@ -37,10 +37,14 @@ class Document:
         if not isinstance(self.data, dict):
             raise InputError(f"{path}: {str(self.data)[:60]!r}; allowed: keys and values in YAML")
         assert node is not None
+        self._seen: set[int] = set()
         self._note(node, ())
 
     def _note(self, node: yaml.Node, at: KeyPath) -> None:
         self.where.setdefault(at, f"{self.path}:{node.start_mark.line + 1}")
+        if id(node) in self._seen:
+            return  # an alias: noted where its anchor stands, and possibly inside itself
+        self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             for key_node, value in node.value:
                 key = (*at, key_node.value)

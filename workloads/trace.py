@@ -30,7 +30,7 @@ class Trace:
     prompt: list[int] = field(default_factory=list)
     """Segment at which the prompt ends."""
     reply: list[int] = field(default_factory=list)
-    """Segment of the reply, a child of ``prompt``."""
+    """Segment at which the reply ends, below ``prompt``."""
     output_tokens: list[int] = field(default_factory=list)
     arrival_s: list[float | None] = field(default_factory=list)
     """Arrival in seconds from the start of the trace; None for a request that follows another."""
@@ -41,6 +41,10 @@ class Trace:
     session: list[int] = field(default_factory=list)
     turn: list[int] = field(default_factory=list)
     tenant: list[int] = field(default_factory=list)
+    priority: list[int] = field(default_factory=list)
+    """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
+    request_ids: list[str] | None = None
+    """The trace's own names of its requests, where it has them."""
     block_ids: list[list[int]] | None = None
     """The trace's own block ids per request, where it has them."""
     block_id_tokens: int | None = None
@@ -71,11 +75,12 @@ class Trace:
         session: int | None = None,
         turn: int = 1,
         tenant: int = 0,
+        priority: int = 0,
     ) -> int:
         """Append a request and return its index; exactly one of ``arrival_s``, ``follows`` is given.
 
-        ``reply`` is the segment of the reply where later prompts contain it; by default the reply is
-        new content after the prompt.
+        ``reply`` is the segment at which the reply ends, where other prompts contain (part of) it; by
+        default the reply is new content after the prompt.
         """
         if (arrival_s is None) == (follows == NONE):
             raise ValueError("a request has an arrival time or follows another one")
@@ -89,6 +94,7 @@ class Trace:
         self.session.append(index if session is None else session)
         self.turn.append(turn)
         self.tenant.append(tenant)
+        self.priority.append(priority)
         if follows != NONE:
             self.follower[follows] = index
         return index
@@ -127,7 +133,7 @@ class Trace:
         for i in range(len(self)):
             assert content.end[self.prompt[i]] > 0 and self.prompt[i] != ROOT
             assert self.output_tokens[i] >= 1
-            assert content.parent[self.reply[i]] == self.prompt[i]
+            assert self.prompt[i] in content.path(self.reply[i])
             assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
             if self.follower[i] != NONE:
                 follows[self.follower[i]] += 1

@@ -18,7 +18,13 @@ class Served(NamedTuple):
 class ReplayCache(Protocol):
     """A cache in replay: each request is looked up, stored and released before the next one comes."""
 
-    evicted_blocks: int
+    @property
+    def evicted_blocks(self) -> int | None:
+        """Blocks evicted so far; None if the cache does not count in blocks."""
+
+    @property
+    def evicted_tokens(self) -> int | None:
+        """Tokens evicted so far; None if the cache does not count in tokens."""
 
     def serve(self, request: int) -> Served:
         """Look request ``request`` of the trace up, then store it (evicting what has to go)."""

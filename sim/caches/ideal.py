@@ -16,7 +16,8 @@ class IdealCache:
     (an engine has no keys and values for that one). An entirely known prompt computes nothing.
     """
 
-    evicted_blocks = 0
+    evicted_blocks = None
+    evicted_tokens = None
 
     def __init__(self, trace: Trace, cache_reply: bool) -> None:
         self._trace = trace
@@ -24,7 +25,7 @@ class IdealCache:
         self._known = {0}
 
     def serve(self, request: int) -> Served:
-        """The known part of the prompt; then all of it is known. O(path)."""
+        """The known part of the prompt; then all of it, and its reply, is known. O(path)."""
         trace, known = self._trace, self._known
         hit = 0
         for segment in trace.content.path(trace.prompt[request]):
@@ -33,7 +34,7 @@ class IdealCache:
             elif trace.content.parent[segment] in known:
                 hit = trace.content.end[segment]
         if self._cache_reply:
-            known.add(trace.reply[request])
+            known.update(trace.content.path(trace.reply[request]))
         return Served(hit, 0, 0)
 
     def check(self) -> None:

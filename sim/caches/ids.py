@@ -22,6 +22,8 @@ class IdsCache:
     block counts like any other, and replies are not cached.
     """
 
+    evicted_tokens = None
+
     def __init__(
         self,
         block_ids: list[list[int]],

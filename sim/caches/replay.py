@@ -21,6 +21,8 @@ class BlockReplay:
         self._trace = trace
         self._input_tokens = trace.input_tokens
 
+    evicted_tokens = None
+
     @property
     def evicted_blocks(self) -> int:
         return self.cache.evicted_blocks

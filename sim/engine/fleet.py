@@ -12,7 +12,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.replica import Replica
 from sim.engine.request import Request
 from sim.engine.router import Router
-from sim.records import EngineTotals, Records, RequestLog
+from sim.records import TICK_REQUESTS, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
 
@@ -34,6 +34,7 @@ class Fleet:
         max_num_batched_tokens: int,
         max_num_seqs: int,
         fast_forward: bool,
+        tick: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.env = simpy.Environment()
         self.log = RequestLog(trace)
@@ -42,6 +43,8 @@ class Fleet:
         self._starts = trace.starts()
         self._next_start = 0
         self._router = router
+        self._tick = tick
+        self._done = 0
         self.replicas = [
             Replica(
                 number,
@@ -61,6 +64,7 @@ class Fleet:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
         self._await_start()
         self.env.run()
+        self._tick(self._done)
         records = Records.of(self.log)
         totals = EngineTotals()
         for replica in self.replicas:
@@ -98,6 +102,9 @@ class Fleet:
         self._await_start()
 
     def _finished(self, index: int) -> None:
+        self._done += 1
+        if self._done % TICK_REQUESTS == 0:
+            self._tick(self._done)
         after = self._trace.follower[index]
         if after == NONE:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from sim.caches import CacheConfig
 from sim.pricing import Price
-from sim.records import Records, RequestLog
+from sim.records import TICK_REQUESTS, Records, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -43,26 +44,32 @@ class CacheSystem(Schema):
         """None: a replay has no times."""
         return None
 
-    def run(self, trace: Trace, key: str, folder: Path) -> Records:
+    def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Serve every request; the records have arrival times but no others."""
         cache = self.cache.replay(trace, f"{key}.cache")
         log = RequestLog(trace)
         query_blocks = hit_blocks = 0
-        for at, request in trace.instant_order():
+        for done, (at, request) in enumerate(trace.instant_order()):
+            if done % TICK_REQUESTS == 0:
+                tick(done)
             served = cache.serve(request)
             log.arrival_s[request] = at
             log.hit_tokens[request] = served.hit_tokens
             hit_blocks += served.hit_blocks
             query_blocks += served.query_blocks
         cache.check()
+        tick(len(trace))
         records = Records.of(log)
         if query_blocks:
             records.query_blocks, records.hit_blocks = query_blocks, hit_blocks
         records.evicted_blocks = cache.evicted_blocks
+        records.evicted_tokens = cache.evicted_tokens
         records.check()
         return records
 
-    def run_without_cache(self, trace: Trace, key: str, folder: Path) -> Records:
+    def run_without_cache(
+        self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
+    ) -> Records:
         """The twin: the same requests, every prompt token computed."""
         log = RequestLog(trace)
         for at, request in trace.instant_order():

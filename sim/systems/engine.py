@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -126,15 +127,17 @@ class EngineSystem(Schema):
         """Whether the times come from a measurement of this device."""
         return self._profile(folder).calibrated
 
-    def run(self, trace: Trace, key: str, folder: Path) -> Records:
-        """Serve the trace in simulated time."""
-        return self._run(trace, folder, caching=self.cache.kind == "block")
+    def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
+        """Serve the trace in simulated time; ``tick`` hears how many requests are finished."""
+        return self._run(trace, folder, tick, caching=self.cache.kind == "block")
 
-    def run_without_cache(self, trace: Trace, key: str, folder: Path) -> Records:
+    def run_without_cache(
+        self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
+    ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        return self._run(trace, folder, caching=False)
+        return self._run(trace, folder, tick, caching=False)
 
-    def _run(self, trace: Trace, folder: Path, *, caching: bool) -> Records:
+    def _run(self, trace: Trace, folder: Path, tick: Callable[[int], None], *, caching: bool) -> Records:
         cache, engine = self.cache, self.engine
         assert engine.max_num_batched_tokens is not None and engine.max_num_seqs is not None
         return Fleet(
@@ -152,6 +155,7 @@ class EngineSystem(Schema):
             max_num_batched_tokens=engine.max_num_batched_tokens,
             max_num_seqs=engine.max_num_seqs,
             fast_forward=engine.fast_forward,
+            tick=tick,
         ).run()
 
     def _profile(self, folder: Path) -> Profile:

@@ -7,16 +7,16 @@ Computation", FAST 2025. One request a line: ``timestamp`` (ms), ``input_length`
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveInt
 
 from workloads.errors import InputError
 from workloads.formats.files import find_file
+from workloads.formats.jsonl import integers, number, rows, whole
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -40,13 +40,13 @@ class MooncakeTrace(Schema):
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
         path = find_file(self.path, folder)
-        rows = sorted(_rows(path, self.block_size), key=lambda row: (row[0], row[1]))
-        if not rows:
+        requests = sorted(_requests(path, self.block_size), key=lambda row: (row[0], row[1]))
+        if not requests:
             raise InputError(f"{path}: no requests; allowed: one JSON object a line")
         trace = Trace(block_ids=[], block_id_tokens=self.block_size, origin=path.name, lines=[])
         assert trace.block_ids is not None and trace.lines is not None
-        first = rows[0][0]
-        for timestamp, line, input_tokens, output_tokens, ids in rows:
+        first = requests[0][0]
+        for timestamp, line, input_tokens, output_tokens, ids in requests:
             units: list[tuple[Hashable, int]] = [(i, self.block_size) for i in ids]
             rest = input_tokens - self.block_size * len(ids)
             if rest < 0:
@@ -63,46 +63,15 @@ class MooncakeTrace(Schema):
         return trace
 
 
-def _rows(path: Path, block_size: int) -> Iterator[tuple[float, int, int, int, list[int]]]:
+def _requests(path: Path, block_size: int) -> Iterator[tuple[float, int, int, int, list[int]]]:
     """Every request as (timestamp, line, input tokens, output tokens, ids), checked."""
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            where = f"{path}:{line}"
-            try:
-                row = json.loads(raw)
-            except ValueError as error:
-                shown = raw[:60].decode(errors="replace").strip()
-                raise InputError(
-                    f"{where}: not JSON ({error}): {shown!r}; allowed: one JSON object a line"
-                ) from None
-            if not isinstance(row, dict):
-                raise InputError(f"{where}: {str(row)[:60]!r} is not a JSON object")
-            timestamp = _number(row, "timestamp", where)
-            input_tokens = _length(row, "input_length", where)
-            output_tokens = _length(row, "output_length", where)
-            ids = row.get("hash_ids")
-            if not isinstance(ids, list) or not all(type(i) is int for i in ids):
-                raise InputError(f"{where}: hash_ids = {str(ids)[:60]}; allowed: a list of integers")
-            least, most = input_tokens // block_size, math.ceil(input_tokens / block_size)
-            if not least <= len(ids) <= most:
-                raise InputError(
-                    f"{where}: hash_ids has {len(ids)} ids for input_length = {input_tokens}; allowed: "
-                    f"{least} to {most} at block_size {block_size} (is the block size right?)"
-                )
-            yield timestamp, line, input_tokens, output_tokens, ids
-
-
-def _number(row: dict[str, Any], key: str, where: str) -> float:
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InputError(f"{where}: {key} = {value!r}; allowed: a number of at least 0")
-    return value
-
-
-def _length(row: dict[str, Any], key: str, where: str) -> int:
-    value = row.get(key)
-    if type(value) is not int or value < 1:
-        raise InputError(f"{where}: {key} = {value!r}; allowed: a whole number of at least 1")
-    return value
+    for where, line, row in rows(path):
+        input_tokens = whole(row, "input_length", where)
+        ids = integers(row, "hash_ids", where)
+        least, most = input_tokens // block_size, math.ceil(input_tokens / block_size)
+        if not least <= len(ids) <= most:
+            raise InputError(
+                f"{where}: hash_ids has {len(ids)} ids for input_length = {input_tokens}; allowed: "
+                f"{least} to {most} at block_size {block_size} (is the block size right?)"
+            )
+        yield number(row, "timestamp", where), line, input_tokens, whole(row, "output_length", where), ids

@@ -1,0 +1,40 @@
+# Needs Python 3.11 or later and make; everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint types goldens bench clean
+
+demo: .venv/installed  ## run the quickstart and print what caching saves
+	$(BIN)/python -m sim run configs/quickstart.yaml
+
+test: .venv/installed-test  ## the default test suite
+	$(BIN)/python -m pytest
+
+test-all: .venv/installed-test  ## the slow tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-test
+	$(BIN)/mypy --strict sim workloads calibration reports
+
+goldens: .venv/installed-test  ## accept the present output as the expected one; then read the diff
+	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen
+	git diff --stat tests/sim/test_regression
+
+bench: .venv/installed-test  ## time the simulator and print the figures
+	$(BIN)/python -m benchmarks.speed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

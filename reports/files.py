@@ -1,0 +1,67 @@
+"""Writing a result to a folder: all files or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.experiment import Result
+
+FILES = ("config.yaml", "summary.json", "requests.parquet", "report.html")
+
+
+def require_writable(folder: Path) -> None:
+    """Make sure, before anything is computed, that ``folder`` can be written to (InputError).
+
+    Creates nothing: looks at the nearest folder on the way that exists.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        what = "not writable" if place.is_dir() else "not a folder"
+        raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
+
+
+def write(result: Result, folder: Path) -> None:
+    """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
+
+    Everything is written beside its place first and then moved, so an interrupted or failed write
+    leaves the files of an earlier run as they were. Other files in the folder are left alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        summary = json.dumps(result.summary(), indent=2, allow_nan=False)
+        (staging / "config.yaml").write_text(result.config.to_yaml(), encoding="utf-8")
+        (staging / "summary.json").write_text(summary + "\n", encoding="utf-8")
+        write_requests(result, staging / "requests.parquet")
+        from reports import html
+
+        (staging / "report.html").write_text(html.render(result), encoding="utf-8")
+        for name in FILES:
+            (staging / name).replace(folder / name)
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_requests(result: Result, path: Path) -> None:
+    """Write the request table as Parquet; what a system does not have is null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from sim.table import columns
+
+    table = pa.table(
+        {name: pa.array(values, from_pandas=True) for name, values in columns(result).items()}
+    )
+    pq.write_table(table, path, compression="zstd")

@@ -1,0 +1,128 @@
+"""The command line. This is where the parts meet: it alone knows both ``sim`` and ``reports``.
+
+Heavy imports happen inside the commands, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workloads.errors import InputError
+
+app = typer.Typer(
+    name="python -m sim",
+    help="What KV and prompt-prefix caching is worth: tokens, seconds and dollars of a workload.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"prefixsim {version('prefixsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run an experiment, print its table and write its files.
+
+    Writes config.yaml (resolved), summary.json, requests.parquet and report.html.
+    """
+    from sim.config import load_config
+    from sim.experiment import run as run_experiment
+
+    loaded = load_config(config, overrides)
+    folder = out if out is not None else Path("runs") / loaded.name
+
+    from reports import files
+
+    files.require_writable(folder)
+    with _progress(quiet) as progress:
+        result = run_experiment(loaded, progress)
+        progress("writing the report", 0, None)
+        files.write(result, folder)
+    if not quiet:
+        from rich.console import Console
+
+        from reports import console
+
+        Console().print(console.table(result.summary()))
+        typer.echo(f"Report: {folder / 'report.html'}")
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Validate an experiment, its trace included, and print it with every default filled in."""
+    from sim.config import load_config
+    from sim.experiment import load_trace
+
+    loaded = load_config(config, overrides)
+    trace = load_trace(loaded)
+    typer.echo(loaded.to_yaml(), nl=False)
+    typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress bars on stderr, one per part of the run; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as bars:
+        tasks = {}
+
+        def tell(part: str, done: int, total: int | None) -> None:
+            if part not in tasks:
+                tasks[part] = bars.add_task(part, total=total)
+            bars.update(tasks[part], completed=done)
+
+        yield tell
+
+
+def main() -> None:
+    """Entry point: bad input is one message on stderr and exit code 2, never a traceback."""
+    try:
+        app(prog_name="python -m sim")
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except MemoryError:
+        typer.echo("error: not enough memory for this experiment; make the workload smaller", err=True)
+        sys.exit(2)

@@ -1,0 +1,137 @@
+"""Catalogues, memory arithmetic and the roofline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from calibration import catalogue
+from calibration.profile import Coefficients, Profile, load
+from calibration.roofline import roofline
+from sim.engine.memory import Memory, batch_defaults
+from workloads.errors import InputError
+
+# Parameters as published with the checkpoints; Qwen3's q and k norms (9,216) have no field.
+PUBLISHED_PARAMS = {
+    "llama-3-8b": 8_030_261_248,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+    "mistral-7b-v0.3": 7_248_023_552,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-7b": 7_615_616_512,
+    "qwen2.5-32b": 32_763_876_352,
+    "qwen3-8b": 8_190_735_360 - 9_216,
+    "tinyllama-1.1b": 1_100_048_384,
+}
+KV_BYTES = {"llama-3-8b": 131_072, "qwen2.5-7b": 57_344, "qwen2.5-0.5b": 12_288, "qwen3-8b": 147_456}
+
+
+def test_every_model_has_its_published_parameters() -> None:
+    """Computed from the shapes, equal to the checkpoints'."""
+    computed = {name: catalogue.model(name, Path()).params for name in catalogue.names("models")}
+    assert computed == PUBLISHED_PARAMS
+
+
+@pytest.mark.parametrize("name", KV_BYTES)
+def test_kv_bytes_per_token(name: str) -> None:
+    """2 x layers x kv heads x head size x 2 bytes."""
+    assert catalogue.model(name, Path()).kv_bytes_per_token == KV_BYTES[name]
+
+
+def test_every_gpu_loads() -> None:
+    """All entries are complete and say where their numbers come from."""
+    for name in catalogue.names("gpus"):
+        assert len(catalogue.gpu(name).source) > 20
+
+
+def test_hugging_face_config_gives_the_same_model(tmp_path: Path) -> None:
+    """A config.json without head_dim, with torch_dtype, as in the Llama 3 repository."""
+    raw = {
+        "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 8192, "model_type": "llama",
+        "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+        "torch_dtype": "bfloat16", "rope_theta": 500000.0,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    model = catalogue.model("config.json", tmp_path)
+    assert model.params == PUBLISHED_PARAMS["llama-3-8b"]
+    assert model.kv_bytes_per_token == 131_072
+
+
+def test_qwen2_config_implies_biases(tmp_path: Path) -> None:
+    """Qwen2's config.json has no attention_bias; its q, k and v have biases all the same."""
+    raw = {
+        "hidden_size": 896, "intermediate_size": 4864, "max_position_embeddings": 131072, "model_type": "qwen2",
+        "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "vocab_size": 151936,
+        "tie_word_embeddings": True, "torch_dtype": "bfloat16", "sliding_window": 131072, "use_sliding_window": False,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    assert catalogue.model("config.json", tmp_path).params == PUBLISHED_PARAMS["qwen2.5-0.5b"]
+
+
+def test_kv_blocks() -> None:
+    """H200, Llama 3 8B: floor((0.9 x 143,771 MiB - 16.06 GB) / 2 MiB) blocks of 16 tokens."""
+    model, gpu = catalogue.model("llama-3-8b", Path()), catalogue.gpu("h200")
+    expected = int((0.9 * 143_771 * 2**20 - 2 * 8_030_261_248) // (16 * 131_072))
+    assert Memory().blocks(model, gpu, 16, "x") == expected == 57_038
+    assert Memory(reserved_gib=2).blocks(model, gpu, 16, "x") == expected - 1024
+    with pytest.raises(InputError, match="does not fit"):
+        Memory(reserved_gib=200).blocks(model, gpu, 16, "x")
+
+
+def test_batch_defaults() -> None:
+    """vLLM's: by memory, A100 apart."""
+    got = {name: batch_defaults(catalogue.gpu(name)) for name in ("b200", "h200", "a100-80gb-sxm", "l4")}
+    assert got == {
+        "b200": (16384, 1024),
+        "h200": (8192, 1024),
+        "a100-80gb-sxm": (2048, 256),
+        "l4": (2048, 256),
+    }
+    assert batch_defaults(None) == (2048, 128)
+
+
+def test_roofline_by_hand() -> None:
+    """Llama 3 8B on an H200: weights 3.13 ms, prefill of 512 compute-bound, KV 27 ns a token."""
+    profile = roofline(catalogue.model("llama-3-8b", Path()), catalogue.gpu("h200"))
+    c = profile.coefficients
+    layers, head = 6_979_321_856, 4096 * 128_256
+    assert c.floor == pytest.approx(2 * (layers + head) / 4.8e12)
+    assert c.token == pytest.approx(2 * layers / 989e12)
+    assert c.decode_kv == pytest.approx(131_072 / 4.8e12)
+    assert c.pair == pytest.approx(4 * 32 * 32 * 128 / 989e12)
+    assert not profile.calibrated
+    half = roofline(
+        catalogue.model("llama-3-8b", Path()), catalogue.gpu("h200"), mfu=0.5, mbu=0.5
+    ).coefficients
+    assert (half.token, half.decode_kv) == pytest.approx((2 * c.token, 2 * c.decode_kv))
+
+
+def test_roofline_is_below_kernel_measurements() -> None:
+    """A roofline is a lower bound: measured kernels on an H200 take 9.7 ms for a prefill of 512 and
+    4.66 ms for one decode at 1k of context (sums of kernels, docs/models.md)."""
+    from sim.engine.latency import IterationTime
+
+    time = IterationTime(
+        roofline(catalogue.model("llama-3-8b", Path()), catalogue.gpu("h200")).coefficients
+    )
+    assert 0.5 * 9.7e-3 < time.fixed_s(512, 1) + time.prefill_s(0, 512) < 9.7e-3
+    assert 0.5 * 4.66e-3 < time.fixed_s(1, 1) + time.decode_s(1, 1024) < 4.66e-3
+
+
+def test_profile_file(tmp_path: Path) -> None:
+    """A profile survives the file; errors name file and key."""
+    profile = Profile(
+        schema="kvprofile/1", id="x", calibrated=True, source="test", coefficients=Coefficients(step=1)
+    )
+    path = tmp_path / "p.yaml"
+    path.write_text(profile.model_dump_json(by_alias=True))
+    assert load(path) == profile
+    path.write_text(path.read_text().replace("kvprofile/1", "kvprofile/9"))
+    with pytest.raises(InputError, match=r"p.yaml: schema = kvprofile/9"):
+        load(path)
+    path.write_text("a: [")
+    with pytest.raises(InputError, match="not YAML"):
+        load(path)

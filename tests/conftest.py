@@ -1,0 +1,53 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public traces beside the project; tests that need it skip where it is not."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the public traces (../shared/data) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mooncake_file(shared_data: Path) -> Path:
+    """The Mooncake conversation trace."""
+    return shared_data / "mooncake" / "conversation_trace.jsonl"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Runs ``python -m sim ARGS`` in a process of its own, in an empty folder."""
+
+    def run(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "sim", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **(env or {})},
+            timeout=120,
+        )
+
+    return run

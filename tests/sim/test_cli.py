@@ -1,0 +1,144 @@
+"""The command line: files, table, overrides, determinism, start-up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+TIMING = {"load_s", "simulation_s", "simulated_requests_per_s"}
+SMALL = ("--set", "workload.sessions=40")
+
+
+def _untimed(value):  # type: ignore[no-untyped-def]
+    if isinstance(value, dict):
+        return {k: _untimed(v) for k, v in value.items() if k not in TIMING}
+    return value
+
+
+@pytest.fixture
+def quickstart(root: Path) -> Path:
+    return root / "configs" / "quickstart.yaml"
+
+
+def test_run_writes_four_files(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """The default folder is runs/NAME in the current one; it holds the four files and no others."""
+    done = cli("run", quickstart, *SMALL)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "quickstart"
+    names = ["config.yaml", "report.html", "requests.parquet", "summary.json"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    assert str(Path("runs/quickstart/report.html")) in done.stdout
+    for said in ("TTFT", "TPOT", "hit rate", "uncalibrated"):
+        assert said.lower() in done.stdout.lower()
+
+
+def test_summary_and_table(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """summary.json has the promised shape; requests.parquet one row per request, system and twin."""
+    assert cli("run", quickstart, *SMALL, "--out", "out", "--quiet").returncode == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["schema_version"] == 1
+    assert summary["name"] == "quickstart"
+    entry = summary["systems"]["vllm-h200"]
+    assert set(summary["systems"]) == set(summary["savings"]) == set(summary["no_cache"])
+    for key in (
+        "duration",
+        "completed",
+        "p99_ttft_ms",
+        "mean_tpot_ms",
+        "engine_iterations",
+        "simulation_s",
+    ):
+        assert entry[key] > 0
+    assert entry["calibrated"] is False
+    assert entry["cost"]["pricing"] == "gpu_hours"
+    saved = summary["savings"]["vllm-h200"]["computed_prompt_tokens"]
+    assert saved["saved"] == saved["without"] - saved["with"] == entry["cache"]["prefix_cache_hits_tokens"]
+
+    table = pq.read_table(tmp_path / "out" / "requests.parquet").to_pydict()
+    assert table["system"].count("vllm-h200") == entry["completed"] == summary["requests"]
+    assert table["system"].count("vllm-h200/no-cache") == entry["completed"]
+    cached = [
+        n
+        for s, n in zip(table["system"], table["cache_read_input_tokens"], strict=True)
+        if s == "vllm-h200"
+    ]
+    assert sum(cached) == entry["cache"]["prefix_cache_hits_tokens"]
+    for begin, first, end in zip(
+        table["arrival_s"], table["first_token_s"], table["finished_s"], strict=True
+    ):
+        assert begin < first <= end
+
+
+def test_resolved_config_runs_again(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """The config.yaml of a run, run again, gives the same summary."""
+    assert cli("run", quickstart, *SMALL, "--out", "a", "--quiet").returncode == 0
+    assert cli("run", tmp_path / "a" / "config.yaml", "--out", "b", "--quiet").returncode == 0
+    a, b = (json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab")
+    assert _untimed(a) == _untimed(b)
+
+
+def test_same_bytes_whatever_the_hash_seed(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """Two processes with different PYTHONHASHSEED: equal summary (timing apart), records, report."""
+    for seed in ("1", "2"):
+        env = {"PYTHONHASHSEED": seed}
+        assert cli("run", quickstart, *SMALL, "--out", seed, "--quiet", env=env).returncode == 0
+    one, two = ((tmp_path / x / "summary.json").read_text() for x in "12")
+    assert json.dumps(_untimed(json.loads(one))) == json.dumps(_untimed(json.loads(two)))
+    for name in ("requests.parquet", "config.yaml"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_another_seed_gives_another_run(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """The seed matters."""
+    for seed in "12":
+        assert (
+            cli("run", quickstart, *SMALL, "--set", f"seed={seed}", "--out", seed, "--quiet").returncode
+            == 0
+        )
+    a, b = (json.loads((tmp_path / x / "summary.json").read_text()) for x in "12")
+    assert a["systems"]["vllm-h200"]["duration"] != b["systems"]["vllm-h200"]["duration"]
+
+
+def test_check_prints_the_resolved_config(cli, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """Defaults are filled in: vLLM's batch limits for the GPU, the KV blocks of its memory."""
+    done = cli("check", quickstart)
+    assert done.returncode == 0
+    system = yaml.safe_load(done.stdout)["systems"]["vllm-h200"]
+    assert system["engine"]["max_num_batched_tokens"] == 8192
+    assert system["engine"]["max_num_seqs"] == 1024
+    assert system["memory"]["kv_blocks"] == 57038
+    assert "9,912 requests" in done.stderr
+
+
+def test_quiet_prints_nothing(cli, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """--quiet leaves both streams empty."""
+    done = cli("run", quickstart, *SMALL, "--quiet")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_version(cli) -> None:  # type: ignore[no-untyped-def]
+    """--version prints the package's version."""
+    from importlib.metadata import version
+
+    assert cli("--version").stdout == f"prefixsim {version('prefixsim')}\n"
+
+
+def test_help_imports_nothing_heavy(root: Path) -> None:
+    """`--help` is instant because none of these is imported (wall time is not asserted)."""
+    heavy = ["jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "simpy", "torch", "yaml"]
+    code = (
+        "import sys; sys.argv = ['sim', '--help']\n"
+        "from sim.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.stderr.strip() == "[]"
+    assert "run" in done.stdout

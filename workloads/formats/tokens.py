@@ -1,0 +1,88 @@
+"""Token traces: every prompt and reply as token ids, so any cache and any block size can be studied.
+
+The format of the recorded engine runs in tests/fixtures/conformance: JSON Lines, plain or gzipped,
+with ``id``, ``tokens``, ``output_tokens`` (lists of integers), ``arrival`` (a number) and optionally
+``session``, ``turn``, ``priority`` (integers) and ``cache_salt`` (text).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import PositiveFloat
+
+from workloads.errors import InputError
+from workloads.formats.files import find_file
+from workloads.formats.jsonl import integers, number, rows, whole
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+Units = list[tuple[Hashable, int]]
+
+
+class TokensTrace(Schema):
+    """A token trace; ``arrival_unit_s`` is what one unit of ``arrival`` means (recorded: a step).
+
+    Equal tokens are equal content, replies included; requests with different ``cache_salt`` share
+    nothing. Each salt is a tenant. Requests are sorted by (arrival, line).
+    """
+
+    kind: Literal["trace"]
+    format: Literal["tokens"]
+    path: Path
+    arrival_unit_s: PositiveFloat = 1.0
+
+    def build(self, seed: int, folder: Path) -> Trace:
+        """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
+        path = find_file(self.path, folder)
+        requests = [_request(where, line, row) for where, line, row in rows(path)]
+        if not requests:
+            raise InputError(f"{path}: no requests; allowed: one JSON object a line")
+        requests.sort(key=lambda request: (request["arrival"], request["line"]))
+        trace = Trace(origin=path.name, lines=[], request_ids=[])
+        assert trace.lines is not None and trace.request_ids is not None
+        content = trace.content
+        for request in requests:  # every prompt and reply before any is used: segments still split
+            content.insert(request["prompt"])
+            content.insert(request["prompt"] + request["output"])
+        salts: dict[str | None, int] = {}
+        for request in requests:
+            trace.add(
+                prompt=content.insert(request["prompt"]),
+                reply=content.insert(request["prompt"] + request["output"]),
+                output_tokens=len(request["output"]),
+                arrival_s=request["arrival"] * self.arrival_unit_s,
+                session=request["session"],
+                turn=request["turn"],
+                priority=request["priority"],
+                tenant=salts.setdefault(request["salt"], len(salts)),
+            )
+            trace.request_ids.append(request["id"])
+            trace.lines.append(request["line"])
+        return trace
+
+
+def _request(where: str, line: int, row: dict[str, Any]) -> dict[str, Any]:
+    tokens, output = integers(row, "tokens", where), integers(row, "output_tokens", where)
+    for key, value in (("tokens", tokens), ("output_tokens", output)):
+        if not value:
+            raise InputError(f"{where}: {key} is empty; allowed: at least one token")
+    salt = row.get("cache_salt")
+    if salt is not None and not isinstance(salt, str):
+        raise InputError(f"{where}: cache_salt = {salt!r}; allowed: text, or absent")
+    prompt: Units = [(token, 1) for token in tokens]
+    if salt is not None:
+        prompt[0] = ((salt, tokens[0]), 1)
+    return {
+        "id": str(row.get("id", line)),
+        "line": line,
+        "arrival": number(row, "arrival", where),
+        "prompt": prompt,
+        "output": [(token, 1) for token in output],
+        "salt": salt,
+        "session": whole(row, "session", where, 0) if "session" in row else line,
+        "turn": whole(row, "turn", where, 0) if "turn" in row else 1,
+        "priority": whole(row, "priority", where, 0) if "priority" in row else 0,
+    }
