@@ -45,10 +45,10 @@ class Trace:
     """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
-    block_ids: list[list[int]] | None = None
-    """The trace's own block ids per request, where it has them."""
+    named_blocks: list[int] | None = None
+    """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
-    """Tokens of one such block; the last of a prompt may hold fewer."""
+    """Tokens that one such id names. Every segment then begins on a multiple of it."""
     origin: str = "generated"
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
@@ -139,5 +139,9 @@ class Trace:
                 follows[self.follower[i]] += 1
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
-        if self.block_ids is not None:
-            assert self.block_id_tokens is not None and len(self.block_ids) == len(self)
+        if self.named_blocks is not None:
+            size = self.block_id_tokens
+            assert size is not None and len(self.named_blocks) == len(self)
+            for prompt, named in zip(self.prompt, self.named_blocks, strict=True):
+                assert content.end[prompt] // size <= named <= -(-content.end[prompt] // size)
+                assert all(content.end[node] % size == 0 for node in content.path(prompt)[:-1])

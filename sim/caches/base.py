@@ -26,8 +26,8 @@ class ReplayCache(Protocol):
     def evicted_tokens(self) -> int | None:
         """Tokens evicted so far; None if the cache does not count in tokens."""
 
-    def serve(self, request: int) -> Served:
-        """Look request ``request`` of the trace up, then store it (evicting what has to go)."""
+    def serve(self, request: int, at_s: float) -> Served:
+        """Look up request ``request``, which arrives at ``at_s``; then store it, evicting what must go."""
 
     def check(self) -> None:
         """Assert the cache's invariants."""

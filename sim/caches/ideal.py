@@ -24,7 +24,7 @@ class IdealCache:
         self._cache_reply = cache_reply
         self._known = {0}
 
-    def serve(self, request: int) -> Served:
+    def serve(self, request: int, at_s: float) -> Served:
         """The known part of the prompt; then all of it, and its reply, is known. O(path)."""
         trace, known = self._trace, self._known
         hit = 0

@@ -27,7 +27,7 @@ class BlockReplay:
     def evicted_blocks(self) -> int:
         return self.cache.evicted_blocks
 
-    def serve(self, request: int) -> Served:
+    def serve(self, request: int, at_s: float) -> Served:
         """Allocate the prompt, then the reply without its last token (which has no KV); release."""
         cache, size = self.cache, self.cache.block_size
         prompt = self._input_tokens[request]

@@ -52,7 +52,7 @@ class CacheSystem(Schema):
         for done, (at, request) in enumerate(trace.instant_order()):
             if done % TICK_REQUESTS == 0:
                 tick(done)
-            served = cache.serve(request)
+            served = cache.serve(request, at)
             log.arrival_s[request] = at
             log.hit_tokens[request] = served.hit_tokens
             hit_blocks += served.hit_blocks

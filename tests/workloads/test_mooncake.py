@@ -74,6 +74,9 @@ def test_statistics_of_the_real_file(mooncake_file: Path) -> None:
     assert len(trace) == 12_031
     assert sum(trace.input_tokens) == 144_793_823
     assert sum(trace.output_tokens) == 4_122_048
-    assert trace.block_ids is not None
-    assert sum(map(len, trace.block_ids)) == 288_500
-    assert len({block for ids in trace.block_ids for block in ids}) == 182_790
+    assert trace.named_blocks is not None
+    assert sum(trace.named_blocks) == 288_500
+    content = trace.content
+    prompts = {node for prompt in trace.prompt for node in content.path(prompt)}
+    blocks = sum(-(-(content.end[node] - content.end[content.parent[node]]) // 512) for node in prompts)
+    assert blocks == 182_790

@@ -43,8 +43,8 @@ class MooncakeTrace(Schema):
         requests = sorted(_requests(path, self.block_size), key=lambda row: (row[0], row[1]))
         if not requests:
             raise InputError(f"{path}: no requests; allowed: one JSON object a line")
-        trace = Trace(block_ids=[], block_id_tokens=self.block_size, origin=path.name, lines=[])
-        assert trace.block_ids is not None and trace.lines is not None
+        trace = Trace(named_blocks=[], block_id_tokens=self.block_size, origin=path.name, lines=[])
+        assert trace.named_blocks is not None and trace.lines is not None
         first = requests[0][0]
         for timestamp, line, input_tokens, output_tokens, ids in requests:
             units: list[tuple[Hashable, int]] = [(i, self.block_size) for i in ids]
@@ -58,7 +58,7 @@ class MooncakeTrace(Schema):
                 output_tokens=output_tokens,
                 arrival_s=(timestamp - first) * SECONDS_PER_UNIT[self.time_unit],
             )
-            trace.block_ids.append(ids)
+            trace.named_blocks.append(len(ids))
             trace.lines.append(line)
         return trace
 
