@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
 
@@ -30,8 +30,10 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
 
 
-def write(result: Result, folder: Path) -> None:
+def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
     """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
+
+    ``summary`` is that of ``result``.
 
     Everything is written beside its place first and then moved, so an interrupted or failed write
     leaves the files of an earlier run as they were. Other files in the folder are left alone.
@@ -39,13 +41,13 @@ def write(result: Result, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
-        summary = json.dumps(result.summary(), indent=2, allow_nan=False)
+        text = json.dumps(summary, indent=2, allow_nan=False)
         (staging / "config.yaml").write_text(result.config.to_yaml(), encoding="utf-8")
-        (staging / "summary.json").write_text(summary + "\n", encoding="utf-8")
+        (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
         write_requests(result, staging / "requests.parquet")
         from reports import html
 
-        (staging / "report.html").write_text(html.render(result), encoding="utf-8")
+        (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
         for name in FILES:
             (staging / name).replace(folder / name)
     except OSError as error:
@@ -61,7 +63,5 @@ def write_requests(result: Result, path: Path) -> None:
 
     from sim.table import columns
 
-    table = pa.table(
-        {name: pa.array(values, from_pandas=True) for name, values in columns(result).items()}
-    )
+    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns(result).items()})
     pq.write_table(table, path, compression="zstd")

@@ -29,7 +29,8 @@ class Claim(Schema):
 def weigh(claim: Claim, records: Records, price: Price | None) -> dict[str, Any]:
     """The claim, the figure derived from ``records``, and the conditions under which it would hold.
 
-    Keys: quantity, system, source, claimed_saved, derived_saved, holds, conditions (sentences).
+    Keys: quantity, system, source, claimed_saved, derived_saved, holds (None: cannot be decided),
+    conditions (sentences).
     """
     tokens = int(records.input_tokens.sum())
     share = int(records.cache_read_input_tokens.sum()) / tokens
@@ -51,7 +52,7 @@ def weigh(claim: Claim, records: Records, price: Price | None) -> dict[str, Any]
         "source": claim.source,
         "claimed_saved": claimed,
         "derived_saved": derived,
-        "holds": derived is not None and derived >= claimed,
+        "holds": None if derived is None else derived >= claimed,
         "conditions": conditions,
     }
 

@@ -73,13 +73,14 @@ def run(
     with _progress(quiet) as progress:
         result = run_experiment(loaded, progress)
         progress("writing the report", 0, None)
-        files.write(result, folder)
+        summary = result.summary()
+        files.write(result, summary, folder)
     if not quiet:
         from rich.console import Console
 
         from reports import console
 
-        Console().print(console.table(result.summary()))
+        Console().print(console.table(summary))
         typer.echo(f"Report: {folder / 'report.html'}")
 
 

@@ -48,11 +48,14 @@ class Config(Schema):
         config._folder = self._folder
         return config
 
-    def to_yaml(self) -> str:
-        """The configuration as YAML that loads to the same experiment."""
+    def to_yaml(self, *, paths_as_written: bool = False) -> str:
+        """The configuration as YAML that loads to the same experiment from any folder.
+
+        With ``paths_as_written`` file names stay as the user gave them: for showing, not for running.
+        """
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         path = data["workload"].get("path")
-        if path is not None:
+        if path is not None and not paths_as_written:
             here = self.folder / path
             data["workload"]["path"] = str(here.resolve() if here.is_file() else Path(path).resolve())
         return yaml.safe_dump(data, sort_keys=False)

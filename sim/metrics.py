@@ -145,6 +145,8 @@ def cache_figures(records: Records) -> dict[str, Any]:
         "prefix_cache_queries_blocks": blocks,
         "prefix_cache_hits_blocks": found,
         "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
+        "prefix_cache_hits_tokens_by_tier": records.hit_tokens_by_tier or None,
+        "hits_lost_to_isolation_tokens": records.hits_lost_to_isolation_tokens,
         "request_hit_rate": float((records.cache_read_input_tokens > 0).mean()),
         "preempted_queries_tokens": engine.preempted_queries_tokens if engine else None,
         "preempted_hits_tokens": engine.preempted_hits_tokens if engine else None,

@@ -104,6 +104,7 @@ class RequestLog:
         self.hit_tokens = [0] * n
         self.replica = [-1] * n
         self.preemptions = [0] * n
+        self.tier: list[str | None] = [None] * n
 
     def admit(self, request: Request, now: float, cached: int, blocks: int, totals: EngineTotals) -> None:
         """``request`` is admitted with ``cached`` tokens found; only the first time counts as its hit."""
@@ -152,6 +153,11 @@ class Records:
     hit_blocks: int | None = None
     evicted_blocks: int | None = None
     evicted_tokens: int | None = None
+    tier: list[str | None] = field(default_factory=list)
+    """The slowest tier that served a hit, per request; empty if nothing was noted."""
+    hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
+    hits_lost_to_isolation_tokens: int | None = None
+    """Hit tokens of the same cache shared by all tenants, less those found here."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
@@ -170,6 +176,7 @@ class Records:
             output_tokens=np.array(trace.output_tokens, dtype=np.int64),
             replica=np.array(log.replica, dtype=np.int64),
             preemptions=np.array(log.preemptions, dtype=np.int64),
+            tier=log.tier,
         )
 
     def __len__(self) -> int:

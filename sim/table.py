@@ -36,7 +36,7 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
     if price is not None and price.pricing == "tokens":
         paid = price.token_bill_usd(records.input_tokens, hits, records.output_tokens)
         cost = paid[0] + paid[1]
-    tier = np.full(n, None, dtype=object)
+    tier = np.array(records.tier or [None] * n, dtype=object)
     if records.engine is not None:
         tier[hits > 0] = "gpu"
     return {

@@ -45,6 +45,10 @@ class Trace:
     """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
+    messages: bool = False
+    """Whether every segment is one message (or the whole of a reply)."""
+    system_messages: set[int] = field(default_factory=set)
+    """Segments that are system messages, where the trace says so."""
     named_blocks: list[int] | None = None
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None

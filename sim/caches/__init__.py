@@ -11,8 +11,12 @@ from pydantic import Field
 
 from sim.caches.ideal import IdealConfig
 from sim.caches.ids import IdsConfig
+from sim.caches.layered import LayeredConfig
+from sim.caches.message import MessageConfig
 from sim.caches.replay import BlockConfig
 
-CacheConfig = Annotated[BlockConfig | IdsConfig | IdealConfig, Field(discriminator="kind")]
+CacheConfig = Annotated[
+    BlockConfig | IdsConfig | IdealConfig | LayeredConfig | MessageConfig, Field(discriminator="kind")
+]
 
 __all__ = ["CacheConfig"]

@@ -8,11 +8,13 @@ from workloads.trace import Trace
 
 
 class Served(NamedTuple):
-    """What one request found: tokens, and blocks where the cache counts in blocks."""
+    """What one request found: tokens, blocks where the cache counts in blocks, tiers where it has them."""
 
     hit_tokens: int
-    hit_blocks: int
-    query_blocks: int
+    hit_blocks: int = 0
+    query_blocks: int = 0
+    tiers: tuple[tuple[str, int], ...] = ()
+    """(tier, hit tokens) from the fastest to the slowest tier that served."""
 
 
 class ReplayCache(Protocol):

@@ -9,18 +9,27 @@ from typing import Literal
 import numpy as np
 
 from sim.caches import CacheConfig
+from sim.caches.base import ReplayCache
+from sim.caches.partitioned import partitioned
 from sim.pricing import Price
 from sim.records import TICK_REQUESTS, Records, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.tenants import salted
 from workloads.trace import Trace
 
 
 class CacheSystem(Schema):
-    """A cache in replay. Requests come in order of arrival as if every reply took no time."""
+    """A cache in replay. Requests come in order of arrival as if every reply took no time.
+
+    ``tenants``: ``shared`` (who sends equal content shares it), ``salted`` (one pool, but no tenant
+    hits what another one sent), ``partitioned`` (a cache per tenant with an equal part of the
+    capacity). For the latter two the cache is also replayed shared, to tell the hits that are lost.
+    """
 
     kind: Literal["cache"]
     cache: CacheConfig
+    tenants: Literal["shared", "salted", "partitioned"] = "shared"
     price: Price | None = None
 
     def resolved(self, key: str, folder: Path) -> CacheSystem:
@@ -34,7 +43,7 @@ class CacheSystem(Schema):
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if ``trace`` cannot run here."""
-        self.cache.replay(trace, f"{key}.cache")
+        self._fresh(trace, key)
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
@@ -46,25 +55,12 @@ class CacheSystem(Schema):
 
     def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Serve every request; the records have arrival times but no others."""
-        cache = self.cache.replay(trace, f"{key}.cache")
-        log = RequestLog(trace)
-        query_blocks = hit_blocks = 0
-        for done, (at, request) in enumerate(trace.instant_order()):
-            if done % TICK_REQUESTS == 0:
-                tick(done)
-            served = cache.serve(request, at)
-            log.arrival_s[request] = at
-            log.hit_tokens[request] = served.hit_tokens
-            hit_blocks += served.hit_blocks
-            query_blocks += served.query_blocks
-        cache.check()
-        tick(len(trace))
-        records = Records.of(log)
-        if query_blocks:
-            records.query_blocks, records.hit_blocks = query_blocks, hit_blocks
-        records.evicted_blocks = cache.evicted_blocks
-        records.evicted_tokens = cache.evicted_tokens
-        records.check()
+        isolated = trace if self.tenants == "shared" else salted(trace)
+        records = _replay(isolated, self._fresh(isolated, key), tick)
+        if self.tenants != "shared":
+            shared = _replay(trace, self.cache.replay(trace, f"{key}.cache"), tick)
+            lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
+            records.hits_lost_to_isolation_tokens = int(lost.sum())
         return records
 
     def run_without_cache(
@@ -77,3 +73,35 @@ class CacheSystem(Schema):
         records = Records.of(log)
         assert not np.any(records.cache_read_input_tokens)
         return records
+
+    def _fresh(self, trace: Trace, key: str) -> ReplayCache:
+        if self.tenants == "partitioned":
+            return partitioned(self.cache, trace, f"{key}.cache")
+        return self.cache.replay(trace, f"{key}.cache")
+
+
+def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Records:
+    log = RequestLog(trace)
+    query_blocks = hit_blocks = 0
+    tiers: dict[str, int] = {}
+    for done, (at, request) in enumerate(trace.instant_order()):
+        if done % TICK_REQUESTS == 0:
+            tick(done)
+        served = cache.serve(request, at)
+        log.arrival_s[request] = at
+        log.hit_tokens[request] = served.hit_tokens
+        hit_blocks += served.hit_blocks
+        query_blocks += served.query_blocks
+        for tier, tokens in served.tiers:
+            tiers[tier] = tiers.get(tier, 0) + tokens
+            log.tier[request] = tier  # the slowest one comes last
+    cache.check()
+    tick(len(trace))
+    records = Records.of(log)
+    if query_blocks:
+        records.query_blocks, records.hit_blocks = query_blocks, hit_blocks
+    records.evicted_blocks = cache.evicted_blocks
+    records.evicted_tokens = cache.evicted_tokens
+    records.hit_tokens_by_tier = tiers
+    records.check()
+    return records

@@ -54,7 +54,7 @@ class ChatWorkload(Schema):
         replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total))
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=self.sessions).tolist()
 
-        trace = Trace()
+        trace = Trace(messages=True)
         content = trace.content
         heads: dict[int, int] = {}
         shared_by, head_tokens = self.system_prompt.shared_by, self.system_prompt.tokens
@@ -65,16 +65,15 @@ class ChatWorkload(Schema):
             if head_tokens and shared_by != "none":
                 if owner not in heads:
                     heads[owner] = content.append(ROOT, head_tokens)
+                    trace.system_messages.add(heads[owner])
                 history = heads[owner]
             else:
                 history = ROOT
             before = NONE
             for turn in range(1, turns[session] + 1):
-                if shared_by == "none":  # a new head: the history behind it is new content as well
-                    past = content.end[history] if turn > 1 else head_tokens
-                    prompt = content.append(ROOT, past + users[request])
-                else:
-                    prompt = content.append(history, users[request])
+                if shared_by == "none":
+                    history = self._under_a_new_head(trace, history)
+                prompt = content.append(history, users[request])
                 before = trace.add(
                     prompt=prompt,
                     output_tokens=replies[request],
@@ -88,3 +87,16 @@ class ChatWorkload(Schema):
                 history = trace.reply[before]
                 request += 1
         return trace
+
+    def _under_a_new_head(self, trace: Trace, history: int) -> int:
+        """The same messages behind a system prompt of their own: new content from the first token."""
+        content = trace.content
+        old = content.path(history)
+        at = ROOT
+        if self.system_prompt.tokens:
+            at = content.append(ROOT, self.system_prompt.tokens)
+            trace.system_messages.add(at)
+            old = old[1:]
+        for message in old:
+            at = content.append(at, content.end[message] - content.end[content.parent[message]])
+        return at

@@ -25,7 +25,8 @@ class ScriptWorkload(Schema):
     """The worked examples: every message and every request is written out.
 
     ``messages`` gives each message's length in tokens; a reply that a later prompt contains is the
-    same content there. A repeated prompt may be answered differently each time.
+    same content there. A repeated prompt may be answered differently each time. A first message whose
+    name begins with ``system`` is a system message.
     """
 
     kind: Literal["script"]
@@ -43,13 +44,15 @@ class ScriptWorkload(Schema):
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Lay the requests out; neither ``seed`` nor ``folder`` is used."""
-        trace = Trace()
+        trace = Trace(messages=True)
         content = trace.content
         nodes: dict[tuple[int, str], int] = {}
 
         def after(at: int, message: str) -> int:
             if (at, message) not in nodes:
                 nodes[at, message] = content.append(at, self.messages[message])
+                if at == ROOT and message.startswith("system"):
+                    trace.system_messages.add(nodes[at, message])
             return nodes[at, message]
 
         turns: dict[int, int] = {}

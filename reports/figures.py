@@ -1,0 +1,293 @@
+"""Figures of a run: pure functions from records to a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+
+from reports import canvas, units
+from sim import metrics
+from sim.pricing import Price
+from sim.records import Floats, Ints, Records
+
+if TYPE_CHECKING:
+    from sim.experiment import SystemRun
+
+LAST_TURN = 12
+"""Turns beyond this one share a bar."""
+Bar = tuple[str, tuple[float, ...]]
+"""A bar's text and the lengths of its parts."""
+CURVE_POINTS = 600
+"""A curve is drawn through at most this many of its points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure and the sentence below it."""
+
+    figure: Figure
+    caption: str
+
+
+def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Picture]:
+    """The figures that apply to a system: a replay has no times and holds no GPU."""
+    sessions = bool(run.records.turn.max() > 1)
+    pictures = [Picture(prompt_tokens(name, run), BY_TURN if sessions else BY_LENGTH)]
+    if run.records.engine is not None:
+        pictures.insert(0, Picture(ttft(name, run), TTFT))
+        pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
+    if run.price is not None and run.price.pricing == "tokens":
+        pictures.append(Picture(token_bill(name, run), TOKEN_BILL))
+    return pictures
+
+
+def of_experiment(runs: Mapping[str, SystemRun]) -> Picture:
+    """The figure in which all systems stand side by side."""
+    return Picture(computed_over_time(runs), OVER_TIME)
+
+
+TTFT = (
+    "Share of requests whose first token is there within the time on the x axis (logarithmic). Further "
+    "left is faster; p50 and p99 are where a curve crosses 50% and 99%."
+)
+
+
+@canvas.styled
+def ttft(name: str, run: SystemRun) -> Figure:
+    """Distribution of the time to first token with and without the cache of an engine, ms or s."""
+    curves = [(label, colour, metrics.ttft_s(records) * 1e3) for label, colour, records in _both(run)]
+    largest = max(float(values.max()) for _, _, values in curves)
+    scale, unit = (units.MS_PER_S, "s") if largest >= 10 * units.MS_PER_S else (1.0, "ms")
+    figure, axes = canvas.new(
+        f"Time to first token: {units.shortened(name)}",
+        f"time to first token, {unit}{_mark(run.calibrated)}",
+        "share of requests",
+    )
+    for i, (label, colour, values) in enumerate(curves):
+        values.sort()
+        keep = _thinned(len(values))
+        x, y = values[keep] / scale, (keep + 1) / len(values)
+        p50, p99 = units.times_ms(*np.percentile(values, (50, 99)).tolist())
+        axes.plot(
+            np.r_[x[0], x],
+            np.r_[0.0, y],
+            color=colour,
+            linewidth=3.6 if i == 0 else None,  # seen below the other one where the two are equal
+            label=f"{label}: p50 {p50}, p99 {p99}",
+            drawstyle="steps-post",
+        )
+    axes.set_xscale("log")
+    low, high = (limit * factor for limit, factor in zip(axes.get_xlim(), (1 / 1.1, 1.1), strict=True))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axes.xaxis.set_major_formatter(canvas.plain())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0, 1.02)
+    canvas.legend(figure, columns=1)
+    return figure
+
+
+BY_TURN = (
+    "Mean prompt tokens of a request by its turn in the conversation: each turn resends the history. "
+    "The percentage is the share of these tokens that the cache gave."
+)
+BY_LENGTH = (
+    "All prompt tokens of the trace by the length of the prompt they belong to (the trace does not tell "
+    "turns apart). The percentage is the share of these tokens that the cache gave."
+)
+
+
+@canvas.styled
+def prompt_tokens(name: str, run: SystemRun) -> Figure:
+    """Prompt tokens computed and read from the cache, by turn, or by length where there are no turns."""
+    records, short = run.records, units.shortened(name)
+    by_turn = bool(records.turn.max() > 1)
+    if by_turn:
+        title, x, y = f"Prompt tokens by turn: {short}", "turn", "prompt tokens per request, mean"
+        group = np.minimum(records.turn, LAST_TURN + 1) - 1
+        labels = [str(turn) for turn in range(1, LAST_TURN + 1)] + [f">{LAST_TURN}"]
+    else:
+        title, x = f"Prompt tokens by prompt length: {short}", "length of the prompt up to, tokens"
+        y = "prompt tokens of all requests"
+        group, labels = _length_buckets(records.input_tokens)
+    size = int(group.max()) + 1
+    requests = np.maximum(np.bincount(group, minlength=size), 1) if by_turn else np.ones(size)
+    cached = np.bincount(group, records.cache_read_input_tokens, minlength=size) / requests
+    computed = np.bincount(group, records.computed_tokens, minlength=size) / requests
+    figure, axes = canvas.new(title, x, y)
+    _stack(axes, labels[:size], computed, cached)
+    canvas.legend(figure)
+    return figure
+
+
+def _stack(axes: Axes, labels: list[str], computed: Floats, cached: Floats) -> None:
+    at = np.arange(len(labels))
+    axes.bar(at, computed, 0.75, color=canvas.COMPUTED, label="computed")
+    axes.bar(at, cached, 0.75, bottom=computed, color=canvas.CACHED, label="read from the cache")
+    total = computed + cached
+    scale, unit = (units.MILLION, ", millions") if total.max() >= units.MILLION else (1, "")
+    axes.yaxis.set_major_formatter(canvas.plain(scale))
+    axes.set_ylabel(axes.get_ylabel() + unit)
+    for x, part, whole in zip(at, cached, total, strict=True):
+        if whole:
+            axes.annotate(
+                f"{part / whole:.0%}", (float(x), float(whole)), (0, 2), textcoords="offset points",
+                ha="center", va="bottom", fontsize=7.5,
+            )  # fmt: skip
+    axes.set_xticks(at, labels)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylim(0, max(1.0, float(total.max())) * 1.1)
+
+
+def _length_buckets(lengths: Ints) -> tuple[Ints, list[str]]:
+    """Bucket of each length, and each bucket's largest length: powers of two, at most ten of them."""
+    exponent = np.ceil(np.log2(lengths)).astype(np.int64)
+    last = int(exponent.max())
+    first = max(int(exponent.min()), last - 9)
+    return np.clip(exponent, first, last) - first, [_power(e) for e in range(first, last + 1)]
+
+
+def _power(exponent: int) -> str:
+    return f"{2 ** (exponent - 10)}k" if exponent >= 10 else str(2**exponent)
+
+
+OVER_TIME = (
+    "Prompt tokens computed by the requests that arrived up to a time. Without a cache every prompt is "
+    "computed in full; the distance between the lines is what the cache has saved until then."
+)
+
+
+@canvas.styled
+def computed_over_time(runs: Mapping[str, SystemRun]) -> Figure:
+    """Cumulative prompt tokens computed over the time of arrival, each system and its twin."""
+    latest = max(float(r.arrival_s.max()) for run in runs.values() for r in (run.records, run.twin))
+    unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
+    figure, axes = canvas.new(
+        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed"
+    )
+    for i, (name, run) in enumerate(runs.items()):
+        label = "without cache" if i == 0 else None
+        x, y = _running_total(run.twin)
+        axes.plot(x / scale, y, color=canvas.WITHOUT, linestyle="--", label=label, drawstyle="steps-post")
+        x, y = _running_total(run.records)
+        axes.plot(
+            x / scale,
+            y,
+            color=canvas.LINES[i % len(canvas.LINES)],
+            linestyle=canvas.DASHES[i % len(canvas.DASHES)],
+            label=f"with cache: {units.shortened(name)}",
+            drawstyle="steps-post",
+        )
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, top)
+    factor, word = (units.MILLION, ", millions") if top >= units.MILLION else (1, "")
+    axes.set_ylabel(axes.get_ylabel() + word)
+    axes.yaxis.set_major_formatter(canvas.plain(factor))
+    axes.xaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure)
+    return figure
+
+
+def _running_total(records: Records) -> tuple[Floats, Floats]:
+    """(arrival in s, tokens computed until then), thinned to a curve's points."""
+    order = np.argsort(records.arrival_s, kind="stable")
+    total = np.cumsum(records.computed_tokens[order])
+    keep = _thinned(len(order))
+    return records.arrival_s[order][keep], total[keep].astype(np.float64)
+
+
+def _thinned(points: int) -> Ints:
+    """Positions of at most ``CURVE_POINTS`` of so many points, the first and the last among them."""
+    return np.unique(np.linspace(0, points - 1, min(CURVE_POINTS, points)).astype(np.int64))
+
+
+GPU_TIME = (
+    "GPU-hours held from the first arrival to the last token, and the part in which the engine "
+    "computed. Fewer tokens shorten the busy part; what is held is paid whether busy or not."
+)
+
+
+@canvas.styled
+def gpu_time(name: str, summary: dict[str, Any]) -> Figure:
+    """GPU time busy and idle, without and with the cache; with the bill where GPUs are paid by the hour."""
+    mark = _mark(summary["systems"][name]["calibrated"])
+    figure, axes = canvas.new(f"GPU time: {units.shortened(name)}", f"GPU-hours{mark}", "", height_in=2.6)
+    bars: list[Bar] = []
+    for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
+        cost, busy_s = entries[name]["cost"], entries[name]["gpu_busy_seconds"]
+        held_h, busy_h = units.gpu_hours(cost["gpu_seconds"]), units.gpu_hours(busy_s)
+        text = f"{label}: held {held_h}, busy {busy_h} GPU-hours"
+        if cost["pricing"] == "gpu_hours":
+            text += f", {units.usd(cost['cost_usd_total'])}"
+        busy, held = busy_s / 3600, cost["gpu_seconds"] / 3600
+        bars.append((text, (busy, max(0.0, held - busy))))
+    _bars(axes, bars, (("busy", canvas.GREEN), ("held, idle", canvas.IDLE)))
+    canvas.legend(figure)
+    return figure
+
+
+TOKEN_BILL = "The bill of the whole trace at the system's token prices, without and with the cache."
+
+
+@canvas.styled
+def token_bill(name: str, run: SystemRun) -> Figure:
+    """Dollars at token prices by what they pay for, without and with the cache."""
+    assert run.price is not None
+    title = f"Bill at token prices: {units.shortened(name)}"
+    figure, axes = canvas.new(title, "dollars", "", height_in=2.6)
+    bars: list[Bar] = []
+    for label, _, records in _both(run):
+        parts = _bill(records, run.price)
+        bars.append((f"{label}: {units.usd(sum(parts))}", parts))
+    kinds = (
+        ("prompt, computed", canvas.COMPUTED),
+        ("prompt, cached", canvas.CACHED),
+        ("output", canvas.OUTPUT),
+    )
+    _bars(axes, bars, kinds)
+    canvas.legend(figure, columns=3)
+    return figure
+
+
+def _bill(records: Records, price: Price) -> tuple[float, float, float]:
+    """Dollars for (computed prompt, cached prompt, output) tokens."""
+    nothing = np.zeros_like(records.input_tokens)
+    hits = records.cache_read_input_tokens
+    computed, output = price.token_bill_usd(records.computed_tokens, nothing, records.output_tokens)
+    cached, _ = price.token_bill_usd(hits, hits, nothing)
+    return float(computed.sum()), float(cached.sum()), float(output.sum())
+
+
+def _bars(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> None:
+    """Horizontal stacked bars with their text above them, the first bar on top."""
+    at = np.arange(len(bars))
+    left = np.zeros(len(bars))
+    for i, (kind, colour) in enumerate(kinds):
+        width = np.array([parts[i] for _, parts in bars])
+        axes.barh(at, width, 0.42, left=left, color=colour, label=kind)
+        left += width
+    for y, (text, _) in zip(at, bars, strict=True):
+        axes.annotate(
+            text, (0, float(y) - 0.24), (1, 2), textcoords="offset points", va="bottom", fontsize=8.5
+        )
+    axes.set_ylim(len(bars) - 0.6, -0.65)
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, float(left.max()) * 1.02 or 1.0)
+    axes.xaxis.set_major_formatter(canvas.plain())
+
+
+def _both(run: SystemRun) -> list[tuple[str, str, Records]]:
+    return [("without cache", canvas.WITHOUT, run.twin), ("with cache", canvas.WITH, run.records)]
+
+
+def _mark(calibrated: bool | None) -> str:
+    """The mark that every figure with uncalibrated times carries."""
+    return " (uncalibrated)" if calibrated is False else ""

@@ -1,0 +1,136 @@
+"""One self-contained HTML page about a run: no script, no external resource, prints well."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+
+from reports import canvas, figures, units
+from reports.figures import Picture
+from reports.rows import Row, compare
+from reports.sentences import claim_figures, claim_verdict, sentence
+
+if TYPE_CHECKING:
+    from sim.experiment import Result
+
+DEFINITIONS = (
+    ("Without cache", "The same requests on the same system with prefix caching off."),
+    (
+        "Prompt tokens computed",
+        "Tokens of the prompts that the model had to process; the others were read from the cache. "
+        "Repeats after a preemption are not counted.",
+    ),
+    (
+        "Hit rate, by tokens",
+        "Prompt tokens read from the cache as a share of all prompt tokens, so a long prompt weighs more "
+        "than a short one. It is not the share of requests with a hit.",
+    ),
+    (
+        "TTFT",
+        "Time to first token: from the arrival of a request to its first output token, waiting included.",
+    ),
+    (
+        "TPOT",
+        "Time per output token: from the first to the last token, divided by the output tokens after the "
+        "first. One value per request.",
+    ),
+    ("p50, p99", "Half of the requests, or 99% of them, stay at or below this value. p50 is the median."),
+    (
+        "GPU-hours held and busy",
+        "Held: GPUs times the time from the first arrival to the last token; that is what a rented GPU "
+        "costs. Busy: the part of it in which the engine computed. A cache shortens the busy part, which "
+        "turns into money only if fewer GPUs are held or more requests are served on them.",
+    ),
+    (
+        "Evicted blocks, preemptions",
+        "Cached blocks given up for new ones, and running requests pushed out because memory was short.",
+    ),
+    (
+        "Uncalibrated",
+        "Times come from a formula (the data sheet of the GPU and the shape of the model, or numbers given "
+        "by hand), not from a measurement. Token counts and hit rates depend on times only through the "
+        "order in which requests come.",
+    ),
+)
+"""Terms of the page and what they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the page says about one system."""
+
+    name: str
+    sentence: str
+    calibrated: bool | None
+    notes: list[str]
+    rows: list[Row]
+    images: list[Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A figure as a data URI with its text."""
+
+    source: str
+    title: str
+    caption: str
+    width: int
+    height: int
+
+
+def render(result: Result, summary: dict[str, Any] | None = None) -> str:
+    """The page as HTML5 text. ``summary`` is ``result.summary()`` where the caller has it already.
+
+    It holds no wall-clock times: the same configuration gives the same bytes.
+    """
+    summary = result.summary() if summary is None else summary
+    sections = [
+        Section(
+            name=name,
+            sentence=units.unbroken(sentence(summary, name)),
+            calibrated=run.calibrated,
+            notes=run.notes,
+            rows=compare(summary, name),
+            images=[_image(picture) for picture in figures.of_system(name, run, summary)],
+        )
+        for name, run in result.runs.items()
+    ]
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.from_string(files("reports").joinpath("template.html").read_text("utf-8"))
+    return template.render(
+        name=summary["name"],
+        requests=f"{summary['requests']:,}",
+        tokens=units.tokens(sum(result.trace.input_tokens)),
+        seed=summary["seed"],
+        version=summary["version"],
+        uncalibrated=[section.name for section in sections if section.calibrated is False],
+        sections=sections,
+        overview=_image(figures.of_experiment(result.runs)),
+        claims=[
+            {**claim, "verdict": claim_verdict(claim), "figures": claim_figures(claim)}
+            for claim in summary["claims"]
+        ],
+        definitions=DEFINITIONS,
+        configuration=result.config.to_yaml(paths_as_written=True),
+    )
+
+
+def _image(picture: Picture) -> Image:
+    width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
+    return Image(
+        source="data:image/svg+xml;base64," + base64.b64encode(canvas.svg(picture.figure)).decode("ascii"),
+        title=picture.figure.axes[0].get_title(loc="left"),
+        caption=picture.caption,
+        width=width,
+        height=height,
+    )

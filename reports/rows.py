@@ -1,0 +1,106 @@
+"""A system's figures without and with its cache, as the rows that console and HTML both show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from reports import units
+
+Format = Callable[[float], str]
+UNCHANGED = 0.0005
+"""A change of less than this share (0.05 %) is told as no change."""
+NOISE = 1e-9
+"""A change of less than this share comes from the order of additions and is shown as 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One quantity as text; a cell that does not exist is empty."""
+
+    label: str
+    without: str
+    with_cache: str
+    saved: str = ""
+    saved_share: str = ""
+    gain: int = 0
+    """1 if the cache saves of it, -1 if it costs more, 0 if neither (or if that is no question)."""
+
+
+def has_times(entry: dict[str, Any]) -> bool:
+    """Whether a system's entry in the summary has service times; a replay has not."""
+    return entry["duration"] is not None
+
+
+def compare(summary: dict[str, Any], system: str) -> list[Row]:
+    """The rows of ``system``; what it does not have is left out."""
+    rows = [
+        _saved(summary, system, "computed_prompt_tokens", "prompt tokens computed", units.tokens),
+        _both(summary, system, "prefix_cache_hit_rate", "hit rate, by tokens", units.percent),
+        _both(summary, system, "request_hit_rate", "requests with a hit", units.percent),
+        _time(summary, system, "p50_ttft_ms", "TTFT p50"),
+        _time(summary, system, "p99_ttft_ms", "TTFT p99"),
+        _time(summary, system, "mean_tpot_ms", "TPOT mean"),
+        _saved(summary, system, "gpu_seconds", "GPU-hours held", units.gpu_hours),
+        _saved(summary, system, "gpu_busy_seconds", "GPU-hours busy", units.gpu_hours),
+        *_money(summary, system),
+        _both(summary, system, "evicted_blocks", "evicted blocks", units.count_of),
+        _both(summary, system, "num_preemptions", "preemptions", units.count_of),
+    ]
+    return [row for row in rows if row is not None]
+
+
+def money_label(entry: dict[str, Any]) -> str:
+    """What the dollars of a system pay for."""
+    by_the_hour = entry["cost"]["pricing"] == "gpu_hours"
+    return "dollars, GPU-hours held" if by_the_hour else "dollars, token prices"
+
+
+def _money(summary: dict[str, Any], system: str) -> list[Row | None]:
+    label = money_label(summary["systems"][system])
+    return [
+        _saved(summary, system, "cost_usd_total", label, units.usd),
+        _saved(summary, system, "cost_usd_busy", "dollars, GPU-hours busy", units.usd),
+    ]
+
+
+def _saved(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> Row | None:
+    figure = summary["savings"][system][key]
+    return _row(label, [_cell(value, text) for value in _values(figure)], figure)
+
+
+def _time(summary: dict[str, Any], system: str, key: str, label: str) -> Row | None:
+    figure = summary["savings"][system][key]
+    return _row(label, units.times_ms(*_values(figure)), figure)
+
+
+def _values(figure: dict[str, float | None]) -> tuple[float | None, float | None, float | None]:
+    """(without, with, saved) of an entry of the summary's savings."""
+    saved, share = figure["saved"], figure["saved_ratio"]
+    if share is not None and abs(share) < NOISE:
+        saved = 0.0
+    return figure["without"], figure["with"], saved
+
+
+def _row(label: str, cells: list[str], figure: dict[str, float | None]) -> Row | None:
+    without, with_cache, saved = cells
+    if not without and not with_cache:
+        return None
+    share = figure["saved_ratio"]
+    if share is None:
+        return Row(label, without, with_cache, saved)
+    if abs(share) < NOISE:
+        share = 0.0
+    gain = (share >= UNCHANGED) - (share <= -UNCHANGED)
+    return Row(label, without, with_cache, saved, units.percent(share), gain)
+
+
+def _both(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> Row | None:
+    without = _cell(summary["no_cache"][system]["cache"][key], text)
+    with_cache = _cell(summary["systems"][system]["cache"][key], text)
+    return Row(label, without, with_cache) if without or with_cache else None
+
+
+def _cell(value: float | None, text: Format) -> str:
+    return "" if value is None else text(value)

@@ -1,0 +1,80 @@
+"""What caching did for a system, in one plain sentence made from the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports import units
+from reports.rows import UNCHANGED, has_times
+
+QUANTITIES = {
+    "computed_tokens": "computed prompt tokens",
+    "prefill_time": "prefill time",
+    "input_cost": "the bill for prompts",
+}
+
+
+def sentence(summary: dict[str, Any], system: str) -> str:
+    """One sentence on tokens, time and money saved; it says so where nothing is saved."""
+    saved = summary["savings"][system]
+    parts = [_tokens(saved["computed_prompt_tokens"])]
+    if has_times(summary["systems"][system]):
+        parts.append(_change("the median TTFT", saved["p50_ttft_ms"], _time_pair))
+        parts.append(_change("GPU busy time", saved["gpu_busy_seconds"]))
+    else:
+        parts.append("a replay has no times")
+    bill = saved["cost_usd_total"]
+    if summary["systems"][system]["cost"]["pricing"] == "gpu_hours":
+        parts.append(_change("the bill for the GPU-hours held", bill))
+    else:
+        parts.append(_change("the bill at token prices", bill, _usd_pair))
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _tokens(figure: dict[str, float]) -> str:
+    without, with_cache, saved = figure["without"], figure["with"], figure["saved"]
+    if not saved:
+        return f"Caching saves no prompt tokens: all {units.tokens(without)} are computed"
+    less = units.percent(figure["saved_ratio"])
+    return (
+        f"Caching computes {less} fewer prompt tokens "
+        f"({units.tokens(with_cache)} instead of {units.tokens(without)})"
+    )
+
+
+def _change(what: str, figure: dict[str, float | None], pair: Any = None) -> str:
+    without, with_cache, ratio = figure["without"], figure["with"], figure["saved_ratio"]
+    if without is None or with_cache is None or ratio is None:
+        return ""
+    if abs(ratio) < UNCHANGED:
+        return f"{what} does not change"
+    verb = "falls" if ratio > 0 else "rises"
+    if pair is not None:
+        before, after = pair(without, with_cache)
+        if before != after:
+            return f"{what} {verb} from {before} to {after}"
+    return f"{what} {verb} by {units.percent(abs(ratio))}"
+
+
+def _time_pair(without_ms: float, with_ms: float) -> tuple[str, str]:
+    before, after = units.times_ms(without_ms, with_ms)
+    return before, after
+
+
+def _usd_pair(without: float, with_cache: float) -> tuple[str, str]:
+    return units.usd(without), units.usd(with_cache)
+
+
+def claim_figures(claim: dict[str, Any]) -> str:
+    """The claimed saving beside the derived one."""
+    quantity = QUANTITIES.get(claim["quantity"], claim["quantity"].replace("_", " "))
+    derived = claim["derived_saved"]
+    found = "no figure can be derived" if derived is None else f"{units.percent(derived)} derived"
+    return f"saving in {quantity}: {units.percent(claim['claimed_saved'])} claimed, {found} from this trace"
+
+
+def claim_verdict(claim: dict[str, Any]) -> str:
+    """Whether the claim holds, in words."""
+    if claim["derived_saved"] is None:
+        return "not decided"
+    return "holds" if claim["holds"] else "does not hold"

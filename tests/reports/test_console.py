@@ -1,0 +1,112 @@
+"""What the terminal shows after a run."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from typing import Any
+
+from rich.console import Console
+
+from reports.console import table
+from sim.experiment import Result
+
+WIDTH = 100
+
+
+def shown(summary: dict[str, Any]) -> str:
+    console = Console(width=WIDTH, record=True, file=io.StringIO())
+    console.print(table(summary))
+    return console.export_text()
+
+
+def test_an_engine_has_all_its_rows(everything: Result) -> None:
+    text = shown(everything.summary())
+    for label in (
+        "prompt tokens computed",
+        "hit rate, by tokens",
+        "requests with a hit",
+        "TTFT p50",
+        "TTFT p99",
+        "TPOT mean",
+        "GPU-hours held",
+        "GPU-hours busy",
+        "dollars, GPU-hours held",
+        "dollars, GPU-hours busy",
+        "dollars, token prices",
+        "evicted blocks",
+        "preemptions",
+    ):
+        assert label in text
+    for heading in ("without cache", "with cache", "saved", "saved, %"):
+        assert heading in text
+
+
+def test_what_is_missing_is_left_out(everything: Result, one_request: Result) -> None:
+    for result in (everything, one_request):
+        text = shown(result.summary())
+        assert not re.search(r"\b(None|nan|inf)\b", text)
+    assert "TPOT" not in shown(one_request.summary())
+    assert "dollars" not in shown(one_request.summary())
+
+
+def test_replays_share_a_table_without_times(everything: Result) -> None:
+    summary = everything.summary()
+    for part in ("systems", "no_cache", "savings"):
+        summary[part] = {name: summary[part][name] for name in ("replay", "priced-replay")}
+    summary["claims"] = []
+    text = shown(summary)
+    assert "Replays, without service times" in text
+    assert text.count("replay without service times: hits only") == 1
+    assert not re.search("TTFT|TPOT|GPU|preemptions", text)
+    assert re.search(r"priced-replay │ +\$", text)
+
+
+def test_uncalibrated_is_shown(everything: Result) -> None:
+    summary = everything.summary()
+    title = next(line for line in shown(summary).splitlines() if line.startswith("by-the-hour"))
+    assert "uncalibrated" in title
+    summary["systems"]["by-the-hour"]["calibrated"] = True
+    title = next(line for line in shown(summary).splitlines() if line.startswith("by-the-hour"))
+    assert title.split() == ["by-the-hour", "calibrated"]
+
+
+def test_uncalibrated_is_yellow(everything: Result) -> None:
+    console = Console(width=WIDTH, record=True, file=io.StringIO())
+    console.print(table(everything.summary()))
+    assert re.search(r"\x1b\[1;30;43m uncalibrated", console.export_text(styles=True))
+
+
+def test_claims_with_source_verdict_and_conditions(everything: Result) -> None:
+    summary = everything.summary()
+    words = " ".join(shown(summary).split())
+    assert "priced-replay: holds" in words
+    assert "replay: does not hold" in words
+    assert "no-cache: not decided" in words
+    for claim in summary["claims"]:
+        assert f"source: {claim['source']}" in words
+        assert all(condition in words for condition in (c.replace("\n", " ") for c in claim["conditions"]))
+
+
+def test_hostile_text_is_shown_and_not_obeyed(everything: Result) -> None:
+    summary = copy.deepcopy(everything.summary())
+    name = "[bold]x[/bold]\x1b[2J"
+    for part in ("systems", "no_cache", "savings"):
+        summary[part] = {name: summary[part]["by-the-hour"]}
+    summary["systems"][name]["notes"] = ["[link=x]note[/link] [/nothing]"]
+    summary["claims"] = []
+    text = shown(summary)
+    assert "[bold]x[/bold] [2J" in text
+    assert "[link=x]note[/link] [/nothing]" in text
+    assert "\x1b" not in text
+
+
+def test_nothing_is_wider_than_the_terminal(everything: Result) -> None:
+    summary = everything.summary()
+    names = {name: f"{name}-{'x' * 80}" for name in summary["systems"]}
+    for part in ("systems", "no_cache", "savings"):
+        summary[part] = {names[name]: value for name, value in summary[part].items()}
+    text = shown(summary)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "…" not in text

@@ -1,0 +1,170 @@
+"""The figures: what they say in words, and the numbers that they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+
+from reports import canvas, figures
+from reports.figures import Picture
+from sim.experiment import Result
+
+UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")
+EXPERIMENTS = ("everything", "one_request", "single_turns")
+
+
+def pictures(result: Result) -> list[Picture]:
+    summary = result.summary()
+    of_systems = [p for name, run in result.runs.items() for p in figures.of_system(name, run, summary)]
+    return [figures.of_experiment(result.runs), *of_systems]
+
+
+def only(figure: Figure) -> Axes:
+    (axes,) = figure.axes
+    return axes
+
+
+def heights(axes: Axes) -> list[float]:
+    bars = [c for c in axes.containers if isinstance(c, BarContainer)]
+    return [float(sum(patch.get_height() for patch in of_bar)) for of_bar in zip(*bars, strict=True)]
+
+
+@pytest.fixture(params=EXPERIMENTS)
+def result(request: pytest.FixtureRequest) -> Result:
+    found: Result = request.getfixturevalue(request.param)
+    return found
+
+
+def test_every_panel_has_title_units_and_legend(result: Result) -> None:
+    for picture in pictures(result):
+        assert picture.caption.endswith(".")
+        assert picture.figure.legends
+        for axes in picture.figure.axes:
+            assert axes.get_title(loc="left")
+            words = axes.get_xlabel().replace(",", " ").split()
+            assert set(words) & set(UNITS), axes.get_xlabel()
+            assert axes.get_ylabel() or not len(axes.get_yticks())
+            assert axes.has_data()
+
+
+def test_texts_stay_inside_the_figure(everything: Result) -> None:
+    run = everything.runs["by-the-hour"]
+    name = "x" * 100
+    summary = everything.summary()
+    for part in ("systems", "no_cache"):
+        summary[part][name] = summary[part]["by-the-hour"]
+    for picture in [figures.of_experiment({name: run}), *figures.of_system(name, run, summary)]:
+        picture.figure.canvas.draw()
+        frame = picture.figure.bbox
+        (axes,) = picture.figure.axes
+        for text in (axes.title, axes._left_title, axes.xaxis.label, *axes.texts):  # type: ignore[attr-defined]
+            box = text.get_window_extent()
+            assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
+
+
+def test_a_replay_has_neither_times_nor_gpus(everything: Result) -> None:
+    def titles(name: str) -> list[str]:
+        made = figures.of_system(name, everything.runs[name], everything.summary())
+        return [only(p.figure).get_title(loc="left").split(":")[0] for p in made]
+
+    assert titles("replay") == ["Prompt tokens by turn"]
+    assert titles("priced-replay") == ["Prompt tokens by turn", "Bill at token prices"]
+    assert titles("by-the-hour") == ["Time to first token", "Prompt tokens by turn", "GPU time"]
+    assert titles("by-the-token")[-1] == "Bill at token prices"
+
+
+def test_uncalibrated_times_are_marked(everything: Result) -> None:
+    run, summary = everything.runs["by-the-hour"], everything.summary()
+    assert only(figures.ttft("by-the-hour", run)).get_xlabel().endswith("ms (uncalibrated)")
+    assert only(figures.gpu_time("by-the-hour", summary)).get_xlabel() == "GPU-hours (uncalibrated)"
+    summary["systems"]["by-the-hour"]["calibrated"] = True
+    assert only(figures.gpu_time("by-the-hour", summary)).get_xlabel() == "GPU-hours"
+
+
+def test_ttft_curves_run_from_the_fastest_to_the_slowest(everything: Result) -> None:
+    run = everything.runs["by-the-hour"]
+    axes = only(figures.ttft("by-the-hour", run))
+    for line, records in zip(axes.lines, (run.twin, run.records), strict=True):
+        times_ms = (records.first_token_s - records.arrival_s) * 1e3
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        assert x[0] == pytest.approx(times_ms.min()) and x[-1] == pytest.approx(times_ms.max())
+        assert y[0] == 0 and y[-1] == 1
+    assert axes.get_xscale() == "log"
+
+
+def test_bars_by_turn_add_up(everything: Result) -> None:
+    run = everything.runs["replay"]
+    got = heights(only(figures.prompt_tokens("replay", run)))
+    want = [run.records.input_tokens[run.records.turn == turn].mean() for turn in (1, 2, 3)]
+    assert got == pytest.approx(want)
+
+
+def test_late_turns_share_a_bar(build: Callable[..., Result]) -> None:
+    result = build("  replay: {kind: cache, cache: {kind: block}}\n", sessions=1, turns=20)
+    run = result.runs["replay"]
+    axes = only(figures.prompt_tokens("replay", run))
+    assert [label.get_text() for label in axes.get_xticklabels()][-2:] == ["12", ">12"]
+    assert heights(axes)[-1] == pytest.approx(run.records.input_tokens[run.records.turn > 12].mean())
+
+
+def test_without_sessions_bars_go_by_length(single_turns: Result) -> None:
+    run = single_turns.runs["engine"]
+    axes = only(figures.prompt_tokens("engine", run))
+    assert axes.get_xlabel() == "length of the prompt up to, tokens"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["128"]  # 50 + 60 tokens
+    assert heights(axes) == pytest.approx([run.records.input_tokens.sum()])
+
+
+def test_length_buckets() -> None:
+    group, names = figures._length_buckets(np.array([1, 2, 3, 1024, 1025, 5000]))
+    assert names == ["16", "32", "64", "128", "256", "512", "1k", "2k", "4k", "8k"]
+    assert group.tolist() == [0, 0, 0, 6, 7, 9]
+
+
+def test_running_totals_end_at_the_sums(everything: Result) -> None:
+    axes = only(figures.computed_over_time(everything.runs))
+    ends = [float(np.asarray(line.get_ydata())[-1]) for line in axes.lines]
+    want = [r.computed_tokens.sum() for run in everything.runs.values() for r in (run.twin, run.records)]
+    assert ends == pytest.approx(want)
+    (legend,) = axes.get_figure().legends  # type: ignore[union-attr]
+    assert len(legend.get_texts()) == 1 + len(everything.runs)
+
+
+def test_the_bill_adds_up(everything: Result) -> None:
+    summary = everything.summary()
+    axes = only(figures.token_bill("priced-replay", everything.runs["priced-replay"]))
+    bars = [c for c in axes.containers if isinstance(c, BarContainer)]
+    totals = [sum(p.get_width() for p in of_bar) for of_bar in zip(*bars, strict=True)]
+    want = [summary[part]["priced-replay"]["cost"]["cost_usd_total"] for part in ("no_cache", "systems")]
+    assert totals == pytest.approx(want)
+
+
+def test_same_run_same_bytes(everything: Result) -> None:
+    name = "by-the-token"
+    run, summary = everything.runs[name], everything.summary()
+    once, twice = ([p.figure for p in figures.of_system(name, run, summary)] for _ in range(2))
+    assert len(once) == 4
+    for first, second in zip(once, twice, strict=True):
+        assert canvas.svg(first) == canvas.svg(second)
+        assert canvas.png(first) == canvas.png(second)
+
+
+def test_own_matplotlib_settings_do_not_matter(everything: Result) -> None:
+    import matplotlib
+
+    run = everything.runs["replay"]
+    plain = canvas.svg(figures.prompt_tokens("replay", run))
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": False, "svg.hashsalt": "other"}):
+        assert canvas.svg(figures.prompt_tokens("replay", run)) == plain
+
+
+def test_many_points_are_thinned() -> None:
+    kept = figures._thinned(100_000)
+    assert len(kept) <= figures.CURVE_POINTS
+    assert kept[0] == 0 and kept[-1] == 99_999
+    assert figures._thinned(1).tolist() == [0]

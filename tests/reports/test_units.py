@@ -1,0 +1,50 @@
+"""Numbers as text."""
+
+from __future__ import annotations
+
+import doctest
+
+from reports import units
+
+
+def test_examples_in_docstrings() -> None:
+    outcome = doctest.testmod(units)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+def test_rounding_up_to_the_next_digit_keeps_three_digits() -> None:
+    assert units.significant(9.999) == "10.0"
+    assert units.significant(999.7) == "1,000"
+    assert units.tokens(999_999) == "999,999"
+    assert units.tokens(1_000_000) == "1.00 M"
+
+
+def test_a_row_of_times_has_one_unit() -> None:
+    assert units.times_ms(1000.0, 5.0) == ["1.00 s", "0.00500 s"]
+    assert units.times_ms(None, None) == ["", ""]
+
+
+def test_small_changes_keep_their_sign() -> None:
+    assert units.percent(-0.00025) == "-0.03%"
+    assert units.usd(-0.00174) == "-$0.00174"
+
+
+def test_almost_all_is_not_all() -> None:
+    assert units.percent(0.999999) == ">99.99%"
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert units.printable("a\x1b[31mb\nc") == "a [31mb c"
+
+
+def test_a_long_name_is_shortened_in_its_middle() -> None:
+    short = units.shortened("a" * 50 + "b" * 50)
+    assert len(short) <= 26
+    assert short.startswith("aaa") and short.endswith("bbb")
+
+
+def test_a_number_stays_with_its_unit() -> None:
+    assert units.unbroken("from 32.5 ms to 5 M tokens in 3 small steps") == (
+        "from 32.5\u00a0ms to 5\u00a0M tokens in 3 small steps"
+    )

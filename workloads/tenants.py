@@ -1,0 +1,32 @@
+"""Isolation of tenants: the same requests with nothing shared across tenants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workloads.content import ROOT, ContentTree
+from workloads.trace import Trace
+
+
+def salted(trace: Trace) -> Trace:
+    """The trace as it is when every tenant's prompts carry a salt of their own (vLLM's cache_salt).
+
+    Content below the root is one copy per tenant, so no cache can serve one tenant with what another
+    one sent; arrivals, lengths and everything else stay. O(requests x segments on the path).
+    """
+    old, new = trace.content, ContentTree()
+    copies: dict[tuple[int, int], int] = {}
+
+    def copy(tenant: int, segment: int) -> int:
+        at = ROOT
+        for node in old.path(segment):
+            key = (tenant, node)
+            if key not in copies:
+                copies[key] = new.append(at, old.end[node] - old.end[old.parent[node]])
+            at = copies[key]
+        return at
+
+    prompts = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.prompt, strict=True)]
+    replies = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.reply, strict=True)]
+    system = {copies[key] for key in copies if key[1] in trace.system_messages}
+    return replace(trace, content=new, prompt=prompts, reply=replies, system_messages=system)
