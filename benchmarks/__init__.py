@@ -1,0 +1,1 @@
+"""Speed of the simulator: run by `make bench`, never by the tests."""
