@@ -79,10 +79,20 @@ class ContentTree:
         if not 0 < units < len(mine):
             raise ValueError(f"cannot cut a segment of {len(mine)} units after {units}")
         above = self.parent[segment]
-        upper = self.append(above, sum(tokens for _, tokens in mine[:units]))
+        upper = self.cut(segment, sum(tokens for _, tokens in mine[:units]))
         self._units[upper], self._units[segment] = mine[:units], mine[units:]
         self._children[above, mine[0]] = upper
         self._children[upper, mine[units]] = segment
+        return upper
+
+    def cut(self, segment: int, tokens: int) -> int:
+        """`split` for callers who keep the units themselves: cut after ``tokens`` tokens. O(1)."""
+        above = self.parent[segment]
+        if not 0 < tokens < self.end[segment] - self.end[above]:
+            raise ValueError(
+                f"cannot cut a segment of {self.end[segment] - self.end[above]} tokens after {tokens}"
+            )
+        upper = self.append(above, tokens)
         self.parent[segment] = upper
         return upper
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import simpy
@@ -88,7 +89,11 @@ class Fleet:
         if self._next_start < len(self._starts):
             at = self._trace.arrival_s[self._starts[self._next_start]]
             assert at is not None
-            At(self.env, max(0.0, at - self.env.now), ARRIVAL, self._start)
+            now = self.env.now
+            delay = max(0.0, at - now)
+            if now + delay < at:  # rounded down: nobody arrives before its time
+                delay = math.nextafter(delay, math.inf)
+            At(self.env, delay, ARRIVAL, self._start)
 
     def _start(self, event: At) -> None:
         """The next request of the open loop arrives, with all that share its arrival time."""

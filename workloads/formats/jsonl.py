@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def rows(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise InputError(f"{where}: {str(row)[:60]!r} is not a JSON object")
                 yield where, line, row
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read after line {line}: {error}") from None
 
 
