@@ -85,6 +85,46 @@ def run(
 
 
 @app.command()
+def curve(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    block_size: Annotated[
+        int | None,
+        typer.Option("--block-size", metavar="N", help="Tokens; default: the trace's own blocks, or 16."),
+    ] = None,
+    sample: Annotated[
+        float | None,
+        typer.Option("--sample", metavar="RATE", help="Follow a share of the content, up to 1."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Hit rate at every cache size (LRU): curve.csv, curve.png and a table."""
+    from sim.config import load_config
+    from sim.curve_sampled import study
+
+    loaded = load_config(config, overrides)
+    folder = out if out is not None else Path("runs") / loaded.name
+
+    from reports import curve as report
+    from reports import files
+
+    files.require_writable(folder)
+    with _progress(quiet) as progress:
+        studied = study(loaded, block_size, sample, progress)
+        progress("writing the curve", 0, None)
+        paths = report.write(studied, folder)
+    if not quiet:
+        from rich.console import Console
+
+        Console().print(report.table(studied))
+        for path in paths:
+            typer.echo(f"Written: {path}")
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config

@@ -104,6 +104,7 @@ class Result:
 def load_trace(config: Config) -> Trace:
     """Build the workload's trace and make sure that every system can take it (InputError)."""
     trace = config.workload.build(config.seed, config.folder)
+    trace.seed = config.seed
     for name, system in config.systems.items():
         system.check_trace(trace, f"systems.{name}", config.folder)
     return trace

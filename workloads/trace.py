@@ -53,6 +53,8 @@ class Trace:
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
     """Tokens that one such id names. Every segment then begins on a multiple of it."""
+    seed: int = 0
+    """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = "generated"
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None

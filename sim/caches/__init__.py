@@ -13,10 +13,13 @@ from sim.caches.ideal import IdealConfig
 from sim.caches.ids import IdsConfig
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
+from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
+from sim.caches.tiered import TieredConfig
 
 CacheConfig = Annotated[
-    BlockConfig | IdsConfig | IdealConfig | LayeredConfig | MessageConfig, Field(discriminator="kind")
+    BlockConfig | IdsConfig | IdealConfig | LayeredConfig | MessageConfig | RadixConfig | TieredConfig,
+    Field(discriminator="kind"),
 ]
 
 __all__ = ["CacheConfig"]

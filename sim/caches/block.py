@@ -4,14 +4,16 @@ Semantics as read from vLLM 0.33.0 (``v1/core/block_pool.py``, ``kv_cache_manage
 chained block hashes to blocks and one free queue. Because all content is known (the content tree), a
 block needs no hash: it is named by the segment in which it ends and its position. Blocks that are used
 together stay together as runs (``runs.py``), so the queue is a counter of free blocks without content,
-which always go first, and a list of runs.
+which always go first, and a list of runs. That list is an eviction policy (``eviction/``): least recently
+used is the engine's, any other one is a what-if.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.caches.runs import FreeQueue, Run
+from sim.caches.eviction import Eviction, Lru, Setting
+from sim.caches.runs import Run, earliest
 from workloads.content import ContentTree
 
 UNLIMITED = 1 << 60
@@ -57,6 +59,9 @@ class BlockCache:
     * A release walks the request's blocks from the last to the first: cached blocks go to the end of
       the free queue, others to its head. Eviction takes single blocks from the head.
 
+    ``queue`` is another eviction policy in the place of the free queue: it names the run that goes next,
+    whose blocks then go from the last to the first. Blocks without content still go before all.
+
     ``caching=False`` is the engine with prefix caching off. ``cache_reply=False`` leaves blocks with
     generated tokens unpublished (no engine does; the source's first example counts that way).
     """
@@ -69,6 +74,7 @@ class BlockCache:
         *,
         caching: bool = True,
         cache_reply: bool = True,
+        queue: Eviction | None = None,
         evicted: Evicted | None = None,
     ) -> None:
         self.block_size = block_size
@@ -80,8 +86,17 @@ class BlockCache:
         """Free blocks without content: the head of vLLM's free queue."""
         self._end = content.end
         self._runs: dict[int, list[Run]] = {}  # segment -> runs, earliest published first
-        self._queue = FreeQueue()
+        self._queue = Lru(Setting(self.capacity_blocks)) if queue is None else queue
         self._evicted = evicted
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time in s, for policies that ask; whoever drives the cache sets it."""
+        return self._queue.now_s
+
+    @now_s.setter
+    def now_s(self, now_s: float) -> None:
+        self._queue.now_s = now_s
 
     @property
     def free_blocks(self) -> int:
@@ -94,10 +109,15 @@ class BlockCache:
         return sum(run.hi - run.lo for runs in self._runs.values() for run in runs)
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
-        """Longest cached prefix of the first ``known_tokens`` tokens; changes nothing. O(path)."""
+        """Longest cached prefix of the first ``known_tokens`` tokens; O(path).
+
+        Changes nothing, but for a policy with a lifetime: it first drops what is too old at ``now_s``.
+        """
         cap = (known_tokens - 1) // self.block_size
         if not self.caching or cap == 0:
             return MISS
+        if self._queue.expires:
+            self._expire()
         end, size, resident = self._end, self.block_size, self._runs
         pos = idle = 0
         pieces = []
@@ -113,7 +133,7 @@ class BlockCache:
                     if len(runs) == 1 and run.lo <= pos < run.hi:
                         upto = run.hi
                     else:
-                        found = _earliest(runs, pos)
+                        found = earliest(runs, pos)
                         if found is None:
                             break
                         run, upto = found
@@ -128,8 +148,8 @@ class BlockCache:
                 break
         return Hit(pos, idle, pieces) if pos else MISS
 
-    def acquire(self, table: BlockTable, hit: Hit) -> None:
-        """Make ``table`` a holder of the blocks of ``hit``, which must be fresh."""
+    def acquire(self, table: BlockTable, hit: Hit) -> int:
+        """Make ``table`` a holder of the blocks of ``hit``, which must be fresh; their tokens."""
         entries = table.entries
         for found, lo, hi in hit.pieces:
             while found.hi <= lo:  # cut by an earlier piece of this hit
@@ -139,17 +159,19 @@ class BlockCache:
             if hi < run.hi:
                 self._split(run, hi)
             if not run.refs:
-                self._queue.remove(run)
+                self._queue.take(run)
             run.refs += 1
+            run.uses += 1
             entries.append((run, hi))
         table.published = hit.blocks
         path, end, size, at = table.path, self._end, self.block_size, table.at
         while at < len(path) and end[path[at]] // size <= hit.blocks:
             at += 1
         table.at = at
+        return hit.blocks * size
 
     def take(self, blocks: int) -> None:
-        """Allocate free blocks: those without content first, then evict from the head of the queue."""
+        """Allocate free blocks: those without content first, then evict what the policy names."""
         assert blocks <= self.free_blocks
         if blocks <= self.empty_blocks:
             self.empty_blocks -= blocks
@@ -185,20 +207,19 @@ class BlockCache:
         queue = self._queue
         for run, hi in reversed(table.entries):
             if run.hi < hi:
-                self._release_pieces(run, hi)
+                self._release_pieces(run, hi, table.owner)
             else:
                 run.refs -= 1
                 if not run.refs:
-                    queue.append(run)
+                    queue.release(run, table.owner)
         table.entries = []
         table.published = table.at = 0
 
     def check(self) -> None:
         """Assert the invariants; O(runs)."""
-        queued = list(self._queue)
-        assert sum(run.hi - run.lo for run in queued) == self._queue.blocks
+        self._queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
-        free = {id(run) for run in queued}
+        free = {id(run) for run in self._queue.idle()}
         end, size = self._end, self.block_size
         held = 0
         for segment, runs in self._runs.items():
@@ -214,15 +235,13 @@ class BlockCache:
         queue, report = self._queue, self._evicted
         self.evicted_blocks += blocks
         while blocks:
-            run = queue.oldest()
+            run = queue.pop(blocks)
             size = run.hi - run.lo
             if size > blocks:
                 if report:
                     report(run.owner, run.hi - 1, run.hi - blocks)
                 run.hi -= blocks
-                queue.blocks -= blocks
                 return
-            queue.remove(run)
             runs = self._runs[run.segment]
             if len(runs) == 1:
                 del self._runs[run.segment]
@@ -231,6 +250,11 @@ class BlockCache:
             if report:
                 report(run.owner, run.hi - 1, run.lo)
             blocks -= size
+
+    def _expire(self) -> None:
+        while blocks := self._queue.expired():
+            self._evict(blocks)
+            self.empty_blocks += blocks
 
     def _add(self, table: BlockTable, segment: int, lo: int, hi: int) -> None:
         runs = self._runs.get(segment)
@@ -257,15 +281,15 @@ class BlockCache:
     def _split(self, run: Run, at: int) -> Run:
         """Cut ``run`` before block ``at``; returns the deep piece, which takes over ``deeper``."""
         deep = Run(run.segment, at, run.hi, run.owner, run.refs)
+        deep.uses = run.uses
         deep.deeper, run.deeper = run.deeper, deep
         run.hi = at
         runs = self._runs[run.segment]
         runs.insert(runs.index(run) + 1, deep)
-        if not run.refs:
-            self._queue.put_before(deep, run)
+        self._queue.split(run, deep)
         return deep
 
-    def _release_pieces(self, run: Run, hi: int) -> None:
+    def _release_pieces(self, run: Run, hi: int, request: int) -> None:
         pieces = [run]
         while pieces[-1].hi < hi:
             deeper = pieces[-1].deeper
@@ -274,16 +298,4 @@ class BlockCache:
         for piece in reversed(pieces):
             piece.refs -= 1
             if not piece.refs:
-                self._queue.append(piece)
-
-
-def _earliest(runs: list[Run], pos: int) -> tuple[Run, int] | None:
-    """The earliest published run with block ``pos``, and up to where it is the earliest."""
-    for i, run in enumerate(runs):
-        if run.lo <= pos < run.hi:
-            upto = run.hi
-            for earlier in runs[:i]:
-                if pos < earlier.lo < upto:
-                    upto = earlier.lo
-            return run, upto
-    return None
+                self._queue.release(piece, request)

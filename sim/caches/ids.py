@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Literal
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
-from sim.caches.base import Served
+from sim.caches.access import AccessCache, IdNumbers
+from sim.caches.base import ReplayCache, Served
+from sim.caches.eviction import POLICIES, Future, Setting, known
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
 INFINITE = 1 << 60
+BY_REQUEST = ("lru_tail_first", "lru_head_first")
+"""Orders of eviction that work on whole requests and have no meaning for single accesses."""
 
 
 class IdsCache:
@@ -107,32 +111,50 @@ class IdsCache:
 
 
 class IdsConfig(Schema):
-    """``{kind: ids, capacity_blocks, eviction, ttl_s}``; without a capacity the cache is infinite.
+    """``{kind: ids, capacity_blocks, eviction, count, ttl_s}``; without a capacity the cache is infinite.
 
-    ``eviction``: ``lru`` (or ``lru_tail_first``), ``lru_head_first``, or ``ttl`` with ``ttl_s``.
+    ``lru`` (or ``lru_tail_first``), ``lru_head_first`` and ``ttl`` (with ``ttl_s``) work on whole
+    requests and count prefix hits (`IdsCache`). Every other policy takes one access after the other
+    (`AccessCache`), as do ``lru`` and ``ttl`` with a ``count``: ``access`` counts every id that is found,
+    ``prefix`` only those with nothing missing before them. ``access`` is the default.
     """
 
     kind: Literal["ids"]
     capacity_blocks: PositiveInt | None = None
-    eviction: Literal["lru", "lru_tail_first", "lru_head_first", "ttl"] = "lru"
+    eviction: str = "lru"
+    count: Literal["access", "prefix"] | None = None
     ttl_s: PositiveFloat | None = None
 
+    @field_validator("eviction")
+    @classmethod
+    def _known_policy(cls, eviction: str) -> str:
+        return known(eviction, *BY_REQUEST)
+
     @model_validator(mode="after")
-    def _ttl_with_its_lifetime(self) -> IdsConfig:
+    def _keys_with_their_policy(self) -> IdsConfig:
         if (self.eviction == "ttl") != (self.ttl_s is not None):
             raise ValueError("ttl_s goes with eviction: ttl, and only with it")
+        if self.count and self.eviction in BY_REQUEST:
+            raise ValueError(f"count does not go with eviction: {self.eviction}; allowed: eviction: lru")
         return self
 
-    def replay(self, trace: Trace, key: str) -> IdsCache:
+    def replay(self, trace: Trace, key: str) -> ReplayCache:
         """A fresh cache; the trace must name blocks."""
         if trace.named_blocks is None:
             raise InputError(
                 f"{key}.kind = 'ids' counts a trace's own block ids and {trace.origin} has none; "
                 "allowed: block or ideal"
             )
-        return IdsCache(
-            trace,
-            self.capacity_blocks,
-            tail_first=self.eviction != "lru_head_first",
-            ttl_s=self.ttl_s,
-        )
+        if self.count is None and self.eviction in ("lru", "ttl", *BY_REQUEST):
+            return IdsCache(
+                trace,
+                self.capacity_blocks,
+                tail_first=self.eviction != "lru_head_first",
+                ttl_s=self.ttl_s,
+            )
+        assert trace.block_id_tokens is not None
+        capacity, numbers = self.capacity_blocks or INFINITE, IdNumbers(trace)
+        future = Future(trace, numbers.of)
+        setting = Setting(capacity, trace.block_id_tokens, trace.turn, self.ttl_s, future)
+        queue = POLICIES[self.eviction](setting)
+        return AccessCache(trace, capacity, queue, numbers, prefix=self.count == "prefix")

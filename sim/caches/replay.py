@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
 from sim.caches.base import Served
-from sim.caches.block import BlockCache, BlockTable, Evicted
+from sim.caches.block import UNLIMITED, BlockCache, BlockTable, Evicted
+from sim.caches.eviction import POLICIES, Eviction, Future, Setting, known
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -30,6 +31,7 @@ class BlockReplay:
     def serve(self, request: int, at_s: float) -> Served:
         """Allocate the prompt, then the reply without its last token (which has no KV); release."""
         cache, size = self.cache, self.cache.block_size
+        cache.now_s = at_s
         prompt = self._input_tokens[request]
         total = prompt + self._trace.output_tokens[request] - 1
         table = BlockTable(self._trace.content.path(self._trace.reply[request]), prompt, request)
@@ -50,26 +52,56 @@ class BlockReplay:
 
 
 class BlockConfig(Schema):
-    """``{kind: block, block_size, capacity_blocks, eviction: lru, cache_reply}``: vLLM's cache.
+    """``{kind: block, block_size, capacity_blocks, eviction, ttl_s, cache_reply}``: vLLM's cache.
 
-    Without a capacity a replay is infinite and an engine takes what its GPU's memory gives.
+    Without a capacity a replay is infinite and an engine takes what its GPU's memory gives. ``eviction``
+    is one of ``POLICIES`` (``eviction/__init__.py``); vLLM has ``lru`` only. ``ttl`` goes with ``ttl_s``.
     """
 
     kind: Literal["block"]
     block_size: PositiveInt = 16
     capacity_blocks: PositiveInt | None = None
-    eviction: Literal["lru"] = "lru"
+    eviction: str = "lru"
+    ttl_s: PositiveFloat | None = None
     cache_reply: bool = True
+
+    @field_validator("eviction")
+    @classmethod
+    def _known_policy(cls, eviction: str) -> str:
+        return known(eviction)
+
+    @model_validator(mode="after")
+    def _ttl_with_its_lifetime(self) -> BlockConfig:
+        if (self.eviction == "ttl") != (self.ttl_s is not None):
+            raise ValueError("ttl_s goes with eviction: ttl, and only with it")
+        return self
+
+    def require_online(self, key: str) -> None:
+        """Raise InputError if the policy needs the future, which an engine does not know."""
+        if POLICIES[self.eviction].needs_future:
+            allowed = ", ".join(name for name, policy in POLICIES.items() if not policy.needs_future)
+            raise InputError(
+                f"{key}.eviction = {self.eviction!r} needs the future, which only a replay (kind: cache) "
+                f"knows; allowed: {allowed}"
+            )
+
+    def queue(self, trace: Trace, capacity_blocks: int, future: Future | None = None) -> Eviction:
+        """A fresh eviction policy for a cache of ``capacity_blocks`` blocks."""
+        setting = Setting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
+        return POLICIES[self.eviction](setting)
 
     def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> BlockReplay:
         """A fresh cache that holds the largest request; InputError if it cannot."""
         if self.capacity_blocks is not None:
             require_fit(trace, self.block_size, self.capacity_blocks, f"{key}.capacity_blocks")
+        content, prompt = trace.content, trace.prompt
+        future = Future(trace, lambda request: content.path(prompt[request]))
         cache = BlockCache(
-            trace.content,
+            content,
             self.block_size,
             self.capacity_blocks,
             cache_reply=self.cache_reply,
+            queue=self.queue(trace, self.capacity_blocks or UNLIMITED, future),
             evicted=evicted,
         )
         return BlockReplay(trace, cache)

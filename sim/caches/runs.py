@@ -1,6 +1,9 @@
-"""Runs of blocks, and the queue of those that nobody holds."""
+"""Runs of blocks, and ordered lists of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 
 class Run:
@@ -9,9 +12,12 @@ class Run:
     Block numbers count from the start of the prompt; the run holds ``lo .. hi - 1``. Splitting a run
     keeps the object as its shallow piece and chains the deep one behind it (``deeper``), so that a
     holder that remembers (run, hi) still finds all pieces of what it took.
+
+    ``uses`` counts the requests that computed or hit the run, as far as its eviction policy wants to
+    remember: a policy may lower it. ``place`` is the policy's own, None until the run is first released.
     """
 
-    __slots__ = ("deeper", "hi", "lo", "newer", "older", "owner", "refs", "segment")
+    __slots__ = ("deeper", "hi", "lo", "newer", "older", "owner", "place", "refs", "segment", "uses")
 
     def __init__(self, segment: int, lo: int, hi: int, owner: int, refs: int) -> None:
         self.segment = segment
@@ -19,8 +25,10 @@ class Run:
         self.hi = hi
         self.owner = owner
         self.refs = refs
+        self.uses = 1
+        self.place: Any = None
         self.deeper: Run | None = None
-        # Neighbours in the free queue; None while held.
+        # Neighbours in the list of a policy; None outside of one.
         self.older: Run | None = None
         self.newer: Run | None = None
 
@@ -28,27 +36,36 @@ class Run:
         return f"Run({self.segment}, {self.lo}..{self.hi - 1}, owner {self.owner}, refs {self.refs})"
 
 
-class FreeQueue:
-    """Runs without a holder, least recently released first; every operation is O(1)."""
-
-    __slots__ = ("_ends", "blocks")
+class RunList:
+    """Runs from the oldest to the newest, linked through themselves; every operation is O(1)."""
 
     def __init__(self) -> None:
-        self.blocks = 0
         ends = self._ends = Run(-1, 0, 0, -1, 0)
         ends.older = ends.newer = ends
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Run]:
         run = self._ends.newer
         while run is not self._ends:
             assert run is not None
             yield run
             run = run.newer
 
+    @property
+    def oldest(self) -> Run | None:
+        """The first of the list; None if it is empty."""
+        run = self._ends.newer
+        return None if run is self._ends else run
+
     def append(self, run: Run) -> None:
-        """Add ``run`` as the most recently released one."""
-        self._insert(run, self._ends)
-        self.blocks += run.hi - run.lo
+        """Add ``run`` as the newest one."""
+        self.insert(run, self._ends)
+
+    def insert(self, run: Run, newer: Run) -> None:
+        """Add ``run`` right before ``newer``, on its older side."""
+        older = newer.older
+        assert older is not None
+        run.older, run.newer = older, newer
+        older.newer = newer.older = run
 
     def remove(self, run: Run) -> None:
         """Take ``run`` out, wherever it stands."""
@@ -56,20 +73,20 @@ class FreeQueue:
         assert older is not None and newer is not None
         older.newer, newer.older = newer, older
         run.older = run.newer = None
-        self.blocks -= run.hi - run.lo
 
-    def put_before(self, piece: Run, run: Run) -> None:
-        """Queue ``piece``, just cut off the deep end of ``run``, so that it goes right before it."""
-        self._insert(piece, run)
+    def after(self, run: Run) -> Run | None:
+        """The next newer one; None after the newest."""
+        newer = run.newer
+        return None if newer is self._ends else newer
 
-    def oldest(self) -> Run:
-        """The run that is evicted next; the queue must not be empty."""
-        run = self._ends.newer
-        assert run is not None and run is not self._ends
-        return run
 
-    def _insert(self, run: Run, newer: Run) -> None:
-        older = newer.older
-        assert older is not None
-        run.older, run.newer = older, newer
-        older.newer = newer.older = run
+def earliest(runs: list[Run], pos: int) -> tuple[Run, int] | None:
+    """The earliest published run with block ``pos``, and up to where it is the earliest."""
+    for i, run in enumerate(runs):
+        if run.lo <= pos < run.hi:
+            upto = run.hi
+            for earlier in runs[:i]:
+                if pos < earlier.lo < upto:
+                    upto = earlier.lo
+            return run, upto
+    return None

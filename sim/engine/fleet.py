@@ -12,7 +12,7 @@ from sim.engine.events import ARRIVAL, At
 from sim.engine.latency import IterationTime
 from sim.engine.replica import Replica
 from sim.engine.request import Request
-from sim.engine.router import Router
+from sim.engine.routers import Router, Setting
 from sim.records import TICK_REQUESTS, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
@@ -29,7 +29,7 @@ class Fleet:
         trace: Trace,
         *,
         replicas: int,
-        router: Router,
+        router: Callable[[Setting], Router],
         memory: Callable[[], BlockCache],
         latency: IterationTime,
         max_num_batched_tokens: int,
@@ -43,7 +43,7 @@ class Fleet:
         self._prompt_tokens = trace.input_tokens
         self._starts = trace.starts()
         self._next_start = 0
-        self._router = router
+        self._router = router(Setting(trace, replicas, trace.seed))
         self._tick = tick
         self._done = 0
         self.replicas = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import simpy
 
-from sim.caches.block import BlockCache
+from sim.caches.block import BlockCache, BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.events import FIRST_REPLICA, At
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
@@ -66,6 +66,35 @@ class Replica:
         self._first_s = self._slope_s = 0.0
         self._steps = 1
 
+    @property
+    def load(self) -> int:
+        """Requests waiting and running."""
+        return len(self.waiting) + len(self.running)
+
+    @property
+    def held_blocks(self) -> int:
+        """KV blocks that running requests hold at this moment."""
+        held = self.memory.capacity_blocks - self.memory.free_blocks
+        begun = self._begun()
+        return held + self._decodes.needs(self._decodes.step + 1, begun - 1) if begun > 1 else held
+
+    @property
+    def queued_tokens(self) -> int:
+        """Known tokens of the waiting requests, whatever of them is cached. O(waiting)."""
+        return sum(request.known_tokens for request in self.waiting)
+
+    def cached_tokens(self, path: list[int], tokens: int) -> int:
+        """Tokens of a prompt that a lookup would find at this moment."""
+        self._write_back(path, self._begun())
+        table = BlockTable(path, tokens, -1)
+        return self.memory.lookup(table, tokens).blocks * self.memory.block_size
+
+    def _begun(self) -> int:
+        """Iterations of the present run that have begun by now; 0 if none is under way."""
+        if self._event is None or not self.running:
+            return 0
+        return steps_to_reach(self._first_s, self._slope_s, self._env.now - self._began_s)
+
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
         self.waiting.append(request)
@@ -83,6 +112,7 @@ class Replica:
     def _begin(self, event: object = None) -> None:
         """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
         decodes, latency = self._decodes, self._latency
+        self.memory.now_s = self._env.now
         self._chunks = []
         preempted = self._allocate_decodes()
         if self._contested:
@@ -127,6 +157,7 @@ class Replica:
         if event is not self._event:
             return  # superseded: the run was cut short
         decodes, now, steps = self._decodes, self._env.now, self._steps
+        self.memory.now_s = now
         self._steps = 1
         count = decodes.count
         if steps > 1:
@@ -216,8 +247,7 @@ class Replica:
             if -(-known // size) - hit.blocks + hit.idle > memory.free_blocks:
                 return
             self.waiting.popleft()
-            memory.acquire(request.table, hit)
-            cached = hit.blocks * size
+            cached = memory.acquire(request.table, hit)
             chunk = min(known - cached, budget)
             memory.take(-(-(cached + chunk) // size) - hit.blocks)
             request.computed = cached

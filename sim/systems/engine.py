@@ -6,22 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from calibration import catalogue
 from calibration.catalogue import Gpu, Model
 from calibration.profile import Profile
+from sim.caches import CacheConfig
 from sim.caches.block import BlockCache
+from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig, require_fit
+from sim.engine.beside import CacheBeside
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.latency_config import Latency, Roofline
 from sim.engine.memory import Memory, batch_defaults
-from sim.engine.router import ROUTERS
+from sim.engine.routers import ROUTERS
 from sim.pricing import Price
 from sim.records import Records
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.tenants import salted
 from workloads.trace import Trace
 
 
@@ -67,32 +71,46 @@ class EngineSystem(Schema):
     """``replicas`` of one model, each on one GPU, behind a router.
 
     Model and hardware may be left out where nothing depends on them: ``memory.kv_blocks`` and a
-    ``latency`` other than the roofline given.
+    ``latency`` other than the roofline given. A cache of kind ``block`` is the engine's own; any other
+    kind stands beside the engine's memory (``sim/engine/beside.py``). With ``tenants: salted`` every
+    tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
     """
 
     kind: Literal["engine"]
     model: str | None = None
     hardware: str | None = None
     replicas: PositiveInt = 1
-    router: Literal["round_robin"] = "round_robin"
-    cache: Annotated[BlockConfig | NoCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    router: str = "round_robin"
+    cache: Annotated[CacheConfig | NoCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    tenants: Literal["shared", "salted"] = "shared"
     engine: VllmEngine = VllmEngine()
     memory: Memory = Memory()
     latency: Latency = Roofline()
     price: Price | None = None
 
+    @field_validator("router")
+    @classmethod
+    def _known_router(cls, router: str) -> str:
+        if router not in ROUTERS:
+            raise ValueError(f"allowed: {', '.join(ROUTERS)}")
+        return router
+
     def resolved(self, key: str, folder: Path) -> EngineSystem:
         """Fill in KV blocks and batch limits; InputError if a name or the memory does not work."""
         model, gpu = self._parts(key, folder)
         self.latency.profile(model, gpu, key, folder)
-        blocks = self.memory.kv_blocks or self.cache.capacity_blocks
+        if isinstance(self.cache, BlockConfig):
+            self.cache.require_online(f"{key}.cache")
+        blocks = self.memory.kv_blocks
+        if blocks is None and isinstance(self.cache, BlockConfig | NoCache):
+            blocks = self.cache.capacity_blocks
         if blocks is None:
             if model is None or gpu is None:
                 raise InputError(
                     f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
                     "and hardware to compute it from"
                 )
-            blocks = self.memory.blocks(model, gpu, self.cache.block_size, key)
+            blocks = self.memory.blocks(model, gpu, self._block_size, key)
         return self.model_copy(
             update={
                 "memory": self.memory.model_copy(update={"kv_blocks": blocks}),
@@ -103,13 +121,20 @@ class EngineSystem(Schema):
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
         assert self.memory.kv_blocks is not None, "resolved() first"
-        require_fit(trace, self.cache.block_size, self.memory.kv_blocks, f"KV memory of {key}")
+        require_fit(trace, self._block_size, self.memory.kv_blocks, f"KV memory of {key}")
+        if not isinstance(self.cache, BlockConfig | NoCache):
+            self.cache.replay(trace, f"{key}.cache")
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
         model, _ = self._parts("", folder)
         profile = self._profile(folder)
         notes = []
+        if not isinstance(self.cache, BlockConfig | NoCache):
+            notes.append(
+                f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
+                "finds costs no time and no KV block is shared"
+            )
         if not profile.calibrated:
             notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
         if model is not None:
@@ -129,28 +154,48 @@ class EngineSystem(Schema):
 
     def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Serve the trace in simulated time; ``tick`` hears how many requests are finished."""
-        return self._run(trace, folder, tick, caching=self.cache.kind == "block")
+        if self.tenants == "shared":
+            return self._run(trace, folder, tick, self.cache)
+        records = self._run(salted(trace), folder, tick, self.cache)
+        shared = self._run(trace, folder, tick, self.cache)
+        lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
+        records.hits_lost_to_isolation_tokens = int(lost.sum())
+        return records
 
     def run_without_cache(
         self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        return self._run(trace, folder, tick, caching=False)
+        return self._run(trace, folder, tick, NoCache(kind="none", block_size=self._block_size))
 
-    def _run(self, trace: Trace, folder: Path, tick: Callable[[int], None], *, caching: bool) -> Records:
-        cache, engine = self.cache, self.engine
+    @property
+    def _block_size(self) -> int:
+        """Tokens of a KV block of the engine: vLLM's default where the cache is not its own."""
+        return self.cache.block_size if isinstance(self.cache, BlockConfig | NoCache) else 16
+
+    def _memory(self, trace: Trace, cache: CacheConfig | NoCache) -> BlockCache:
+        """One replica's KV memory with ``cache`` in or beside it."""
+        blocks, size = self.memory.kv_blocks, self._block_size
+        assert blocks is not None, "resolved() first"
+        if isinstance(cache, NoCache):
+            return BlockCache(trace.content, size, blocks, caching=False)
+        if isinstance(cache, BlockConfig):
+            queue = cache.queue(trace, blocks)
+            return BlockCache(trace.content, size, blocks, cache_reply=cache.cache_reply, queue=queue)
+        if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
+            cache = cache.model_copy(update={"capacity_tokens": blocks * size})
+        return CacheBeside(trace.content, size, blocks, cache.replay(trace, "cache"))
+
+    def _run(
+        self, trace: Trace, folder: Path, tick: Callable[[int], None], cache: CacheConfig | NoCache
+    ) -> Records:
+        engine = self.engine
         assert engine.max_num_batched_tokens is not None and engine.max_num_seqs is not None
         return Fleet(
             trace,
             replicas=self.replicas,
-            router=ROUTERS[self.router](),
-            memory=lambda: BlockCache(
-                trace.content,
-                cache.block_size,
-                self.memory.kv_blocks,
-                caching=caching,
-                cache_reply=cache.cache_reply if isinstance(cache, BlockConfig) else True,
-            ),
+            router=ROUTERS[self.router],
+            memory=lambda: self._memory(trace, cache),
             latency=IterationTime(self._profile(folder).coefficients),
             max_num_batched_tokens=engine.max_num_batched_tokens,
             max_num_seqs=engine.max_num_seqs,

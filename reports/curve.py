@@ -1,0 +1,285 @@
+"""The hit-rate curve for a reader: a table, a CSV file and a figure; and Figure 9 of the Mooncake paper."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports import canvas, units
+from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
+from sim.curve import Curve, blocks_of, exact, log_spaced
+from sim.curve_sampled import Point, Study
+from sim.records import Ints
+from workloads.errors import InputError
+from workloads.trace import Trace
+
+FILES = ("curve.csv", "curve.png")
+COLUMNS = (
+    "capacity_blocks",
+    "capacity_tokens",
+    "hit_blocks",
+    "hit_rate_blocks",
+    "hit_tokens",
+    "hit_rate_tokens",
+)
+MOST_ROWS = 2000
+"""The file has every capacity at which the curve changes if they are no more, else so many log-spaced."""
+SHARES = (0.50, 0.80, 0.90, 0.95, 0.99)
+DRAWN_POINTS = 800
+RISES, ESTIMATED = (5e5, 1.5e8), 40
+"""Figure 9 is estimated at so many capacities in the range where it rises, and at those published."""
+NAME_WIDTH, NAME_HEIGHT, NAME_GAP = 0.0135, 0.048, 0.03
+"""Of a point's name: width of a letter, height, distance from the point, as shares of the panel."""
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write curve.csv and curve.png into ``folder``, both or neither, and return where they are."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            with (staging / "curve.csv").open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows(study)])
+            (staging / "curve.png").write_bytes(canvas.png(figure(study)))
+            for name in FILES:
+                (staging / name).replace(folder / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+    return [folder / name for name in FILES]
+
+
+def rows(study: Study) -> list[tuple[int, int, int, str, int, str]]:
+    """The rows of curve.csv: hits from each capacity on, up to the next row's where all are listed."""
+    curve, size = study.curve, study.curve.blocks.size_tokens
+    at = capacities(curve, [point.capacity_tokens // size for point in study.points])
+    columns = (
+        at,
+        at * size,
+        curve.hit_blocks(at),
+        curve.rate_blocks(at),
+        curve.hit_tokens(at),
+        curve.rate_tokens(at),
+    )
+    return [
+        (blocks, tokens, hit_blocks, f"{by_blocks:.9f}", hit_tokens, f"{by_tokens:.9f}")
+        for blocks, tokens, hit_blocks, by_blocks, hit_tokens, by_tokens in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
+
+
+def capacities(curve: Curve, also: Sequence[int] = (), most: int = MOST_ROWS) -> Ints:
+    """Capacities in blocks at which the curve is written: where it changes, or ``most`` log-spaced ones.
+
+    One block, the smallest capacity with all hits, and those in ``also`` are always among them.
+    """
+    rising = np.flatnonzero(curve.slopes)
+    low, high = curve.knots[rising].astype(np.int64), curve.knots[rising + 1].astype(np.int64)
+    if int((high - low).sum()) <= most:
+        inner = [np.arange(a + 1, b + 1) for a, b in zip(low, high, strict=True)]
+    else:
+        inner = [log_spaced(curve.full_blocks, most)]
+    ends = np.array([1, curve.full_blocks, *(size for size in also if size > 0)], dtype=np.int64)
+    return np.unique(np.concatenate([*inner, ends]))
+
+
+def table(study: Study) -> RenderableType:
+    """What the curve says, for the terminal: sizes for shares of the most hits, and the own caches."""
+    curve, blocks = study.curve, study.curve.blocks
+    out = Table(title=Text(f"LRU hit rate by cache size: {study.name}", "bold"), title_justify="left")
+    for heading in ("of the most hits", "capacity, blocks", "capacity, tokens", "hit rate, by tokens"):
+        out.add_column(heading, justify="right")
+    for share in (*SHARES, 1.0):
+        size = curve.capacity_for(share)
+        rate = float(curve.rate_tokens([size])[0])
+        tokens = units.tokens(size * blocks.size_tokens)
+        out.add_row(f"{share:.0%}", units.count_of(size), tokens, units.percent(rate))
+    parts: list[RenderableType] = [out, *(Text(line) for line in notes(study))]
+    if study.points:
+        parts += [Text(), _points_table(study)]
+    return Group(*parts)
+
+
+def notes(study: Study) -> list[str]:
+    """How the curve was made and what it adds up to, a sentence each."""
+    blocks, sample = study.curve.blocks, study.sample
+    by_blocks = units.percent(blocks.most_hit_blocks / blocks.references)
+    by_tokens = units.percent(blocks.most_hit_tokens / blocks.input_tokens)
+    lines = [
+        f"Blocks: the trace's own ids of {blocks.size_tokens} tokens; a partial last one counts one."
+        if blocks.own_ids
+        else f"Blocks: all full blocks of {blocks.size_tokens} tokens of the prompts; no replies.",
+        f"Most hits: {by_tokens} of {units.tokens(blocks.input_tokens)} prompt tokens, "
+        f"{by_blocks} of {units.count_of(blocks.references)} blocks.",
+        f"Working set: {units.count_of(blocks.working_set_blocks)} distinct blocks, "
+        f"{units.tokens(blocks.working_set_tokens)} tokens.",
+    ]
+    if sample is not None:
+        kind = "estimated from the sample" if sample.truth is None else "measured against the exact curve"
+        lines.append(
+            f"Sampled at {sample.rate:g}: {units.count_of(sample.followed)} of "
+            f"{units.count_of(sample.segments)} segments. Error of the hit rate by blocks, {kind}: mean "
+            f"{_points(sample.error.mean)}, largest {_points(sample.error.largest)} percentage points."
+        )
+    return lines
+
+
+def _points(error: float) -> str:
+    """An error of a rate in percentage points, rounded up."""
+    return f"{math.ceil(error * 1e4) / 1e2:.2f}"
+
+
+def _points_table(study: Study) -> Table:
+    out = Table(title=Text("Replays of the experiment", "bold"), title_justify="left")
+    out.add_column("system", overflow="fold")
+    for heading in ("capacity, tokens", "hit rate, by tokens", "LRU curve there"):
+        out.add_column(heading, justify="right")
+    size = study.curve.blocks.size_tokens
+    for point in study.points:
+        there = float(study.curve.rate_tokens([point.capacity_tokens // size])[0])
+        cells = units.tokens(point.capacity_tokens), units.percent(point.hit_rate), units.percent(there)
+        out.add_row(Text(units.printable(point.system)), *cells)
+    return out
+
+
+@canvas.styled
+def figure(study: Study) -> Figure:
+    """Hit rate by tokens and by blocks over the capacity; the experiment's own caches as points."""
+    curve, size = study.curve, study.curve.blocks.size_tokens
+    title = f"LRU hit rate by cache size: {units.shortened(study.name)}"
+    figure, axes = canvas.new(title, "capacity, tokens", "hit rate", height_in=4.2)
+    largest = max([curve.full_blocks * size, *(point.capacity_tokens for point in study.points)])
+    right = largest * 2 + 10 * size
+    at = log_spaced(right // size, DRAWN_POINTS)
+    sample = study.sample
+    how = "" if sample is None else f" (sample, rate {sample.rate:g})"
+    axes.step(at * size, curve.rate_tokens(at), where="post", color=canvas.BLUE, label=f"by tokens{how}")
+    axes.step(
+        at * size, curve.rate_blocks(at), "--", where="post", color=canvas.GREEN, label=f"by blocks{how}"
+    )
+    if sample is not None and sample.truth is not None:
+        truth = sample.truth.rate_tokens(at)
+        axes.step(at * size, truth, ":", where="post", color=canvas.BLACK, label="by tokens (exact)")
+    axes.set_xlim(size, right)
+    _capacity_axes(axes, size)
+    if study.points:
+        _draw_points(axes, study.points, right / size)
+    canvas.legend(figure, columns=2)
+    return figure
+
+
+def _capacity_axes(axes: Axes, size: int) -> None:
+    """Logarithmic capacity: tokens below, blocks of ``size`` tokens above; hit rates in percent."""
+    axes.set_xscale("log")
+    above = axes.secondary_xaxis(
+        "top", functions=(partial(np.multiply, 1 / size), partial(np.multiply, size))
+    )
+    above.set_xlabel(f"capacity, blocks of {size:,} tokens")
+    for axis in (axes.xaxis, above.xaxis):
+        axis.set_major_locator(LogLocator(numticks=9))
+        axis.set_major_formatter(FuncFormatter(lambda value, position: _short(value)))
+        axis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_ylim(bottom=0)
+
+
+def _short(value: float) -> str:
+    """A power of ten as a tick: 100, 10 k, 1 M."""
+    for scale, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= scale:
+            return f"{value / scale:,.6g}{unit}"
+    return f"{value:,.6g}"
+
+
+def _draw_points(axes: Axes, points: Sequence[Point], span: float) -> None:
+    """Each cache as a point with its name, moved down where it would cover another name."""
+    top = max(axes.get_ylim()[1], 1.05 * max(point.hit_rate for point in points))
+    axes.set_ylim(0, top)
+    taken: list[tuple[float, float, float]] = []  # names so far: left, right, height, in axes' widths
+    x_left = axes.get_xlim()[0]
+    axes.plot(
+        [point.capacity_tokens for point in points],
+        [point.hit_rate for point in points],
+        "o",
+        color=canvas.VERMILION,
+        markersize=5,
+        label="replay of the experiment, by tokens",
+    )
+    for point in sorted(points, key=lambda point: (-point.hit_rate, point.capacity_tokens)):
+        name = units.shortened(point.system)
+        x = float(np.log(point.capacity_tokens / x_left) / np.log(span))
+        width = NAME_WIDTH * len(name)
+        at_edge = x + NAME_GAP + width > 1
+        left = 1 - width if at_edge else x + NAME_GAP
+        y = point.hit_rate / top - NAME_HEIGHT * (2 if at_edge else 1)
+        while any(a < left + width and left < b and abs(c - y) < NAME_HEIGHT for a, b, c in taken):
+            y -= NAME_HEIGHT / 4
+        taken.append((left, left + width, y))
+        axes.annotate(
+            name,
+            (point.capacity_tokens, point.hit_rate),
+            (left, y),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            arrowprops={
+                "arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3,
+                "relpos": (0.5, 1.0) if at_edge else (0.0, 0.5),
+            },
+        )  # fmt: skip
+
+
+@canvas.styled
+def mooncake_figure_9(trace: Trace) -> Figure:
+    """The published curve of the Mooncake paper, the estimates in tokens, and the trace's own blocks."""
+    figure, axes = canvas.new(
+        "Mooncake conversation trace, LRU: published and simulated",
+        "capacity, tokens",
+        "hit ratio, by tokens",
+        height_in=4.2,
+    )
+    total = sum(trace.input_tokens)
+    ends = min(PUBLISHED), max(PUBLISHED)
+    at = np.unique(np.concatenate([np.geomspace(*RISES, ESTIMATED), list(PUBLISHED)]).astype(np.int64))
+    kinds: tuple[tuple[Unit, str, str, str], ...] = (
+        ("token", "-", canvas.BLUE, "estimate, capacity in tokens"),
+        ("block", "--", canvas.VERMILION, "estimate, capacity in blocks"),
+    )
+    for unit, line, colour, label in kinds:
+        ratios = [hit_tokens(trace, capacity, unit) / total for capacity in at.tolist()]
+        axes.plot(at, ratios, line, color=colour, label=label)
+    curve = exact(blocks_of(trace))
+    size = curve.blocks.size_tokens
+    fine = log_spaced(ends[1] // size, DRAWN_POINTS)
+    fine = fine[fine * size >= ends[0]]
+    label = f"whole blocks of {size} tokens (exact)"
+    axes.step(fine * size, curve.rate_tokens(fine), ":", where="post", color=canvas.GREEN, label=label)
+    axes.plot(
+        list(PUBLISHED), list(PUBLISHED.values()), "o", color=canvas.BLACK, markersize=4.5,
+        label="published (Figure 9)", zorder=5,
+    )  # fmt: skip
+    axes.set_xlim(ends[0] / 1.3, ends[1] * 1.3)
+    _capacity_axes(axes, size)
+    canvas.legend(figure, columns=2)
+    return figure
+
+
+@canvas.styled
+def save_mooncake_figure_9(trace: Trace, path: Path) -> None:
+    """Write ``mooncake_figure_9`` as a PNG of 150 dots per inch."""
+    mooncake_figure_9(trace).savefig(path, format="png", dpi=150, metadata={"Software": None})

@@ -1,0 +1,53 @@
+"""The offline optimum, a bound for all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.caches.eviction.base import Setting
+from sim.caches.eviction.future import NEVER
+from sim.caches.eviction.keyed import Keyed
+from sim.caches.runs import Run
+
+
+class Belady(Keyed):
+    """The run whose next use lies farthest in the future goes first; what is never used again is farthest.
+
+    Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems
+    Journal 5(2), 1966. For ids in access counting no policy has more hits. For blocks it is a yardstick
+    and no proven bound: held blocks cannot go, and a lookup also needs all blocks before. Only a
+    replay knows the future.
+    """
+
+    needs_future = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        assert setting.future is not None
+        self._future = setting.future
+        self._passed = 0  # ranks below this one are over
+        self._due: dict[int, list[Run]] = {}  # rank -> runs that were to be used then
+
+    def release(self, run: Run, request: int) -> None:
+        rank = self._future.rank(request)
+        while self._passed < rank:
+            # What a request wanted but did not reach (a block before it was missing) waits for the next.
+            for missed in self._due.pop(self._passed, ()):
+                if missed.place is not None and missed.place[0] == -self._passed and not missed.refs:
+                    self._push(missed, self.key(missed, request))
+            self._passed += 1
+        super().release(run, request)
+
+    def key(self, run: Run, request: int) -> Any:
+        rank = self._future.after(run.segment, request)
+        self._expect(run, rank)
+        return -rank
+
+    def split(self, run: Run, deep: Run) -> None:
+        super().split(run, deep)
+        if deep.place is not None:
+            self._expect(deep, -deep.place[0])
+
+    def _expect(self, run: Run, rank: int) -> None:
+        if rank < NEVER:
+            self._due.setdefault(rank, []).append(run)

@@ -1,0 +1,60 @@
+"""Least recently used: the order of vLLM's free queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.runs import Run, RunList
+
+
+class Lru(RunList, Eviction):
+    """The run released longest ago goes first; every operation is O(1).
+
+    For blocks this is vLLM 0.33.0's free queue (``v1/core/block_pool.py``) without the blocks that have
+    no content: what is released goes to its end, evictions come from its head.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        RunList.__init__(self)
+        Eviction.__init__(self, setting)
+
+    def release(self, run: Run, request: int) -> None:
+        ends = self._ends  # `append`, spelt out: an engine spends its time here
+        older = ends.older
+        assert older is not None
+        run.older, run.newer = older, ends
+        older.newer = ends.older = run
+        self.blocks += run.hi - run.lo
+
+    def take(self, run: Run) -> None:
+        self.remove(run)
+        self.blocks -= run.hi - run.lo
+
+    def split(self, run: Run, deep: Run) -> None:
+        if not run.refs:
+            self.insert(deep, run)
+
+    def victim(self) -> Run:
+        run = self._ends.newer
+        assert run is not None
+        return run
+
+    def evict(self, run: Run, blocks: int) -> None:
+        self.blocks -= blocks
+        if blocks == run.hi - run.lo:
+            self.remove(run)
+
+    def pop(self, blocks: int) -> Run:
+        run = self._ends.newer  # `victim` and `evict` in one, likewise
+        assert run is not None
+        size = run.hi - run.lo
+        if size > blocks:
+            self.blocks -= blocks
+        else:
+            self.remove(run)
+            self.blocks -= size
+        return run
+
+    def idle(self) -> Iterator[Run]:
+        return iter(self)

@@ -1,0 +1,266 @@
+"""SGLang's radix cache: its KV pool, the life of a request in it, and its replay.
+
+Semantics as read from SGLang 0.5.23 (``mem_cache/unified_radix_cache.py``, ``common.py``,
+``allocation.py``); the tree is in ``radix_tree.py``, the order of eviction in ``radix_eviction.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import PositiveInt, field_validator
+
+from sim.caches.base import Served
+from sim.caches.radix_eviction import POLICIES
+from sim.caches.radix_tree import Node, PagePath, RadixTree
+from workloads.content import ContentTree
+from workloads.errors import InputError
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+UNLIMITED = 1 << 60
+Evicted = Callable[[int, int, int], None]
+"""Called with (owner, from, to) for an evicted leaf: the request that computed it, token positions."""
+
+
+class RadixTable:
+    """What one request holds: a locked path of the tree, and private pages behind it."""
+
+    __slots__ = ("held", "inserted", "node", "owned", "owner", "path", "priority", "prompt_pages")
+
+    def __init__(self, path: PagePath, prompt_pages: int, owner: int, priority: int, node: Node) -> None:
+        self.path = path
+        self.prompt_pages = prompt_pages
+        self.owner = owner
+        self.priority = priority
+        self.node = node
+        """The end of the path that it locks."""
+        self.held = 0
+        """All its pages, the tree's included."""
+        self.owned = 0
+        """Its leading pages that belong to the tree (SGLang's ``cache_protected_len``)."""
+        self.inserted = 0
+        """Leading pages that it has inserted itself (``cache_inserted_len``)."""
+
+
+class RadixCache:
+    """Tree and pool in one, as in the engine, counted in pages of ``page_size`` tokens.
+
+    * The tree keeps one copy of everything: what a request publishes and the tree already has is freed.
+    * Room is made by evicting whole unlocked leaves, so more may go than is needed.
+    * ``tree``: ``unified`` is SGLang's default, ``classic`` its older ``RadixCache``. They differ in the
+      creation time of a split's upper part (inherited, or new), which fifo and filo see.
+
+    A capacity that is no multiple of the page size is rounded down to one, as SGLang's allocator does.
+    """
+
+    def __init__(
+        self,
+        content: ContentTree,
+        page_size: int = 1,
+        capacity_tokens: int | None = None,
+        *,
+        eviction: str = "lru",
+        tree: Literal["unified", "classic"] = "unified",
+        evicted: Evicted | None = None,
+    ) -> None:
+        self.page_size = page_size
+        self.capacity_pages = UNLIMITED if capacity_tokens is None else capacity_tokens // page_size
+        self.free_pages = self.capacity_pages
+        self.private_pages = 0
+        """Held by requests and not in the tree."""
+        self.evicted_pages = 0
+        self.tree = RadixTree(eviction, inherits_creation=tree == "unified")
+        self._content = content
+        self._evicted = evicted
+
+    def table(self, segment: int, prompt_tokens: int, owner: int, priority: int = 0) -> RadixTable:
+        """The empty table of a request whose prompt and reply end in ``segment``. O(path)."""
+        path = PagePath(self._content, segment, self.page_size)
+        return RadixTable(path, prompt_tokens // self.page_size, owner, priority, self.tree.root)
+
+    def match(self, table: RadixTable, known_tokens: int) -> Node:
+        """The node at which the known prefix of the request's ``known_tokens`` tokens ends.
+
+        At most ``known_tokens`` - 1 tokens are found, so one is left to compute
+        (``Req._compute_max_prefix_len``). A lookup changes the tree: see ``RadixTree.match``.
+        """
+        return self.tree.match(table.path, (known_tokens - 1) // self.page_size)
+
+    def lock(self, table: RadixTable, node: Node) -> None:
+        """Let the request hold the prefix that ends with ``node``, just found."""
+        self.tree.lock(node, table.node)
+        table.node = node
+        table.held = table.owned = node.hi
+
+    def make_room(self, pages: int) -> None:
+        """Evict leaves until ``pages`` pages are free or no unlocked leaf is left.
+
+        Falling short is no error yet: SGLang asks for more than it takes (``allocation.py``).
+        """
+        while self.free_pages < pages:
+            leaf = self.tree.evict()
+            if leaf is None:
+                return
+            self.free_pages += leaf.hi - leaf.lo
+            self.evicted_pages += leaf.hi - leaf.lo
+            if self._evicted is not None:
+                self._evicted(leaf.owner, leaf.lo * self.page_size, leaf.hi * self.page_size)
+
+    def take(self, table: RadixTable, pages: int) -> None:
+        """Give free pages to the request."""
+        assert pages <= self.free_pages
+        self.free_pages -= pages
+        self.private_pages += pages
+        table.held += pages
+
+    def publish(self, table: RadixTable, tokens: int) -> None:
+        """Put the full pages of the request's first ``tokens`` tokens into the tree (``checkpoint``).
+
+        Where the tree had them, the request's own copies are freed and it holds the tree's. A reply is
+        cut from its prompt, and the prompt gets one priority more: an evicted reply leaves the prompt.
+        """
+        tree, path, prompt = self.tree, table.path, table.prompt_pages
+        pages = tokens // self.page_size
+        known, node = tree.insert(path, pages, table.owner, table.priority, table.inserted)
+        table.inserted = max(table.inserted, pages)
+        if 0 < prompt < pages:
+            tree.insert(path, prompt, table.owner, table.priority + 1, prompt)
+        copies = known - table.owned
+        assert copies >= 0  # what it holds is locked, so the tree still has it
+        self.private_pages -= pages - table.owned
+        self.free_pages += copies
+        tree.lock(node, table.node)
+        table.node, table.owned = node, pages
+
+    def release(self, table: RadixTable) -> None:
+        """Free the request's private pages and unlock its path; the table is empty again.
+
+        A request that was preempted comes back with the same table.
+        """
+        private = table.held - table.owned
+        self.private_pages -= private
+        self.free_pages += private
+        self.tree.unlock(table.node)
+        table.node = self.tree.root
+        table.held = table.owned = table.inserted = 0
+
+    def check(self) -> None:
+        """Assert the invariants; O(nodes)."""
+        tree = self.tree
+        tree.check()
+        assert self.free_pages >= 0 and self.private_pages >= 0
+        in_use = tree.evictable_pages + tree.protected_pages + self.private_pages
+        assert self.free_pages + in_use == self.capacity_pages
+
+
+class RadixReplay:
+    """Serves each request as an otherwise idle engine does: match, prefill, generate, release."""
+
+    evicted_blocks = None
+
+    def __init__(self, trace: Trace, cache: RadixCache) -> None:
+        self.cache = cache
+        self.held_tokens = 0
+        """Slots that the last request held just before its release, those of the tree included."""
+        self._trace = trace
+        self._input_tokens = trace.input_tokens
+
+    @property
+    def evicted_tokens(self) -> int:
+        return self.cache.evicted_pages * self.cache.page_size
+
+    def serve(self, request: int, at_s: float) -> Served:
+        """Allocate and publish the prompt, then the reply without its last token (which has no KV).
+
+        A request whose first token is its last one publishes only once, at its end.
+        """
+        cache, trace, size = self.cache, self._trace, self.cache.page_size
+        prompt, output = self._input_tokens[request], trace.output_tokens[request]
+        total = prompt + output - 1
+        table = cache.table(trace.reply[request], prompt, request, trace.priority[request])
+        cache.lock(table, cache.match(table, prompt))
+        hit = table.held
+        missing = -(-prompt // size) - hit
+        cache.make_room(missing if size == 1 else missing + 1)
+        cache.take(table, missing)
+        if output > 1:
+            cache.publish(table, prompt)
+            self._decode(table, total)
+        self.held_tokens = (cache.capacity_pages - cache.free_pages - cache.tree.evictable_pages) * size
+        cache.publish(table, total)
+        cache.release(table)
+        return Served(hit * size, hit, prompt // size)
+
+    def _decode(self, table: RadixTable, total: int) -> None:
+        """All decode steps up to ``total`` tokens at once; each wants a free page, needed or not.
+
+        Nothing happens between two steps, so only one that takes the last free page makes the next one
+        evict: another that takes a page, or the first that stays within the last page.
+        """
+        cache, size = self.cache, self.cache.page_size
+        missing = -(-total // size) - table.held
+        while missing:
+            cache.make_room(1)
+            pages = max(1, min(missing, cache.free_pages))  # the one is there: see require_fit
+            cache.take(table, pages)
+            missing -= pages
+        if (total - 1) % size:
+            cache.make_room(1)
+
+    def check(self) -> None:
+        """Assert the cache's invariants and that nothing is held between requests."""
+        self.cache.check()
+        assert not self.cache.tree.protected_pages and not self.cache.private_pages
+
+
+class RadixConfig(Schema):
+    """``{kind: radix, page_size, capacity_tokens, eviction, tree}``: SGLang's cache.
+
+    Without a capacity it is infinite. ``eviction`` is one of the policies in ``radix_eviction.py``.
+    """
+
+    kind: Literal["radix"]
+    page_size: PositiveInt = 1
+    capacity_tokens: PositiveInt | None = None
+    eviction: str = "lru"
+    tree: Literal["unified", "classic"] = "unified"
+
+    @field_validator("eviction")
+    @classmethod
+    def _known_policy(cls, eviction: str) -> str:
+        if eviction not in POLICIES:
+            raise ValueError(f"no such policy; allowed: {', '.join(POLICIES)}")
+        return eviction
+
+    def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> RadixReplay:
+        """A fresh cache that holds the largest request; InputError if it cannot."""
+        if self.capacity_tokens is not None:
+            require_fit(trace, self.page_size, self.capacity_tokens, f"{key}.capacity_tokens")
+        cache = RadixCache(
+            trace.content,
+            self.page_size,
+            self.capacity_tokens,
+            eviction=self.eviction,
+            tree=self.tree,
+            evicted=evicted,
+        )
+        return RadixReplay(trace, cache)
+
+
+def require_fit(trace: Trace, page_size: int, capacity_tokens: int, key: str) -> None:
+    """Raise InputError unless every request alone fits into the whole pages of ``capacity_tokens``.
+
+    Its own pages are enough: whatever else is in the pool can be evicted, and the page that an
+    allocation asks for without taking it may be missing.
+    """
+    usable = capacity_tokens // page_size * page_size
+    prompts = trace.input_tokens
+    for i, output in enumerate(trace.output_tokens):
+        needed = -(-(prompts[i] + output - 1) // page_size) * page_size
+        if needed > usable:
+            raise InputError(
+                f"{trace.where(i)}: a prompt of {prompts[i]} tokens with a reply of {output} needs "
+                f"{needed} KV slots in pages of {page_size}; allowed: at most {usable} ({key})"
+            )

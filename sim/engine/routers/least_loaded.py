@@ -1,0 +1,22 @@
+"""The replica with the fewest requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sim.engine.routers.base import Setting, least_loaded
+
+if TYPE_CHECKING:
+    from sim.engine.replica import Replica
+
+
+class LeastLoaded:
+    """Fewest requests waiting and running; ties go to the lowest number."""
+
+    def __init__(self, setting: Setting) -> None:
+        pass
+
+    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+        """The least loaded one. O(replicas)."""
+        return least_loaded(replicas).number

@@ -1,0 +1,23 @@
+"""A random replica."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sim.engine.routers.base import Setting
+from workloads.seeds import stream
+
+if TYPE_CHECKING:
+    from sim.engine.replica import Replica
+
+
+class Random:
+    """Every replica equally likely, from a seeded stream of its own."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._rng = stream(setting.seed, "router")
+
+    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+        """One draw. O(1)."""
+        return replicas[int(self._rng.integers(len(replicas)))].number

@@ -1,0 +1,24 @@
+"""The replicas in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sim.engine.routers.base import Setting
+
+if TYPE_CHECKING:
+    from sim.engine.replica import Replica
+
+
+class RoundRobin:
+    """In order of arrival, whatever the load."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._turn = 0
+
+    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+        """The next replica in turn. O(1)."""
+        replica = replicas[self._turn % len(replicas)]
+        self._turn += 1
+        return replica.number

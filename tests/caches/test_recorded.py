@@ -1,0 +1,58 @@
+"""The block cache and its oracle against what vLLM 0.33.0 did, request by request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.caches.replay import BlockConfig
+from tests.caches.cases import trace_of
+from tests.caches.recorded import EXCERPTED, EXCERPTS, SEQUENTIAL, Recording, single_blocks
+from tests.oracles.naive_vllm import NaiveBlockPool, serve_sequential
+
+ALL = [(trace, name) for trace, names in SEQUENTIAL.items() for name in names]
+HERE = [(trace, name) for trace, name in ALL if trace in EXCERPTED]
+
+
+def _replays_as_recorded(recording: Recording) -> None:
+    trace = trace_of(recording.requests)
+    evicted: list[tuple[int, int, int]] = []
+    replay = BlockConfig(kind="block", capacity_blocks=recording.blocks).replay(
+        trace, "cache", evicted=lambda owner, first, last: evicted.append((owner, first, last))
+    )
+    ids = [request.id for request in recording.requests]
+    for number, row in enumerate(recording.rows):
+        evicted.clear()
+        served = replay.serve(number, 0.0)
+        replay.check()
+        assert served.hit_tokens == row["hit"]
+        assert replay.cache.cached_blocks == row["cached_blocks"]
+        got = [(ids[owner], index) for owner, index in single_blocks(evicted)]
+        assert got == single_blocks(row["evicted_prefill"] + row["evicted_decode"])
+    assert len(recording.rows) == len(trace)
+
+
+@pytest.mark.parametrize(("trace", "name"), HERE)
+def test_excerpt(trace: str, name: str) -> None:
+    """Hits, cached blocks, and which blocks are evicted in which order, of the excerpts kept here."""
+    _replays_as_recorded(Recording.read(EXCERPTS / trace, name))
+
+
+@pytest.mark.parametrize(("trace", "name"), ALL)
+def test_whole_recording(shared_data: Path, trace: str, name: str) -> None:
+    """The same, of the whole recordings."""
+    _replays_as_recorded(Recording.read(shared_data / "conformance" / trace, name))
+
+
+@pytest.mark.parametrize(("trace", "name"), HERE)
+def test_oracle(trace: str, name: str) -> None:
+    """The naive model agrees with the engine in every field, so the other tests may rely on it."""
+    recording = Recording.read(EXCERPTS / trace, name)
+    pool = NaiveBlockPool(recording.blocks, recording.args["block_size"])
+    for request, row in zip(recording.requests, recording.rows, strict=True):
+        got = serve_sequential(pool, request)
+        for field in ("evicted_prefill", "evicted_decode"):
+            row[field] = [tuple(run) for run in row[field]]
+        assert got | {"ok": True} == row
+        pool.check([])

@@ -1,0 +1,175 @@
+"""Tiers under the block cache, against sets of single blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.caches.tiered import TieredConfig
+from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, serve_sequential
+from workloads.generators.script import ScriptWorkload
+from workloads.trace import Trace
+
+LENGTHS = {"a": 2, "b": 3, "c": 4, "d": 6, "reply": 2}
+POLICIES = ("write_through", "write_through_selective", "write_back")
+
+
+def _script(prompts: list[list[str]]) -> Trace:
+    requests = [{"prompt": prompt, "reply": "reply", "at_s": float(i)} for i, prompt in enumerate(prompts)]
+    workload = ScriptWorkload.model_validate({"kind": "script", "messages": LENGTHS, "requests": requests})
+    return workload.build(0, Path())
+
+
+def _serve(trace: Trace, **config: Any) -> list[dict[str, int]]:
+    tiers = [{"name": name, "capacity_blocks": n} for name, n in config.pop("tiers").items()]
+    cache = TieredConfig.model_validate({"kind": "tiered", "tiers": tiers, **config}).replay(trace, "cache")
+    found = []
+    for at, request in trace.instant_order():
+        found.append(dict(cache.serve(request, at).tiers))
+        cache.check()
+    return found
+
+
+# Eight tokens and a reply of two: nine blocks of one token with KV. The GPU holds ten.
+PAIR = [["b", "a", "b"], ["d", "a"], ["b", "a", "b"]]
+
+
+def test_what_the_gpu_evicted_is_found_below() -> None:
+    """The other prompt displaces all but one block of the first; the host has the rest of its seven."""
+    tiers = {"gpu": 10, "host": 100}
+    through = _serve(_script(PAIR), tiers=tiers, block_size=1, write="write_through")
+    back = _serve(_script(PAIR), tiers=tiers, block_size=1, write="write_back")
+    assert through == back == [{}, {}, {"gpu": 1, "host": 6}]
+
+
+def test_selective_writes_at_the_second_use() -> None:
+    """Once used, a prompt is not below; used twice, it is."""
+    tiers = {"gpu": 10, "host": 100}
+    once = _serve(_script(PAIR), tiers=tiers, block_size=1, write="write_through_selective")
+    assert once == [{}, {}, {"gpu": 1}]
+    twice = _serve(_script([PAIR[0], *PAIR]), tiers=tiers, block_size=1, write="write_through_selective")
+    assert sum(twice[3].values()) == 7
+
+
+def test_disk_below_a_small_host() -> None:
+    """A host of two blocks keeps the shallow ones; the disk serves what follows."""
+    found = _serve(
+        _script(PAIR), tiers={"gpu": 10, "host": 2, "disk": None}, block_size=1, write="write_back"
+    )
+    assert sum(found[2].values()) == 7
+    assert found[2]["disk"] > 0
+
+
+class NaiveStore:
+    """Single blocks by (segment, number) with the time of the segment's last use."""
+
+    def __init__(self, capacity: int | None) -> None:
+        self.capacity = capacity
+        self.blocks: set[tuple[int, int]] = set()
+        self.used: dict[int, int] = {}
+        self.clock = 0
+
+    def touch(self, segment: int) -> None:
+        self.clock += 1
+        self.used[segment] = self.clock
+
+    def put(self, segment: int, blocks: range) -> None:
+        self.blocks.update((segment, block) for block in blocks)
+        self.touch(segment)
+
+    def evict(self) -> list[tuple[int, int]]:
+        gone = []
+        while self.capacity is not None and len(self.blocks) > self.capacity:
+            oldest = min({segment for segment, _ in self.blocks}, key=lambda segment: self.used[segment])
+            gone.append((oldest, max(block for segment, block in self.blocks if segment == oldest)))
+            self.blocks.remove(gone[-1])
+        return gone
+
+
+def _naive(
+    trace: Trace, gpu: int, lower: dict[str, int | None], size: int, write: str
+) -> list[dict[str, int]]:
+    """The same rules block by block; the GPU is the naive pool of vLLM's blocks."""
+    content = trace.content
+    pool = NaiveBlockPool(gpu, size)
+    stores = {name: NaiveStore(capacity) for name, capacity in lower.items()}
+    uses: dict[int, int] = {}
+    found = []
+
+    def home(request: int, block: int) -> int:
+        path = content.path(trace.reply[request])
+        return next(node for node in path if content.end[node] // size > block)
+
+    def positions(node: int) -> list[int]:
+        return [node * 1000 + i for i in range(content.end[content.parent[node]], content.end[node])]
+
+    for _, request in trace.instant_order():
+        prompt = [token for node in content.path(trace.prompt[request]) for token in positions(node)]
+        reply = positions(trace.reply[request])
+        naive = NaiveRequest(id=str(request), prompt=prompt, output=reply)
+        pos = len(pool.lookup_request(naive))
+        hits = {"gpu": pos}
+        while pos < (len(prompt) - 1) // size:
+            key = (home(request, pos), pos)
+            name = next((name for name, store in stores.items() if key in store.blocks), None)
+            if name is None:
+                break
+            stores[name].touch(key[0])
+            hits[name] = hits.get(name, 0) + 1
+            pos += 1
+        found.append({name: blocks * size for name, blocks in hits.items() if blocks})
+        before = len(pool.evictions)
+        serve_sequential(pool, naive)
+        if write == "write_back":
+            moving = [(home(int(owner), block), block) for owner, block in pool.evictions[before:]]
+            for store in stores.values():
+                for segment, block in moving:
+                    store.put(segment, range(block, block + 1))
+                moving = store.evict()
+        else:
+            total = (len(prompt) + len(reply) - 1) // size
+            for node in reversed(content.path(trace.reply[request])):
+                uses[node] = uses.get(node, 0) + 1
+                blocks = range(
+                    content.end[content.parent[node]] // size, min(content.end[node] // size, total)
+                )
+                if blocks and (write == "write_through" or uses[node] >= 2):
+                    for store in stores.values():
+                        store.put(node, blocks)
+            for store in stores.values():
+                store.evict()
+    return found
+
+
+@pytest.mark.parametrize("write", POLICIES)
+@given(
+    lists=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), min_size=1, max_size=10),
+    gpu=st.integers(20, 30),
+    host=st.integers(1, 30),
+    disk=st.one_of(st.none(), st.integers(1, 40)),
+    size=st.integers(1, 3),
+)
+def test_against_single_blocks(
+    lists: list[list[str]], gpu: int, host: int, disk: int | None, size: int, write: str
+) -> None:
+    """Every tier serves the same tokens to every request."""
+    trace = _script(lists)
+    tiers = {"gpu": gpu, "host": host, "disk": disk}
+    expected = _naive(trace, gpu, {"host": host, "disk": disk}, size, write)
+    assert _serve(trace, tiers=tiers, block_size=size, write=write) == expected
+
+
+def test_endless_lower_tier_makes_an_endless_cache() -> None:
+    """With write_through and no limit below, hits are those of an infinite block cache."""
+    from sim.caches.replay import BlockConfig
+
+    prompts = [["a", "b"], ["a", "c", "d"], ["a", "b", "d"], ["d", "d"], ["a", "b"], ["a", "c", "d", "a"]]
+    trace = _script(prompts)
+    infinite = BlockConfig(kind="block", block_size=1).replay(trace, "cache")
+    expected = [infinite.serve(request, at).hit_tokens for at, request in trace.instant_order()]
+    found = _serve(trace, tiers={"gpu": 17, "host": None}, block_size=1)
+    assert [sum(tiers.values()) for tiers in found] == expected

@@ -1,0 +1,66 @@
+"""Running a trace through replicas in tests, and looking at them while time passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from calibration.profile import Coefficients
+from sim.caches.block import BlockCache, Evicted
+from sim.engine.events import At
+from sim.engine.fleet import Fleet
+from sim.engine.latency import IterationTime
+from sim.engine.routers.round_robin import RoundRobin
+from workloads.trace import Trace
+
+ONE_SECOND = Coefficients(step=1.0)
+"""Every iteration takes one second, so that times are step numbers."""
+LAST = 1 << 30
+
+
+def fleet_of(
+    trace: Trace,
+    *,
+    blocks: int,
+    block_size: int = 16,
+    max_num_batched_tokens: int = 8192,
+    max_num_seqs: int = 1024,
+    fast_forward: bool = True,
+    replicas: int = 1,
+    coefficients: Coefficients = ONE_SECOND,
+    caching: bool = True,
+    evicted: Evicted | None = None,
+) -> Fleet:
+    """A fleet with ``blocks`` KV blocks on each replica."""
+    return Fleet(
+        trace,
+        replicas=replicas,
+        router=RoundRobin,
+        memory=lambda: BlockCache(trace.content, block_size, blocks, caching=caching, evicted=evicted),
+        latency=IterationTime(coefficients),
+        max_num_batched_tokens=max_num_batched_tokens,
+        max_num_seqs=max_num_seqs,
+        fast_forward=fast_forward,
+    )
+
+
+def watch(fleet: Fleet, look: Callable[[float], None]) -> None:
+    """Have ``look(now)`` called after everything that happens at one instant, at every instant."""
+    env = fleet.env
+
+    def after(event: At) -> None:
+        look(env.now)
+        if env.peek() < float("inf"):
+            At(env, env.peek() - env.now, LAST, after)
+
+    At(env, 0.0, LAST, after)
+
+
+def check_always(fleet: Fleet) -> Fleet:
+    """Have every replica's invariants checked at every instant."""
+
+    def look(now: float) -> None:
+        for replica in fleet.replicas:
+            replica.check()
+
+    watch(fleet, look)
+    return fleet

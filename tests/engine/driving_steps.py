@@ -1,0 +1,251 @@
+"""One `SteppingReplica` without a fleet, and beside it the naive scheduler on the same clock."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from calibration.profile import Coefficients
+from sim.caches.block import BlockCache, BlockTable
+from sim.engine.events import ARRIVAL, At
+from sim.engine.latency import IterationTime
+from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
+from sim.engine.request import Request
+from sim.engine.stepping import SteppingReplica
+from sim.records import RequestLog
+from tests.engine.driving import LAST, ONE_SECOND
+from tests.oracles import naive_vllm
+from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler
+from workloads.trace import Trace
+
+
+class Drive:
+    """A trace and the replica that serves it; ``run`` gives the step records.
+
+    With ``concurrency`` the requests come in order, that many at first and then one as soon as another
+    finishes; without, each comes at its arrival. ``added`` notes how many steps had been scheduled by
+    then. ``same_arrival`` makes all arrivals equal to the scheduler.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        options: SchedulerOptions,
+        *,
+        blocks: int,
+        block_size: int = 16,
+        caching: bool = True,
+        concurrency: int | None = None,
+        same_arrival: bool = False,
+        coefficients: Coefficients = ONE_SECOND,
+    ) -> None:
+        self.trace = trace
+        self.env = simpy.Environment()
+        self.log = RequestLog(trace)
+        self.recorder = StepRecorder()
+        self.added = [0] * len(trace)
+        self._concurrency = concurrency
+        self._same_arrival = same_arrival
+        self._next = 0
+        self.replica = SteppingReplica(
+            0,
+            self.env,
+            BlockCache(trace.content, block_size, blocks, caching=caching, evicted=self.recorder.evicted),
+            IterationTime(coefficients),
+            options,
+            log=self.log,
+            finished=self._finished,
+            recorder=self.recorder,
+        )
+
+    def run(self, *, check: bool = False) -> list[StepRecord]:
+        """Serve the whole trace; ``check`` looks at the replica's invariants at every instant."""
+        if self._concurrency is None:
+            for index in self.trace.starts():
+                At(self.env, self.trace.arrival_s[index], ARRIVAL, self._arrive, index)
+        else:
+            for _ in range(min(self._concurrency, len(self.trace))):
+                self._submit_next()
+        if check:
+            At(self.env, 0.0, LAST, self._check)
+        self.env.run()
+        self.replica.check()
+        memory = self.replica.memory
+        assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
+        return self.recorder.records
+
+    def _check(self, event: Any) -> None:
+        self.replica.check()
+        if self.env.peek() < float("inf"):
+            At(self.env, self.env.peek() - self.env.now, LAST, self._check)
+
+    def _arrive(self, event: At) -> None:
+        self._submit(event.value)
+
+    def _finished(self, index: int) -> None:
+        if self._concurrency is not None and self._next < len(self.trace):
+            self._submit_next()
+
+    def _submit_next(self) -> None:
+        self._next += 1
+        self._submit(self._next - 1)
+
+    def _submit(self, index: int) -> None:
+        trace = self.trace
+        self.log.arrival_s[index] = 0.0 if self._same_arrival else self.env.now
+        self.added[index] = len(self.recorder.records)
+        table = BlockTable(trace.content.path(trace.reply[index]), trace.input_tokens[index], index)
+        self.replica.submit(Request(index, table, trace.output_tokens[index], []))
+
+
+@dataclass
+class Row:
+    """What happened to one request, read off the step records alone."""
+
+    hits_all: list[int]
+    """Cached tokens of every admission."""
+    sched: int = 0
+    first: int | None = None
+    done: int | None = None
+    chunks: int = 0
+    preempt: int = 0
+    used_blocks: int | None = None
+
+
+def rows_of(trace: Trace, records: list[StepRecord]) -> list[Row]:
+    """One row per request; a step is named by its place in ``records``.
+
+    Tokens add up to what is known at the time: the prompt and one more for every step that reached it.
+    """
+    rows = [Row([]) for _ in range(len(trace))]
+    computed, sampled = [0] * len(trace), [0] * len(trace)
+    prompts = trace.input_tokens
+    for step, record in enumerate(records):
+        for i in record.preempted:
+            rows[i].preempt += 1
+        for i, _ in record.new:
+            rows[i].sched = step
+        for i, cached in [*record.new, *record.resumed]:
+            rows[i].hits_all.append(cached)
+            computed[i] = cached
+        for i, tokens in record.sched:
+            computed[i] += tokens
+            complete = computed[i] == prompts[i] + sampled[i]
+            rows[i].chunks += tokens > 1 or not complete
+            sampled[i] += complete
+            if complete and rows[i].first is None:
+                rows[i].first = step
+        for i in record.finished:
+            rows[i].done = step
+            rows[i].used_blocks = record.used_blocks
+    return rows
+
+
+class LatePool(NaiveBlockPool):
+    """A pool that publishes whatever is full and known and not published yet."""
+
+    def _publish(self, request: NaiveRequest, num_tokens: int) -> None:
+        size, computed = self.block_size, request.computed
+        for index in range(num_tokens // size):
+            if request.blocks[index] not in self.key:
+                request.computed = index * size  # where the pool begins
+                super()._publish(request, (index + 1) * size)
+        request.computed = computed
+
+
+@dataclass(eq=False)
+class NaiveAsyncScheduler(NaiveScheduler):
+    """vLLM's `AsyncScheduler`: several `schedule`, then `apply` for the oldest of them.
+
+    A placeholder stands for a token that is sampled by a step in flight.
+    """
+
+    placeholders: Counter[NaiveRequest] = field(default_factory=Counter)
+    flight: deque[tuple[naive_vllm.StepRecord, list[NaiveRequest]]] = field(default_factory=deque)
+
+    def schedule(self) -> naive_vllm.StepRecord:
+        record = super().schedule()
+        sampling = [r for r in self._scheduled if r.computed == r.num_tokens + self.placeholders[r]]
+        self.placeholders.update(sampling)
+        self.flight.append((record, sampling))
+        self.step += 1
+        return record
+
+    def apply(self) -> list[NaiveRequest]:
+        record, sampling = self.flight.popleft()
+        later = [request for _, requests in self.flight for request in requests]
+        done = []
+        for request in sampling:
+            request.generated += 1
+            if request.status == "running":
+                self.placeholders[request] -= 1
+                self.pool._publish(request, request.computed - later.count(request))
+            if request.finished:
+                (self.running if request.status == "running" else self.waiting).remove(request)
+                request.status = "finished"
+                self.pool.release(request)
+                record.finished.append(request.id)
+                done.append(request)
+        return done
+
+    def _schedule_running(self) -> None:
+        index = 0
+        while index < len(self.running) and self._budget > 0:
+            request = self.running[index]
+            known = request.num_tokens + self.placeholders[request]
+            if known == len(request.prompt) + len(request.output):
+                index += 1  # its last token is in flight
+                continue
+            tokens = self._tokens_to_schedule(known - request.computed)
+            while not self.pool.allocate(request, tokens):
+                victim = self._victim()
+                index -= self.running.index(victim) < index
+                self._preempt(victim)
+                if victim is request:
+                    break
+            if request.status == "running":
+                self._scheduled[request] = tokens
+                self._budget -= tokens
+                index += 1
+
+    def _preempt(self, victim: NaiveRequest) -> None:
+        super()._preempt(victim)
+        del self.placeholders[victim]  # the token still comes
+
+
+Timed = tuple[float, naive_vllm.StepRecord, int]
+"""When a step was scheduled, what it did, and the blocks in use once its results were applied."""
+
+
+def naive_steps(scheduler: NaiveScheduler, requests: list[NaiveRequest]) -> list[Timed]:
+    """Serve ``requests`` by a step loop with a clock; a step takes a second, one with nothing to do none.
+
+    The loop is that of vLLM's ``v1/engine/core.py``: schedule while there is room in the queue of
+    batches (one batch, or two if asynchronous), else wait for the oldest batch.
+    """
+    room = 2 if isinstance(scheduler, NaiveAsyncScheduler) else 1
+    coming, queue = deque(requests), deque[tuple[float, naive_vllm.StepRecord, float]]()
+    now = free_at = 0.0
+    steps: list[Timed] = []
+    while True:
+        while coming and coming[0].arrival <= now:
+            scheduler.add(coming.popleft())
+        if scheduler.running or scheduler.waiting:
+            record = scheduler.schedule()
+            scheduler.pool.check(scheduler.running)
+            free_at = max(now, free_at) + (1 if record.sched else 0)
+            queue.append((now, record, free_at))
+            if len(queue) < room:
+                continue
+        elif not queue:
+            if not coming:
+                return steps
+            now = float(coming[0].arrival)
+            continue
+        scheduled, record, end = queue.popleft()
+        now = max(now, end)
+        scheduler.apply()
+        steps.append((scheduled, record, scheduler.pool.num_used))

@@ -1,0 +1,323 @@
+"""The stepping replica against the naive schedulers, against `Replica`, and in small exact examples."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.caches.block import BlockCache
+from sim.engine.latency import IterationTime
+from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
+from sim.engine.replica import Replica
+from sim.engine.stepping import SteppingReplica, make_replica
+from sim.gaps import TokenGaps
+from sim.records import Records, RequestLog
+from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
+from tests.engine.driving import ONE_SECOND, check_always, fleet_of
+from tests.engine.driving_steps import Drive, LatePool, NaiveAsyncScheduler, Timed, naive_steps
+from tests.engine.test_against_oracle import Case as PlainCase
+from tests.engine.test_against_oracle import cases as plain_cases
+from tests.engine.test_fast_forward import CLOSE, REALISTIC, _chat, _same_gaps, _same_totals
+from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler
+from workloads.trace import Trace
+
+
+@dataclass
+class Case:
+    """Requests in order of arrival, the scheduler's options, and the memory."""
+
+    requests: list[NaiveRequest]
+    options: SchedulerOptions
+    block_size: int
+    blocks: int
+    caching: bool
+
+
+@st.composite
+def cases(draw: Any, most: int = 6) -> Case:
+    """Memory holds the largest request and little more, so most cases preempt.
+
+    Few different arrivals and priorities, so that ids decide; their order as text is not by number.
+    """
+    salts = st.sampled_from([None, None, "a"])
+    requests = draw(request_lists(most, arrivals=st.integers(0, 9), salts=salts))
+    for number, request in enumerate(requests):
+        request.id = f"r{(number * 7 + 9) % 12}"
+        request.priority = draw(st.integers(0, 2))
+    block_size = draw(st.integers(1, 4))
+    budget = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 64]))
+    options = SchedulerOptions(
+        max_num_batched_tokens=budget,
+        max_num_seqs=draw(st.integers(1, min(budget, 4))),
+        policy=draw(st.sampled_from(["fcfs", "priority"])),
+        long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 2, 3])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.1, 0.3])),
+        scheduler_reserve_full_isl=draw(st.booleans()),
+        async_scheduling=draw(st.booleans()),
+    )
+    blocks = blocks_of(requests, block_size) + draw(st.integers(0, 4))
+    return Case(requests, options, block_size, blocks, draw(st.sampled_from([True, True, True, False])))
+
+
+def _oracle(case: Case) -> list[Timed]:
+    o = case.options
+    pool, scheduler = (
+        (LatePool, NaiveAsyncScheduler) if o.async_scheduling else (NaiveBlockPool, NaiveScheduler)
+    )
+    return naive_steps(
+        scheduler(
+            pool(case.blocks, case.block_size, case.caching),
+            o.max_num_batched_tokens,
+            o.max_num_seqs,
+            o.policy,
+            o.long_prefill_token_threshold,
+            o.watermark,
+            o.scheduler_reserve_full_isl,
+        ),
+        case.requests,
+    )
+
+
+def _named(record: StepRecord, ids: list[str]) -> tuple[Any, ...]:
+    def pairs(admissions: list[tuple[int, int]]) -> list[tuple[str, int]]:
+        return [(ids[i], tokens) for i, tokens in admissions]
+
+    return (
+        record.scheduled_s,
+        pairs(record.sched),
+        pairs(record.new),
+        pairs(record.resumed),
+        [ids[i] for i in record.preempted],
+        [(ids[owner], first, last) for owner, first, last in record.evicted],
+        (record.free, record.running, record.waiting),
+        [ids[i] for i in record.finished],
+        record.used_blocks,
+    )
+
+
+def _agree(case: Case) -> None:
+    want = [
+        (
+            at,
+            r.sched,
+            r.new,
+            r.resumed,
+            r.preempted,
+            r.evicted,
+            (r.free, r.running, r.waiting),
+            r.finished,
+            used,
+        )
+        for at, r, used in _oracle(case)
+    ]
+    trace = trace_of(case.requests)
+    trace.request_ids = [request.id for request in case.requests]
+    trace.priority = [request.priority for request in case.requests]
+    drive = Drive(trace, case.options, blocks=case.blocks, block_size=case.block_size, caching=case.caching)
+    got = [_named(record, trace.request_ids) for record in drive.run(check=True)]
+    assert got == want
+    _conserved(drive)
+
+
+def _conserved(drive: Drive) -> None:
+    """Tokens in and out, and the gaps between tokens, add up."""
+    trace, log, totals = drive.trace, drive.log, drive.replica.totals
+    prompts = sum(trace.input_tokens) - sum(log.hit_tokens)
+    needed = prompts + sum(trace.output_tokens) - len(trace)
+    assert totals.scheduled_tokens == needed + totals.recomputed_tokens
+    assert totals.num_preemptions == sum(log.preemptions)
+    assert totals.iterations == totals.busy_s == sum(bool(r.sched) for r in drive.recorder.records)
+    gaps = TokenGaps([drive.replica.steps])
+    assert gaps.count == sum(trace.output_tokens) - len(trace)
+    if gaps.count:
+        decode_s = sum(log.finished_s) - sum(log.first_token_s)
+        assert gaps.mean * gaps.count == pytest.approx(decode_s)
+
+
+@settings(QUICK, max_examples=600)
+@given(cases())
+def test_random_traces(case: Case) -> None:
+    """Every field of every step is that of the naive schedulers, under all options together."""
+    _agree(case)
+
+
+@pytest.mark.slow
+@settings(THOROUGH, max_examples=20_000)
+@given(cases(most=10))
+def test_random_traces_thoroughly(case: Case) -> None:
+    """The same on many more and longer traces."""
+    _agree(case)
+
+
+def _both(trace: Trace, *, fast_forward: bool = True, **engine: Any) -> tuple[Records, Records]:
+    """Records by `Replica` and by `SteppingReplica`, compared entry by entry."""
+    fast = fleet_of(trace, coefficients=REALISTIC, fast_forward=fast_forward, **engine).run()
+    fleet = fleet_of(trace, coefficients=REALISTIC, **engine)
+    for number, r in enumerate(fleet.replicas):
+        options = SchedulerOptions(r._max_tokens, r._max_seqs)
+        fleet.replicas[number] = SteppingReplica(
+            number, r._env, r.memory, r._latency, options, log=r._log, finished=r._finished
+        )
+    slow = (check_always(fleet) if len(trace) < 20 else fleet).run()
+    for name in ("cache_read_input_tokens", "replica", "preemptions"):
+        assert (getattr(fast, name) == getattr(slow, name)).all(), name
+    for name in ("arrival_s", "scheduled_s", "first_token_s", "finished_s"):
+        assert getattr(fast, name) == pytest.approx(getattr(slow, name), **CLOSE), name
+    _same_totals(fast, slow)
+    _same_gaps(fast, slow)
+    return fast, slow
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("spare", [0, 60, 1500])
+def test_chat_as_replica(replicas: int, spare: int) -> None:
+    """With the default options it is `Replica`: chats in closed loop, tight memory to roomy."""
+    trace = _chat(3)
+    tokens = max(p + o - 1 for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
+    blocks = -(-tokens // 16) + spare
+    _both(trace, blocks=blocks, replicas=replicas, max_num_batched_tokens=256, max_num_seqs=32)
+
+
+@settings(QUICK, max_examples=150)
+@given(plain_cases(), st.integers(0, 2**32))
+def test_open_loop_as_replica(case: PlainCase, seed: int) -> None:
+    """Small traces full of shared content, arriving at any time within some iterations."""
+    rng = random.Random(seed)
+    for request in case.requests:
+        request.arrival = rng.uniform(0, 0.15)
+    _both(
+        trace_of(case.requests),
+        blocks=case.blocks,
+        block_size=case.block_size,
+        max_num_batched_tokens=case.max_num_batched_tokens,
+        max_num_seqs=case.max_num_seqs,
+        caching=case.caching,
+    )
+
+
+def _served(*requests: tuple[float, str, str], blocks: int, block_size: int = 1, **options: Any) -> Drive:
+    """Requests (arrival in s, prompt, reply), a letter per token, served; steps take a second."""
+    wholes = [NaiveRequest("", prompt, reply, arrival=at) for at, prompt, reply in requests]
+    drive = Drive(trace_of(wholes), SchedulerOptions(**options), blocks=blocks, block_size=block_size)
+    drive.run(check=True)
+    return drive
+
+
+def _sched(drive: Drive) -> list[list[tuple[int, int]]]:
+    return [record.sched for record in drive.recorder.records]
+
+
+LATER = pytest.mark.parametrize(("asynchronous", "later"), [(False, 0), (True, 1)])
+
+
+@LATER
+def test_blocks_return_a_step_later(asynchronous: bool, later: int) -> None:
+    """0 ends with step 0 and makes room for 2; asynchronous, step 1 is scheduled before that is known."""
+    drive = _served(
+        (0, "abc", "d"), (0, "e", "fgh"), (0, "lmn", "o"), blocks=6, async_scheduling=asynchronous
+    )
+    alone = [[(1, 1)]] * later
+    assert _sched(drive)[: 2 + later] == [[(0, 3), (1, 1)], *alone, [(1, 1), (2, 3)]]
+    assert drive.log.first_token_s == [1.0, 1.0, 2.0 + later]
+
+
+@LATER
+def test_replies_are_published_a_step_later(asynchronous: bool, later: int) -> None:
+    """Step 1 computes d, which fills a block; asynchronous, nobody knows yet that it is a d."""
+    drive = _served(
+        (0, "abc", "defg"),
+        (0, "abcdx", "y"),
+        blocks=9,
+        block_size=2,
+        max_num_batched_tokens=3,
+        max_num_seqs=2,
+        async_scheduling=asynchronous,
+    )
+    assert drive.recorder.records[1].new == [(1, 4 - 2 * later)]
+
+
+@LATER
+def test_who_finds_the_replica_busy_waits_a_step_longer(asynchronous: bool, later: int) -> None:
+    """At 1 step 2 is scheduled, if asynchronous, and step 1 begins; who finds it idle does not wait."""
+    drive = _served(
+        (0, "a", "bcdef"), (0.5, "g", "h"), (9, "i", "j"), blocks=9, async_scheduling=asynchronous
+    )
+    assert drive.log.scheduled_s == [0.0, 1.0, 9.0]
+    assert drive.log.first_token_s == [1.0, 2.0 + later, 10.0]
+
+
+def test_the_last_token_in_flight_is_enough() -> None:
+    """Two tokens take two steps; the third, scheduled before the last token is there, is empty."""
+    drive = _served((0, "abc", "de"), blocks=9, async_scheduling=True)
+    assert _sched(drive) == [[(0, 3)], [(0, 1)], []]
+    assert [record.end_s for record in drive.recorder.records] == [1.0, 2.0, 2.0]
+
+
+def test_an_empty_step_takes_no_time() -> None:
+    """1 waits for the blocks of 0, whose last token is in flight: step 1 is empty, 2 begins at 1."""
+    drive = _served((0, "abc", "d"), (0, "efg", "h"), blocks=3, async_scheduling=True)
+    assert _sched(drive) == [[(0, 3)], [], [(1, 3)], []]
+    assert drive.log.first_token_s == [1.0, 2.0]
+
+
+def test_preempted_with_the_last_token_in_flight() -> None:
+    """In step 2, 0 needs the block of 1, which is complete with step 1: it ends while it waits."""
+    drive = _served((0, "a", "bcde"), (0, "f", "gh"), blocks=4, async_scheduling=True)
+    records = drive.recorder.records
+    assert [records[2].preempted, records[1].finished] == [[1], [1]]
+    assert drive.log.finished_s == [4.0, 2.0]
+    assert drive.log.preemptions == [0, 1]
+    assert drive.replica.totals.recomputed_tokens == 0
+
+
+PLAIN = SchedulerOptions(max_num_batched_tokens=64, max_num_seqs=8, long_prefill_token_threshold=64)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"policy": "priority"},
+        {"long_prefill_token_threshold": 63},
+        {"watermark": 0.01},
+        {"scheduler_reserve_full_isl": False},
+        {"async_scheduling": True},
+    ],
+)
+def test_the_fast_replica_where_it_does(other: dict[str, Any]) -> None:
+    """`make_replica` gives `Replica` for batch limits alone, if nobody wants to see the steps."""
+
+    def kind(options: SchedulerOptions, recorder: StepRecorder | None = None) -> type[Replica]:
+        trace = Trace()
+        memory = BlockCache(trace.content, 16, 9)
+        log = RequestLog(trace)
+        args = (options, 0, simpy.Environment(), memory, IterationTime(ONE_SECOND))
+        return type(
+            make_replica(*args, fast_forward=True, log=log, finished=lambda i: None, recorder=recorder)
+        )
+
+    assert kind(PLAIN) is Replica
+    assert kind(PLAIN, StepRecorder()) is SteppingReplica
+    assert kind(replace(PLAIN, **other)) is SteppingReplica
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"policy": "lifo"},
+        {"max_num_seqs": 0},
+        {"max_num_batched_tokens": 7},
+        {"long_prefill_token_threshold": -1},
+        {"watermark": 1.0},
+    ],
+)
+def test_options_that_vllm_refuses(wrong: dict[str, Any]) -> None:
+    """The message names the option, its value and what is allowed."""
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"^{name} is '?{value}'?; allowed: "):
+        replace(PLAIN, **wrong)

@@ -1,0 +1,152 @@
+"""The stepping replica against the schedules of vLLM 0.33.0: every field of every step and request."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.engine.options import SchedulerOptions, StepRecord
+from tests.caches.cases import trace_of
+from tests.caches.recorded import EXCERPTS, read_rows
+from tests.engine.driving_steps import Drive, rows_of
+from tests.oracles.naive_vllm import NaiveRequest
+from workloads.trace import Trace
+
+CONFIGURATIONS = [
+    "c16_t8192", "c16_t512", "arr_t8192", "arr_t512", "c16_async", "c16_nocache", "arr_priority",
+    "c16_limits", "c16_watermark", "c24_priority", "c24_noreserve", "c1_long",
+]  # fmt: skip
+WHOLE = [
+    (t, f"vllm_sched_{name}") for t in ("short-s3", "tenants-s2", "normal-s1") for name in CONFIGURATIONS
+]
+HERE = [
+    *((t, f"vllm_sched_{name}") for t in ("short-s3", "tenants-s2") for name in ("arr_t8192", "arr_t512")),
+    *(("short-s3", f"sched_{name}") for name in CONFIGURATIONS if name not in ("arr_t8192", "arr_t512")),
+]
+"""Excerpts in this repository; tests/fixtures/conformance/sched_README.md has the configurations."""
+
+
+@cache
+def _trace(folder: Path, requests: int) -> Trace:
+    """The first ``requests`` requests of a recorded trace, with their names and priorities."""
+    rows = read_rows(folder / "trace.jsonl.gz")[:requests]
+    names = ("id", "tokens", "output_tokens", "cache_salt", "priority", "arrival")
+    trace = trace_of([NaiveRequest(*(row.get(name) for name in names)) for row in rows])
+    trace.request_ids = [row["id"] for row in rows]
+    trace.priority = [row["priority"] for row in rows]
+    return trace
+
+
+def _arguments(folder: Path, name: str) -> dict[str, Any]:
+    index = "sched_index.json" if name.startswith("sched_") else "index.json"
+    configs = json.loads((folder / index).read_text())["configs"]
+    (arguments,) = (config["args"] for config in configs if config["name"] == name)
+    return arguments
+
+
+def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
+    options = SchedulerOptions(
+        max_num_batched_tokens=args["max_num_batched_tokens"],
+        max_num_seqs=args["max_num_seqs"],
+        policy=args["policy"],
+        long_prefill_token_threshold=args["long_prefill_threshold"],
+        watermark=args["watermark"],
+        scheduler_reserve_full_isl=not args["no_reserve_full_isl"],
+        async_scheduling=args["async_sched"],
+    )
+    return Drive(
+        trace,
+        options,
+        blocks=args["blocks"] - 1,  # block 0 is vLLM's null block
+        block_size=args["block_size"],
+        caching=not args["no_caching"],
+        concurrency=None if args["arrival_steps"] else args["concurrency"],
+        same_arrival=args["same_arrival"],
+    )
+
+
+def _as_recorded(record: StepRecord, step: int, ids: list[str]) -> dict[str, Any]:
+    def pairs(admissions: list[tuple[int, int]]) -> list[tuple[str, int]]:
+        return [(ids[i], tokens) for i, tokens in admissions]  # not a dict: their order counts
+
+    return {
+        "step": step,
+        "tokens": sum(tokens for _, tokens in record.sched),
+        "sched": pairs(record.sched),
+        "new": pairs(record.new),
+        "resumed": pairs(record.resumed),
+        "preempted": [ids[i] for i in record.preempted],
+        "evict": sum(first - last + 1 for _, first, last in record.evicted),
+        "evicted": [[ids[owner], first, last] for owner, first, last in record.evicted],
+        "free": record.free,
+        "running": record.running,
+        "waiting": record.waiting,
+        "finished": [ids[i] for i in record.finished],
+    }
+
+
+def _idle(step: int, blocks: int) -> dict[str, Any]:
+    """A step of an empty engine: recorded, but the simulator jumps over it."""
+    record = StepRecord(0, 0, step, [], [], [], [], [], free=blocks, running=0, waiting=0)
+    return _as_recorded(record, step, [])
+
+
+def _schedules_as_recorded(folder: Path, name: str) -> None:
+    """A step takes one second: step s is scheduled at time s, unless steps that do nothing take none."""
+    args = _arguments(folder, name)
+    trace = _trace(folder, args["limit"] or 1 << 30)
+    steps, rows = (read_rows(folder / f"{name}.{kind}.jsonl.gz") for kind in ("steps", "req"))
+    drive = _drive(trace, args)
+    records = drive.run()
+    ids = trace.request_ids
+    assert ids is not None
+    number = [r.step if args["async_sched"] else int(r.scheduled_s) for r in records]
+    at = dict(zip(number, records, strict=True))
+    for want in steps:
+        step = want["step"]
+        for field in ("sched", "new", "resumed"):
+            want[field] = list(want[field].items())
+        assert want == (
+            _as_recorded(at[step], step, ids) if step in at else _idle(step, args["blocks"] - 1)
+        )
+    if len(rows) == len(trace):
+        assert number[-1] == steps[-1]["step"]
+
+    derived = rows_of(trace, records)
+    for want in rows:
+        i = ids.index(want["id"])
+        row = derived[i]
+        assert row.first is not None and row.done is not None
+        assert want == {
+            "id": ids[i],
+            "prompt": trace.input_tokens[i],
+            "hit": drive.log.hit_tokens[i],
+            "hits_all": row.hits_all,
+            "out": trace.output_tokens[i],
+            "added": trace.arrival_s[i] if args["arrival_steps"] else drive.added[i],
+            "sched": number[row.sched],
+            "first": number[row.first],
+            "done": number[row.done],
+            "chunks": row.chunks,
+            "preempt": row.preempt,
+            "used_blocks": row.used_blocks,
+        }
+        assert drive.log.scheduled_s[i] == records[row.sched].scheduled_s
+        assert drive.log.first_token_s[i] == records[row.first].end_s
+        assert drive.log.finished_s[i] == records[row.done].end_s
+
+
+@pytest.mark.parametrize(("trace", "name"), HERE)
+def test_excerpt(trace: str, name: str) -> None:
+    """The excerpts in this repository."""
+    _schedules_as_recorded(EXCERPTS / trace, name)
+
+
+@pytest.mark.parametrize(("trace", "name"), WHOLE)
+def test_whole_recording(shared_data: Path, trace: str, name: str) -> None:
+    """The whole recordings: every option, three traces, 100 % of steps and requests."""
+    _schedules_as_recorded(shared_data / "conformance" / trace, name)
