@@ -22,7 +22,7 @@ types: .venv/installed-test
 
 goldens: .venv/installed-test  ## accept the present output as the expected one; then read the diff
 	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen
-	git diff --stat tests/sim/test_regression
+	git status --short tests/sim/test_regression
 
 bench: .venv/installed-test  ## time the simulator and print the figures
 	$(BIN)/python -m benchmarks.speed

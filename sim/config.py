@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, PrivateAttr, StringConstraints, ValidationError
 
 from sim.claims import Claim
+from sim.slo import Slo
 from sim.systems import System
 from sim.yamlfile import Document
 from workloads.errors import InputError
@@ -20,12 +21,13 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 
 
 
 class Config(Schema):
-    """One trace, the systems that it runs through, and the claims to hold against the outcome."""
+    """One trace, the systems that it runs through, the limits and the claims to hold against them."""
 
     name: Name
     seed: int = Field(default=0, ge=0)
     workload: Workload
     systems: dict[Name, System] = Field(min_length=1)
+    slo: Slo | None = None
     claims: list[Claim] = Field(default=[])
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -92,10 +92,13 @@ class Result:
         return pd.DataFrame(columns(self))
 
     def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> dict[str, Any]:
+        figures = metrics.summarise(records, run.price)
+        if self.config.slo is not None and figures["duration"]:
+            figures["request_goodput"] = self.config.slo.good(records) / figures["duration"]
         return {
             "calibrated": run.calibrated,
             "notes": run.notes,
-            **metrics.summarise(records, run.price),
+            **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
         }

@@ -12,6 +12,7 @@ import pytest
 from sim import load_config, metrics, run
 from sim.pricing import Price
 from sim.records import EngineTotals, Records, StepLog
+from sim.slo import Slo
 
 NAN = math.nan
 
@@ -102,6 +103,20 @@ def test_savings() -> None:
     assert got["computed_prompt_tokens"] == {"without": 10, "with": 4, "saved": 6, "saved_ratio": 0.6}
     assert got["cost_usd_total"] == {"without": None, "with": None, "saved": None, "saved_ratio": None}
     assert got["mean_ttft_ms"]["saved_ratio"] is None
+
+
+def test_goodput_counts_requests_within_every_limit() -> None:
+    """TTFT 2.0 and 0.5 s, TPOT 1.0 s and none: one-token replies count as TPOT 0."""
+    records = _records(
+        arrival_s=[1.0, 2.0], first_token_s=[3.0, 2.5], finished_s=[7.0, 2.5], output_tokens=[5, 1]
+    )
+    assert Slo(ttft_ms=2000).good(records) == 2
+    assert Slo(ttft_ms=1999).good(records) == 1
+    assert Slo(tpot_ms=999).good(records) == 1
+    assert Slo(tpot_ms=1000, e2el_ms=5999).good(records) == 1
+    assert Slo(e2el_ms=6000).good(_records(arrival_s=[0.0])) == 0
+    with pytest.raises(ValueError, match="at least one of"):
+        Slo()
 
 
 def test_what_does_not_exist_is_null(root: Path) -> None:

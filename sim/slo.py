@@ -1,0 +1,39 @@
+"""Service-level limits, and how many requests keep them."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import PositiveFloat, model_validator
+
+from sim import metrics
+from sim.records import Records
+from workloads.schema import Schema
+
+
+class Slo(Schema):
+    """Limits in ms on vLLM's three names; a request is good if it meets all that are stated.
+
+    A reply of one token has no TPOT; it counts as 0 there, as in vLLM's goodput.
+    """
+
+    ttft_ms: PositiveFloat | None = None
+    tpot_ms: PositiveFloat | None = None
+    e2el_ms: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Slo:
+        if self.ttft_ms is None and self.tpot_ms is None and self.e2el_ms is None:
+            raise ValueError("give at least one of ttft_ms, tpot_ms, e2el_ms")
+        return self
+
+    def good(self, records: Records) -> int:
+        """Requests that completed within every stated limit."""
+        fine = ~np.isnan(records.finished_s)
+        for limit_ms, values_s in (
+            (self.ttft_ms, metrics.ttft_s(records)),
+            (self.tpot_ms, np.nan_to_num(metrics.tpot_s(records))),
+            (self.e2el_ms, metrics.e2el_s(records)),
+        ):
+            if limit_ms is not None:
+                fine &= values_s * 1e3 <= limit_ms
+        return int(fine.sum())
