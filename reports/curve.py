@@ -20,8 +20,8 @@ from rich.text import Text
 
 from reports import canvas, units
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
-from sim.curve import Curve, blocks_of, exact, log_spaced
-from sim.curve_sampled import Point, Study
+from sim.curve import Curve, blocks_of, exact
+from sim.curve_sampled import Point, Study, log_spaced
 from sim.records import Ints
 from workloads.errors import InputError
 from workloads.trace import Trace

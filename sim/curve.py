@@ -120,9 +120,10 @@ def blocks_of(trace: Trace, block_size: int | None = None) -> Blocks:
 
 
 def _uses(prompts: Ints, parent: Ints, end: Ints) -> Ints:
+    """How many prompts go through each segment; a child ends behind its parent."""
     uses: list[int] = np.bincount(prompts, minlength=len(parent)).tolist()
     above: list[int] = parent.tolist()
-    for segment in np.argsort(-end, kind="stable").tolist():  # a child before its parent
+    for segment in np.argsort(-end, kind="stable").tolist():
         uses[above[segment]] += uses[segment]
     uses[0] = 0
     return np.array(uses, dtype=np.int64)
@@ -187,11 +188,6 @@ class Curve:
         assert self.hits[-1] == self.blocks.most_hit_blocks
         lacking = self.short[-1] if len(self.short) else 0
         assert self.hits[-1] * self.blocks.size_tokens - lacking == self.blocks.most_hit_tokens
-
-
-def log_spaced(largest: int, count: int) -> Ints:
-    """About ``count`` whole numbers from 1 to ``largest``, evenly spaced in their logarithm."""
-    return np.unique(np.rint(np.geomspace(1, largest, count)).astype(np.int64))
 
 
 def exact(blocks: Blocks) -> Curve:

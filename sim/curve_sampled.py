@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.config import Config
-from sim.curve import Blocks, Curve, blocks_of, curve_of, exact, log_spaced, reuses
+from sim.curve import Blocks, Curve, blocks_of, curve_of, exact, reuses
 from sim.experiment import Progress
 from sim.records import Floats, Ints
 from sim.systems.cache import CacheSystem
@@ -185,6 +185,11 @@ def difference(curve: Curve, truth: Curve) -> Error:
     at = log_spaced(truth.full_blocks, COMPARED)
     error = np.abs(curve.rate_blocks(at) - truth.rate_blocks(at))
     return Error(float(error.mean()), float(error.max()))
+
+
+def log_spaced(largest: int, count: int) -> Ints:
+    """About ``count`` whole numbers from 1 to ``largest``, evenly spaced in their logarithm."""
+    return np.unique(np.rint(np.geomspace(1, largest, count)).astype(np.int64))
 
 
 def _hashed(numbers: NDArray[np.uint64]) -> Floats:

@@ -128,8 +128,9 @@ class RadixTree:
     ) -> tuple[int, Node]:
         """Add the first ``pages`` pages of ``path``: what is missing becomes one leaf of ``owner``.
 
-        Returns how many pages were known and the node at which the last page ends. ``counted``: leading
-        pages that this request has inserted before; nodes that end among them do not count it again.
+        Returns how many pages were known and the node at which the last page ends, which the caller must
+        lock if it is a leaf. ``counted``: leading pages that this request has inserted before; nodes that
+        end among them do not count it again.
         """
         self._now += 1
         node, now, i = self.root, self._now, 0
@@ -153,7 +154,6 @@ class RadixTree:
             node.children[path.segments[i]] = leaf
             self.evictable_pages += pages - known
             node = leaf
-        self._queue_leaf(node)
         return known, node
 
     def lock(self, node: Node, below: Node) -> None:

@@ -51,9 +51,13 @@ class Decodes:
 
     def needs(self, first: int, steps: int) -> int:
         """Blocks needed by ``steps`` iterations from step number ``first`` on. O(block size)."""
-        cycles, rest = divmod(steps, self.block_size)
         needs, size = self._needs, self.block_size
-        return cycles * self.count + sum(needs[(first + i) % size] for i in range(rest))
+        begin = first % size
+        if steps == 1:
+            return needs[begin]
+        cycles, rest = divmod(steps, size)
+        end = begin + rest
+        return cycles * self.count + sum(needs[begin:end]) + (sum(needs[: end - size]) if end > size else 0)
 
     def steps_within(self, first: int, steps: int, blocks: int) -> int:
         """How many of ``steps`` iterations from step ``first`` on ``blocks`` free blocks allow."""

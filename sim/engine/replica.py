@@ -99,6 +99,7 @@ class Replica:
         """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
         self.waiting.append(request)
         if self._event is None:
+            self.memory.now_s = self._env.now
             self._schedule(0.0, self._begin)
         elif self._steps > 1 and len(self.waiting) == 1 and len(self.running) < self._max_seqs:
             self._cut()
@@ -112,7 +113,6 @@ class Replica:
     def _begin(self, event: object = None) -> None:
         """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
         decodes, latency = self._decodes, self._latency
-        self.memory.now_s = self._env.now
         self._chunks = []
         preempted = self._allocate_decodes()
         if self._contested:
@@ -129,12 +129,13 @@ class Replica:
             assert not self.waiting and not self.running
             self._event = None
             return
-        tokens = decodes.count + sum(chunk for _, chunk in self._chunks)
-        first = latency.fixed_s(tokens, sequences) + latency.decode_s(decodes.count, decodes.context)
+        tokens = decodes.count
+        first = latency.decode_s(decodes.count, decodes.context)
         slope = 0.0
         steps = 1
         if self._chunks:
             for request, chunk in self._chunks:
+                tokens += chunk
                 first += latency.prefill_s(request.computed, chunk)
         elif self._fast_forward and not preempted and not self._must_step():
             slope = latency.slope_s(decodes.count)
@@ -142,6 +143,7 @@ class Replica:
             if steps > 1:  # this iteration's blocks are allocated already
                 now = decodes.step + 1
                 steps = 1 + decodes.steps_within(now, steps - 1, self.memory.free_blocks)
+        first += latency.fixed_s(tokens, sequences)
         self.totals.scheduled_tokens += tokens
         self.totals.note_usage(self.memory)
         self._began_s, self._first_s, self._slope_s, self._steps = (

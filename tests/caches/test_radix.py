@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import InputError, load_config, run
-from sim.caches.block import BlockCache
-from sim.caches.radix import RadixConfig
+from sim.caches.radix import RadixCache, RadixConfig
 from sim.caches.radix_eviction import POLICIES, LeafQueue
 from sim.caches.radix_tree import Node, PagePath
-from sim.caches.replay import BlockReplay
-from tests.caches.cases import QUICK, TOKEN, request_lists, trace_of
+from tests.caches.cases import QUICK, TOKEN, trace_of, tree_of
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.content import ROOT, ContentTree
 from workloads.trace import Trace
@@ -49,9 +47,9 @@ class Served:
 
 def _trace(texts: tuple[str, ...], salts: list[str | None]) -> Trace:
     requests = []
-    for number, (text, salt) in enumerate(zip(texts, salts, strict=True)):
+    for text, salt in zip(texts, salts, strict=True):
         prompt, output = ([ord(letter) for letter in part] for part in text.split(">"))
-        requests.append(NaiveRequest(f"r{number}", prompt, output, salt))
+        requests.append(NaiveRequest(text, prompt, output, salt))
     return trace_of(requests)
 
 
@@ -167,9 +165,8 @@ def test_a_prompt_is_worth_one_priority_more_than_its_reply() -> None:
 
 def test_shared_content_has_the_highest_priority_of_its_requests() -> None:
     """ "ab" got priority 2 from request 1 and outlives "cd"; its split-off end keeps priority 0."""
-    served = Served(
-        "abe>x", "ab>x", "cd>x", "ghijk>x", tokens=5, eviction="priority", priorities=[0, 2, 1, 0]
-    )
+    texts = ["abe>x", "ab>x", "cd>x", "ghijk>x"]
+    served = Served(*texts, tokens=5, eviction="priority", priorities=[0, 2, 1, 0])
     assert served.evicted[3] == [(0, 2, 3), (2, 0, 2), (0, 1, 2), (0, 0, 1)]
 
 
@@ -183,6 +180,22 @@ def test_a_split_keeps_the_hits() -> None:
     """lfu: both parts of "abcd" have its two hits; the upper part gets a third from request 2."""
     served = Served("abcd>x", "abcd>x", "abe>x", "f>x", "ghijkl>x", tokens=6, eviction="lfu")
     assert served.evicted[4] == [(2, 2, 3), (3, 0, 1), (0, 3, 4), (0, 2, 3), (0, 0, 2)]
+
+
+def test_a_request_that_comes_back_counts_again() -> None:
+    """slru: "ab", published before and after a preemption, has two hits and outlives the younger "cd"."""
+    tree, (ab, cd) = tree_of("ab", "cd")
+    evicted: list[Run] = []
+    cache = RadixCache(tree, 1, 4, eviction="slru", evicted=lambda *run: evicted.append(run))
+    tables = [cache.table(segment, 2, owner) for owner, segment in enumerate([ab, cd])]
+    for table in (tables[0], tables[0], tables[1]):
+        cache.lock(table, cache.match(table, 2))
+        cache.take(table, 2 - table.held)
+        cache.publish(table, 2)
+        cache.release(table)
+        cache.check()
+    cache.make_room(4)
+    assert evicted == [(1, 0, 2), (0, 1, 2), (0, 0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +221,7 @@ def test_order_of_eviction(eviction: str, order: list[int]) -> None:
 def test_the_queue_of_leaves_does_not_grow_with_their_uses() -> None:
     """Two leaves, used in turn thousands of times: few entries are kept, and the order still holds."""
     queue = LeafQueue("lru")
-    path = PagePath(ContentTree(), ROOT, 1)
-    first, second = (Node(None, path, 0, 0, 1, owner) for owner in range(2))
+    first, second = (Node(None, PagePath(ContentTree(), ROOT, 1), 0, 0, 1, owner) for owner in range(2))
     for second.accessed in range(1, 5000):
         queue.push(second)
         first.accessed = second.accessed + 1
@@ -248,9 +260,8 @@ def test_worked_example_6(root: Path) -> None:
 def test_depth_first_order_is_optimal(contents: set[tuple[int, ...]], data: st.DataObject) -> None:
     """In depth-first order a cache for the longest request computes every distinct token once.
 
-    Under every policy: what the next request shares with any earlier one, it shares with the last.
-    No order, and no memory, computes less. (Each prompt ends in a token of its own, so that no token
-    is computed again only because one must be.)
+    Under every policy: what the next request shares with any earlier one, it shares with the last. No
+    order computes less. (Each prompt ends in a token of its own, which must be computed in any case.)
     """
     prompts = [[*content, 2 + number] for number, content in enumerate(sorted(contents))]
     prompts.sort()
@@ -266,17 +277,6 @@ def _computed(prompts: list[list[int]], tokens: int, eviction: str) -> int:
     config = RadixConfig(kind="radix", capacity_tokens=tokens, eviction=eviction)
     replay = config.replay(trace_of(requests), "cache")
     return sum(len(p) - replay.serve(i, 0.0).hit_tokens for i, p in enumerate(prompts))
-
-
-@QUICK
-@given(request_lists(most=10), st.integers(1, 4))
-def test_endless_memory_is_that_of_a_block_cache(requests: list[NaiveRequest], size: int) -> None:
-    """Without evictions, whole pages found in a tree are the whole blocks found in a map."""
-    trace = trace_of(requests)
-    blocks = BlockReplay(trace, BlockCache(trace.content, size))
-    radix = RadixConfig(kind="radix", page_size=size).replay(trace, "cache")
-    for request in range(len(trace)):
-        assert radix.serve(request, 0.0) == blocks.serve(request, 0.0)
 
 
 def test_a_request_that_does_not_fit() -> None:

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from sim.caches.radix import RadixCache, RadixConfig, RadixTable
 from sim.caches.radix_eviction import POLICIES
+from sim.caches.replay import BlockConfig
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.oracles.naive_radix import NaiveNode, NaiveRadix
 from tests.oracles.naive_vllm import NaiveRequest
@@ -82,6 +83,17 @@ def test_one_after_another(eviction: str, **history: Any) -> None:
 def test_one_after_another_thoroughly(eviction: str, **history: Any) -> None:
     """The same, new examples every time."""
     _one_after_another(eviction, **history)
+
+
+@QUICK
+@given(request_lists(most=10), st.integers(1, 4))
+def test_endless_memory_is_that_of_a_block_cache(requests: list[NaiveRequest], size: int) -> None:
+    """Without evictions, whole pages found in a tree are the whole blocks found in a map."""
+    trace = trace_of(requests)
+    blocks = BlockConfig(kind="block", block_size=size).replay(trace, "cache")
+    radix = RadixConfig(kind="radix", page_size=size).replay(trace, "cache")
+    for request in range(len(trace)):
+        assert radix.serve(request, 0.0) == blocks.serve(request, 0.0)
 
 
 class Running:

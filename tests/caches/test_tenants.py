@@ -59,7 +59,8 @@ def _run(tmp_path: Path, cache: dict[str, Any], tenants: int = 3) -> Result:
             "tenants": tenants,
         },
         "systems": {
-            kind: {"kind": "cache", "tenants": kind, "cache": cache} for kind in ("shared", "salted", "partitioned")
+            kind: {"kind": "cache", "tenants": kind, "cache": cache}
+            for kind in ("shared", "salted", "partitioned")
         },
     }  # fmt: skip
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))

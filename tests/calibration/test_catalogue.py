@@ -50,7 +50,8 @@ def test_every_gpu_loads() -> None:
 def test_hugging_face_config_gives_the_same_model(tmp_path: Path) -> None:
     """A config.json without head_dim, with torch_dtype, as in the Llama 3 repository."""
     raw = {
-        "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 8192, "model_type": "llama",
+        "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 8192,
+        "model_type": "llama",
         "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "vocab_size": 128256,
         "torch_dtype": "bfloat16", "rope_theta": 500000.0,
     }  # fmt: skip
@@ -63,9 +64,11 @@ def test_hugging_face_config_gives_the_same_model(tmp_path: Path) -> None:
 def test_qwen2_config_implies_biases(tmp_path: Path) -> None:
     """Qwen2's config.json has no attention_bias; its q, k and v have biases all the same."""
     raw = {
-        "hidden_size": 896, "intermediate_size": 4864, "max_position_embeddings": 131072, "model_type": "qwen2",
+        "hidden_size": 896, "intermediate_size": 4864, "max_position_embeddings": 131072,
+        "model_type": "qwen2",
         "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "vocab_size": 151936,
-        "tie_word_embeddings": True, "torch_dtype": "bfloat16", "sliding_window": 131072, "use_sliding_window": False,
+        "tie_word_embeddings": True, "torch_dtype": "bfloat16", "sliding_window": 131072,
+        "use_sliding_window": False,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(raw))
     assert catalogue.model("config.json", tmp_path).params == PUBLISHED_PARAMS["qwen2.5-0.5b"]

@@ -15,6 +15,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
 from sim.engine.request import Request
 from sim.engine.stepping import SteppingReplica
+from sim.gaps import TokenGaps
 from sim.records import RequestLog
 from tests.engine.driving import LAST, ONE_SECOND
 from tests.oracles import naive_vllm
@@ -47,6 +48,7 @@ class Drive:
         self.log = RequestLog(trace)
         self.recorder = StepRecorder()
         self.added = [0] * len(trace)
+        self._prompt_tokens = trace.input_tokens
         self._concurrency = concurrency
         self._same_arrival = same_arrival
         self._next = 0
@@ -77,6 +79,21 @@ class Drive:
         assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
         return self.recorder.records
 
+    def check_sums(self) -> None:
+        """Assert that tokens in and out, preemptions and the gaps between tokens add up."""
+        trace, log, totals = self.trace, self.log, self.replica.totals
+        generated = sum(trace.output_tokens) - len(trace)  # after the first ones
+        needed = sum(trace.input_tokens) - sum(log.hit_tokens) + generated
+        assert totals.scheduled_tokens == needed + totals.recomputed_tokens
+        assert totals.scheduled_tokens == sum(tokens for *_, tokens in self.recorder.rows())
+        assert totals.num_preemptions == sum(log.preemptions)
+        assert totals.iterations == totals.busy_s == sum(bool(r.sched) for r in self.recorder.records)
+        gaps = TokenGaps([self.replica.steps])
+        assert gaps.count == generated
+        if generated:
+            decode_s = sum(log.finished_s) - sum(log.first_token_s)
+            assert abs(gaps.mean * generated - decode_s) < 1e-6
+
     def _check(self, event: Any) -> None:
         self.replica.check()
         if self.env.peek() < float("inf"):
@@ -97,7 +114,7 @@ class Drive:
         trace = self.trace
         self.log.arrival_s[index] = 0.0 if self._same_arrival else self.env.now
         self.added[index] = len(self.recorder.records)
-        table = BlockTable(trace.content.path(trace.reply[index]), trace.input_tokens[index], index)
+        table = BlockTable(trace.content.path(trace.reply[index]), self._prompt_tokens[index], index)
         self.replica.submit(Request(index, table, trace.output_tokens[index], []))
 
 
@@ -214,6 +231,20 @@ class NaiveAsyncScheduler(NaiveScheduler):
     def _preempt(self, victim: NaiveRequest) -> None:
         super()._preempt(victim)
         del self.placeholders[victim]  # the token still comes
+
+
+def naive_scheduler(options: SchedulerOptions, *pool: int | bool) -> NaiveScheduler:
+    """The naive counterpart, with a pool of (usable blocks, block size, caching)."""
+    late = options.async_scheduling
+    return (NaiveAsyncScheduler if late else NaiveScheduler)(
+        (LatePool if late else NaiveBlockPool)(*pool),
+        options.max_num_batched_tokens,
+        options.max_num_seqs,
+        options.policy,
+        options.long_prefill_token_threshold,
+        options.watermark,
+        options.scheduler_reserve_full_isl,
+    )
 
 
 Timed = tuple[float, naive_vllm.StepRecord, int]

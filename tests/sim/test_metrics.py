@@ -20,10 +20,17 @@ NAN = math.nan
 def _records(**columns: list[float]) -> Records:
     n = len(next(iter(columns.values())))
     base = {
-        "session": range(n), "turn": [1] * n, "tenant": [0] * n, "arrival_s": [0.0] * n, "scheduled_s": [NAN] * n,
-        "first_token_s": [NAN] * n, "finished_s": [NAN] * n, "input_tokens": [10] * n,
-        "cache_read_input_tokens": [0] * n, "output_tokens": [1] * n, "replica": [-1] * n, "preemptions": [0] * n,
-    }  # fmt: skip
+        "session": range(n),
+        "turn": [1] * n,
+        "tenant": [0] * n,
+        "arrival_s": [0.0] * n,
+        **dict.fromkeys(("scheduled_s", "first_token_s", "finished_s"), [NAN] * n),
+        "input_tokens": [10] * n,
+        "cache_read_input_tokens": [0] * n,
+        "output_tokens": [1] * n,
+        "replica": [-1] * n,
+        "preemptions": [0] * n,
+    }
     return Records(**{key: np.array(value) for key, value in {**base, **columns}.items()})
 
 

@@ -12,7 +12,8 @@ class Lru(RunList, Eviction):
     """The run released longest ago goes first; every operation is O(1).
 
     For blocks this is vLLM 0.33.0's free queue (``v1/core/block_pool.py``) without the blocks that have
-    no content: what is released goes to its end, evictions come from its head.
+    no content: what is released goes to its end, evictions come from its head. An engine spends its
+    time here, so the list's operations are spelt out once more.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -20,7 +21,7 @@ class Lru(RunList, Eviction):
         Eviction.__init__(self, setting)
 
     def release(self, run: Run, request: int) -> None:
-        ends = self._ends  # `append`, spelt out: an engine spends its time here
+        ends = self._ends
         older = ends.older
         assert older is not None
         run.older, run.newer = older, ends
@@ -28,7 +29,10 @@ class Lru(RunList, Eviction):
         self.blocks += run.hi - run.lo
 
     def take(self, run: Run) -> None:
-        self.remove(run)
+        older, newer = run.older, run.newer
+        assert older is not None and newer is not None
+        older.newer, newer.older = newer, older
+        run.older = run.newer = None
         self.blocks -= run.hi - run.lo
 
     def split(self, run: Run, deep: Run) -> None:
@@ -46,14 +50,18 @@ class Lru(RunList, Eviction):
             self.remove(run)
 
     def pop(self, blocks: int) -> Run:
-        run = self._ends.newer  # `victim` and `evict` in one, likewise
+        ends = self._ends
+        run = ends.newer
         assert run is not None
         size = run.hi - run.lo
         if size > blocks:
             self.blocks -= blocks
-        else:
-            self.remove(run)
-            self.blocks -= size
+            return run
+        self.blocks -= size
+        ends.newer = newer = run.newer
+        assert newer is not None
+        newer.older = ends
+        run.older = run.newer = None
         return run
 
     def idle(self) -> Iterator[Run]:
