@@ -21,7 +21,7 @@ from rich.text import Text
 from reports import canvas, units
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
 from sim.curve import Curve, blocks_of, exact
-from sim.curve_sampled import Point, Study, log_spaced
+from sim.curve_sampled import Study, log_spaced
 from sim.records import Ints
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -175,10 +175,10 @@ def figure(study: Study) -> Figure:
     if sample is not None and sample.truth is not None:
         truth = sample.truth.rate_tokens(at)
         axes.step(at * size, truth, ":", where="post", color=canvas.BLACK, label="by tokens (exact)")
-    axes.set_xlim(size, right)
+    axes.set_xlim(min([size, *(point.capacity_tokens for point in study.points)]), right)
     _capacity_axes(axes, size)
     if study.points:
-        _draw_points(axes, study.points, right / size)
+        _draw_points(axes, study)
     canvas.legend(figure, columns=2)
     return figure
 
@@ -206,12 +206,11 @@ def _short(value: float) -> str:
     return f"{value:,.6g}"
 
 
-def _draw_points(axes: Axes, points: Sequence[Point], span: float) -> None:
-    """Each cache as a point with its name, moved down where it would cover another name."""
-    top = max(axes.get_ylim()[1], 1.05 * max(point.hit_rate for point in points))
+def _draw_points(axes: Axes, study: Study) -> None:
+    """Each cache as a point with its name, on the side where the curve is not."""
+    points = sorted(study.points, key=lambda point: (-point.hit_rate, point.capacity_tokens))
+    top = max(axes.get_ylim()[1], 1.05 * points[0].hit_rate)
     axes.set_ylim(0, top)
-    taken: list[tuple[float, float, float]] = []  # names so far: left, right, height, in axes' widths
-    x_left = axes.get_xlim()[0]
     axes.plot(
         [point.capacity_tokens for point in points],
         [point.hit_rate for point in points],
@@ -220,28 +219,42 @@ def _draw_points(axes: Axes, points: Sequence[Point], span: float) -> None:
         markersize=5,
         label="replay of the experiment, by tokens",
     )
-    for point in sorted(points, key=lambda point: (-point.hit_rate, point.capacity_tokens)):
+    size, (start, end) = study.curve.blocks.size_tokens, axes.get_xlim()
+    taken: list[tuple[float, float, float]] = []  # names so far: left, right, height in the panel
+    for point in points:
         name = units.shortened(point.system)
-        x = float(np.log(point.capacity_tokens / x_left) / np.log(span))
-        width = NAME_WIDTH * len(name)
-        at_edge = x + NAME_GAP + width > 1
-        left = 1 - width if at_edge else x + NAME_GAP
-        y = point.hit_rate / top - NAME_HEIGHT * (2 if at_edge else 1)
-        while any(a < left + width and left < b and abs(c - y) < NAME_HEIGHT for a, b, c in taken):
-            y -= NAME_HEIGHT / 4
+        x = math.log(point.capacity_tokens / start) / math.log(end / start)
+        y, width = point.hit_rate / top, NAME_WIDTH * len(name)
+        lru = float(study.curve.rate_tokens([point.capacity_tokens // size])[0]) / top
+        if y - lru > NAME_HEIGHT / 2 and x > width + NAME_GAP:
+            left, anchor = x - NAME_GAP - width, (1.0, 0.5)
+        elif x + NAME_GAP + width > 1:
+            left, y, anchor = 1 - width, y - 2 * NAME_HEIGHT, (0.5, 1.0)
+        else:
+            left, y, anchor = x + NAME_GAP, y - NAME_HEIGHT, (0.0, 0.5)
+        others = [height for a, b, height in taken if a < left + width and left < b]
+        y = _free(y, others)
         taken.append((left, left + width, y))
+        line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3}
         axes.annotate(
             name,
             (point.capacity_tokens, point.hit_rate),
-            (left, y),
+            (left if anchor[0] < 1 else left + width, y),
             textcoords="axes fraction",
+            ha="left" if anchor[0] < 1 else "right",
             va="center",
             fontsize=7.5,
-            arrowprops={
-                "arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3,
-                "relpos": (0.5, 1.0) if at_edge else (0.0, 0.5),
-            },
-        )  # fmt: skip
+            arrowprops={**line, "relpos": anchor},
+        )
+
+
+def _free(y: float, others: list[float]) -> float:
+    """The next place at or below ``y`` that is no other name's, or above it where there is none."""
+    steps = [y - i * NAME_HEIGHT / 4 for i in range(int(4 / NAME_HEIGHT))]
+    below = [place for place in steps if place > NAME_HEIGHT / 2]
+    above = [NAME_HEIGHT / 2 + i * NAME_HEIGHT / 4 for i in range(len(steps))]
+    places = (place for place in below + above if all(abs(place - o) >= NAME_HEIGHT for o in others))
+    return next(places, y)
 
 
 @canvas.styled

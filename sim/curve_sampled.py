@@ -175,7 +175,7 @@ def _estimate(curve: Curve, height: Floats, segment: Ints, start: Floats) -> Err
     for i, missing in enumerate(np.searchsorted(-end, -at).tolist()):
         misses = np.minimum(end[:missing] - at[i], blocks.count[of[:missing]])
         of_segment = np.bincount(of[:missing], misses, len(height))
-        deviation[i] = math.sqrt(spread @ of_segment**2)
+        deviation[i] = math.sqrt((spread * of_segment**2).sum())
     deviation /= blocks.references
     return Error(float(deviation.mean()) * math.sqrt(2 / math.pi), float(deviation.max()) * 2)
 

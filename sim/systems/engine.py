@@ -111,8 +111,12 @@ class EngineSystem(Schema):
                     "and hardware to compute it from"
                 )
             blocks = self.memory.blocks(model, gpu, self._block_size, key)
+        cache = self.cache
+        if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
+            cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
         return self.model_copy(
             update={
+                "cache": cache,
                 "memory": self.memory.model_copy(update={"kv_blocks": blocks}),
                 "engine": self.engine.resolved(gpu),
             }
@@ -182,8 +186,6 @@ class EngineSystem(Schema):
         if isinstance(cache, BlockConfig):
             queue = cache.queue(trace, blocks)
             return BlockCache(trace.content, size, blocks, cache_reply=cache.cache_reply, queue=queue)
-        if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
-            cache = cache.model_copy(update={"capacity_tokens": blocks * size})
         return CacheBeside(trace.content, size, blocks, cache.replay(trace, "cache"))
 
     def _run(

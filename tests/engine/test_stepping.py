@@ -45,7 +45,7 @@ def cases(draw: Any, most: int = 6) -> Case:
     Few different arrivals and priorities, so that ids decide; their order as text is not by number.
     """
     salts = st.sampled_from([None, None, "a"])
-    requests = draw(request_lists(most, arrivals=st.integers(0, 9), salts=salts))
+    requests = draw(request_lists(most=most, arrivals=st.integers(0, 9), salts=salts))
     for number, request in enumerate(requests):
         request.id = f"r{(number * 7 + 9) % 12}"
         request.priority = draw(st.integers(0, 2))

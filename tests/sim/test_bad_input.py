@@ -56,7 +56,7 @@ def _fails(cli, folder: Path, *args: str | Path, said: tuple[str, ...]) -> None:
         ("systems.one.model=llama-3-9b", ("systems.one.model = 'llama-3-9b'", "did you mean 'llama-3-8b'", "qwen")),
         ("systems.one.hardware=h300", ("systems.one.hardware = 'h300'", "h200", "l4")),
         ("systems.one.model=llama-3.1-70b", ("systems.one.model", "Llama 3.1 70B does not fit", "GiB; allowed: less than")),
-        ("systems.one.cache.kind=radix", ("systems.one.cache", "'radix'", "'block'")),
+        ("systems.one.cache.kind=redis", ("systems.one.cache", "'redis'", "'block'", "'radix'")),
         ("systems.one.latency={profile: no.yaml}", ("no.yaml: no such file; looked for",)),
         ("systems.one.memory.kv_blocks=1", ("request 0 (session 0, turn 1)", "needs 2 KV blocks of 16", "at most 1")),
         ("systems.one.price={}", ("systems.one.price", "give either gpu_hour_usd or input_usd_per_1m")),
