@@ -157,10 +157,13 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
         yield tell
 
 
-def main() -> None:
-    """Entry point: bad input is one message on stderr and exit code 2, never a traceback."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: bad input is one message on stderr and exit code 2, never a traceback.
+
+    ``arguments`` default to those of the process. Ends by SystemExit, as command lines do.
+    """
     try:
-        app(prog_name="python -m sim")
+        app(arguments, prog_name="python -m sim")
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)

@@ -51,3 +51,22 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def cli_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The same as `cli` within this process: many small cases need not start Python each time."""
+
+    def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
+        from sim.cli import main
+
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(arg) for arg in args])
+        code = end.value.code
+        assert code is None or isinstance(code, int)
+        out = capsys.readouterr()
+        return subprocess.CompletedProcess(args, code or 0, out.out, out.err)
+
+    return run

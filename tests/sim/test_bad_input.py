@@ -32,9 +32,9 @@ def _write(folder: Path, overrides: list[str] | None = None, text: str | None = 
     return path
 
 
-def _fails(cli, folder: Path, *args: str | Path, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     before = sorted(p.relative_to(folder) for p in folder.rglob("*"))
-    done = cli(*args)
+    done = cli_here(*args)
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -66,17 +66,17 @@ def _fails(cli, folder: Path, *args: str | Path, said: tuple[str, ...]) -> None:
         ("workload.sessions.x=3", ("--set workload.sessions.x=3", "not a section")),
     ],
 )  # fmt: skip
-def test_settings(cli, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_settings(cli_here, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     """A wrong value anywhere in the configuration."""
-    _fails(cli, tmp_path, "run", _write(tmp_path), "--set", setting, "--out", "out", said=said)
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, "--out", "out", said=said)
 
 
-def test_line_of_the_key(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_line_of_the_key(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The message names the line on which the key stands; every problem is listed at once."""
     text = "name: x\nseed: -1\nworkload:\n  kind: script\n  messages: {a: 0}\n  requests: []\nsystems: {}\n"
     path = _write(tmp_path, text=text)
     said = ("bad.yaml:2: seed = -1", "bad.yaml:5: workload.messages.a = 0", "bad.yaml:6: workload.requests")
-    _fails(cli, tmp_path, "check", path, said=said)
+    _fails(cli_here, tmp_path, "check", path, said=said)
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_line_of_the_key(cli, tmp_path: Path) -> None:  # type: ignore[no-untype
         ("name: \x00", ("not YAML",)),
     ],
 )
-def test_files(cli, tmp_path: Path, text: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_files(cli_here, tmp_path: Path, text: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     """A file that is not a configuration."""
-    _fails(cli, tmp_path, "run", _write(tmp_path, text=text), said=said)
+    _fails(cli_here, tmp_path, "run", _write(tmp_path, text=text), said=said)
 
 
-def test_missing_config(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_missing_config(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The file named on the command line does not exist, or is no text."""
-    _fails(cli, tmp_path, "run", "none.yaml", said=("none.yaml: No such file",))
+    _fails(cli_here, tmp_path, "run", "none.yaml", said=("none.yaml: No such file",))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    _fails(cli, tmp_path, "run", "binary.yaml", said=("binary.yaml: not UTF-8",))
+    _fails(cli_here, tmp_path, "run", "binary.yaml", said=("binary.yaml: not UTF-8",))
 
 
 @pytest.mark.parametrize(
@@ -120,36 +120,42 @@ def test_missing_config(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped
          ("trace.jsonl:2: a prompt of 20000000 tokens", "KV blocks", "allowed: at most", "KV memory of systems.one")),
     ],
 )  # fmt: skip
-def test_trace_lines(cli, tmp_path: Path, line: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_trace_lines(cli_here, tmp_path: Path, line: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     """A bad line of a trace is named by file and line; a missing partial id is not bad."""
     (tmp_path / "trace.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
     config = _write(tmp_path, text=json.dumps(GOOD | {"workload": TRACE}))
     if said:
-        _fails(cli, tmp_path, "run", config, said=said)
+        _fails(cli_here, tmp_path, "run", config, said=said)
     else:
-        assert cli("check", config).returncode == 0
+        assert cli_here("check", config).returncode == 0
 
 
-def test_trace_missing_or_empty(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_trace_missing_or_empty(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """No file, and a file without requests."""
     config = _write(tmp_path, text=json.dumps(GOOD | {"workload": TRACE}))
-    _fails(cli, tmp_path, "run", config, said=("trace.jsonl: no such file; looked for",))
+    _fails(cli_here, tmp_path, "run", config, said=("trace.jsonl: no such file; looked for",))
     (tmp_path / "trace.jsonl").write_text("\n")
-    _fails(cli, tmp_path, "run", config, said=("trace.jsonl: no requests",))
+    _fails(cli_here, tmp_path, "run", config, said=("trace.jsonl: no requests",))
 
 
-def test_ids_without_ids(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_ids_without_ids(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The cache of block ids needs a trace that has them."""
     setting = "systems.one={kind: cache, cache: {kind: ids}}"
     _fails(
-        cli, tmp_path, "run", _write(tmp_path), "--set", setting, said=("systems.one.cache.kind = 'ids'",)
+        cli_here,
+        tmp_path,
+        "run",
+        _write(tmp_path),
+        "--set",
+        setting,
+        said=("systems.one.cache.kind = 'ids'",),
     )
 
 
-def test_out_is_a_file(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_out_is_a_file(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The output folder cannot be made: said before anything is simulated."""
     (tmp_path / "taken").write_text("mine")
-    _fails(cli, tmp_path, "run", _write(tmp_path), "--out", "taken", said=("--out taken",))
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--out", "taken", said=("--out taken",))
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -163,7 +169,9 @@ def test_out_is_a_file(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-
         ({"torch_dtype": "int4"}, ("dtype = 'int4'", "bfloat16")),
     ],
 )
-def test_hugging_face_config(cli, tmp_path: Path, config: dict[str, object], said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+def test_hugging_face_config(
+    cli_here, tmp_path: Path, config: dict[str, object], said: tuple[str, ...]
+) -> None:  # type: ignore[no-untyped-def]
     """A model that the arithmetic does not describe is refused by name, not computed wrongly."""
     base = {
         "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
@@ -171,4 +179,9 @@ def test_hugging_face_config(cli, tmp_path: Path, config: dict[str, object], sai
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(base | config))
     setting = "systems.one.model=config.json"
-    _fails(cli, tmp_path, "run", _write(tmp_path), "--set", setting, said=("config.json", *said))
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, said=("config.json", *said))
+
+
+def test_exit_code_of_the_process(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The same through a real process: exit code 2, one message, no traceback, nothing written."""
+    _fails(cli, tmp_path, "run", _write(tmp_path), "--set", "workload.sessions=0", said=("greater than 0",))
