@@ -14,7 +14,7 @@ from workloads.errors import InputError
 if TYPE_CHECKING:
     from sim.experiment import Result
 
-FILES = ("config.yaml", "summary.json", "requests.parquet", "report.html")
+STEPS = "steps.parquet"
 
 
 def require_writable(folder: Path) -> None:
@@ -33,6 +33,8 @@ def require_writable(folder: Path) -> None:
 def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
     """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
 
+    Where a system records its steps, steps.parquet too.
+
     ``summary`` is that of ``result``.
 
     Everything is written beside its place first and then moved, so an interrupted or failed write
@@ -48,8 +50,9 @@ def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
         from reports import html
 
         (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
-        for name in FILES:
-            (staging / name).replace(folder / name)
+        write_steps(result, staging / STEPS)
+        for path in staging.iterdir():
+            path.replace(folder / path.name)
     except OSError as error:
         raise InputError(f"--out {folder}: {error.strerror}") from None
     finally:
@@ -65,3 +68,21 @@ def write_requests(result: Result, path: Path) -> None:
 
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns(result).items()})
     pq.write_table(table, path, compression="zstd")
+
+
+def write_steps(result: Result, path: Path) -> None:
+    """Write what every step scheduled, if any system recorded it: one row per step and request."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = result.trace.request_ids
+    columns: dict[str, list[object]] = {
+        key: [] for key in ("system", "step", "replica", "request_id", "scheduled_tokens")
+    }
+    for system, run in result.runs.items():
+        for step, replica, request, tokens in run.records.step_rows:
+            row = (system, step, replica, names[request] if names else request, tokens)
+            for values, value in zip(columns.values(), row, strict=True):
+                values.append(value)
+    if columns["step"]:
+        pq.write_table(pa.table(columns), path, compression="zstd")

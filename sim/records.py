@@ -149,6 +149,8 @@ class Records:
     replicas: int = 0
     steps: list[StepLog] = field(default_factory=list)
     """One per replica."""
+    step_rows: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(step, replica, request, scheduled tokens) where steps are recorded."""
     query_blocks: int | None = None
     hit_blocks: int | None = None
     evicted_blocks: int | None = None

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import simpy
 
-from sim.caches.block import BlockCache, BlockTable
+from sim.caches.block import BlockCache, BlockTable, Evicted
 from sim.engine.events import ARRIVAL, At
 from sim.engine.latency import IterationTime
-from sim.engine.replica import Replica
+from sim.engine.options import SchedulerOptions, StepRecorder
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
+from sim.engine.stepping import make_replica
 from sim.records import TICK_REQUESTS, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
@@ -21,7 +22,8 @@ class Fleet:
     """One run of a trace: replicas, router, clock and the table being filled.
 
     Requests with an arrival time come at it; a request that follows another comes its think time
-    after that one's last token.
+    after that one's last token. ``memory`` makes the KV memory of one replica; where steps are recorded
+    it is given the callback that hears of evictions.
     """
 
     def __init__(
@@ -30,11 +32,11 @@ class Fleet:
         *,
         replicas: int,
         router: Callable[[Setting], Router],
-        memory: Callable[[], BlockCache],
+        memory: Callable[[Evicted | None], BlockCache],
         latency: IterationTime,
-        max_num_batched_tokens: int,
-        max_num_seqs: int,
+        options: SchedulerOptions,
         fast_forward: bool,
+        record_steps: bool = False,
         tick: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.env = simpy.Environment()
@@ -46,19 +48,20 @@ class Fleet:
         self._router = router(Setting(trace, replicas, trace.seed))
         self._tick = tick
         self._done = 0
+        self._recorders = [StepRecorder() if record_steps else None for _ in range(replicas)]
         self.replicas = [
-            Replica(
+            make_replica(
+                options,
                 number,
                 self.env,
-                memory(),
+                memory(recorder.evicted if recorder else None),
                 latency,
-                max_num_batched_tokens=max_num_batched_tokens,
-                max_num_seqs=max_num_seqs,
                 fast_forward=fast_forward,
                 log=self.log,
                 finished=self._finished,
+                recorder=recorder,
             )
-            for number in range(replicas)
+            for number, recorder in enumerate(self._recorders)
         ]
 
     def run(self) -> Records:
@@ -82,6 +85,7 @@ class Fleet:
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
         records.hit_blocks = totals.hit_blocks
         records.evicted_blocks = totals.evicted_blocks
+        records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
         records.check()
         return records
 

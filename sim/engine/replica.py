@@ -93,6 +93,8 @@ class Replica:
         """Iterations of the present run that have begun by now; 0 if none is under way."""
         if self._event is None or not self.running:
             return 0
+        if self._steps == 1:
+            return 1
         return steps_to_reach(self._first_s, self._slope_s, self._env.now - self._began_s)
 
     def submit(self, request: Request) -> None:
@@ -231,6 +233,7 @@ class Replica:
             self._preempt(request)
             return 0
         self.memory.take(needed)
+        self._write_back(request.table.path, 1)  # decodes come before this chunk
         self._compute(request, chunk)
         return chunk
 
@@ -295,10 +298,13 @@ class Replica:
     # then the replica steps one by one.
 
     def _write_back(self, segments: list[int], ahead: int) -> None:
-        for segment in segments:
-            for request in self._writers.get(segment, ()):
-                written = request.base + self._decodes.step + ahead
-                self.memory.publish(request.table, written)
+        writers = self._writers
+        due = {request for segment in segments for request in writers.get(segment, ())}
+        if not due:
+            return
+        for request in sorted(due, key=lambda request: request.order):  # as the engine publishes
+            written = request.base + self._decodes.step + ahead
+            self.memory.publish(request.table, written)
 
     def _remember_writer(self, request: Request) -> None:
         for segment in request.reply:
@@ -342,12 +348,12 @@ class Replica:
         decoding = [request for request in self.running if request.phase == DECODE]
         self._decodes.check(decoding)
         chunks = dict(self._chunks)
-        held = 0
+        held = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)  # shared ones once
         for request in self.running:
             if request.phase == DECODE:
                 tokens = request.base + self._decodes.step + 1
             else:
                 tokens = request.computed + chunks.get(request, 0)
-            held += -(-tokens // size)
+            held += -(-tokens // size) - request.table.published
         assert held + memory.free_blocks == memory.capacity_blocks
         assert len(self.running) <= self._max_seqs

@@ -12,7 +12,7 @@ from calibration import catalogue
 from calibration.catalogue import Gpu, Model
 from calibration.profile import Profile
 from sim.caches import CacheConfig
-from sim.caches.block import BlockCache
+from sim.caches.block import BlockCache, Evicted
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig, require_fit
 from sim.engine.beside import CacheBeside
@@ -20,6 +20,7 @@ from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.latency_config import Latency, Roofline
 from sim.engine.memory import Memory, batch_defaults
+from sim.engine.options import SchedulerOptions
 from sim.engine.routers import ROUTERS
 from sim.pricing import Price
 from sim.records import Records
@@ -38,14 +39,20 @@ class NoCache(Schema):
 
 
 class VllmEngine(Schema):
-    """vLLM's V1 scheduler, synchronous, policy fcfs; names and defaults are vLLM's.
+    """vLLM's V1 scheduler; names and defaults are vLLM's, but for ``async_scheduling`` (off here).
 
-    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records.
+    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
+    other than the batch limits, and recorded steps, always do.
     """
 
     kind: Literal["vllm"] = "vllm"
     max_num_batched_tokens: PositiveInt | None = None
     max_num_seqs: PositiveInt | None = None
+    policy: Literal["fcfs", "priority"] = "fcfs"
+    long_prefill_token_threshold: int = Field(default=0, ge=0)
+    watermark: float = Field(default=0.0, ge=0, lt=1)
+    scheduler_reserve_full_isl: bool = True
+    async_scheduling: bool = False
     fast_forward: bool = True
 
     @model_validator(mode="after")
@@ -66,6 +73,11 @@ class VllmEngine(Schema):
                 tokens = max(tokens, seqs)
         return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
 
+    def options(self) -> SchedulerOptions:
+        """The scheduler's options; limits must be resolved."""
+        assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
+        return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))
+
 
 class EngineSystem(Schema):
     """``replicas`` of one model, each on one GPU, behind a router.
@@ -74,6 +86,7 @@ class EngineSystem(Schema):
     ``latency`` other than the roofline given. A cache of kind ``block`` is the engine's own; any other
     kind stands beside the engine's memory (``sim/engine/beside.py``). With ``tenants: salted`` every
     tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
+    ``record_steps`` keeps what every step scheduled, for steps.parquet (slower: no runs of steps).
     """
 
     kind: Literal["engine"]
@@ -87,6 +100,7 @@ class EngineSystem(Schema):
     memory: Memory = Memory()
     latency: Latency = Roofline()
     price: Price | None = None
+    record_steps: bool = False
 
     @field_validator("router")
     @classmethod
@@ -159,8 +173,8 @@ class EngineSystem(Schema):
     def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Serve the trace in simulated time; ``tick`` hears how many requests are finished."""
         if self.tenants == "shared":
-            return self._run(trace, folder, tick, self.cache)
-        records = self._run(salted(trace), folder, tick, self.cache)
+            return self._run(trace, folder, tick, self.cache, record_steps=self.record_steps)
+        records = self._run(salted(trace), folder, tick, self.cache, record_steps=self.record_steps)
         shared = self._run(trace, folder, tick, self.cache)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
         records.hits_lost_to_isolation_tokens = int(lost.sum())
@@ -177,7 +191,7 @@ class EngineSystem(Schema):
         """Tokens of a KV block of the engine: vLLM's default where the cache is not its own."""
         return self.cache.block_size if isinstance(self.cache, BlockConfig | NoCache) else 16
 
-    def _memory(self, trace: Trace, cache: CacheConfig | NoCache) -> BlockCache:
+    def _memory(self, trace: Trace, cache: CacheConfig | NoCache, evicted: Evicted | None) -> BlockCache:
         """One replica's KV memory with ``cache`` in or beside it."""
         blocks, size = self.memory.kv_blocks, self._block_size
         assert blocks is not None, "resolved() first"
@@ -185,23 +199,34 @@ class EngineSystem(Schema):
             return BlockCache(trace.content, size, blocks, caching=False)
         if isinstance(cache, BlockConfig):
             queue = cache.queue(trace, blocks)
-            return BlockCache(trace.content, size, blocks, cache_reply=cache.cache_reply, queue=queue)
+            return BlockCache(
+                trace.content,
+                size,
+                blocks,
+                cache_reply=cache.cache_reply,
+                queue=queue,
+                evicted=evicted,
+            )
         return CacheBeside(trace.content, size, blocks, cache.replay(trace, "cache"))
 
     def _run(
-        self, trace: Trace, folder: Path, tick: Callable[[int], None], cache: CacheConfig | NoCache
+        self,
+        trace: Trace,
+        folder: Path,
+        tick: Callable[[int], None],
+        cache: CacheConfig | NoCache,
+        *,
+        record_steps: bool = False,
     ) -> Records:
-        engine = self.engine
-        assert engine.max_num_batched_tokens is not None and engine.max_num_seqs is not None
         return Fleet(
             trace,
             replicas=self.replicas,
             router=ROUTERS[self.router],
-            memory=lambda: self._memory(trace, cache),
+            memory=lambda evicted: self._memory(trace, cache, evicted),
             latency=IterationTime(self._profile(folder).coefficients),
-            max_num_batched_tokens=engine.max_num_batched_tokens,
-            max_num_seqs=engine.max_num_seqs,
-            fast_forward=engine.fast_forward,
+            options=self.engine.options(),
+            fast_forward=self.engine.fast_forward,
+            record_steps=record_steps,
             tick=tick,
         ).run()
 

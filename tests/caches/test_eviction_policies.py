@@ -121,12 +121,10 @@ def naive_block_hits(policy: Naive, trace: Trace, requests: Sequence[NaiveReques
     cached: list[Item] = []  # in order of publication
     hits: list[int] = []
 
-    let_go: dict[Item, int] = {}
-
     def next_use(item: Item) -> float:
-        """The next request whose prompt contains the block; one that missed it counts till the next."""
+        """The next request, this one included, whose prompt contains the block."""
         assert isinstance(item.name, tuple)
-        later = range(max(let_go[item] + 1, len(hits) - 2), len(requests))
+        later = range(len(hits) - 1, len(requests))
         return next((i for i in later if tuple(requests[i].prompt[: len(item.name)]) == item.name), NEVER)
 
     policy.next_use = next_use
@@ -160,7 +158,6 @@ def naive_block_hits(policy: Naive, trace: Trace, requests: Sequence[NaiveReques
                 cached.append(item)
                 held.append(item)
         for item in reversed(held):
-            let_go[item] = number
             policy.hit(item) if item in old else policy.insert(item)
     return hits
 
@@ -202,7 +199,7 @@ blocks = given(
 )
 
 
-@pytest.mark.parametrize("policy", ["lru", "ttl", "fifo", "lfu"])
+@pytest.mark.parametrize("policy", ["lru", "ttl", "fifo", "lfu", "belady"])
 @SOME
 @blocks
 def test_runs_of_blocks(
@@ -219,6 +216,17 @@ def test_single_blocks(
     policy: str, requests: list[NaiveRequest], size: int, spare: int, turns: list[int]
 ) -> None:
     """Every policy where each run is one block: history, held blocks and ghosts."""
+    _agree_on_blocks(policy, _single_block_segments(requests), requests, 1, spare, turns)
+
+
+@pytest.mark.slow
+@every_policy
+@MORE
+@blocks
+def test_single_blocks_thoroughly(
+    policy: str, requests: list[NaiveRequest], size: int, spare: int, turns: list[int]
+) -> None:
+    """The same on thousands of new examples."""
     _agree_on_blocks(policy, _single_block_segments(requests), requests, 1, spare, turns)
 
 

@@ -9,6 +9,7 @@ from sim.caches.block import BlockCache, Evicted
 from sim.engine.events import At
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
+from sim.engine.options import SchedulerOptions
 from sim.engine.routers.round_robin import RoundRobin
 from workloads.trace import Trace
 
@@ -35,10 +36,9 @@ def fleet_of(
         trace,
         replicas=replicas,
         router=RoundRobin,
-        memory=lambda: BlockCache(trace.content, block_size, blocks, caching=caching, evicted=evicted),
+        memory=lambda _: BlockCache(trace.content, block_size, blocks, caching=caching, evicted=evicted),
         latency=IterationTime(coefficients),
-        max_num_batched_tokens=max_num_batched_tokens,
-        max_num_seqs=max_num_seqs,
+        options=SchedulerOptions(max_num_batched_tokens, max_num_seqs),
         fast_forward=fast_forward,
     )
 

@@ -48,6 +48,7 @@ class TokensTrace(Schema):
             content.insert(request["prompt"])
             content.insert(request["prompt"] + request["output"])
         salts: dict[str | None, int] = {}
+        first_turn = min(request["turn"] for request in requests)  # some count turns from 0
         for request in requests:
             trace.add(
                 prompt=content.insert(request["prompt"]),
@@ -55,7 +56,7 @@ class TokensTrace(Schema):
                 output_tokens=len(request["output"]),
                 arrival_s=request["arrival"] * self.arrival_unit_s,
                 session=request["session"],
-                turn=request["turn"],
+                turn=request["turn"] + 1 - min(first_turn, 1),
                 priority=request["priority"],
                 tenant=salts.setdefault(request["salt"], len(salts)),
             )

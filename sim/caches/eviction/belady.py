@@ -26,15 +26,20 @@ class Belady(Keyed):
         assert setting.future is not None
         self._future = setting.future
         self._passed = 0  # ranks below this one are over
-        self._due: dict[int, list[Run]] = {}  # rank -> runs that were to be used then
+        self._due: dict[int, list[Run]] = {}  # rank -> runs that are to be used then
+        self._deepest: dict[int, int] = {}  # rank -> the largest ``lo`` of those
 
     def release(self, run: Run, request: int) -> None:
         rank = self._future.rank(request)
+        if run.hi > self._deepest.get(rank, run.hi):
+            rank += 1  # blocks are released tail first, ids used head first: all are found or missed
         while self._passed < rank:
             # What a request wanted but did not reach (a block before it was missing) waits for the next.
             for missed in self._due.pop(self._passed, ()):
-                if missed.place is not None and missed.place[0] == -self._passed and not missed.refs:
+                idle = missed.place is not None and not missed.refs and missed is not run
+                if idle and missed.place[0] == -self._passed:
                     self._push(missed, self.key(missed, request))
+            self._deepest.pop(self._passed, None)
             self._passed += 1
         super().release(run, request)
 
@@ -51,3 +56,4 @@ class Belady(Keyed):
     def _expect(self, run: Run, rank: int) -> None:
         if rank < NEVER:
             self._due.setdefault(rank, []).append(run)
+            self._deepest[rank] = max(run.lo, self._deepest.get(rank, 0))
