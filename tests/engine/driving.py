@@ -38,7 +38,7 @@ def fleet_of(
         router=RoundRobin,
         memory=lambda _: BlockCache(trace.content, block_size, blocks, caching=caching, evicted=evicted),
         latency=IterationTime(coefficients),
-        options=SchedulerOptions(max_num_batched_tokens, max_num_seqs),
+        options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),
         fast_forward=fast_forward,
     )
 

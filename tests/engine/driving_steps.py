@@ -96,6 +96,10 @@ class Drive:
 
     def _check(self, event: Any) -> None:
         self.replica.check()
+        assert (
+            self.replica.held_blocks + self.replica.memory.free_blocks
+            == self.replica.memory.capacity_blocks
+        )
         if self.env.peek() < float("inf"):
             At(self.env, self.env.peek() - self.env.now, LAST, self._check)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecorder
 from sim.engine.replica import Replica
 from sim.engine.stepping import SteppingReplica, make_replica
-from sim.records import Records, RequestLog
+from sim.records import RequestLog
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
 from tests.engine.driving_steps import Drive, naive_scheduler, naive_steps
@@ -64,44 +65,26 @@ def cases(draw: Any, most: int = 6) -> Case:
     return Case(requests, options, block_size, blocks, draw(st.sampled_from([True, True, True, False])))
 
 
+LISTS = attrgetter("sched", "new", "resumed", "preempted", "evicted", "finished")
+NUMBERS = attrgetter("free", "running", "waiting")
+
+
 def _agree(case: Case) -> None:
-    requests = case.requests
-    pool = case.blocks, case.block_size, case.caching
-    want = [
-        (
-            at,
-            r.sched,
-            r.new,
-            r.resumed,
-            r.preempted,
-            r.evicted,
-            r.free,
-            r.running,
-            r.waiting,
-            r.finished,
-            used,
-        )
-        for at, r, used in naive_steps(naive_scheduler(case.options, *pool), requests)
-    ]
+    requests, pool = case.requests, (case.blocks, case.block_size, case.caching)
+    steps = naive_steps(naive_scheduler(case.options, *pool), requests)
+    want = [(at, *LISTS(record), *NUMBERS(record), used) for at, record, used in steps]
     trace = trace_of(requests)
     trace.request_ids = ids = [request.id for request in requests]
     trace.priority = [request.priority for request in requests]
     drive = Drive(trace, case.options, blocks=case.blocks, block_size=case.block_size, caching=case.caching)
 
-    def named(pairs: list[tuple[int, ...]]) -> list[tuple[Any, ...]]:
-        return [(ids[index], *rest) for index, *rest in pairs]
+    def named(entry: Any) -> Any:
+        return (ids[entry[0]], *entry[1:]) if isinstance(entry, tuple) else ids[entry]
 
     got = []
-    for r in drive.run(check=True):
-        who = [
-            named(r.sched),
-            named(r.new),
-            named(r.resumed),
-            [ids[i] for i in r.preempted],
-            named(r.evicted),
-        ]
-        finished = [ids[i] for i in r.finished]
-        got.append((r.scheduled_s, *who, r.free, r.running, r.waiting, finished, r.used_blocks))
+    for record in drive.run(check=True):
+        lists = [[named(entry) for entry in column] for column in LISTS(record)]
+        got.append((record.scheduled_s, *lists, *NUMBERS(record), record.used_blocks))
     assert got == want
     drive.check_sums()
 
@@ -121,9 +104,9 @@ def test_random_traces_thoroughly(case: Case) -> None:
     _agree(case)
 
 
-def _both(trace: Trace, *, fast_forward: bool = True, **engine: Any) -> tuple[Records, Records]:
+def _both(trace: Trace, **engine: Any) -> None:
     """Records by `Replica` and by `SteppingReplica`, compared entry by entry."""
-    fast = fleet_of(trace, coefficients=REALISTIC, fast_forward=fast_forward, **engine).run()
+    fast = fleet_of(trace, coefficients=REALISTIC, **engine).run()
     fleet = fleet_of(trace, coefficients=REALISTIC, **engine)
     for number, r in enumerate(fleet.replicas):
         options = SchedulerOptions(r._max_tokens, r._max_seqs)
@@ -137,7 +120,6 @@ def _both(trace: Trace, *, fast_forward: bool = True, **engine: Any) -> tuple[Re
         assert getattr(fast, name) == pytest.approx(getattr(slow, name), **CLOSE), name
     _same_totals(fast, slow)
     _same_gaps(fast, slow)
-    return fast, slow
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
