@@ -26,6 +26,9 @@ from workloads.trace import Trace
 BLOCK = 512
 FEW = settings(QUICK, max_examples=40)
 every_policy = pytest.mark.parametrize("policy", POLICIES)
+online_policy = pytest.mark.parametrize(
+    "policy", [name for name, policy in POLICIES.items() if not policy.needs_future]
+)
 Prompts = Sequence[Sequence[int]]
 """The ids of each prompt; an id stands for a block and all before it."""
 
@@ -140,7 +143,7 @@ def test_blocks(policy: str, requests: list[NaiveRequest], block_size: int, spar
     assert all(mine <= most for mine, most in zip(hits, endless, strict=True))
 
 
-@pytest.mark.parametrize("policy", [name for name, kind in POLICIES.items() if not kind.needs_future])
+@online_policy
 @FEW
 @given(
     requests=request_lists(),
@@ -235,9 +238,9 @@ ENGINE = {
 }
 
 
-def _write(folder: Path, **systems: Any) -> Path:
+def _write(folder: Path, workload: dict[str, Any] = CHAT, **systems: Any) -> Path:
     path = folder / "policies.yaml"
-    path.write_text(json.dumps({"name": "policies", "workload": CHAT, "systems": systems}))
+    path.write_text(json.dumps({"name": "policies", "workload": workload, "systems": systems}))
     return path
 
 
@@ -261,6 +264,23 @@ def test_from_a_configuration(policy: str, tmp_path: Path) -> None:
         systems["engine"] = {**ENGINE, "cache": {"kind": "block", **options(policy)}}
     for system in run(load_config(_write(tmp_path, **systems))).runs.values():
         assert system.records.hit_blocks
+
+
+@online_policy
+def test_fast_forward(policy: str, tmp_path: Path) -> None:
+    """An engine that jumps over iterations evicts what one that takes each by itself evicts."""
+    cache = {"kind": "block", **options(policy)}
+    busy = {**CHAT, "sessions": 40, "arrival": {"process": "poisson", "rate_per_s": 20}, "think_time_s": 1}
+    engines = {
+        name: {**ENGINE, "cache": cache, "engine": {"fast_forward": name == "fast", "max_num_seqs": 6}}
+        for name in ("fast", "steps")
+    }
+    runs = run(load_config(_write(tmp_path, busy, **engines))).runs
+    fast, steps = runs["fast"].records, runs["steps"].records
+    assert fast.evicted_blocks
+    assert fast.evicted_blocks == steps.evicted_blocks
+    assert (fast.cache_read_input_tokens == steps.cache_read_input_tokens).all()
+    assert abs(fast.finished_s - steps.finished_s).max() < 1e-9
 
 
 def test_an_engine_does_not_know_the_future(tmp_path: Path) -> None:

@@ -303,13 +303,19 @@ class NaiveSession(NaiveLru):
         self.added_in: dict[Item, int] = {}
         self.times: dict[Item, list[float]] = {}
         self.expected: dict[Item, float] = {}
+        self.last_use_s = 0.0
+
+    def miss(self, name: Hashable) -> None:
+        self.last_use_s = self.now_s
 
     def take(self, item: Item) -> None:
+        self.last_use_s = self.now_s
         if len(self.times[item]) == 1:
             self.gaps.append(self.now_s - self.times[item][0])
             self.followed.append(self.added_in[item])
 
     def _expect(self, item: Item) -> None:
+        self.last_use_s = self.now_s
         self.times[item].append(self.now_s)
         turn = self.added_in[item]
         share = (self.followed.count(turn) + 1) / (self.added.count(turn) + 2)
@@ -332,7 +338,7 @@ class NaiveSession(NaiveLru):
 
     def victim(self, idle: Sequence[Item]) -> Item:
         oldest = super().victim(idle)
-        unused = self.now_s - self.times[oldest][-1]
+        unused = self.last_use_s - self.times[oldest][-1]
         if not self.gaps or unused * len(self.gaps) > 3 * sum(self.gaps):
             return oldest
         return max(idle, key=lambda item: (self.expected[item], item.depth, -self.released[item]))

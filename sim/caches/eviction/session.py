@@ -34,19 +34,26 @@ class SessionAware(Keyed):
     is not known.
 
     The run unused for longest goes if that is more than ``PATIENCE`` mean gaps, otherwise the run whose
-    expected next use is farthest. Before the first gap is seen the order is least recently used.
+    expected next use is farthest. Before the first gap is seen the order is least recently used. "Now"
+    is the time of the last use: an engine may make room for several iterations at once, and whom it
+    evicts must not depend on when.
     """
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._history: dict[Run, _History] = {}
         self._recent = RunList()  # idle runs, least recently released first
+        self._used_s = 0.0
         self._gaps = 0
         self._gaps_s = 0.0
         self._added: Counter[int] = Counter()  # turn -> runs that it added
         self._hit: Counter[int] = Counter()  # turn -> those of them that were hit
 
+    def miss(self, segment: int) -> None:
+        self._used_s = self.now_s
+
     def release(self, run: Run, request: int) -> None:
+        self._used_s = self.now_s
         history = self._history.get(run)
         if history is None:
             turn = self.setting.turn[request]
@@ -58,6 +65,7 @@ class SessionAware(Keyed):
 
     def take(self, run: Run) -> None:
         super().take(run)
+        self._used_s = self.now_s
         self._recent.remove(run)
         if run.uses == 1:
             history = self._history[run]
@@ -86,7 +94,7 @@ class SessionAware(Keyed):
     def victim(self) -> Run:
         run = self._recent.oldest
         assert run is not None
-        unused_s = self.now_s - self._history[run].released_s
+        unused_s = self._used_s - self._history[run].released_s
         if not self._gaps or unused_s * self._gaps > PATIENCE * self._gaps_s:
             return run
         return super().victim()
