@@ -27,8 +27,9 @@ class At(simpy.Event):
         callback: Callable[[Any], None],
         value: Any = None,
     ) -> None:
-        super().__init__(env)
+        # As SimPy's Timeout does: the fields of an event that has been decided, without the detour.
+        self.env = env
+        self.callbacks = [callback]
         self._ok = True
         self._value = value
-        self.callbacks.append(callback)
         env.schedule(self, priority, delay_s)  # type: ignore[arg-type]

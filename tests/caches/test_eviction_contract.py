@@ -26,9 +26,8 @@ from workloads.trace import Trace
 BLOCK = 512
 FEW = settings(QUICK, max_examples=40)
 every_policy = pytest.mark.parametrize("policy", POLICIES)
-online_policy = pytest.mark.parametrize(
-    "policy", [name for name, policy in POLICIES.items() if not policy.needs_future]
-)
+ONLINE = [name for name, policy in POLICIES.items() if not policy.needs_future]
+online_policy = pytest.mark.parametrize("policy", ONLINE)
 Prompts = Sequence[Sequence[int]]
 """The ids of each prompt; an id stands for a block and all before it."""
 
@@ -152,11 +151,7 @@ def test_blocks(policy: str, requests: list[NaiveRequest], block_size: int, spar
     steps=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), max_size=60),
 )
 def test_held_blocks(
-    policy: str,
-    requests: list[NaiveRequest],
-    block_size: int,
-    spare: int,
-    steps: list[tuple[int, int]],
+    policy: str, requests: list[NaiveRequest], block_size: int, spare: int, steps: list[tuple[int, int]]
 ) -> None:
     """Several requests at a time hold blocks, share them, grow and let go: no policy loses any."""
     trace = trace_of(requests)
@@ -231,11 +226,8 @@ CHAT = {
     "kind": "chat", "sessions": 6, "turns": 3, "think_time_s": 5, "user_tokens": 20, "reply_tokens": 30,
     "system_prompt": {"tokens": 40}, "arrival": {"process": "poisson", "rate_per_s": 0.5},
 }  # fmt: skip
-ENGINE = {
-    "kind": "engine",
-    "latency": {"kind": "constant", "iteration_s": 0.01},
-    "memory": {"kv_blocks": 40},
-}
+LATENCY = {"kind": "constant", "iteration_s": 0.01}
+ENGINE = {"kind": "engine", "latency": LATENCY, "memory": {"kv_blocks": 40}}
 
 
 def _write(folder: Path, workload: dict[str, Any] = CHAT, **systems: Any) -> Path:
@@ -260,7 +252,7 @@ def test_a_new_policy_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pyt
 def test_from_a_configuration(policy: str, tmp_path: Path) -> None:
     """Every policy runs in replay and, unless it needs the future, in an engine."""
     systems = {"replay": {"kind": "cache", "cache": {"kind": "block", **options(policy)}}}
-    if not POLICIES[policy].needs_future:
+    if policy in ONLINE:
         systems["engine"] = {**ENGINE, "cache": {"kind": "block", **options(policy)}}
     for system in run(load_config(_write(tmp_path, **systems))).runs.values():
         assert system.records.hit_blocks

@@ -15,7 +15,7 @@ from sim.caches.runs import Run
 class Setting:
     """What a policy may know beforehand.
 
-    ``future`` is there only in a replay, and only for a policy that says ``needs_future``.
+    ``future`` is there only in a replay; only a policy that says ``needs_future`` may ask it.
     """
 
     capacity_blocks: int
