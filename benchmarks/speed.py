@@ -27,7 +27,11 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "mooncake ids, LRU": ("configs/mooncake.yaml", TRACE, "replay-30k"),
     "mooncake blocks of 16": ("configs/mooncake.yaml", [*TRACE, REPLAY % (16, 960_000)], "x"),
     "mooncake blocks of 512": ("configs/mooncake.yaml", [*TRACE, REPLAY % (512, 30_000)], "x"),
+    "100,000 requests": ("configs/bench/million.yaml", ["workload.sessions=20000"], "fleet"),
+    "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
 }
+LONG = ("1,000,000 requests",)
+"""Run once only."""
 
 
 def fixed_loop_s() -> float:
@@ -71,14 +75,14 @@ def main() -> None:
         return
     keys = ("load_s", "simulation_s", "requests_per_s", "iterations_per_s", "peak_mb", "loop")
     print(f"{'':24}" + "".join(f"{key:>18}" for key in keys))
-    for name, (_, settings, _) in EXPERIMENTS.items():
-        if settings and not MOONCAKE.is_file():
+    for name in EXPERIMENTS:
+        if "mooncake" in name and not MOONCAKE.is_file():
             print(f"{name:24}  left out: the public trace is not on this machine")
             continue
         command = [sys.executable, "-m", "benchmarks.speed", "--once", name]
         rows = [
             json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
-            for _ in range(arguments.runs)
+            for _ in range(1 if name in LONG else arguments.runs)
         ]
         medians = [statistics.median(row[key] for row in rows) for key in keys]
         print(
