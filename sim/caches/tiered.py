@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from sim.caches.base import Served
-from sim.caches.block import BlockTable
-from sim.caches.replay import BlockConfig, BlockReplay, require_fit
-from sim.caches.tiers import TierStore
+from sim.caches.base import ReplayCache, Served
+from sim.caches.radix import RadixConfig
+from sim.caches.replay import BlockConfig, require_fit
+from sim.caches.tiers import Span, TierStore
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -22,7 +22,7 @@ Write = Literal["write_through", "write_through_selective", "write_back"]
 
 
 class TieredCache:
-    """vLLM's block cache as the first tier, stores below it in order of speed.
+    """vLLM's block cache or SGLang's tree as the first tier, stores below it in order of speed.
 
     A request hits leading blocks wherever they are: in the GPU first, then from tier to tier, until no
     tier has the next block. What a lower tier served is promoted (the request's blocks are in the GPU
@@ -33,31 +33,43 @@ class TieredCache:
     * ``write_back``: to the next tier when the tier above evicts them.
     """
 
-    evicted_tokens = None
-
     def __init__(
-        self, trace: Trace, first: BlockConfig, name: str, stores: list[TierStore], write: Write
+        self,
+        trace: Trace,
+        first: BlockConfig | RadixConfig,
+        name: str,
+        stores: list[TierStore],
+        write: Write,
     ) -> None:
         self.stores = stores
         self._trace = trace
         self._name = name
         self._write = write
-        self._demoted: list[tuple[int, int, int]] = []
-        self._gpu: BlockReplay = first.replay(trace, "cache", self._note_evicted)
+        self._demoted: list[Span] = []
         self._uses: dict[int, int] = {}
+        self._gpu: ReplayCache
+        if isinstance(first, BlockConfig):
+            self._size = first.block_size
+            self._gpu = first.replay(trace, "cache", self._note_blocks)
+        else:
+            self._size = first.page_size
+            self._gpu = first.replay(trace, "cache", self._note_tokens)
 
     @property
-    def evicted_blocks(self) -> int:
+    def evicted_blocks(self) -> int | None:
         return self._gpu.evicted_blocks
+
+    @property
+    def evicted_tokens(self) -> int | None:
+        return self._gpu.evicted_tokens
 
     def serve(self, request: int, at_s: float) -> Served:
         """Find the leading blocks in any tier, serve from the GPU cache, write down. O(segments)."""
-        trace, size = self._trace, self._gpu.cache.block_size
+        trace, size = self._trace, self._size
         path = trace.content.path(trace.reply[request])
         prompt = trace.content.end[trace.prompt[request]]
-        gpu = self._gpu.cache.lookup(BlockTable(path, prompt, request), prompt).blocks
-        found = self._below(path, gpu, (prompt - 1) // size)
-        self._gpu.serve(request, at_s)
+        gpu = self._gpu.serve(request, at_s).hit_tokens // size
+        found = self._below(path, gpu, (prompt - 1) // size)  # nothing was written down yet
         total = gpu + sum(found.values())
         tokens_kept = prompt + trace.output_tokens[request] - 1
         if self._write == "write_back":
@@ -71,7 +83,7 @@ class TieredCache:
     def _below(self, path: list[int], pos: int, cap: int) -> dict[str, int]:
         """Blocks from ``pos`` on that the lower tiers have, per tier; marks what is found as used."""
         found = {store.name: 0 for store in self.stores}
-        end, size = self._trace.content.end, self._gpu.cache.block_size
+        end, size = self._trace.content.end, self._size
         for segment in path:
             stop = min(end[segment] // size, cap)
             while pos < stop:
@@ -86,7 +98,7 @@ class TieredCache:
 
     def _write_path(self, path: list[int], blocks: int) -> None:
         """Write the request's full blocks to all lower tiers, the deepest segment first."""
-        content, size = self._trace.content, self._gpu.cache.block_size
+        content, size = self._trace.content, self._size
         for segment in reversed(path):
             uses = self._uses[segment] = self._uses.get(segment, 0) + 1
             if self._write == "write_through_selective" and uses < 2:
@@ -107,12 +119,23 @@ class TieredCache:
                 store.put(segment, lo, hi)
             spans = list(store.evict())
 
-    def _note_evicted(self, owner: int, first: int, last: int) -> None:
-        """The GPU evicts blocks ``first`` down to ``last`` of request ``owner``, all of one segment."""
-        content, size = self._trace.content, self._gpu.cache.block_size
-        path = content.path(self._trace.reply[owner])
-        segment = next(node for node in path if content.end[node] // size > last)
-        self._demoted.append((segment, last, first + 1))
+    def _note_blocks(self, owner: int, first: int, last: int) -> None:
+        """The block cache evicts blocks ``first`` down to ``last`` of request ``owner``."""
+        self._demote(owner, last, first + 1)
+
+    def _note_tokens(self, owner: int, start: int, stop: int) -> None:
+        """The tree evicts the whole pages from token ``start`` to ``stop`` of request ``owner``."""
+        self._demote(owner, start // self._size, stop // self._size)
+
+    def _demote(self, owner: int, lo: int, hi: int) -> None:
+        content, begin = self._trace.content, 0
+        spans = []
+        for segment in content.path(self._trace.reply[owner]):
+            end = content.end[segment] // self._size
+            if max(lo, begin) < min(hi, end):
+                spans.append((segment, max(lo, begin), min(hi, end)))
+            begin = end
+        self._demoted += reversed(spans)
 
     def check(self) -> None:
         """Assert the invariants of all tiers."""
@@ -129,9 +152,14 @@ class Tier(Schema):
 
 
 class TieredConfig(Schema):
-    """``{kind: tiered, block_size, tiers: [{name, capacity_blocks}, ...], write}``, fastest tier first."""
+    """``{kind: tiered, cache, block_size, tiers: [{name, capacity_blocks}, ...], write}``.
+
+    Fastest tier first; ``cache`` is what manages it: ``block`` (vLLM) or ``radix`` (SGLang, with pages of
+    ``block_size``).
+    """
 
     kind: Literal["tiered"]
+    cache: Literal["block", "radix"] = "block"
     block_size: PositiveInt = 16
     tiers: list[Tier] = Field(min_length=2)
     write: Write = "write_through"
@@ -139,8 +167,14 @@ class TieredConfig(Schema):
     def replay(self, trace: Trace, key: str) -> TieredCache:
         """Fresh tiers; the first one must hold the largest request."""
         first, *rest = self.tiers
-        if first.capacity_blocks is not None:
-            require_fit(trace, self.block_size, first.capacity_blocks, f"{key}.tiers.0.capacity_blocks")
-        top = BlockConfig(kind="block", block_size=self.block_size, capacity_blocks=first.capacity_blocks)
+        blocks, size = first.capacity_blocks, self.block_size
+        if blocks is not None:
+            require_fit(trace, size, blocks, f"{key}.tiers.0.capacity_blocks")
+        top: BlockConfig | RadixConfig
+        if self.cache == "block":
+            top = BlockConfig(kind="block", block_size=size, capacity_blocks=blocks)
+        else:
+            tokens = None if blocks is None else blocks * size
+            top = RadixConfig(kind="radix", page_size=size, capacity_tokens=tokens)
         stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
         return TieredCache(trace, top, first.name, stores, self.write)

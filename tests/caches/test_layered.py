@@ -15,6 +15,7 @@ from workloads.trace import Trace
 
 LENGTHS = {"system": 50, "a": 5, "b": 4, "c": 12, "reply": 10}
 LONG = {"ttl_s": 1000.0}
+NAMES = ("system", "conversation", "recent")
 
 
 def _script(requests: list[tuple[float, list[str]]]) -> Trace:
@@ -75,3 +76,56 @@ def test_unlimited_layers_find_what_one_unlimited_store_finds(lists: list[list[s
     expected = [plain.serve(request, at).hit_tokens for at, request in trace.instant_order()]
     found = _serve(trace, system={}, conversation={}, recent={})
     assert [sum(tiers.values()) for tiers in found] == expected
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), min_size=1, max_size=10),
+    st.lists(st.integers(0, 8), min_size=10, max_size=10),
+    st.tuples(*[st.one_of(st.none(), st.integers(1, 12)) for _ in range(3)]),
+    st.tuples(*[st.one_of(st.none(), st.integers(1, 90)) for _ in range(3)]),
+)
+def test_against_a_naive_reference(
+    lists: list[list[str]],
+    gaps: list[int],
+    lifetimes: tuple[int | None, ...],
+    capacities: tuple[int | None, ...],
+) -> None:
+    """Three lists of (message list, last use), searched and shortened entry by entry."""
+    times = [float(sum(gaps[: i + 1])) for i in range(len(lists))]
+    trace = _script([(at, ["system", *prompt]) for at, prompt in zip(times, lists, strict=True)])
+    layers: list[list[tuple[tuple[str, ...], float]]] = [[], [], []]
+    expected = []
+    for at, prompt in zip(times, lists, strict=True):
+        whole = ("system", *prompt)
+        found: dict[str, int] = {}
+        for n in range(1, len(whole) + 1):
+            homes = []
+            for i, entries in enumerate(layers):
+                expired = [e for e in entries if e[0] == whole[:n] and lifetimes[i] is not None]
+                for entry in expired:
+                    if at - entry[1] > (lifetimes[i] or 0):
+                        entries.remove(entry)
+                if any(entry == whole[:n] for entry, _ in entries):
+                    homes.append(NAMES[i])
+                    break
+            if not homes:
+                break
+            found[homes[0]] = found.get(homes[0], 0) + LENGTHS[whole[n - 1]]
+        expected.append(found)
+        full = (*whole, "reply")
+        for n in range(len(full), 0, -1):
+            home = 0 if n == 1 else 2 if n >= len(whole) else 1
+            size = LENGTHS[full[n - 1]]
+            was_there = any(entry == full[:n] for entry, _ in layers[home])
+            for entries in layers:
+                entries[:] = [e for e in entries if e[0] != full[:n]]
+            if was_there or size <= (capacities[home] or size):
+                layers[home].append((full[:n], at))
+        for i, entries in enumerate(layers):
+            while sum(LENGTHS[entry[-1]] for entry, _ in entries) > (capacities[i] or 10**9):
+                entries.pop(0)
+    settings = {
+        name: {k: v for k, v in (("ttl_s", ttl), ("capacity_tokens", capacity)) if v is not None}
+        for name, ttl, capacity in zip(NAMES, lifetimes, capacities, strict=True)
+    }
+    assert _serve(trace, **settings) == expected

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sim import load_config, run
 from sim.caches.replay import BlockConfig
 from tests.caches.cases import trace_of
 from tests.caches.recorded import EXCERPTED, EXCERPTS, SEQUENTIAL, Recording, single_blocks
@@ -56,3 +58,23 @@ def test_oracle(trace: str, name: str) -> None:
             row[field] = [tuple(run) for run in row[field]]
         assert got | {"ok": True} == row
         pool.check([])
+
+
+@pytest.mark.parametrize(("trace", "name"), HERE)
+def test_through_the_public_api(tmp_path: Path, trace: str, name: str) -> None:
+    """The same as a configured experiment: hits per request, evicted blocks in the summary."""
+    recording = Recording.read(EXCERPTS / trace, name)
+    path = EXCERPTS / trace / "trace.jsonl.gz"
+    cache = {"kind": "block", "capacity_blocks": recording.blocks}
+    config = {
+        "name": "recorded",
+        "workload": {"kind": "trace", "format": "tokens", "path": str(path)},
+        "systems": {"x": {"kind": "cache", "cache": cache}},
+    }
+    (tmp_path / "recorded.yaml").write_text(yaml.safe_dump(config))
+    result = run(load_config(tmp_path / "recorded.yaml"))
+    table = result.requests().query("system == 'x'").set_index("request_id")["cache_read_input_tokens"]
+    rows = dict(zip([request.id for request in recording.requests], recording.rows, strict=True))
+    assert table.to_dict() == {name: row["hit"] for name, row in rows.items()}
+    evicted = sum(row["evict_prefill"] + row["evict_decode"] for row in recording.rows)
+    assert result.summary()["systems"]["x"]["cache"]["evicted_blocks"] == evicted

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, serve_sequential
 from workloads.generators.script import ScriptWorkload
@@ -163,13 +164,19 @@ def test_against_single_blocks(
     assert _serve(trace, tiers=tiers, block_size=size, write=write) == expected
 
 
-def test_endless_lower_tier_makes_an_endless_cache() -> None:
-    """With write_through and no limit below, hits are those of an infinite block cache."""
-    from sim.caches.replay import BlockConfig
-
-    prompts = [["a", "b"], ["a", "c", "d"], ["a", "b", "d"], ["d", "d"], ["a", "b"], ["a", "c", "d", "a"]]
-    trace = _script(prompts)
-    infinite = BlockConfig(kind="block", block_size=1).replay(trace, "cache")
+@pytest.mark.parametrize("write", ["write_through", "write_back"])
+@given(
+    lists=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), min_size=1, max_size=10),
+    cache=st.sampled_from(["block", "radix"]),
+    size=st.integers(1, 3),
+)
+def test_endless_lower_tier_makes_an_endless_cache(
+    lists: list[list[str]], cache: str, size: int, write: str
+) -> None:
+    """With no limit below, hits are those of an infinite cache, whatever manages the GPU."""
+    trace = _script(lists)
+    infinite = BlockConfig(kind="block", block_size=size).replay(trace, "cache")
     expected = [infinite.serve(request, at).hit_tokens for at, request in trace.instant_order()]
-    found = _serve(trace, tiers={"gpu": 17, "host": None}, block_size=1)
+    tiers = {"gpu": 24, "host": None}
+    found = _serve(trace, tiers=tiers, block_size=size, cache=cache, write=write)
     assert [sum(tiers.values()) for tiers in found] == expected
