@@ -24,6 +24,10 @@ from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
 from sim.engine.replica import Replica
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
 from sim.records import RequestLog
+from workloads.errors import InputError
+
+LIVELOCK_STEPS = 10_000
+"""After so many steps without a token a replica looks whether it makes progress at all."""
 
 
 class Step:
@@ -74,6 +78,7 @@ class SteppingReplica(Replica):
         self._by_priority = options.policy == "priority"
         self._async = options.async_scheduling
         self._watermark = options.watermark_blocks(memory.capacity_blocks)
+        self._fruitless = 0  # steps since the last token
         self._computing: Step | None = None
         self._ahead: Step | None = None  # scheduled, waiting for the one that computes
 
@@ -131,6 +136,9 @@ class SteppingReplica(Replica):
         now = self._env.now
         decodes = 0
         done = []
+        self._fruitless = 0 if step.sampled else self._fruitless + 1
+        if self._fruitless and self._fruitless % LIVELOCK_STEPS == 0:
+            self._require_progress()
         for request in step.sampled:
             request.generated += 1
             if request.generated == 1:
@@ -150,6 +158,21 @@ class SteppingReplica(Replica):
             step.record.end_s = now
             step.record.finished = [request.index for request in done]
             step.record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
+
+    def _require_progress(self) -> None:
+        """Raise InputError if requests only preempt each other: an engine would do so for ever.
+
+        Every step computes at least one token, so without preemption the known tokens of all requests
+        bound the steps that give no token.
+        """
+        known = sum(request.known_tokens for request in [*self.running, *self.waiting])
+        if self._fruitless > known:
+            raise InputError(
+                f"replica {self.number} makes no progress: {self._fruitless:,} steps without a token, "
+                f"{self.totals.num_preemptions:,} preemptions; {len(self.running) + len(self.waiting)} "
+                f"requests push each other out of {self.memory.capacity_blocks} KV blocks; allowed: more "
+                "memory, or scheduler_reserve_full_isl: true with policy: fcfs"
+            )
 
     def _leave(self, request: Request) -> None:
         """``request`` has its last token; it may be back in the queue, preempted while that came."""

@@ -14,7 +14,7 @@ from sim.engine.events import ARRIVAL, At
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
 from sim.engine.request import Request
-from sim.engine.stepping import SteppingReplica
+from sim.engine.stepping import LIVELOCK_STEPS, SteppingReplica
 from sim.gaps import TokenGaps
 from sim.records import RequestLog
 from tests.engine.driving import LAST, ONE_SECOND
@@ -255,6 +255,10 @@ Timed = tuple[float, naive_vllm.StepRecord, int]
 """When a step was scheduled, what it did, and the blocks in use once its results were applied."""
 
 
+class Livelock(Exception):
+    """The requests of a naive run push each other out for ever, as those of the engine would."""
+
+
 def naive_steps(scheduler: NaiveScheduler, requests: list[NaiveRequest]) -> list[Timed]:
     """Serve ``requests`` by a step loop with a clock; a step takes a second, one with nothing to do none.
 
@@ -268,6 +272,8 @@ def naive_steps(scheduler: NaiveScheduler, requests: list[NaiveRequest]) -> list
     while True:
         while coming and coming[0].arrival <= now:
             scheduler.add(coming.popleft())
+        if len(steps) > 4 * LIVELOCK_STEPS:
+            raise Livelock
         if scheduler.running or scheduler.waiting:
             record = scheduler.schedule()
             scheduler.pool.check(scheduler.running)
