@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-TWIN = "/no-cache"
-"""Added to a system's name in tables of requests for the rows of its twin."""
+MOST_S = 1e10
+"""Longest time that a workload may contain, s: 300 years, where a float still tells microseconds."""
 Progress = Callable[[str, int, int | None], None]
 """Called with (part of the run, requests done, requests in all)."""
 
@@ -108,6 +108,11 @@ def load_trace(config: Config) -> Trace:
     """Build the workload's trace and make sure that every system can take it (InputError)."""
     trace = config.workload.build(config.seed, config.folder)
     trace.seed = config.seed
+    longest = max(*(at for at in trace.arrival_s if at is not None), *trace.think_s, 0.0, 0.0)
+    if longest > MOST_S:
+        raise InputError(
+            f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to {MOST_S:.0e} s"
+        )
     for name, system in config.systems.items():
         system.check_trace(trace, f"systems.{name}", config.folder)
     return trace

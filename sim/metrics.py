@@ -61,7 +61,7 @@ def gap_distribution(steps: list[StepLog]) -> dict[str, float | None]:
 
 def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None:
     """Most output tokens in one second, seconds counted from ``start_s``."""
-    seconds: Floats = np.zeros(0)
+    seconds, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for log in steps:
         if not log.end_s:
             continue
@@ -72,14 +72,13 @@ def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None
         run = np.repeat(np.arange(len(n)), n)
         i = np.arange(len(run)) - np.repeat(np.cumsum(n) - n, n) + 1  # 1st, 2nd, ... of its run
         at = begin[run] + first[run] * i + slope[run] * (i * (i - 1) // 2)
-        times = np.concatenate([at, end]) - start_s
-        tokens = np.concatenate([np.array(log.decodes)[run], np.array(log.first_tokens)])
-        counts = np.bincount(np.maximum(times, 0).astype(np.int64), weights=tokens)
-        total = np.zeros(max(len(seconds), len(counts)))
-        total[: len(seconds)] += seconds
-        total[: len(counts)] += counts
-        seconds = total
-    return int(seconds.max()) if len(seconds) else None
+        times = np.maximum(np.concatenate([at, end]) - start_s, 0).astype(np.int64)
+        given = np.concatenate([np.array(log.decodes)[run], np.array(log.first_tokens)])
+        busy, where = np.unique(times, return_inverse=True)
+        seconds.append(busy)
+        tokens.append(np.bincount(where, weights=given).astype(np.int64))
+    busy, where = np.unique(np.concatenate(seconds), return_inverse=True)
+    return int(np.bincount(where, weights=np.concatenate(tokens)).max()) if len(busy) else None
 
 
 def peak_concurrent_requests(records: Records) -> int | None:
@@ -90,8 +89,9 @@ def peak_concurrent_requests(records: Records) -> int | None:
     start = records.arrival_s.min()
     first = (records.arrival_s[done] - start).astype(np.int64)
     last = (records.finished_s[done] - start).astype(np.int64)
-    change = np.bincount(first, minlength=last.max() + 2) - np.bincount(last + 1)
-    return int(np.cumsum(change).max())
+    ones = np.ones(len(first), np.int64)
+    _, where = np.unique(np.concatenate([first, last + 1]), return_inverse=True)
+    return int(np.cumsum(np.bincount(where, weights=np.concatenate([ones, -ones]))).max())
 
 
 def summarise(records: Records, price: Price | None) -> dict[str, Any]:

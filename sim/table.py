@@ -13,6 +13,9 @@ from sim.records import Records
 if TYPE_CHECKING:
     from sim.experiment import Result
 
+TWIN = "/no-cache"
+"""Added to a system's name for the rows of its twin."""
+
 
 def columns(result: Result) -> dict[str, Any]:
     """Columns of the table; rows of a system's twin carry its name with ``/no-cache`` added.
@@ -20,8 +23,6 @@ def columns(result: Result) -> dict[str, Any]:
     ``_s`` columns are simulated time and the truth, ``_ms`` columns are derived. ``input_tokens``
     counts cached and written tokens too. What a system does not have is NaN, or None for text.
     """
-    from sim.experiment import TWIN
-
     parts, names = [], result.trace.request_ids
     for name, run in result.runs.items():
         parts.append(_rows(name, run.records, run.price, names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,18 @@ from pydantic import ValidationError
 from workloads.errors import InputError
 
 KeyPath = tuple[str | int, ...]
+DISCRIMINATORS = ("kind", "format", "distribution", "process")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with numbers like 1e3 read as numbers, as YAML 1.2 does (PyYAML reads text)."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
 
 
 class Document:
@@ -22,8 +35,8 @@ class Document:
         self.where: dict[KeyPath, str] = {}
         try:
             text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.data: Any = yaml.safe_load(text)
+            node = yaml.compose(text, Loader=Loader)
+            self.data: Any = yaml.load(text, Loader=Loader)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; allowed: a YAML file") from None
         except UnicodeDecodeError:
@@ -64,7 +77,7 @@ class Document:
         if not equals or not all(key.split(".")):
             raise InputError(f"{where}: allowed: dotted.key=value")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, Loader=Loader)
         except yaml.YAMLError as error:
             raise InputError(f"{where}: the value is not YAML: {error}") from None
         at: Any = self.data
@@ -113,10 +126,15 @@ class Document:
         """``loc`` without the union tags that pydantic puts between the keys."""
         path: list[str | int] = []
         at = self.data
+        tags: list[Any] = []
         for i, part in enumerate(loc):
+            if part in tags:
+                tags.remove(part)
+                continue
             if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int)):
                 path.append(part)
                 at = at[part]  # type: ignore[index]
+                tags = [at.get(key) for key in DISCRIMINATORS] if isinstance(at, dict) else []
             elif i == len(loc) - 1 and isinstance(at, dict):
                 path.append(part)  # a missing key
         return tuple(path)

@@ -85,7 +85,7 @@ class Lognormal(Schema):
 
 
 def _number_is_constant(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):  # a bare number
         return {"distribution": "constant", "value": value}
     return value
 

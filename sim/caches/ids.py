@@ -143,7 +143,7 @@ class IdsConfig(Schema):
         if trace.named_blocks is None:
             raise InputError(
                 f"{key}.kind = 'ids' counts a trace's own block ids and {trace.origin} has none; "
-                "allowed: block or ideal"
+                "allowed: any other kind of cache"
             )
         if self.count is None and self.eviction in ("lru", "ttl", *BY_REQUEST):
             return IdsCache(

@@ -142,3 +142,10 @@ def test_help_imports_nothing_heavy(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.stderr.strip() == "[]"
     assert "run" in done.stdout
+
+
+def test_numbers_with_exponents_are_numbers(cli_here, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+    """1e1 is ten, as in YAML 1.2 (PyYAML alone reads text)."""
+    done = cli_here("check", quickstart, "--set", "workload.sessions=1e1", "--set", "seed=2")
+    assert done.returncode == 0
+    assert yaml.safe_load(done.stdout)["workload"]["sessions"] == 10
