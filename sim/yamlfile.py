@@ -114,6 +114,10 @@ class Document:
             value = item["input"]
             shown = "" if isinstance(value, dict | list) or item["type"] == "missing" else f" = {value!r}"
             message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "union_tag_not_found":
+                message = (
+                    f"the key {item['ctx']['discriminator']} is missing; it says which variant this is"
+                )
             problems.append(f"{self._place(key)}: {_dotted(key) or 'file'}{shown}: {message}")
         return InputError("\n".join(problems))
 
