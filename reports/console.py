@@ -93,6 +93,7 @@ def _replays(summary: dict[str, Any], names: list[str]) -> list[RenderableType]:
 def _by_system(title: Text, rows: dict[str, dict[str, Row]], columns: Sequence[Column]) -> Table:
     """A line per system; a column that no system has is left out."""
     out = _new_table(title)
+    out.pad_edge = False  # two columns more on a narrow terminal
     longest = max(len(name) for name in rows)
     out.add_column("system", overflow="fold", min_width=min(longest, MIN_NAME_WIDTH))
     columns = [column for column in columns if any(column[1] in of_one for of_one in rows.values())]
