@@ -158,7 +158,9 @@ def test_more_capacity_never_loses_a_hit(requests: Requests, capacity: int, more
 
 def test_a_trace_without_ids_is_refused() -> None:
     """The message says what to use instead."""
-    with pytest.raises(InputError, match=r"cache.kind = 'ids' .* generated has none; allowed: any other kind"):
+    with pytest.raises(
+        InputError, match=r"cache.kind = 'ids' .* generated has none; allowed: any other kind"
+    ):
         IdsConfig(kind="ids").replay(Trace(), "cache")
 
 

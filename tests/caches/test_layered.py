@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
+from tests.oracles.naive_messages import layered_hits
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
 
@@ -90,40 +91,11 @@ def test_against_a_naive_reference(
     lifetimes: tuple[int | None, ...],
     capacities: tuple[int | None, ...],
 ) -> None:
-    """Three lists of (message list, last use), searched and shortened entry by entry."""
+    """Every layer serves what the three naive lists serve."""
     times = [float(sum(gaps[: i + 1])) for i in range(len(lists))]
     trace = _script([(at, ["system", *prompt]) for at, prompt in zip(times, lists, strict=True)])
-    layers: list[list[tuple[tuple[str, ...], float]]] = [[], [], []]
-    expected = []
-    for at, prompt in zip(times, lists, strict=True):
-        whole = ("system", *prompt)
-        found: dict[str, int] = {}
-        for n in range(1, len(whole) + 1):
-            homes = []
-            for i, entries in enumerate(layers):
-                expired = [e for e in entries if e[0] == whole[:n] and lifetimes[i] is not None]
-                for entry in expired:
-                    if at - entry[1] > (lifetimes[i] or 0):
-                        entries.remove(entry)
-                if any(entry == whole[:n] for entry, _ in entries):
-                    homes.append(NAMES[i])
-                    break
-            if not homes:
-                break
-            found[homes[0]] = found.get(homes[0], 0) + LENGTHS[whole[n - 1]]
-        expected.append(found)
-        full = (*whole, "reply")
-        for n in range(len(full), 0, -1):
-            home = 0 if n == 1 else 2 if n >= len(whole) else 1
-            size = LENGTHS[full[n - 1]]
-            was_there = any(entry == full[:n] for entry, _ in layers[home])
-            for entries in layers:
-                entries[:] = [e for e in entries if e[0] != full[:n]]
-            if was_there or size <= (capacities[home] or size):
-                layers[home].append((full[:n], at))
-        for i, entries in enumerate(layers):
-            while sum(LENGTHS[entry[-1]] for entry, _ in entries) > (capacities[i] or 10**9):
-                entries.pop(0)
+    whole = [("system", *prompt) for prompt in lists]
+    expected = layered_hits(whole, times, LENGTHS, lifetimes, capacities)
     settings = {
         name: {k: v for k, v in (("ttl_s", ttl), ("capacity_tokens", capacity)) if v is not None}
         for name, ttl, capacity in zip(NAMES, lifetimes, capacities, strict=True)

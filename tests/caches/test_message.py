@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sim import load_config, run
 from sim.caches.message import MessageConfig
+from tests.oracles.naive_messages import message_hits
 from workloads.errors import InputError
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
@@ -67,38 +68,8 @@ prompts = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=4), mi
 
 @given(prompts, st.sampled_from(["whole", "prefix"]), st.integers(1, 120), st.booleans())
 def test_against_a_naive_reference(lists: list[list[str]], match: str, capacity: int, reply: bool) -> None:
-    """A list of (message tuple, tokens) in order of use, searched and shortened one by one."""
-    stored: list[tuple[tuple[str, ...], int]] = []
-
-    def use(entry: tuple[str, ...], tokens: int) -> None:
-        if (entry, tokens) in stored:
-            stored.remove((entry, tokens))
-        elif tokens > capacity:
-            return
-        stored.append((entry, tokens))
-
-    expected = []
-    for prompt in lists:
-        whole = tuple(prompt)
-        full = (*whole, "reply") if reply else whole
-        total = sum(LENGTHS[name] for name in whole)
-        known = {entry for entry, _ in stored}
-        if match == "whole":
-            expected.append(total if whole in known else 0)
-            use(whole, total)
-            if reply:
-                use(full, total + LENGTHS["reply"])
-        else:
-            hit = 0
-            for n in range(1, len(whole) + 1):
-                if whole[:n] not in known:
-                    break
-                hit += LENGTHS[whole[n - 1]]
-            expected.append(hit)
-            for n in range(len(full), 0, -1):
-                use(full[:n], LENGTHS[full[n - 1]])
-        while sum(tokens for _, tokens in stored) > capacity:
-            stored.pop(0)
+    """Both lookups find what the naive list of entries finds."""
+    expected = message_hits(lists, LENGTHS, match, capacity, reply)
     assert _hits(_script(lists), match=match, capacity_tokens=capacity, cache_reply=reply) == expected
 
 

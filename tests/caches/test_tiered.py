@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
-from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, serve_sequential
+from tests.oracles.naive_tiers import serve_naively
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
 
@@ -65,87 +65,6 @@ def test_disk_below_a_small_host() -> None:
     assert found[2]["disk"] > 0
 
 
-class NaiveStore:
-    """Single blocks by (segment, number) with the time of the segment's last use."""
-
-    def __init__(self, capacity: int | None) -> None:
-        self.capacity = capacity
-        self.blocks: set[tuple[int, int]] = set()
-        self.used: dict[int, int] = {}
-        self.clock = 0
-
-    def touch(self, segment: int) -> None:
-        self.clock += 1
-        self.used[segment] = self.clock
-
-    def put(self, segment: int, blocks: range) -> None:
-        self.blocks.update((segment, block) for block in blocks)
-        self.touch(segment)
-
-    def evict(self) -> list[tuple[int, int]]:
-        gone = []
-        while self.capacity is not None and len(self.blocks) > self.capacity:
-            oldest = min({segment for segment, _ in self.blocks}, key=lambda segment: self.used[segment])
-            gone.append((oldest, max(block for segment, block in self.blocks if segment == oldest)))
-            self.blocks.remove(gone[-1])
-        return gone
-
-
-def _naive(
-    trace: Trace, gpu: int, lower: dict[str, int | None], size: int, write: str
-) -> list[dict[str, int]]:
-    """The same rules block by block; the GPU is the naive pool of vLLM's blocks."""
-    content = trace.content
-    pool = NaiveBlockPool(gpu, size)
-    stores = {name: NaiveStore(capacity) for name, capacity in lower.items()}
-    uses: dict[int, int] = {}
-    found = []
-
-    def home(request: int, block: int) -> int:
-        path = content.path(trace.reply[request])
-        return next(node for node in path if content.end[node] // size > block)
-
-    def positions(node: int) -> list[int]:
-        return [node * 1000 + i for i in range(content.end[content.parent[node]], content.end[node])]
-
-    for _, request in trace.instant_order():
-        prompt = [token for node in content.path(trace.prompt[request]) for token in positions(node)]
-        reply = positions(trace.reply[request])
-        naive = NaiveRequest(id=str(request), prompt=prompt, output=reply)
-        pos = len(pool.lookup_request(naive))
-        hits = {"gpu": pos}
-        while pos < (len(prompt) - 1) // size:
-            key = (home(request, pos), pos)
-            name = next((name for name, store in stores.items() if key in store.blocks), None)
-            if name is None:
-                break
-            stores[name].touch(key[0])
-            hits[name] = hits.get(name, 0) + 1
-            pos += 1
-        found.append({name: blocks * size for name, blocks in hits.items() if blocks})
-        before = len(pool.evictions)
-        serve_sequential(pool, naive)
-        if write == "write_back":
-            moving = [(home(int(owner), block), block) for owner, block in pool.evictions[before:]]
-            for store in stores.values():
-                for segment, block in moving:
-                    store.put(segment, range(block, block + 1))
-                moving = store.evict()
-        else:
-            total = (len(prompt) + len(reply) - 1) // size
-            for node in reversed(content.path(trace.reply[request])):
-                uses[node] = uses.get(node, 0) + 1
-                blocks = range(
-                    content.end[content.parent[node]] // size, min(content.end[node] // size, total)
-                )
-                if blocks and (write == "write_through" or uses[node] >= 2):
-                    for store in stores.values():
-                        store.put(node, blocks)
-            for store in stores.values():
-                store.evict()
-    return found
-
-
 @pytest.mark.parametrize("write", POLICIES)
 @given(
     lists=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), min_size=1, max_size=10),
@@ -160,7 +79,7 @@ def test_against_single_blocks(
     """Every tier serves the same tokens to every request."""
     trace = _script(lists)
     tiers = {"gpu": gpu, "host": host, "disk": disk}
-    expected = _naive(trace, gpu, {"host": host, "disk": disk}, size, write)
+    expected = serve_naively(trace, gpu, {"host": host, "disk": disk}, size, write)
     assert _serve(trace, tiers=tiers, block_size=size, write=write) == expected
 
 
