@@ -126,6 +126,11 @@ class EngineSystem(Schema):
                 )
             blocks = self.memory.blocks(model, gpu, self._block_size, key)
         cache = self.cache
+        if not self.engine.scheduler_reserve_full_isl and not isinstance(cache, BlockConfig | NoCache):
+            raise InputError(  # what it finds is known only after admission: the chunk might not fit
+                f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
+                f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
+            )
         if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
             cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
         return self.model_copy(

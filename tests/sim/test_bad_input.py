@@ -61,6 +61,8 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("systems.one.memory.kv_blocks=1", ("request 0 (session 0, turn 1)", "needs 2 KV blocks of 16", "at most 1")),
         ("systems.one.price={}", ("systems.one.price", "give either gpu_hour_usd or input_usd_per_1m")),
         ("systems={}", ("systems", "at least 1")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: ideal}, engine: {scheduler_reserve_full_isl: false}}",
+         ("systems.one.engine.scheduler_reserve_full_isl = False", "allowed: true")),
         ("systems.one.cache={block_size: 4}", ("systems.one.cache: the key 'kind' is missing",)),
         ("workload.sessions=1000000000000", ("not enough memory", "make the workload smaller")),
         ("workload.arrival.rate_per_s=1e-300", ("workload: times reach", "allowed: arrivals and think times up to")),
