@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sim import load_config, run
 from tests.sim.small import write_small_mooncake
 
@@ -54,10 +52,3 @@ def test_mooncake_small(root: Path, tmp_path: Path, data_regression: Any) -> Non
     summary = run(load_config(root / "configs/mooncake.yaml", settings)).summary()
     assert summary["systems"]["blocks-16"]["cache"]["evicted_blocks"] > 0
     data_regression.check(_steady(summary))
-
-
-@pytest.mark.parametrize("config", ["quickstart", "mooncake"])
-def test_configs_of_the_issue_are_those_in_the_folder(root: Path, config: str) -> None:
-    """The two promised configurations stand in configs/ and name what they promise."""
-    text = (root / "configs" / f"{config}.yaml").read_text()
-    assert f"name: {config}" in text
