@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, PrivateAttr, StringConstraints, ValidationError
+from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
 
 from sim.claims import Claim
 from sim.slo import Slo
@@ -27,6 +27,8 @@ class Config(Schema):
     seed: int = Field(default=0, ge=0)
     workload: Workload
     systems: dict[Name, System] = Field(min_length=1)
+    warmup_s: NonNegativeFloat = 0.0
+    """Requests that arrive before this time are served, and left out of every figure."""
     slo: Slo | None = None
     claims: list[Claim] = Field(default=[])
 

@@ -92,9 +92,11 @@ class Result:
         return pd.DataFrame(columns(self))
 
     def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> dict[str, Any]:
-        figures = metrics.summarise(records, run.price)
+        warmup_s = self.config.warmup_s
+        figures = metrics.summarise(records, run.price, warmup_s)
         if self.config.slo is not None and figures["duration"]:
-            figures["request_goodput"] = self.config.slo.good(records) / figures["duration"]
+            good = self.config.slo.good(records.measured(warmup_s))
+            figures["request_goodput"] = good / figures["duration"]
         return {
             "calibrated": run.calibrated,
             "notes": run.notes,

@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.gaps import TokenGaps
 from sim.pricing import Price
-from sim.records import NAN, Floats, Records, StepLog
+from sim.records import NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -94,23 +94,32 @@ def peak_concurrent_requests(records: Records) -> int | None:
     return int(np.cumsum(np.bincount(where, weights=np.concatenate([ones, -ones]))).max())
 
 
-def summarise(records: Records, price: Price | None) -> dict[str, Any]:
-    """The entry of a system in summary.json; a figure that cannot be computed is None."""
+def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -> dict[str, Any]:
+    """The entry of a system in summary.json; a figure that cannot be computed is None.
+
+    As in vLLM's results, figures count the requests that completed; the others are counted by how they
+    ended. Of what arrived before ``warmup_s`` nothing is counted.
+    """
+    records = everything.measured(warmup_s)
+    ended = everything.status[everything.arrival_s >= warmup_s]
     engine = records.engine
-    completed = len(records) if engine is None else int((~np.isnan(records.finished_s)).sum())
+    completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
-    if engine is not None:
+    if engine is not None and completed:
         duration = float(records.finished_s.max() - records.arrival_s.min())
 
     def per_s(amount: int) -> float | None:
         return amount / duration if duration else None
 
-    start = float(records.arrival_s.min())
+    start = float(records.arrival_s.min()) if completed else 0.0
     return {
         "duration": duration,
         "completed": completed,
-        "failed": len(records) - completed,
+        "failed": len(ended) - completed,
+        "rejected": int((ended == REJECTED).sum()),
+        "timed_out": int((ended == TIMED_OUT).sum()),
+        "retried": int((everything.retries[everything.arrival_s >= warmup_s] > 0).sum()),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "computed_prompt_tokens": int(records.computed_tokens.sum()),
@@ -135,29 +144,31 @@ def summarise(records: Records, price: Price | None) -> dict[str, Any]:
 def cache_figures(records: Records) -> dict[str, Any]:
     """The ``cache`` object: what was asked, found, evicted. Rates are weighted as their names say."""
     engine = records.engine
+    whole = engine if records.whole else None
     queries = int(records.input_tokens.sum())
     hits = int(records.cache_read_input_tokens.sum())
     blocks, found = records.query_blocks, records.hit_blocks
     return {
         "prefix_cache_queries_tokens": queries,
         "prefix_cache_hits_tokens": hits,
-        "prefix_cache_hit_rate": hits / queries,
+        "prefix_cache_hit_rate": hits / queries if queries else None,
         "prefix_cache_queries_blocks": blocks,
         "prefix_cache_hits_blocks": found,
         "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
         "prefix_cache_hits_tokens_by_tier": records.hit_tokens_by_tier or None,
         "hits_lost_to_isolation_tokens": records.hits_lost_to_isolation_tokens,
-        "request_hit_rate": float((records.cache_read_input_tokens > 0).mean()),
-        "preempted_queries_tokens": engine.preempted_queries_tokens if engine else None,
-        "preempted_hits_tokens": engine.preempted_hits_tokens if engine else None,
-        "recomputed_tokens": engine.recomputed_tokens if engine else None,
+        "request_hit_rate": float((records.cache_read_input_tokens > 0).mean()) if queries else None,
+        "preempted_queries_tokens": whole.preempted_queries_tokens if whole else None,
+        "preempted_hits_tokens": whole.preempted_hits_tokens if whole else None,
+        "recomputed_tokens": whole.recomputed_tokens if whole else None,
+        "abandoned_tokens": whole.abandoned_tokens if whole else None,
         "evicted_blocks": records.evicted_blocks,
         "evicted_tokens": records.evicted_tokens,
         "num_preemptions": engine.num_preemptions if engine else None,
         "kv_block_lifetime_s": None,
         "kv_block_idle_before_evict_s": None,
         "kv_block_reuse_gap_s": None,
-        "kv_cache_usage_perc": engine.max_used_blocks / engine.capacity_blocks if engine else None,
+        "kv_cache_usage_perc": whole.max_used_blocks / whole.capacity_blocks if whole else None,
     }
 
 
@@ -174,7 +185,7 @@ def cost_figures(records: Records, price: Price | None, duration_s: float | None
         "gpu_seconds": gpu_s,
         "cost_usd_busy": None,
     }
-    if price is None:
+    if price is None or not len(records):
         return figures
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     if price.gpu_hour_usd is not None:

@@ -6,7 +6,7 @@ from the start of the trace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sim.engine.request import Request
 
 NAN = float("nan")
+COMPLETED, REJECTED, TIMED_OUT = STATUS = ("completed", "rejected", "timed_out")
 TICK_REQUESTS = 2048
 """Progress is told every so many requests."""
 Floats = NDArray[np.float64]
@@ -35,6 +36,8 @@ class EngineTotals:
     num_preemptions: int = 0
     recomputed_tokens: int = 0
     """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
+    abandoned_tokens: int = 0
+    """Tokens computed for requests that were given up or lost with their replica (less their hits)."""
     hit_blocks: int = 0
     preempted_queries_tokens: int = 0
     preempted_hits_tokens: int = 0
@@ -60,7 +63,9 @@ class EngineTotals:
 class StepLog:
     """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps."""
 
-    __slots__ = ("decodes", "end_s", "first_s", "first_tokens", "gaps_s", "iterations", "slope_s")
+    __slots__ = (
+        "decodes", "end_s", "first_s", "first_tokens", "gaps_end_s", "gaps_s", "iterations", "slope_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.end_s: list[float] = []
@@ -73,6 +78,7 @@ class StepLog:
         """Tokens that completed prefills gave at the end of the run."""
         self.gaps_s: list[float] = []
         """Gaps between a request's tokens across a preemption."""
+        self.gaps_end_s: list[float] = []
 
     def add(
         self,
@@ -90,6 +96,38 @@ class StepLog:
         self.decodes.append(decodes)
         self.first_tokens.append(first_tokens)
 
+    def add_gap(self, end: float, gap: float) -> None:
+        self.gaps_end_s.append(end)
+        self.gaps_s.append(gap)
+
+    def after(self, start_s: float) -> StepLog:
+        """The iterations and gaps that end after ``start_s``."""
+        out = StepLog()
+        rows = zip(
+            self.end_s, self.first_s, self.slope_s, self.iterations, self.decodes, self.first_tokens,
+            strict=True,
+        )  # fmt: skip
+        for end, first, slope, iterations, decodes, first_tokens in rows:
+            if end <= start_s:
+                continue
+            before, at = 0, end - (first * iterations + slope * (iterations * (iterations - 1) // 2))
+            while at + first + slope * before <= start_s:
+                at += first + slope * before
+                before += 1
+            out.add(end, first + slope * before, slope, iterations - before, decodes, first_tokens)
+        for end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
+            if end > start_s:
+                out.add_gap(end, gap)
+        return out
+
+    @property
+    def busy_s(self) -> float:
+        """Time in iterations."""
+        return sum(
+            first * n + slope * (n * (n - 1) // 2)
+            for first, slope, n in zip(self.first_s, self.slope_s, self.iterations, strict=True)
+        )
+
 
 class RequestLog:
     """The request table while it is being filled; lists of one entry per request of the trace."""
@@ -104,6 +142,9 @@ class RequestLog:
         self.hit_tokens = [0] * n
         self.replica = [-1] * n
         self.preemptions = [0] * n
+        self.retries = [0] * n
+        self.status: list[str | None] = [None] * n
+        """How it ended, one of ``STATUS``; None while it has not."""
         self.tier: list[str | None] = [None] * n
 
     def admit(self, request: Request, now: float, cached: int, blocks: int, totals: EngineTotals) -> None:
@@ -117,11 +158,32 @@ class RequestLog:
             self.hit_tokens[request.index] = cached
             totals.hit_blocks += blocks
 
+    def end(self, index: int, status: str) -> None:
+        """Request ``index`` is over; it must not have been before."""
+        assert self.status[index] is None, "a request ends once"
+        self.status[index] = status
+
     def finish(self, request: Request, now: float, replica: int) -> None:
         """The last token of ``request`` is there."""
+        self.end(request.index, COMPLETED)
         self.finished_s[request.index] = now
         self.replica[request.index] = replica
-        self.preemptions[request.index] = request.preemptions
+        self.preemptions[request.index] += request.preemptions
+
+    def retry(self, index: int) -> None:
+        """Request ``index`` was lost with its replica and starts anew."""
+        self.retries[index] += 1
+        self.hit_tokens[index] = 0
+        self.scheduled_s[index] = self.first_token_s[index] = NAN
+
+    def abandon(self, request: Request, totals: EngineTotals) -> None:
+        """``request`` leaves before its last token; ``computed`` says how far it came.
+
+        What was computed for it stays counted: its tokens so far, less those it found when it was admitted;
+        what it lost by preemptions is among the recomputed ones already.
+        """
+        totals.abandoned_tokens += request.computed - self.hit_tokens[request.index]
+        self.preemptions[request.index] += request.preemptions
 
 
 @dataclass(slots=True)
@@ -144,8 +206,14 @@ class Records:
     output_tokens: Ints
     replica: Ints
     preemptions: Ints
+    retries: Ints
+    """How often a request was sent again because its replica died."""
+    status: NDArray[np.object_]
+    """How each request ended: one of ``STATUS``."""
     engine: EngineTotals | None = None
     """None in a replay."""
+    whole: bool = True
+    """False for what is left of a run after a warm-up."""
     replicas: int = 0
     steps: list[StepLog] = field(default_factory=list)
     """One per replica."""
@@ -178,6 +246,8 @@ class Records:
             output_tokens=np.array(trace.output_tokens, dtype=np.int64),
             replica=np.array(log.replica, dtype=np.int64),
             preemptions=np.array(log.preemptions, dtype=np.int64),
+            retries=np.array(log.retries, dtype=np.int64),
+            status=np.array(log.status, dtype=object),
             tier=log.tier,
         )
 
@@ -185,22 +255,65 @@ class Records:
         return len(self.arrival_s)
 
     @property
+    def completed(self) -> NDArray[np.bool_]:
+        """Which requests have all their tokens."""
+        return np.asarray(self.status == COMPLETED)
+
+    @property
     def computed_tokens(self) -> Ints:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
 
+    def measured(self, warmup_s: float = 0.0) -> Records:
+        """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
+
+        With a warm-up, iterations count from then on too, and what was not counted by the time is gone:
+        ``engine`` keeps what can be told, and blocks asked for, found and evicted become None.
+        """
+        counted = self.completed & (self.arrival_s >= warmup_s)
+        if counted.all():
+            return self
+        n = len(self)
+        columns = {
+            f.name: getattr(self, f.name)[counted]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        out = replace(self, **columns)
+        if self.tier:
+            out.tier = [self.tier[i] for i in range(n) if counted[i]]
+        if warmup_s > 0:
+            out.whole = False
+            out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None
+            out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
+            out.steps = [log.after(warmup_s) for log in self.steps]
+            if self.engine is not None:
+                out.engine = replace(
+                    self.engine,
+                    iterations=sum(sum(log.iterations) for log in out.steps),
+                    busy_s=sum(log.busy_s for log in out.steps),
+                    num_preemptions=int(out.preemptions.sum()),
+                )
+        return out
+
     def check(self) -> None:
-        """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed)."""
-        hits = self.cache_read_input_tokens
+        """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed).
+
+        Tokens computed for requests that did not complete are counted apart (``abandoned_tokens``).
+        """
+        hits, done = self.cache_read_input_tokens, self.completed
         assert (hits >= 0).all() and (hits <= self.input_tokens).all()
         assert not np.isnan(self.arrival_s).any()
+        assert all(status in STATUS for status in self.status), "a request has not ended"
         if self.engine is None:
             return
-        assert (self.arrival_s <= self.scheduled_s).all()
-        assert (self.scheduled_s < self.first_token_s).all()
-        assert (self.first_token_s <= self.finished_s).all()
+        assert (np.isnan(self.finished_s) != done).all()
+        assert (self.arrival_s[done] <= self.scheduled_s[done]).all()
+        assert (self.scheduled_s[done] < self.first_token_s[done]).all()
+        assert (self.first_token_s[done] <= self.finished_s[done]).all()
         assert (hits < self.input_tokens).all(), "an engine computes at least the last prompt token"
         # The last sampled token of a request is never computed.
-        needed = int((self.computed_tokens + self.output_tokens - 1).sum())
-        assert self.engine.scheduled_tokens == needed + self.engine.recomputed_tokens
+        needed = int((self.computed_tokens + self.output_tokens - 1)[done].sum())
+        extra = self.engine.recomputed_tokens + self.engine.abandoned_tokens
+        assert self.engine.scheduled_tokens == needed + extra
         assert self.engine.num_preemptions == int(self.preemptions.sum())

@@ -60,7 +60,8 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         "queue_time_ms": metrics.queue_time_s(records) * 1e3,
         "replica": records.replica,
         "preemptions": records.preemptions,
+        "retries": records.retries,
         "tier": tier,
         "cost_usd": cost,
-        "status": np.full(n, "completed", dtype=object),
+        "status": records.status,
     }

@@ -1,14 +1,15 @@
-"""Arrival processes: when sessions start."""
+"""Arrival processes: when sessions start, and what may be done to recorded arrivals."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from workloads.schema import Schema
+from workloads.trace import Trace
 
 
 class Poisson(Schema):
@@ -21,6 +22,9 @@ class Poisson(Schema):
         """The first ``n`` arrivals, in s from the start."""
         return np.cumsum(rng.exponential(1 / self.rate_per_s, n))
 
+    def apply(self, trace: Trace) -> None:
+        """Nothing: the trace was built with these times."""
+
 
 class Uniform(Schema):
     """Evenly spaced arrivals, the first one at time 0."""
@@ -32,5 +36,55 @@ class Uniform(Schema):
         """The first ``n`` arrivals, in s from the start."""
         return np.arange(n) / self.rate_per_s
 
+    def apply(self, trace: Trace) -> None:
+        """Nothing: the trace was built with these times."""
 
-Arrivals = Annotated[Poisson | Uniform, Field(discriminator="process")]
+
+class ClosedLoop(Schema):
+    """``concurrency`` sessions at a time: the next one starts as soon as one has ended.
+
+    Where nothing takes time (a replay), all start at 0 in the order of the trace. ``equal_arrival`` makes
+    all arrivals equal to a scheduler that breaks ties by them, as when a client stamps its requests.
+    """
+
+    process: Literal["closed_loop"]
+    concurrency: PositiveInt
+    equal_arrival: bool = False
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """No session has a start of its own."""
+        return np.zeros(n)
+
+    def apply(self, trace: Trace) -> None:
+        """Take the start times out of ``trace``; the order of its sessions stays."""
+        order = {start: place for place, start in enumerate(trace.starts())}
+        assert list(order) == sorted(order), "traces are sorted by arrival"
+        trace.arrival_s = [None if at is None else 0.0 for at in trace.arrival_s]
+        trace.concurrency = self.concurrency
+        trace.equal_arrival = self.equal_arrival
+
+
+class Recorded(Schema):
+    """Arrivals as the trace has them, ``speed`` times as fast. Think times stay as they are."""
+
+    process: Literal["recorded"] = "recorded"
+    speed: PositiveFloat = 1.0
+
+    def apply(self, trace: Trace) -> None:
+        """Divide all start times of ``trace`` by the speed."""
+        if self.speed != 1:
+            trace.arrival_s = [None if at is None else at / self.speed for at in trace.arrival_s]
+
+
+Arrivals = Annotated[Poisson | Uniform | ClosedLoop, Field(discriminator="process")]
+
+
+def _fill_process(value: Any) -> Any:
+    if isinstance(value, dict) and "process" not in value:
+        return {"process": "recorded", **value}
+    return value
+
+
+TraceArrivals = Annotated[
+    Annotated[Recorded | ClosedLoop, Field(discriminator="process")], BeforeValidator(_fill_process)
+]

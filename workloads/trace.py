@@ -53,6 +53,10 @@ class Trace:
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
     """Tokens that one such id names. Every segment then begins on a multiple of it."""
+    concurrency: int | None = None
+    """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
+    equal_arrival: bool = False
+    """Whether all arrivals are equal to a scheduler that breaks ties by them."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = "generated"

@@ -215,8 +215,8 @@ class BlockCache:
         table.entries = []
         table.published = table.at = 0
 
-    def check(self) -> None:
-        """Assert the invariants; O(runs)."""
+    def check(self, owed_blocks: int = 0) -> None:
+        """Assert the invariants; O(runs). ``owed_blocks`` may be published and not allocated yet."""
         self._queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
         free = {id(run) for run in self._queue.idle()}
@@ -229,7 +229,7 @@ class BlockCache:
                 assert (run.refs == 0) == (id(run) in free) and run.refs >= 0
                 held += run.hi - run.lo if run.refs else 0
         assert self.cached_blocks == held + self._queue.blocks
-        assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks
+        assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks + owed_blocks
 
     def _evict(self, blocks: int) -> None:
         queue, report = self._queue, self._evicted

@@ -1,8 +1,8 @@
 """The order of events at equal times.
 
 SimPy's queue is ordered by (time, priority, order of scheduling). At one instant arrivals come first,
-then the replicas in the order of their numbers; so what arrives exactly when an iteration ends is
-seen by the next one, and two replicas that end together never race.
+then the replicas in the order of their numbers, then deadlines; so what arrives exactly when an
+iteration ends is seen by the next one, and two replicas that end together never race.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import simpy
 
 ARRIVAL = 0
 FIRST_REPLICA = 1
+AFTER_REPLICAS = 1 << 30
+"""Deadlines: what ends exactly at its deadline has kept it."""
 
 
 class At(simpy.Event):

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import simpy
 
-from sim.caches.block import BlockCache, BlockTable, Evicted
-from sim.engine.events import ARRIVAL, At
-from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions, StepRecorder
+from sim.caches.block import BlockTable
+from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
+from sim.engine.options import StepRecorder
+from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan
+from sim.engine.replica import Replica
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
 from sim.engine.stepping import make_replica
-from sim.records import TICK_REQUESTS, EngineTotals, Records, RequestLog
+from sim.records import REJECTED, TICK_REQUESTS, TIMED_OUT, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
 
 class Fleet:
     """One run of a trace: replicas, router, clock and the table being filled.
 
-    Requests with an arrival time come at it; a request that follows another comes its think time
-    after that one's last token. ``memory`` makes the KV memory of one replica; where steps are recorded
-    it is given the callback that hears of evictions.
+    Requests with an arrival time come at it, or, in closed loop, as soon as a session ends; a request
+    that follows another comes its think time after that one's end, whatever end that was.
     """
 
     def __init__(
         self,
         trace: Trace,
-        *,
-        replicas: int,
+        plans: Sequence[ReplicaPlan],
         router: Callable[[Setting], Router],
-        memory: Callable[[Evicted | None], BlockCache],
-        latency: IterationTime,
-        options: SchedulerOptions,
-        fast_forward: bool,
+        *,
+        hardships: Hardships = NO_HARDSHIPS,
         record_steps: bool = False,
         tick: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -45,37 +42,55 @@ class Fleet:
         self._prompt_tokens = trace.input_tokens
         self._starts = trace.starts()
         self._next_start = 0
-        self._router = router(Setting(trace, replicas, trace.seed))
+        self._router = router(Setting(trace, len(plans), trace.seed))
         self._tick = tick
         self._done = 0
-        self._recorders = [StepRecorder() if record_steps else None for _ in range(replicas)]
+        self._plans = plans
+        self._hardships = hardships
+        self._served: dict[int, tuple[Replica, Request]] | None = None
+        """Where each request is, kept only if it may have to be found again."""
+        if hardships.deadline_s is not None:
+            self._served = {}
+        self._returning = 0  # replicas that are dead and will come back
+        self._stranded: list[int] = []  # requests that wait for one of them, as none is alive
+        self._recorders = [StepRecorder() if record_steps else None for _ in plans]
         self.replicas = [
             make_replica(
-                options,
+                plan.options,
                 number,
                 self.env,
-                memory(recorder.evicted if recorder else None),
-                latency,
-                fast_forward=fast_forward,
+                plan.memory(recorder.evicted if recorder else None),
+                plan.latency,
+                fast_forward=plan.fast_forward,
                 log=self.log,
                 finished=self._finished,
                 recorder=recorder,
             )
-            for number, recorder in enumerate(self._recorders)
+            for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
         ]
+        self._alive: list[Replica] = list(self.replicas)
+        for failure in hardships.failures:
+            At(self.env, failure.at_s, ARRIVAL, self._fail, failure)
 
     def run(self) -> Records:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
-        self._await_start()
+        if self._trace.concurrency is None:
+            self._await_start()
+        else:
+            for _ in range(self._trace.concurrency):
+                self._enter()
         self.env.run()
         self._tick(self._done)
+        return self._records()
+
+    def _records(self) -> Records:
         records = Records.of(self.log)
         totals = EngineTotals()
         for replica in self.replicas:
             replica.check()
             memory = replica.memory
             assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
-            replica.totals.evicted_blocks = memory.evicted_blocks
+            replica.totals.evicted_blocks += memory.evicted_blocks
             replica.totals.capacity_blocks = memory.capacity_blocks
             totals.add(replica.totals)
         size = self.replicas[0].memory.block_size
@@ -88,6 +103,8 @@ class Fleet:
         records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
         records.check()
         return records
+
+    # -- arrivals ----------------------------------------------------------------------------------
 
     def _await_start(self) -> None:
         if self._next_start < len(self._starts):
@@ -110,18 +127,12 @@ class Fleet:
         self._next_start = i
         self._await_start()
 
-    def _finished(self, index: int) -> None:
-        self._done += 1
-        if self._done % TICK_REQUESTS == 0:
-            self._tick(self._done)
-        after = self._trace.follower[index]
-        if after == NONE:
-            return
-        think = self._trace.think_s[after]
-        if think > 0:
-            At(self.env, think, ARRIVAL, self._follow, after)
-        else:
-            self._arrive(after, self.env.now)
+    def _enter(self) -> None:
+        """The next session of the closed loop starts now."""
+        if self._next_start < len(self._starts):
+            index = self._starts[self._next_start]
+            self._next_start += 1
+            self._arrive(index, self.env.now)
 
     def _follow(self, event: At) -> None:
         index = event.value
@@ -129,13 +140,112 @@ class Fleet:
         self._arrive(index, self.env.now)
 
     def _arrive(self, index: int, at: float) -> None:
-        trace = self._trace
         self.log.arrival_s[index] = at
+        if self._hardships.deadline_s is not None:
+            At(self.env, self._hardships.deadline_s[index], AFTER_REPLICAS, self._give_up, index)
+        self._send(index)
+
+    def _send(self, index: int) -> None:
+        """Route request ``index``, new or retried, to a replica that is alive and has room."""
+        if not self._alive:
+            if self._returning:
+                self._stranded.append(index)
+            else:
+                self._reject(index)
+            return
+        replica = self.replicas[self._router.choose(index, self._alive)]
+        bound = self._hardships.max_queued_requests
+        if bound is not None and len(replica.waiting) >= bound:
+            self._reject(index)
+            return
+        request = self._request(index)
+        if self._served is not None:
+            self._served[index] = replica, request
+        replica.submit(request)
+
+    def _request(self, index: int) -> Request:
+        trace = self._trace
         path = trace.content.path(trace.reply[index])
         prompt_end = self._prompt_tokens[index]
         end, first = trace.content.end, len(path)
         while first and end[path[first - 1]] > prompt_end:
             first -= 1
         table = BlockTable(path, prompt_end, index)
-        request = Request(index, table, trace.output_tokens[index], path[first:])
-        self.replicas[self._router.choose(index, self.replicas)].submit(request)
+        return Request(index, table, trace.output_tokens[index], path[first:])
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def _finished(self, index: int) -> None:
+        """The last token of request ``index`` is there."""
+        if self._served is not None:
+            del self._served[index]
+        self._ended(index)
+
+    def _reject(self, index: int) -> None:
+        self.log.end(index, REJECTED)
+        At(self.env, 0.0, ARRIVAL, lambda event: self._ended(index))  # not inside its own arrival
+
+    def _ended(self, index: int) -> None:
+        """Request ``index`` is over: its session goes on, or ends."""
+        self._done += 1
+        if self._done % TICK_REQUESTS == 0:
+            self._tick(self._done)
+        after = self._trace.follower[index]
+        if after == NONE:
+            if self._trace.concurrency is not None:
+                self._enter()
+            return
+        think = self._trace.think_s[after]
+        if think > 0:
+            At(self.env, think, ARRIVAL, self._follow, after)
+        else:
+            self._arrive(after, self.env.now)
+
+    def _give_up(self, event: At) -> None:
+        """The deadline of a request: its client leaves, if it is still there."""
+        index = event.value
+        assert isinstance(index, int) and self._served is not None
+        if index in self._stranded:
+            self._stranded.remove(index)
+        elif index in self._served:
+            replica, request = self._served.pop(index)
+            replica.abort(request)
+        else:
+            return
+        self.log.end(index, TIMED_OUT)
+        self._ended(index)
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def _fail(self, event: At) -> None:
+        """A replica dies: nothing more is sent to it, and what it has is retried elsewhere."""
+        failure = event.value
+        assert isinstance(failure, Failure)
+        replica = self.replicas[failure.replica]
+        self._alive = [other for other in self._alive if other is not replica]
+        self._returning += failure.back_s is not None
+        replica.fail(lambda lost: self._lost(failure, lost))
+
+    def _lost(self, failure: Failure, indices: list[int]) -> None:
+        """The iteration under way when the replica died has ended; ``indices`` were there."""
+        if failure.back_s is not None:
+            At(self.env, max(0.0, failure.back_s - self.env.now), ARRIVAL, self._come_back, failure)
+        for index in indices:
+            if self._served is not None:
+                del self._served[index]
+            self.log.retry(index)
+            self._send(index)
+
+    def _come_back(self, event: At) -> None:
+        """The replica is there again, cold; whoever found none is sent to it."""
+        failure = event.value
+        assert isinstance(failure, Failure)
+        self._returning -= 1
+        number = failure.replica
+        recorder = self._recorders[number]
+        memory = self._plans[number].memory(recorder.evicted if recorder else None)
+        self.replicas[number].restart(memory)
+        self._alive = sorted([*self._alive, self.replicas[number]], key=lambda replica: replica.number)
+        stranded, self._stranded = self._stranded, []
+        for index in stranded:
+            self._send(index)

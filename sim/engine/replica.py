@@ -60,6 +60,8 @@ class Replica:
         self._writers: dict[int, list[Request]] = {}  # reply segment -> decodes that write it
         self._contested: set[int] = set()  # reply segments with several writers
         self._admissions = 0
+        self._aborted: dict[Request, None] = {}  # to be dropped when the iteration under way ends
+        self._failed: Callable[[list[int]], None] | None = None  # dies then, and tells what it had
         # The event under way (None: idle), when it began, and the iterations it stands for.
         self._event: At | None = None
         self._began_s = 0.0
@@ -114,6 +116,8 @@ class Replica:
 
     def _begin(self, event: object = None) -> None:
         """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
+        if self._aborted or self._failed is not None:
+            self._drop_aborted()
         decodes, latency = self._decodes, self._latency
         self._chunks = []
         preempted = self._allocate_decodes()
@@ -196,11 +200,15 @@ class Replica:
         if request.generated == 1:
             self._log.first_token_s[request.index] = now
         else:
-            self.steps.gaps_s.append(now - request.last_token_s)
+            self.steps.add_gap(now, now - request.last_token_s)
 
     def _finish(self, request: Request, now: float) -> None:
         self._release(request)
         del self.running[request]
+        if request in self._aborted:  # nobody waits for this token
+            del self._aborted[request]
+            self._log.abandon(request, self.totals)
+            return
         self._log.finish(request, now, self.number)
         self._finished(request.index)
 
@@ -330,6 +338,64 @@ class Replica:
             return False
         return any(segment in self._writers for segment in self.waiting[0].table.path)
 
+    # -- requests that leave early -----------------------------------------------------------------
+
+    def abort(self, request: Request) -> None:
+        """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        if request.phase == WAITING:
+            head = self.waiting[0] is request
+            self.waiting.remove(request)
+            if request.preemptions:
+                self._log.abandon(request, self.totals)
+            if not head:
+                return
+        else:
+            self._aborted[request] = None
+        if self._steps > 1:
+            self._cut()
+
+    def fail(self, gone: Callable[[list[int]], None]) -> None:
+        """Die at the end of the iteration under way; ``gone`` then hears which requests were here."""
+        if self._event is None:
+            gone([])
+            return
+        self._failed = gone
+        if self._steps > 1:
+            self._cut()
+
+    def restart(self, memory: BlockCache) -> None:
+        """Come back after a failure, with an empty ``memory``."""
+        assert not self.running and not self.waiting
+        self.totals.evicted_blocks += self.memory.evicted_blocks
+        self.memory = memory
+
+    def _drop_aborted(self) -> None:
+        """Between two iterations: drop who was given up, and everybody if the replica fails."""
+        if self._failed is not None:
+            lost = [request for request in [*self.running, *self.waiting] if request not in self._aborted]
+            self._aborted = dict.fromkeys(self.running)
+        for request in self._aborted:
+            self._drop(request)
+            del self.running[request]
+            self._log.abandon(request, self.totals)
+        self._aborted = {}
+        if self._failed is not None:
+            for request in self.waiting:
+                if request.preemptions:
+                    self._log.abandon(request, self.totals)
+            self.waiting.clear()
+            gone, self._failed = self._failed, None
+            gone([request.index for request in lost])
+
+    def _drop(self, request: Request) -> None:
+        """Give back what a running request holds; its full blocks stay in the cache."""
+        if request.phase == DECODE:
+            self._decodes.leave(request)
+            self._forget_writer(request)
+        elif request is self._partial:
+            self._partial = None
+        self._release(request)
+
     # -- arrivals during a run of iterations -------------------------------------------------------
 
     def _cut(self) -> None:
@@ -344,16 +410,19 @@ class Replica:
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + cache)."""
         memory, size = self.memory, self.memory.block_size
-        memory.check()
+        # Iterations of a run are allocated for when it ends; a lookup meanwhile publishes their blocks.
+        begun = max(1, self._begun())
+        owed = self._decodes.needs(self._decodes.step + 1, begun - 1)
+        memory.check(owed)
         decoding = [request for request in self.running if request.phase == DECODE]
         self._decodes.check(decoding)
         chunks = dict(self._chunks)
         held = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)  # shared ones once
         for request in self.running:
             if request.phase == DECODE:
-                tokens = request.base + self._decodes.step + 1
+                tokens = request.base + self._decodes.step + begun
             else:
                 tokens = request.computed + chunks.get(request, 0)
             held += -(-tokens // size) - request.table.published
-        assert held + memory.free_blocks == memory.capacity_blocks
+        assert held + memory.free_blocks == memory.capacity_blocks + owed
         assert len(self.running) <= self._max_seqs

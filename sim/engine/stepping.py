@@ -101,12 +101,15 @@ class SteppingReplica(Replica):
         """Place in the priority queue. Ids compare as text, r10 before r9; unnamed ones by index."""
         index, trace = request.index, self._log.trace
         name = f"{index:012}" if trace.request_ids is None else trace.request_ids[index]
-        return trace.priority[index], self._log.arrival_s[index], name
+        arrival_s = 0.0 if trace.equal_arrival else self._log.arrival_s[index]
+        return trace.priority[index], arrival_s, name
 
     # -- steps in time -----------------------------------------------------------------------------
 
     def _begin(self, event: object = None) -> None:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
+        if self._aborted or self._failed is not None:
+            self._drop_aborted()
         while True:
             step = self._computing = self._ahead or self._plan()
             self._ahead = self._plan() if self._async else None
@@ -146,7 +149,7 @@ class SteppingReplica(Replica):
             elif request.last_token_s == self._began_s:
                 decodes += 1
             else:  # preempted since its last token
-                self.steps.gaps_s.append(now - request.last_token_s)
+                self.steps.add_gap(now, now - request.last_token_s)
             request.last_token_s = now
             if request.generated == request.output_tokens:
                 done.append(request)
@@ -183,8 +186,16 @@ class SteppingReplica(Replica):
             self.memory.publish(request.table, request.computed)  # asynchronous: what was in flight
             self.memory.release(request.table, -(-request.computed // self.memory.block_size))
             del self.running[request]
+        if request in self._aborted:  # nobody waits for this token
+            del self._aborted[request]
+            self._log.abandon(request, self.totals)
+            return
         self._log.finish(request, self._env.now, self.number)
         self._finished(request.index)
+
+    def _drop(self, request: Request) -> None:
+        assert not self._async, "a step in flight may contain it"
+        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
 
     # -- scheduling --------------------------------------------------------------------------------
 
@@ -356,7 +367,8 @@ class SteppingReplica(Replica):
             ranks = [self._rank(request) for request in self.waiting]
             assert ranks == sorted(ranks)
         if self.recorder is not None:
-            assert self.recorder.evicted_blocks == memory.evicted_blocks, "evictions go unreported"
+            evicted = self.totals.evicted_blocks + memory.evicted_blocks
+            assert self.recorder.evicted_blocks == evicted, "evictions go unreported"
 
 
 def _final_tokens(request: Request) -> int:

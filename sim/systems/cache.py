@@ -12,7 +12,7 @@ from sim.caches import CacheConfig
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
 from sim.pricing import Price
-from sim.records import TICK_REQUESTS, Records, RequestLog
+from sim.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -70,6 +70,7 @@ class CacheSystem(Schema):
         log = RequestLog(trace)
         for at, request in trace.instant_order():
             log.arrival_s[request] = at
+            log.end(request, COMPLETED)
         records = Records.of(log)
         assert not np.any(records.cache_read_input_tokens)
         return records
@@ -89,6 +90,7 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
             tick(done)
         served = cache.serve(request, at)
         log.arrival_s[request] = at
+        log.end(request, COMPLETED)
         log.hit_tokens[request] = served.hit_tokens
         hit_blocks += served.hit_blocks
         query_blocks += served.query_blocks

@@ -21,6 +21,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.latency_config import Latency, Roofline
 from sim.engine.memory import Memory, batch_defaults
 from sim.engine.options import SchedulerOptions
+from sim.engine.plan import ReplicaPlan
 from sim.engine.routers import ROUTERS
 from sim.pricing import Price
 from sim.records import Records
@@ -223,17 +224,14 @@ class EngineSystem(Schema):
         *,
         record_steps: bool = False,
     ) -> Records:
-        return Fleet(
-            trace,
-            replicas=self.replicas,
-            router=ROUTERS[self.router],
+        plan = ReplicaPlan(
             memory=lambda evicted: self._memory(trace, cache, evicted),
             latency=IterationTime(self._profile(folder).coefficients),
             options=self.engine.options(),
             fast_forward=self.engine.fast_forward,
-            record_steps=record_steps,
-            tick=tick,
-        ).run()
+        )
+        plans = [plan] * self.replicas
+        return Fleet(trace, plans, ROUTERS[self.router], record_steps=record_steps, tick=tick).run()
 
     def _profile(self, folder: Path) -> Profile:
         return self.latency.profile(*self._parts("", folder), "", folder)

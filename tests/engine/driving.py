@@ -10,6 +10,8 @@ from sim.engine.events import At
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions
+from sim.engine.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
+from sim.engine.routers import Router, Setting
 from sim.engine.routers.round_robin import RoundRobin
 from workloads.trace import Trace
 
@@ -30,17 +32,20 @@ def fleet_of(
     coefficients: Coefficients = ONE_SECOND,
     caching: bool = True,
     evicted: Evicted | None = None,
+    hardships: Hardships = NO_HARDSHIPS,
+    router: Callable[[Setting], Router] = RoundRobin,
+    record_steps: bool = False,
 ) -> Fleet:
     """A fleet with ``blocks`` KV blocks on each replica."""
-    return Fleet(
-        trace,
-        replicas=replicas,
-        router=RoundRobin,
-        memory=lambda _: BlockCache(trace.content, block_size, blocks, caching=caching, evicted=evicted),
+    plan = ReplicaPlan(
+        memory=lambda own: BlockCache(
+            trace.content, block_size, blocks, caching=caching, evicted=evicted or own
+        ),
         latency=IterationTime(coefficients),
         options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),
         fast_forward=fast_forward,
     )
+    return Fleet(trace, [plan] * replicas, router, hardships=hardships, record_steps=record_steps)
 
 
 def watch(fleet: Fleet, look: Callable[[float], None]) -> None:

@@ -12,6 +12,7 @@ from sim.caches.block import BlockCache
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions
+from sim.engine.plan import ReplicaPlan
 from sim.engine.routers import ROUTERS, Setting
 from sim.engine.routers.session import Session
 from sim.experiment import load_trace
@@ -38,15 +39,13 @@ def _chat(sessions: int = 60, rate_per_s: float = 20.0) -> Trace:
 
 
 def _run(trace: Trace, router: str, *, replicas: int = 4, fast_forward: bool = True) -> Records:
-    return Fleet(
-        trace,
-        replicas=replicas,
-        router=ROUTERS[router],
+    plan = ReplicaPlan(
         memory=lambda _: BlockCache(trace.content, 16, 2000),
         latency=IterationTime(PROFILE),
         options=SchedulerOptions(2048, 128),
         fast_forward=fast_forward,
-    ).run()
+    )
+    return Fleet(trace, [plan] * replicas, ROUTERS[router]).run()
 
 
 @pytest.mark.parametrize("router", ROUTERS)

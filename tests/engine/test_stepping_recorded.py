@@ -41,7 +41,16 @@ def _trace(folder: Path, requests: int) -> Trace:
     return trace
 
 
-def _arguments(folder: Path, name: str) -> dict[str, Any]:
+def recorded_folder(request: pytest.FixtureRequest, trace: str, whole: bool) -> Path:
+    """Where the recordings of ``trace`` are: the whole ones beside the project, excerpts here."""
+    if not whole:
+        return EXCERPTS / trace
+    shared: Path = request.getfixturevalue("shared_data")
+    return shared / "conformance" / trace
+
+
+def recorded_arguments(folder: Path, name: str) -> dict[str, Any]:
+    """The recorder's arguments of configuration ``name``."""
     index = "sched_index.json" if name.startswith("sched_") else "index.json"
     configs = json.loads((folder / index).read_text())["configs"]
     (arguments,) = (config["args"] for config in configs if config["name"] == name)
@@ -97,7 +106,7 @@ def _idle(step: int, blocks: int) -> dict[str, Any]:
 
 def _schedules_as_recorded(folder: Path, name: str) -> None:
     """A step takes one second: step s is scheduled at time s, unless steps that do nothing take none."""
-    args = _arguments(folder, name)
+    args = recorded_arguments(folder, name)
     trace = _trace(folder, args["limit"] or 1 << 30)
     steps, rows = (read_rows(folder / f"{name}.{kind}.jsonl.gz") for kind in ("steps", "req"))
     drive = _drive(trace, args)

@@ -30,6 +30,8 @@ def _records(**columns: list[float]) -> Records:
         "output_tokens": [1] * n,
         "replica": [-1] * n,
         "preemptions": [0] * n,
+        "retries": [0] * n,
+        "status": np.array(["completed"] * n, dtype=object),
     }
     return Records(**{key: np.array(value) for key, value in {**base, **columns}.items()})
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
-from workloads.arrivals import Arrivals
+from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 from workloads.formats.jsonl import integers, number, rows, whole
@@ -76,7 +76,8 @@ class ClaudeCodeTrace(Schema):
     time across a sub-agent contains the wait for it. Sub-agents' calls keep their recorded times: nothing
     tells which reply they wait for.
 
-    All sessions start at time 0 on their own clocks, or as ``arrival`` says.
+    All sessions start at time 0 on their own clocks, or as ``arrival`` says; its ``closed_loop`` needs
+    calls that wait for each other (``loop: closed, subagents: exclude``).
     """
 
     kind: Literal["trace"]
@@ -87,6 +88,13 @@ class ClaudeCodeTrace(Schema):
     """Only so many, by file order."""
     loop: Literal["open", "closed"] = "open"
     arrival: Arrivals | None = None
+
+    @model_validator(mode="after")
+    def _sessions_that_end(self) -> ClaudeCodeTrace:
+        chained = self.loop == "closed" and self.subagents == "exclude"
+        if isinstance(self.arrival, ClosedLoop) and not chained:
+            raise ValueError("arrival: closed_loop needs loop: closed and subagents: exclude")
+        return self
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
@@ -122,6 +130,8 @@ class ClaudeCodeTrace(Schema):
             trace.named_blocks.append(call.blocks)
             trace.lines.append(sessions[s].line)
             trace.request_ids.append(call.name)
+        if self.arrival is not None:
+            self.arrival.apply(trace)
         return trace
 
     def _sessions(self, path: Path, tree: RangeTree) -> list[_Session]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
+from workloads.arrivals import Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 from workloads.formats.jsonl import integers, number, rows, whole
@@ -36,6 +37,7 @@ class MooncakeTrace(Schema):
     path: Path
     block_size: PositiveInt = Field(default=512, description="tokens named by one id")
     time_unit: Literal["ms", "s"] = "ms"
+    arrival: TraceArrivals = Recorded()
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
@@ -60,6 +62,7 @@ class MooncakeTrace(Schema):
             )
             trace.named_blocks.append(len(ids))
             trace.lines.append(line)
+        self.arrival.apply(trace)
         return trace
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat
 
+from workloads.arrivals import Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 from workloads.formats.jsonl import integers, number, rows, whole
@@ -33,6 +34,7 @@ class TokensTrace(Schema):
     format: Literal["tokens"]
     path: Path
     arrival_unit_s: PositiveFloat = 1.0
+    arrival: TraceArrivals = Recorded()
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
@@ -62,6 +64,7 @@ class TokensTrace(Schema):
             )
             trace.request_ids.append(request["id"])
             trace.lines.append(request["line"])
+        self.arrival.apply(trace)
         return trace
 
 

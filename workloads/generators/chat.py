@@ -86,6 +86,7 @@ class ChatWorkload(Schema):
                 )
                 history = trace.reply[before]
                 request += 1
+        self.arrival.apply(trace)
         return trace
 
     def _under_a_new_head(self, trace: Trace, history: int) -> int:

@@ -1,0 +1,74 @@
+"""Recorded vLLM schedules through the command line: a config, a token trace, steps.parquet."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.caches.recorded import read_rows
+from tests.engine.test_stepping_recorded import HERE, WHOLE, recorded_arguments, recorded_folder
+
+
+def _config(args: dict[str, Any]) -> dict[str, Any]:
+    """The experiment that repeats a recording made with ``args``; a step takes a second."""
+    workload = {"kind": "trace", "format": "tokens", "path": "trace.jsonl.gz"}
+    if not args["arrival_steps"]:
+        workload["arrival"] = {
+            "process": "closed_loop",
+            "concurrency": args["concurrency"],
+            "equal_arrival": args["same_arrival"],
+        }
+    engine = {
+        "kind": "engine",
+        "cache": {"kind": "none" if args["no_caching"] else "block", "block_size": args["block_size"]},
+        "memory": {"kv_blocks": args["blocks"] - 1},  # block 0 is vLLM's null block
+        "latency": {"kind": "constant", "iteration_s": 1.0},
+        "record_steps": True,
+        "engine": {
+            "kind": "vllm",
+            "max_num_batched_tokens": args["max_num_batched_tokens"],
+            "max_num_seqs": args["max_num_seqs"],
+            "policy": args["policy"],
+            "long_prefill_token_threshold": args["long_prefill_threshold"],
+            "watermark": args["watermark"],
+            "scheduler_reserve_full_isl": not args["no_reserve_full_isl"],
+            "async_scheduling": args["async_sched"],
+        },
+    }
+    return {"name": "recorded", "workload": workload, "systems": {"vllm": engine}}
+
+
+@pytest.mark.parametrize(
+    ("trace", "name", "whole"),
+    [
+        *((trace, name, False) for trace, name in HERE),
+        *(pytest.param(trace, name, True, marks=pytest.mark.slow) for trace, name in WHOLE),
+    ],
+)
+def test_schedule(cli_here, request, tmp_path: Path, trace: str, name: str, whole: bool) -> None:  # type: ignore[no-untyped-def]
+    """Every step schedules the recorded requests in the recorded order with the recorded tokens."""
+    folder = recorded_folder(request, trace, whole)
+    args = recorded_arguments(folder, name)
+    lines = gzip.decompress((folder / "trace.jsonl.gz").read_bytes()).splitlines(keepends=True)
+    (tmp_path / "trace.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[: args["limit"] or None])))
+    (tmp_path / "recorded.yaml").write_text(yaml.safe_dump(_config(args)))
+    done = cli_here("run", "recorded.yaml", "--out", "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+
+    table = pd.read_parquet(tmp_path / "out" / "steps.parquet")
+    table = table[table["system"] == "vllm"]
+    got = [
+        list(zip(step["request_id"], step["scheduled_tokens"], strict=True))
+        for _, step in table.groupby("step", sort=True)
+    ]
+    steps = read_rows(folder / f"{name}.steps.jsonl.gz")
+    want = [list(step["sched"].items()) for step in steps if step["sched"]]
+    assert len(want) > 100
+    assert got[: len(want)] == want
+    if whole:
+        assert len(got) == len(want)
