@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sim.caches.ideal import IdealConfig
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from tests.oracles import naive_prompts
@@ -137,6 +138,21 @@ def test_against_a_client_that_writes_prompts_out(
     flat = [[token for message in prompt for token in message] for prompt in prompts]
     for one, other in combinations(range(len(trace)), 2):
         assert _common(trace, one, other) == _common_tokens(flat[one], flat[other])
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(HABITS, st.integers(0, 1000))
+def test_what_an_ideal_cache_finds(habits: dict[str, Any], seed: int) -> None:
+    """Hits are the longest prefix shared with any earlier prompt and its reply, written out as text."""
+    trace, plain = _chat(habits, seed), _chat({}, seed)
+    prompts = naive_prompts.prompts(_drawn(plain), [0] * len(trace), TEXT, habits)
+    cache = IdealConfig(kind="ideal").replay(trace, "cache")
+    known: list[list[Any]] = []
+    for at, request in trace.instant_order():
+        prompt = [token for message in prompts[request] for token in message]
+        expected = max((_common_tokens(prompt, text) for text in known), default=0)
+        assert cache.serve(request, at).hit_tokens == expected
+        known.append(prompt + naive_prompts.words(trace.output_tokens[request], "reply", request))
 
 
 def _columns(trace: Trace) -> tuple[Any, ...]:
@@ -297,6 +313,9 @@ def test_a_message_of_two_segments_is_found_whole(config: MessageConfig | Layere
         trace.add(prompt=prompt, output_tokens=3, arrival_s=float(at))
     cache = config.replay(trace, "cache")
     assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 15, 0]
+    no_room = {"recent": {"capacity_tokens": 14}} if config.kind == "layered" else {"capacity_tokens": 14}
+    cache = type(config).model_validate({"kind": config.kind, **no_room}).replay(trace, "cache")
+    assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 0, 0]
 
 
 def test_tenants_keep_their_message_boundaries() -> None:
