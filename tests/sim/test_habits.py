@@ -151,3 +151,17 @@ def test_only_chats_have_habits(tmp_path: Path) -> None:
         _config(tmp_path, workload=script)
     with pytest.raises(InputError, match="only generated chats have habits"):
         _study(_config(tmp_path, workload=script, twins={}))
+
+
+def test_the_study_of_the_project(root: Path) -> None:
+    """configs/studies/habits.yaml, with fewer sessions: what must show, shows on every system."""
+    config = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=60"])
+    pairs = _study(config).pairs
+    for system in config.systems:
+        hits = {name: both.bad[system]["hit_rate"] for name, both in pairs.items()}
+        assert hits["clock-first"] == 0 < hits["clock-last"] < hits["edit-last"]
+        fields = pairs["fields-in-system"]
+        assert fields.good[system]["prompt_tokens"] == fields.bad[system]["prompt_tokens"]
+        assert fields.more(system)["computed_tokens"] > 0
+        for name in ("window", "summarise", "summarise-always", "edit-first", "edit-last"):
+            assert pairs[name].more(system)["computed_tokens"] > 0

@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from sim.caches.ideal import IdealConfig
-from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from tests.oracles import naive_prompts
-from workloads.content import ROOT
+from tests.oracles.plain_chat import plain_chat
 from workloads.generators.chat import ChatWorkload
 from workloads.habits import Habits
-from workloads.lengths import whole
-from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import NONE, Trace
 
@@ -168,40 +164,8 @@ def test_good_habits_are_the_plain_chat(shared_by: str, tokens: int) -> None:
     trace = workload.build(5, Path())
     spelled_out = {"system_prompt": "fixed", "dynamic_fields": "none", "history": "append"}
     assert _columns(_chat(spelled_out, 5, system_prompt=prompt, tenants=2)) == _columns(trace)
-    assert _columns(_plain(workload, 5)) == _columns(trace)
+    assert _columns(plain_chat(workload, 5)) == _columns(trace)
     assert not trace.continuations
-
-
-def _plain(workload: ChatWorkload, seed: int) -> Trace:
-    """Chats without habits, laid out as simply as can be."""
-    turns = whole(workload.turns.sample(stream(seed, "turns"), workload.sessions))
-    starts = workload.arrival.times_s(stream(seed, "arrival"), workload.sessions).tolist()
-    thinks = workload.think_time_s.sample(stream(seed, "think"), sum(turns)).tolist()
-    users = whole(workload.user_tokens.sample(stream(seed, "user"), sum(turns)))
-    replies = whole(workload.reply_tokens.sample(stream(seed, "reply"), sum(turns)))
-    tenants = stream(seed, "tenant").integers(workload.tenants, size=workload.sessions).tolist()
-    trace, heads, i = Trace(messages=True), {}, 0
-    text, shared_by = workload.system_prompt.tokens, workload.system_prompt.shared_by
-    for session, count in enumerate(turns):
-        tenant, before, said, at = tenants[session], NONE, [], ROOT
-        for turn in range(1, count + 1):
-            key = {"all": 0, "tenant": tenant, "session": session, "none": ("new", i)}[shared_by]
-            if turn == 1 or shared_by == "none":
-                if text and key not in heads:
-                    heads[key] = trace.content.append(ROOT, text)
-                at = heads.get(key, ROOT)
-                for message in said:
-                    at = trace.content.append(at, message)
-            prompt = trace.content.append(at, users[i])
-            start = starts[session] if turn == 1 else None
-            before = trace.add(
-                prompt=prompt, output_tokens=replies[i], arrival_s=start, follows=before,
-                think_s=thinks[i] if turn > 1 else 0.0, session=session, turn=turn, tenant=tenant,
-            )  # fmt: skip
-            at = trace.reply[before]
-            said += [users[i], replies[i]]
-            i += 1
-    return trace
 
 
 # What turn k and turn k + 1 share, in closed form: P is the prompt of turn k, S the system message.
@@ -302,22 +266,6 @@ def _message_hits(trace: Trace) -> list[int]:
     return [cache.serve(request, at).hit_tokens for at, request in trace.instant_order()]
 
 
-@pytest.mark.parametrize("config", [MessageConfig(kind="message"), LayeredConfig(kind="layered")])
-def test_a_message_of_two_segments_is_found_whole(config: MessageConfig | LayeredConfig) -> None:
-    """The same request again finds all of it; one that goes on otherwise inside the message, nothing."""
-    trace = Trace(messages=True)
-    start = trace.content.append(ROOT, 10)
-    one, other = trace.content.append(start, 5), trace.content.append(start, 7)
-    trace.continuations |= {one, other}
-    for at, prompt in enumerate((one, one, other)):
-        trace.add(prompt=prompt, output_tokens=3, arrival_s=float(at))
-    cache = config.replay(trace, "cache")
-    assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 15, 0]
-    no_room = {"recent": {"capacity_tokens": 14}} if config.kind == "layered" else {"capacity_tokens": 14}
-    cache = type(config).model_validate({"kind": config.kind, **no_room}).replay(trace, "cache")
-    assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 0, 0]
-
-
 def test_tenants_keep_their_message_boundaries() -> None:
     """A salt copies the content; where messages end stays known."""
     trace = _chat({"system_prompt": {"kind": "clock", "at_token": 10}}, tenants=2)
@@ -342,19 +290,3 @@ def test_a_word_is_a_habit_with_its_defaults() -> None:
         }
     )
     assert short == written
-
-
-@pytest.mark.parametrize(
-    ("habits", "said"),
-    [
-        ({"history": "windows"}, "'append', 'window', 'summarise', 'edit'"),
-        ({"history": {"kind": "edit", "turn": 0}}, "turn 0 does not exist"),
-        ({"history": {"kind": "summarise", "turns": 2, "keep_turns": 3}}, "must not exceed turns"),
-        ({"system_prompt": {"kind": "clock", "at_token": 31}}, "allowed: 0 to system_prompt.tokens"),
-        ({"dynamic_fields": {"kind": "system", "at_token": 31}}, "habits.dynamic_fields.at_token"),
-    ],
-)
-def test_impossible_habits(habits: dict[str, Any], said: str) -> None:
-    """Refused, and the message says what is allowed."""
-    with pytest.raises(ValidationError, match=said):
-        _workload(habits)

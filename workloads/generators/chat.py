@@ -19,8 +19,8 @@ from workloads.trace import NONE, Trace
 class SystemPrompt(Schema):
     """The system message and who sends the same one.
 
-    ``shared_by: none`` means that no two requests send the same one (a clock in the system message),
-    so the whole prompt behind it is new content every time.
+    ``shared_by: none`` means that no two requests send the same one, so the whole prompt is new content
+    every time. A client that changes only a part of it is a habit (``habits.system_prompt: clock``).
     """
 
     tokens: int = Field(ge=0)
@@ -64,11 +64,13 @@ class ChatWorkload(Schema):
         trace = Trace(messages=True)
         shared_by = self.system_prompt.shared_by
         system = SystemMessages(trace, self.system_prompt.tokens, shared_by != "none", self.habits)
+        history = self.habits.history
+        kept, dropped = self.habits.kept_user_tokens, self.habits.dropped_user_tokens
         request = 0
         for session in range(self.sessions):
             tenant = tenants[session]
             owner = {"all": 0, "tenant": tenant, "session": session, "none": NONE}[shared_by]
-            conversation = Conversation(trace, self.habits)
+            conversation = Conversation(trace, history, kept, dropped)
             before = NONE
             for turn in range(1, turns[session] + 1):
                 if turn == 1 or system.changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workloads.content import ROOT
-from workloads.habits import Habits
+from workloads.habits import Habits, HistoryHabit
 from workloads.trace import Trace
 
 
@@ -48,9 +48,14 @@ class Conversation:
     change is the same text behind other content, so it is new content.
     """
 
-    def __init__(self, trace: Trace, habits: Habits) -> None:
+    __slots__ = ("_dropped", "_history", "_kept", "_messages", "_path", "_system", "_trace")
+
+    def __init__(self, trace: Trace, history: HistoryHabit, kept: int, dropped: int) -> None:
+        """``kept`` and ``dropped``: tokens of fields behind each, or only the newest, user message."""
         self._trace = trace
-        self._habits = habits
+        self._history = history
+        self._kept = kept
+        self._dropped = dropped
         self._system = ROOT
         self._messages: list[int] = []  # their lengths, tokens
         self._path: list[int] = []  # segments of the leading ones that stand where they were last sent
@@ -62,21 +67,21 @@ class Conversation:
 
     def ask(self, user_tokens: int) -> int:
         """Revise the history, add a user message and return the segment at which the prompt ends."""
-        content, habits = self._trace.content, self._habits
-        unchanged = habits.history.revise(self._messages)
-        del self._path[unchanged:]
-        self._messages.append(user_tokens + habits.kept_user_tokens)
-        at = self._path[-1] if self._path else self._system
-        for tokens in self._messages[len(self._path) :]:
+        content, path, messages = self._trace.content, self._path, self._messages
+        unchanged = self._history.revise(messages)
+        del path[unchanged:]
+        messages.append(user_tokens + self._kept)
+        at = path[-1] if path else self._system
+        for tokens in messages[len(path) :]:
             at = content.append(at, tokens)
-            self._path.append(at)
-        if habits.dropped_user_tokens:
-            at = content.append(at, habits.dropped_user_tokens)
+            path.append(at)
+        if self._dropped:
+            at = content.append(at, self._dropped)
             self._trace.continuations.add(at)
         return at
 
     def answered(self, reply_tokens: int, reply: int) -> None:
         """Add the reply to the last question, which was generated at the segment ``reply``."""
         self._messages.append(reply_tokens)
-        if not self._habits.dropped_user_tokens:  # else it will stand behind a shorter message
+        if not self._dropped:  # else it will stand behind a shorter message
             self._path.append(reply)
