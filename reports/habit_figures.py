@@ -97,7 +97,7 @@ def dollars(study: Study, system: str) -> Figure:
         _note(axes, amount, place, ("+" if amount > 0 else "") + units.usd(amount))
     reach = max(abs(amount) for amount in more) or 1.0
     lowest, highest = min([0.0, *more]), max([0.0, *more])
-    axes.set_xlim(lowest - 0.28 * reach * (lowest < 0), highest + 0.2 * reach)
+    axes.set_xlim(lowest - 0.28 * reach * (lowest < 0), highest + 0.25 * reach)
     axes.axvline(0, color="#555555", linewidth=0.8)
     axes.xaxis.set_major_formatter(canvas.plain())
     _rows(axes, places, list(study.pairs))
