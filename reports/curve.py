@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports import canvas, units
+from reports import canvas, files, units
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
 from sim.curve import Curve, blocks_of, exact
 from sim.curve_sampled import Study, log_spaced
 from sim.records import Ints
-from workloads.errors import InputError
 from workloads.trace import Trace
 
 FILES = ("curve.csv", "curve.png")
@@ -47,19 +45,10 @@ NAME_WIDTH, NAME_HEIGHT, NAME_GAP = 0.0135, 0.048, 0.03
 
 def write(study: Study, folder: Path) -> list[Path]:
     """Write curve.csv and curve.png into ``folder``, both or neither, and return where they are."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-        try:
-            with (staging / "curve.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows(study)])
-            (staging / "curve.png").write_bytes(canvas.png(figure(study)))
-            for name in FILES:
-                (staging / name).replace(folder / name)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: {error.strerror}") from None
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows(study)])
+    contents = (text.getvalue().encode(), canvas.png(figure(study)))
+    files.put(folder, dict(zip(FILES, contents, strict=True)))
     return [folder / name for name in FILES]
 
 

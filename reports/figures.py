@@ -66,7 +66,7 @@ def ttft(name: str, run: SystemRun) -> Figure:
     scale, unit = (units.MS_PER_S, "s") if largest >= 10 * units.MS_PER_S else (1.0, "ms")
     figure, axes = canvas.new(
         f"Time to first token: {units.shortened(name)}",
-        f"time to first token, {unit}{_mark(run.calibrated)}",
+        f"time to first token, {unit}{mark(run.calibrated)}",
         "share of requests",
     )
     for i, (label, colour, values) in enumerate(curves):
@@ -217,8 +217,8 @@ GPU_TIME = (
 @canvas.styled
 def gpu_time(name: str, summary: dict[str, Any]) -> Figure:
     """GPU time busy and idle, without and with the cache; with the bill where GPUs are paid by the hour."""
-    mark = _mark(summary["systems"][name]["calibrated"])
-    figure, axes = canvas.new(f"GPU time: {units.shortened(name)}", f"GPU-hours{mark}", "", height_in=2.6)
+    unit = f"GPU-hours{mark(summary['systems'][name]['calibrated'])}"
+    figure, axes = canvas.new(f"GPU time: {units.shortened(name)}", unit, "", height_in=2.6)
     bars: list[Bar] = []
     for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
         cost, busy_s = entries[name]["cost"], entries[name]["gpu_busy_seconds"]
@@ -288,6 +288,6 @@ def _both(run: SystemRun) -> list[tuple[str, str, Records]]:
     return [("without cache", canvas.WITHOUT, run.twin), ("with cache", canvas.WITH, run.records)]
 
 
-def _mark(calibrated: bool | None) -> str:
+def mark(calibrated: bool | None) -> str:
     """The mark that every figure with uncalibrated times carries."""
     return " (uncalibrated)" if calibrated is False else ""

@@ -59,6 +59,22 @@ def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def put(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write ``contents`` (by file name) into ``folder``, all or none; InputError if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            for name, content in contents.items():
+                (staging / name).write_bytes(content)
+            for name in contents:
+                (staging / name).replace(folder / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+
+
 def write_requests(result: Result, path: Path) -> None:
     """Write the request table as Parquet; what a system does not have is null."""
     import pyarrow as pa

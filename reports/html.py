@@ -95,18 +95,11 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
             calibrated=run.calibrated,
             notes=run.notes,
             rows=compare(summary, name),
-            images=[_image(picture) for picture in figures.of_system(name, run, summary)],
+            images=[image(picture) for picture in figures.of_system(name, run, summary)],
         )
         for name, run in result.runs.items()
     ]
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.from_string(files("reports").joinpath("template.html").read_text("utf-8"))
+    template = environment().from_string(files("reports").joinpath("template.html").read_text("utf-8"))
     return template.render(
         name=summary["name"],
         requests=f"{summary['requests']:,}",
@@ -115,7 +108,7 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
         version=summary["version"],
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         sections=sections,
-        overview=_image(figures.of_experiment(result.runs)),
+        overview=image(figures.of_experiment(result.runs)),
         claims=[
             {**claim, "verdict": claim_verdict(claim), "figures": claim_figures(claim)}
             for claim in summary["claims"]
@@ -125,7 +118,19 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
     )
 
 
-def _image(picture: Picture) -> Image:
+def environment() -> Environment:
+    """How templates are read: everything escaped, nothing undefined."""
+    return Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def image(picture: Picture) -> Image:
+    """``picture`` as an SVG inside the page."""
     width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
     return Image(
         source="data:image/svg+xml;base64," + base64.b64encode(canvas.svg(picture.figure)).decode("ascii"),

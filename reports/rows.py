@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from reports import units
+from reports.units import Format
 
-Format = Callable[[float], str]
 UNCHANGED = 0.0005
 """A change of less than this share (0.05 %) is told as no change."""
 NOISE = 1e-9

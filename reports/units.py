@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
+Format = Callable[[float], str]
+"""Makes a number readable."""
 MS_PER_S = 1000.0
 """From this many milliseconds on a time is given in seconds."""
 MILLION = 1_000_000

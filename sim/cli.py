@@ -125,6 +125,41 @@ def curve(
 
 
 @app.command()
+def habits(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """What each client habit costs beside its good twin: habits.json, habits.html and a table.
+
+    Compares the pairs under `twins` of the experiment, or the usual ones, on its chat.
+    """
+    from sim.config import load_config
+    from sim.habits import study
+
+    loaded = load_config(config, overrides)
+    folder = out if out is not None else Path("runs") / loaded.name
+
+    from reports import files
+    from reports import habits as report
+
+    files.require_writable(folder)
+    with _progress(quiet) as progress:
+        studied = study(loaded, progress)
+        progress("writing the report", 0, None)
+        paths = report.write(studied, folder)
+    if not quiet:
+        from rich.console import Console
+
+        Console().print(report.table(studied))
+        for path in paths:
+            typer.echo(f"Written: {path}")
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, Va
 from sim.claims import Claim
 from sim.slo import Slo
 from sim.systems import System
+from sim.twins import Twins, pair
 from sim.yamlfile import Document
 from workloads.errors import InputError
 from workloads.registry import Workload
@@ -21,7 +22,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 
 
 
 class Config(Schema):
-    """One trace, the systems that it runs through, the limits and the claims to hold against them."""
+    """One trace, the systems that it runs through, the limits and the claims to hold against them.
+
+    ``twins`` are the client habits that ``python -m sim habits`` compares.
+    """
 
     name: Name
     seed: int = Field(default=0, ge=0)
@@ -31,6 +35,7 @@ class Config(Schema):
     """Requests that arrive before this time are served, and left out of every figure."""
     slo: Slo | None = None
     claims: list[Claim] = Field(default=[])
+    twins: dict[Name, Twins] = Field(default={})
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -48,7 +53,16 @@ class Config(Schema):
             if claim.system not in systems:
                 allowed = ", ".join(systems)
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
-        config = self.model_copy(update={"systems": systems})
+        for name, twins in self.twins.items():
+            pair(self.workload, twins, f"twins.{name}")
+        return self._with(systems=systems)
+
+    def with_workload(self, workload: Workload) -> Config:
+        """The same experiment on another workload."""
+        return self._with(workload=workload)
+
+    def _with(self, **parts: Any) -> Config:
+        config = self.model_copy(update=parts)
         config._folder = self._folder
         return config
 

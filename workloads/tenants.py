@@ -28,5 +28,15 @@ def salted(trace: Trace) -> Trace:
 
     prompts = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.prompt, strict=True)]
     replies = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.reply, strict=True)]
-    system = {copies[key] for key in copies if key[1] in trace.system_messages}
-    return replace(trace, content=new, prompt=prompts, reply=replies, system_messages=system)
+
+    def copied(segments: set[int]) -> set[int]:
+        return {copies[key] for key in copies if key[1] in segments}
+
+    return replace(
+        trace,
+        content=new,
+        prompt=prompts,
+        reply=replies,
+        continuations=copied(trace.continuations),
+        system_messages=copied(trace.system_messages),
+    )

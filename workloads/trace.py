@@ -46,9 +46,11 @@ class Trace:
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
     messages: bool = False
-    """Whether every segment is one message (or the whole of a reply)."""
+    """Whether the trace knows where messages end: every segment ends one unless it is continued."""
+    continuations: set[int] = field(default_factory=set)
+    """Segments that go on with the message of the segment before them; see ``message_path``."""
     system_messages: set[int] = field(default_factory=set)
-    """Segments that are system messages, where the trace says so."""
+    """Segments at which system messages end, where the trace says so."""
     named_blocks: list[int] | None = None
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
@@ -109,6 +111,17 @@ class Trace:
             self.follower[follows] = index
         return index
 
+    def message_path(self, segment: int) -> list[int]:
+        """The segments at which the messages of the path to ``segment`` end, the first message first.
+
+        Only for a trace with ``messages``. A message of several segments is named by its last one.
+        """
+        path = self.content.path(segment)
+        if not self.continuations:
+            return path
+        nexts = [*path[1:], NONE]
+        return [at for at, after in zip(path, nexts, strict=True) if after not in self.continuations]
+
     def where(self, index: int) -> str:
         """Where request ``index`` comes from, for messages."""
         if self.lines is not None:
@@ -149,6 +162,7 @@ class Trace:
                 follows[self.follower[i]] += 1
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
+        assert all(content.parent[segment] != ROOT for segment in self.continuations)
         if self.named_blocks is not None:
             size = self.block_id_tokens
             assert size is not None and len(self.named_blocks) == len(self)

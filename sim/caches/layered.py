@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from sim.caches.base import Served
-from sim.caches.message import MessageStore, require_messages
+from sim.caches.message import MessageStore, messages_of, require_messages
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -47,21 +47,19 @@ class LayeredCache:
         """Find the leading messages that some layer has; then place every message. O(messages)."""
         content, stores = self._trace.content, self._stores
         prompt = self._trace.prompt[request]
-        path = content.path(prompt)
         found = dict.fromkeys(LAYERS, 0)
         hit = 0
-        for message in path:
+        for message in self._trace.message_path(prompt):
             layer = next((name for name in LAYERS if stores[name].find(message, at_s)), None)
             if layer is None:
                 break
             found[layer] += content.end[message] - hit
             hit = content.end[message]
-        for message in reversed(content.path(self._trace.reply[request])):
+        for message, tokens in reversed(messages_of(self._trace, self._trace.reply[request])):
             home = self._home(message, content.end[message] >= content.end[prompt])
             for name in LAYERS:
                 if name != home:
                     stores[name].drop(message)
-            tokens = content.end[message] - content.end[content.parent[message]]
             stores[home].use(message, tokens, at_s)
         for store in stores.values():
             store.evict()

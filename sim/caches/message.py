@@ -108,12 +108,12 @@ class MessageCache:
             for entry in dict.fromkeys((prompt, last)):
                 store.use(entry, content.end[entry], at_s)
         else:
-            for message in content.path(prompt):
+            for message in self._trace.message_path(prompt):
                 if not store.find(message, at_s):
                     break
                 hit = content.end[message]
-            for message in reversed(content.path(last)):
-                store.use(message, content.end[message] - content.end[content.parent[message]], at_s)
+            for message, tokens in reversed(messages_of(self._trace, last)):
+                store.use(message, tokens, at_s)
         store.evict()
         return Served(hit)
 
@@ -136,8 +136,18 @@ class MessageConfig(Schema):
         return MessageCache(trace, self.match, self.capacity_tokens, self.cache_reply)
 
 
+def messages_of(trace: Trace, segment: int) -> list[tuple[int, int]]:
+    """The messages down to ``segment`` as (segment at which it ends, tokens), the first one first."""
+    out, start = [], 0
+    for message in trace.message_path(segment):
+        end = trace.content.end[message]
+        out.append((message, end - start))
+        start = end
+    return out
+
+
 def require_messages(trace: Trace, key: str, kind: str) -> None:
-    """Raise InputError unless every segment of ``trace`` is one message."""
+    """Raise InputError unless ``trace`` knows where its messages end."""
     if not trace.messages:
         raise InputError(
             f"{key}.kind = {kind!r} counts whole messages and {trace.origin} does not say where they end; "

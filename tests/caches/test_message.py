@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import load_config, run
+from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from tests.oracles.naive_messages import message_hits
+from workloads.content import ROOT
 from workloads.errors import InputError
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
@@ -84,3 +86,19 @@ def test_needs_messages() -> None:
     """A trace that does not say where messages end is refused."""
     with pytest.raises(InputError, match="counts whole messages"):
         MessageConfig(kind="message").replay(Trace(), "systems.x.cache")
+
+
+@pytest.mark.parametrize("config", [MessageConfig(kind="message"), LayeredConfig(kind="layered")])
+def test_a_message_of_two_segments_is_found_whole(config: MessageConfig | LayeredConfig) -> None:
+    """The same request again finds all of it; one that goes on otherwise inside the message, nothing."""
+    trace = Trace(messages=True)
+    start = trace.content.append(ROOT, 10)
+    one, other = trace.content.append(start, 5), trace.content.append(start, 7)
+    trace.continuations |= {one, other}
+    for at, prompt in enumerate((one, one, other)):
+        trace.add(prompt=prompt, output_tokens=3, arrival_s=float(at))
+    cache = config.replay(trace, "cache")
+    assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 15, 0]
+    no_room = {"recent": {"capacity_tokens": 14}} if config.kind == "layered" else {"capacity_tokens": 14}
+    cache = type(config).model_validate({"kind": config.kind, **no_room}).replay(trace, "cache")
+    assert [cache.serve(i, float(i)).hit_tokens for i in range(3)] == [0, 0, 0]

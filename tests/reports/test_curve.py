@@ -134,10 +134,13 @@ def test_failed_write_keeps_the_old_files(
     report.write(studied, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def broken(figure: Figure) -> bytes:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "curve.png":
+            raise OSError(28, "No space left on device")
+        return writes(path, content)
 
-    monkeypatch.setattr(canvas, "png", broken)
+    writes = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="No space left"):
         report.write(_study(config, block_size=16), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -71,6 +71,20 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("systems.one.router=magic", ("systems.one.router = 'magic'", "round_robin", "kv_aware")),
         ("systems.one.cache={kind: block, eviction: belady}", ("systems.one.cache.eviction = 'belady'", "needs the future", "lru")),
         ("name=a/b", ("name = 'a/b'", "match pattern")),
+        ("workload.habits=polite", ("workload.habits = 'polite'", "valid dictionary")),
+        ("workload.habits={histroy: append}", ("unknown key 'histroy'", "did you mean 'history'", "system_prompt, dynamic_fields, history")),
+        ("workload.habits.history=windows", ("workload.habits.history", "'windows'", "'append', 'window', 'summarise', 'edit'")),
+        ("workload.habits.history={kind: window, tokens: 3}", ("unknown key 'tokens'", "allowed: kind, turns")),
+        ("workload.habits.history={kind: window, turns: 0}", ("workload.habits.history.turns = 0", "greater than 0")),
+        ("workload.habits.history={kind: edit, turn: 0}", ("workload.habits.history", "turn 0 does not exist; allowed: 1, 2, ...")),
+        ("workload.habits.history={kind: summarise, turns: 1}", ("keep_turns (2) must not exceed turns (1)",)),
+        ("workload.habits.system_prompt={kind: clock, at_token: 11}",
+         ("workload: habits.system_prompt.at_token (11) lies behind", "allowed: 0 to system_prompt.tokens (10)")),
+        ("workload.habits.dynamic_fields=assistant", ("workload.habits.dynamic_fields", "'none', 'user', 'system'")),
+        ("twins.x={good: {history: append}}", ("twins.x.bad", "Field required")),
+        ("twins.x={bad: {history: append}}", ("twins.x: good and bad are the same habits",)),
+        ("twins.x={bad: {system_prompt: {kind: clock, at_token: 11}}}", ("twins.x.bad: habits.system_prompt.at_token (11)", "allowed: 0 to")),
+        ("twins.x={bad: {system_prompt: clok}}", ("twins.x.bad.system_prompt", "'fixed', 'clock'")),
         ("=3", ("--set =3", "dotted.key=value")),
         ("workload.sessions.x=3", ("--set workload.sessions.x=3", "not a section")),
     ],
@@ -78,6 +92,15 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
 def test_settings(cli_here, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     """A wrong value anywhere in the configuration."""
     _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, "--out", "out", said=said)
+
+
+def test_habits_need_a_chat(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The study of habits refuses what has none, and a folder that it cannot write, before it runs."""
+    script = {"kind": "script", "messages": {"a": 1}, "requests": [{"prompt": ["a"], "reply": "a"}]}
+    path = _write(tmp_path, text=json.dumps(GOOD | {"workload": script}))
+    _fails(cli_here, tmp_path, "habits", path, said=("workload.kind = 'script'", "allowed: chat"))
+    (tmp_path / "taken").write_text("mine")
+    _fails(cli_here, tmp_path, "habits", _write(tmp_path), "--out", "taken", said=("--out taken",))
 
 
 def test_line_of_the_key(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

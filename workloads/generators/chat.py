@@ -1,14 +1,15 @@
-"""Multi-turn chats: every turn resends the system prompt and the whole history."""
+"""Multi-turn chats: every turn resends the system prompt and the history, habits applied."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals
-from workloads.content import ROOT
+from workloads.generators.conversation import Conversation, SystemMessages
+from workloads.habits import Habits
 from workloads.lengths import Distribution, whole
 from workloads.schema import Schema
 from workloads.seeds import stream
@@ -18,8 +19,8 @@ from workloads.trace import NONE, Trace
 class SystemPrompt(Schema):
     """The system message and who sends the same one.
 
-    ``shared_by: none`` means that no two requests send the same one (a clock in the system message),
-    so the whole prompt behind it is new content every time.
+    ``shared_by: none`` means that no two requests send the same one, so the whole prompt is new content
+    every time. A client that changes only a part of it is a habit (``habits.system_prompt: clock``).
     """
 
     tokens: int = Field(ge=0)
@@ -30,8 +31,8 @@ class ChatWorkload(Schema):
     """Sessions of several turns in closed loop: a turn arrives a think time after the last reply.
 
     The prompt of turn n is the system message, then user message and reply of turns 1 to n-1, then
-    user message n. Session starts, turn counts, lengths and think times come from separate seeded
-    streams. Lengths are rounded to at least one token.
+    user message n; ``habits`` change that and nothing else. Session starts, turn counts, lengths and
+    think times come from separate seeded streams. Lengths are rounded to at least one token.
     """
 
     kind: Literal["chat"]
@@ -43,6 +44,12 @@ class ChatWorkload(Schema):
     user_tokens: Distribution
     reply_tokens: Distribution
     tenants: PositiveInt = 1
+    habits: Habits = Habits()
+
+    @model_validator(mode="after")
+    def _habits_fit(self) -> ChatWorkload:
+        self.habits.require_place(self.system_prompt.tokens)
+        return self
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace; ``folder`` is not used."""
@@ -55,27 +62,21 @@ class ChatWorkload(Schema):
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=self.sessions).tolist()
 
         trace = Trace(messages=True)
-        content = trace.content
-        heads: dict[int, int] = {}
-        shared_by, head_tokens = self.system_prompt.shared_by, self.system_prompt.tokens
+        shared_by = self.system_prompt.shared_by
+        system = SystemMessages(trace, self.system_prompt.tokens, shared_by != "none", self.habits)
+        history = self.habits.history
+        kept, dropped = self.habits.kept_user_tokens, self.habits.dropped_user_tokens
         request = 0
         for session in range(self.sessions):
             tenant = tenants[session]
             owner = {"all": 0, "tenant": tenant, "session": session, "none": NONE}[shared_by]
-            if head_tokens and shared_by != "none":
-                if owner not in heads:
-                    heads[owner] = content.append(ROOT, head_tokens)
-                    trace.system_messages.add(heads[owner])
-                history = heads[owner]
-            else:
-                history = ROOT
+            conversation = Conversation(trace, history, kept, dropped)
             before = NONE
             for turn in range(1, turns[session] + 1):
-                if shared_by == "none":
-                    history = self._under_a_new_head(trace, history)
-                prompt = content.append(history, users[request])
+                if turn == 1 or system.changes:
+                    conversation.begin_with(system.of(owner))
                 before = trace.add(
-                    prompt=prompt,
+                    prompt=conversation.ask(users[request]),
                     output_tokens=replies[request],
                     arrival_s=starts[session] if turn == 1 else None,
                     follows=before,
@@ -84,20 +85,7 @@ class ChatWorkload(Schema):
                     turn=turn,
                     tenant=tenant,
                 )
-                history = trace.reply[before]
+                conversation.answered(replies[request], trace.reply[before])
                 request += 1
         self.arrival.apply(trace)
         return trace
-
-    def _under_a_new_head(self, trace: Trace, history: int) -> int:
-        """The same messages behind a system prompt of their own: new content from the first token."""
-        content = trace.content
-        old = content.path(history)
-        at = ROOT
-        if self.system_prompt.tokens:
-            at = content.append(ROOT, self.system_prompt.tokens)
-            trace.system_messages.add(at)
-            old = old[1:]
-        for message in old:
-            at = content.append(at, content.end[message] - content.end[content.parent[message]])
-        return at

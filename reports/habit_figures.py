@@ -1,0 +1,121 @@
+"""Figures of a study of client habits: prompt tokens and dollars under each habit, per system."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from reports import canvas, units
+from reports.canvas import Figure
+from reports.figures import Picture, mark
+from sim.habits import SESSIONS, Figures, Study
+
+BAR_IN, AROUND_IN = 0.2, 1.25
+"""Height of a bar with its gap, and of everything around the bars."""
+GAP = 0.6
+"""Between a bad twin and the next good habit, in bars."""
+PER = f"per {SESSIONS:,} sessions"
+TOKENS = (
+    f"Prompt tokens sent {PER}, computed and read from the cache; the percentage is the share that was "
+    "read. Each good habit stands above its bad twins, whose conversations are the same."
+)
+DOLLARS = (
+    f"Dollars {PER} beyond what the good habit costs on the same conversations; to the left of zero the "
+    "twin is cheaper, because it sends less."
+)
+BUSY = " GPUs by the hour: only the time in which they compute, since a habit does not change what is held."
+
+
+def of_system(study: Study, system: str) -> list[Picture]:
+    """The figures that apply to a system: dollars only where it has a price."""
+    pictures = [Picture(tokens(study, system), TOKENS)]
+    pricing = _first(study, system)["pricing"]
+    if pricing is not None:
+        pictures.append(Picture(dollars(study, system), DOLLARS + BUSY * (pricing == "gpu_hours")))
+    return pictures
+
+
+def _first(study: Study, system: str) -> Figures:
+    return next(iter(study.pairs.values())).good[system]
+
+
+@canvas.styled
+def tokens(study: Study, system: str) -> Figure:
+    """Prompt tokens computed and read from the cache, a bar for every habit."""
+    bars: list[tuple[str, Figures]] = []
+    places: list[float] = []
+    at, above = 0.0, None
+    for name, compared in study.pairs.items():
+        if compared.good_name != above:
+            above = compared.good_name
+            at += GAP if bars else 0
+            bars.append((above, compared.good[system]))
+            places.append(at)
+            at += 1
+        bars.append((name, compared.bad[system]))
+        places.append(at)
+        at += 1
+    sent = np.array([figures["prompt_tokens"] for _, figures in bars])
+    computed = np.array([figures["computed_tokens"] for _, figures in bars])
+    scale, unit = (units.MILLION, ", millions") if sent.max() >= units.MILLION else (1, "")
+    figure, axes = canvas.new(
+        f"Prompt tokens by habit: {units.shortened(system)}",
+        f"prompt tokens {PER}{unit}",
+        "",
+        height_in=AROUND_IN + BAR_IN * at,
+    )
+    axes.barh(places, computed, 0.78, color=canvas.COMPUTED, label="computed")
+    axes.barh(
+        places, sent - computed, 0.78, left=computed, color=canvas.CACHED, label="read from the cache"
+    )
+    for place, end, (_, figures) in zip(places, sent, bars, strict=True):
+        _note(axes, end, place, units.percent(figures["hit_rate"]))
+    axes.xaxis.set_major_formatter(canvas.plain(scale))
+    axes.set_xlim(0, sent.max() * 1.12)
+    _rows(axes, places, [name for name, _ in bars])
+    canvas.legend(figure)
+    return figure
+
+
+@canvas.styled
+def dollars(study: Study, system: str) -> Figure:
+    """What every bad twin costs beyond its good habit."""
+    first = _first(study, system)
+    key, what = "cost_usd", "dollars"
+    if first["pricing"] == "gpu_hours":
+        key, what = "cost_usd_busy", f"dollars, GPU-hours busy{mark(first['calibrated'])}"
+    more = [compared.more(system)[key] or 0.0 for compared in study.pairs.values()]
+    figure, axes = canvas.new(
+        f"Dollars of a habit: {units.shortened(system)}",
+        f"more {what}, {PER}",
+        "",
+        height_in=AROUND_IN + BAR_IN * len(more) - 0.2,
+    )
+    places = list(range(len(more)))
+    axes.barh(places, more, 0.78, color=[canvas.VERMILION if x > 0 else canvas.GREEN for x in more])
+    for place, amount in zip(places, more, strict=True):
+        _note(axes, amount, place, ("+" if amount > 0 else "") + units.usd(amount))
+    reach = max(abs(amount) for amount in more) or 1.0
+    lowest, highest = min([0.0, *more]), max([0.0, *more])
+    axes.set_xlim(lowest - 0.28 * reach * (lowest < 0), highest + 0.25 * reach)
+    axes.axvline(0, color="#555555", linewidth=0.8)
+    axes.xaxis.set_major_formatter(canvas.plain())
+    _rows(axes, places, list(study.pairs))
+    return figure
+
+
+def _note(axes: Axes, x: float, y: float, text: str) -> None:
+    """``text`` beside the end of a bar that begins at 0."""
+    right = x >= 0
+    axes.annotate(
+        text, (x, y), (3 if right else -3, 0), textcoords="offset points",
+        ha="left" if right else "right", va="center", fontsize=7.5,
+    )  # fmt: skip
+
+
+def _rows(axes: Axes, places: list[float] | list[int], names: list[str]) -> None:
+    """The names of the bars, the first one on top."""
+    axes.set_yticks(places, [units.shortened(name, 32) for name in names])
+    axes.set_ylim(places[-1] + 0.6, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)

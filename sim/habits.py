@@ -1,0 +1,138 @@
+"""What client habits cost: one chat under each habit and its bad twin, through every system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from sim.config import Config
+from sim.experiment import SCHEMA_VERSION, Progress, run
+from sim.twins import USUAL, Twins, described, pair
+from workloads.generators.chat import ChatWorkload
+from workloads.habits import Habits
+
+SESSIONS = 1000
+"""Amounts are given per so many sessions."""
+Figures = dict[str, Any]
+"""What one system made of one chat; None where it has no such figure."""
+AMOUNTS = {
+    "prompt_tokens": "total_input_tokens",
+    "computed_tokens": "computed_prompt_tokens",
+    "gpu_busy_s": "gpu_busy_seconds",
+    "cost_usd": "cost.cost_usd_total",
+    "cost_usd_busy": "cost.cost_usd_busy",
+}
+"""Figures per ``SESSIONS`` sessions and where they stand in a system's entry of a summary."""
+RATES = {"hit_rate": "cache.prefix_cache_hit_rate", "mean_ttft_ms": "mean_ttft_ms"}
+"""Figures per token or request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A good habit beside its bad twin; figures by system."""
+
+    twins: Twins
+    good: dict[str, Figures]
+    bad: dict[str, Figures]
+
+    @property
+    def good_name(self) -> str:
+        """What the good habit is, in short."""
+        return described(self.twins.good)
+
+    def more(self, system: str) -> dict[str, float | None]:
+        """What the bad twin takes more of than the good habit; a lower hit rate is negative."""
+        good, bad = self.good[system], self.bad[system]
+        return {
+            key: None if good[key] is None or bad[key] is None else bad[key] - good[key]
+            for key in (*RATES, *AMOUNTS)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All pairs of an experiment, by the name of the bad twin."""
+
+    config: Config
+    sessions: int
+    requests: int
+    pairs: dict[str, Compared]
+
+    def summary(self) -> dict[str, Any]:
+        """The content of habits.json; no wall-clock times: same configuration and seed, same content."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.config.name,
+            "seed": self.config.seed,
+            "version": metadata.version("prefixsim"),
+            "sessions": self.sessions,
+            "requests": self.requests,
+            "amounts_per_sessions": SESSIONS,
+            "twins": {name: self._entry(compared) for name, compared in self.pairs.items()},
+        }
+
+    def _entry(self, compared: Compared) -> dict[str, Any]:
+        return {
+            "habits": compared.twins.model_dump(mode="json"),
+            "good": compared.good,
+            "bad": compared.bad,
+            "more": {system: compared.more(system) for system in compared.bad},
+        }
+
+
+def study(config: Config, progress: Progress) -> Study:
+    """Run the experiment's chat under each habit of its ``twins`` (or the usual ones).
+
+    Every trace has the same sessions, arrivals, turns, lengths and think times. A chat that stands in
+    several pairs runs once. InputError unless the workload is a chat.
+    """
+    twins = config.twins or USUAL
+    chats = {name: pair(config.workload, both, f"twins.{name}") for name, both in twins.items()}
+    runs: dict[Habits, dict[str, Figures]] = {}
+    requests = 0
+
+    def figures(chat: ChatWorkload, label: str) -> dict[str, Figures]:
+        nonlocal requests
+        if chat.habits not in runs:
+            summary = run(config.with_workload(chat), _under(label, progress)).summary()
+            requests = summary["requests"]
+            runs[chat.habits] = {
+                system: figures_of(entry, summary["no_cache"][system], chat.sessions)
+                for system, entry in summary["systems"].items()
+            }
+        return runs[chat.habits]
+
+    pairs = {
+        name: Compared(twins[name], figures(good, described(twins[name].good)), figures(bad, name))
+        for name, (good, bad) in chats.items()
+    }
+    return Study(config, next(iter(chats.values()))[0].sessions, requests, pairs)
+
+
+def figures_of(entry: dict[str, Any], without: dict[str, Any], sessions: int) -> Figures:
+    """The figures of a system from its entry in a summary and that of its twin without a cache."""
+    per = SESSIONS / sessions
+    amounts = {key: _scaled(_at(entry, path), per) for key, path in AMOUNTS.items()}
+    return {
+        **{key: _at(entry, path) for key, path in RATES.items()},
+        **amounts,
+        "cost_usd_without_cache": _scaled(_at(without, AMOUNTS["cost_usd"]), per),
+        "pricing": _at(entry, "cost.pricing"),
+        "calibrated": entry["calibrated"],
+        "notes": entry["notes"],
+    }
+
+
+def _at(entry: dict[str, Any], path: str) -> Any:
+    section, _, key = path.rpartition(".")
+    return (entry[section] if section else entry)[key]
+
+
+def _scaled(amount: float | None, factor: float) -> float | None:
+    return None if amount is None else amount * factor
+
+
+def _under(label: str, progress: Progress) -> Progress:
+    """Progress of one run, its parts named with the habit that it is under."""
+    return lambda part, done, total: progress(f"{label}: {part}", done, total)

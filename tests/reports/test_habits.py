@@ -1,0 +1,167 @@
+"""``python -m sim habits``: its files, its table, its page and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from reports import habit_figures
+from reports import habits as report
+from sim.config import load_config
+from sim.habits import Study, study
+from tests.conftest import Cli
+
+CONFIG = """\
+name: small
+workload:
+  kind: chat
+  sessions: 10
+  arrival: {process: poisson, rate_per_s: 1.0}
+  turns: 6
+  think_time_s: 3
+  system_prompt: {tokens: 640}
+  user_tokens: 50
+  reply_tokens: 100
+systems:
+  priced: {kind: cache, cache: {kind: block}, price: {input_usd_per_1m: 10, cached_input_usd_per_1m: 1}}
+  unpriced: {kind: cache, cache: {kind: block}}
+  gpu: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
+twins:
+  clock: {good: {system_prompt: fixed}, bad: {system_prompt: clock}}
+  window: {good: {history: append}, bad: {history: {kind: window, turns: 1}}}
+  edit: {good: {history: append}, bad: {history: edit}}
+"""
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    path: Path = tmp_path_factory.mktemp("habits") / "config.yaml"
+    path.write_text(CONFIG)
+    return study(load_config(path), lambda part, done, total: None)
+
+
+def _text(studied: Study, width: int) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(report.table(studied))
+    return capture.get()
+
+
+def test_command(cli: Cli, tmp_path: Path) -> None:
+    """Three files in runs/NAME, the same bytes whatever the hash seed; --quiet prints nothing."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    done = cli("habits", "config.yaml", env={"PYTHONHASHSEED": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = tmp_path / "runs" / "small"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(report.FILES)
+    for said in ("per 1,000 sessions: small", "system_prompt: fixed", "clock", "runs/small/habits.html"):
+        assert said in done.stdout
+    quiet = cli("habits", "config.yaml", "--quiet", "--out", "out", env={"PYTHONHASHSEED": "7"})
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    for name in report.FILES:
+        assert (folder / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    again = cli("habits", "runs/small/config.yaml", "--quiet", "--out", "again")
+    assert again.returncode == 0
+    assert (folder / "habits.json").read_bytes() == (tmp_path / "again" / "habits.json").read_bytes()
+
+
+def test_lines(studied: Study) -> None:
+    """A good habit once, above all of its bad twins; amounts are those of the study."""
+    lines = report.lines(studied, "priced")
+    assert [(line.label, line.good) for line in lines] == [
+        ("system_prompt: fixed", True),
+        ("clock", False),
+        ("history: append", True),
+        ("window", False),
+        ("edit", False),
+    ]
+    # 1,000 sessions of 6 prompts: 640 + 50, then 150 more each; a clock is 20 tokens in each.
+    sent = sum(690 + 150 * turn for turn in range(6)) * 1000
+    good, clock = lines[0], lines[1]
+    assert good.tokens[1] == f"{sent / 1e6:.2f} M"
+    assert clock.tokens[:3] == ("0%", f"{sent / 1e6 + 0.12:.2f} M", f"{sent / 1e6 + 0.12:.2f} M")
+    assert clock.costs[2] == clock.costs[5] == f"${(sent + 120_000) / 1e5:.2f}"
+    computed = studied.pairs["clock"].good["priced"]["computed_tokens"]
+    assert clock.tokens[4] == f"{(sent + 120_000) / computed:.1f} x"
+    assert good.tokens[3:] == ("", "")
+    assert clock.costs[3] == f"+${float(clock.costs[2][1:]) - float(good.costs[2][1:]):.2f}"
+
+
+def test_cheaper_twin_and_small_amounts(studied: Study) -> None:
+    """A window that sends much less is told as cheaper; from one dollar on cents are enough."""
+    assert report._more_usd(39.086, 39.618) == "-$0.53"
+    assert report._more_usd(39.6181, 39.618) == "$0.00"
+    assert report._more_usd(0.00512, 0.005) == "+$0.000120"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_table_fits(studied: Study, width: int) -> None:
+    """No cell is cut, in a narrow terminal either; systems without times or prices have no costs."""
+    text = _text(studied, width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    tokens, costs = text.split("Seconds and dollars")
+    assert all(system in tokens for system in ("priced", "unpriced", "gpu"))
+    rows = [line for line in costs.splitlines() if line.startswith("│")]
+    assert not any("unpriced" in row for row in rows) and any("gpu" in row for row in rows)
+    assert "uncalibrated" in text
+
+
+def test_sentence(studied: Study) -> None:
+    """The worst habit by computed tokens, with dollars at token prices, with times on a GPU."""
+    priced, gpu = (report.sentence(studied, system) for system in ("priced", "gpu"))
+    assert priced.startswith("Caching fails most under clock: 6.51 M tokens computed per 1,000 sessions")
+    assert "$65.10 instead of $" in priced
+    assert "to the first token on average instead of" in gpu
+    assert report.sentence(studied, "unpriced").endswith("(system_prompt: fixed).")
+
+
+def test_page(studied: Study) -> None:
+    """One self-contained page: every system, figures with captions, the mark on computed times."""
+    page = report.render(studied)
+    assert page.count("<figure>") == page.count("<figcaption>") == 5
+    assert page.count('src="data:image/svg+xml') == 5 and "http" not in page
+    assert "<script" not in page and "Uncalibrated." in page
+    for system in ("priced", "unpriced", "gpu"):
+        assert f"<h2>{system} " in page
+
+
+def _ticks(figure: Figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_token_figure(studied: Study) -> None:
+    """A bar for every habit, its parts adding up to the prompt tokens."""
+    figure = habit_figures.tokens(studied, "priced")
+    assert _ticks(figure) == [line.label for line in report.lines(studied, "priced")]
+    computed, cached = (container.datavalues for container in figure.axes[0].containers)
+    clock = studied.pairs["clock"].bad["priced"]
+    assert (computed[1], cached[1]) == (clock["prompt_tokens"], 0)
+    assert "prompt tokens per 1,000 sessions, millions" in figure.axes[0].get_xlabel()
+
+
+def test_dollar_figure(studied: Study) -> None:
+    """What each twin costs more; of GPUs by the hour the busy part, marked as uncalibrated."""
+    figure = habit_figures.dollars(studied, "priced")
+    more = [both.more("priced")["cost_usd"] for both in studied.pairs.values()]
+    assert figure.axes[0].containers[0].datavalues.tolist() == more
+    assert figure.axes[0].get_xlabel() == "more dollars, per 1,000 sessions"
+    by_the_hour = habit_figures.dollars(studied, "gpu")
+    busy = [both.more("gpu")["cost_usd_busy"] for both in studied.pairs.values()]
+    assert by_the_hour.axes[0].containers[0].datavalues.tolist() == busy
+    assert "GPU-hours busy (uncalibrated)" in by_the_hour.axes[0].get_xlabel()
+
+
+def test_json(studied: Study, tmp_path: Path) -> None:
+    """habits.json says which habits were compared and what they took."""
+    paths = report.write(studied, tmp_path / "out")
+    content = json.loads(paths[1].read_text())
+    assert (content["sessions"], content["requests"], content["amounts_per_sessions"]) == (10, 60, 1000)
+    window = content["twins"]["window"]
+    assert window["habits"]["bad"] == {"history": {"kind": "window", "turns": 1}}
+    good, bad = window["good"]["gpu"], window["bad"]["gpu"]
+    assert window["more"]["gpu"]["computed_tokens"] == bad["computed_tokens"] - good["computed_tokens"]

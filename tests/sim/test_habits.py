@@ -1,0 +1,167 @@
+"""The study of client habits: pairs, figures per 1,000 sessions, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sim import load_config, run
+from sim.config import Config
+from sim.habits import Study, study
+from sim.twins import USUAL, described
+from workloads.errors import InputError
+from workloads.habits import Habits
+
+TOKEN_PRICE = {"input_usd_per_1m": 10, "cached_input_usd_per_1m": 1, "output_usd_per_1m": 30}
+CONFIG: dict[str, Any] = {
+    "name": "small",
+    "seed": 3,
+    "workload": {
+        "kind": "chat",
+        "sessions": 20,
+        "arrival": {"process": "poisson", "rate_per_s": 2},
+        "turns": 4,
+        "think_time_s": 5,
+        "system_prompt": {"tokens": 64},
+        "user_tokens": {"distribution": "uniform", "low": 10, "high": 50},
+        "reply_tokens": 30,
+    },
+    "systems": {
+        "replay": {"kind": "cache", "cache": {"kind": "block"}, "price": TOKEN_PRICE},
+        "gpu": {
+            "kind": "engine", "model": "llama-3-8b", "hardware": "h200", "price": {"gpu_hour_usd": 3.5},
+        },
+    },
+    "twins": {
+        "clock": {
+            "good": {"system_prompt": "fixed"},
+            "bad": {"system_prompt": {"kind": "clock", "tokens": 16}},
+        },
+        "window": {"bad": {"history": {"kind": "window", "turns": 1}}},
+    },
+}  # fmt: skip
+
+
+def _config(folder: Path, **changes: Any) -> Config:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(CONFIG | changes))
+    return load_config(path)
+
+
+def _study(config: Config) -> Study:
+    return study(config, lambda part, done, total: None)
+
+
+def test_figures_are_those_of_a_run_with_that_habit(tmp_path: Path) -> None:
+    """A pair's figures equal an experiment with the habit written into its workload, times 1,000/20."""
+    studied = _study(_config(tmp_path))
+    written = CONFIG["workload"] | {"habits": {"system_prompt": {"kind": "clock", "tokens": 16}}}
+    for side, workload in (("good", CONFIG["workload"]), ("bad", written)):
+        summary = run(_config(tmp_path, workload=workload)).summary()
+        for system, entry in summary["systems"].items():
+            figures = getattr(studied.pairs["clock"], side)[system]
+            assert figures["hit_rate"] == entry["cache"]["prefix_cache_hit_rate"]
+            assert figures["mean_ttft_ms"] == entry["mean_ttft_ms"]
+            assert figures["prompt_tokens"] == entry["total_input_tokens"] * 50
+            assert figures["computed_tokens"] == entry["computed_prompt_tokens"] * 50
+            assert figures["cost_usd"] == entry["cost"]["cost_usd_total"] * 50
+            without = summary["no_cache"][system]["cost"]["cost_usd_total"]
+            assert figures["cost_usd_without_cache"] == without * 50
+            if system == "gpu":
+                assert figures["gpu_busy_s"] == entry["gpu_busy_seconds"] * 50
+                assert figures["cost_usd_busy"] == entry["cost"]["cost_usd_busy"] * 50
+
+
+def test_a_clock_costs_the_whole_bill(tmp_path: Path) -> None:
+    """Nothing is found behind a clock at the start: all tokens computed, the bill of caching off."""
+    compared = _study(_config(tmp_path)).pairs["clock"]
+    bad, good, more = compared.bad["replay"], compared.good["replay"], compared.more("replay")
+    assert (bad["hit_rate"], bad["computed_tokens"]) == (0.0, bad["prompt_tokens"])
+    assert bad["cost_usd"] == bad["cost_usd_without_cache"]
+    assert bad["prompt_tokens"] - good["prompt_tokens"] == 16 * 4 * 1000
+    assert more["computed_tokens"] == bad["computed_tokens"] - good["computed_tokens"] > 0
+    assert more["gpu_busy_s"] is None
+    assert more["hit_rate"] == -good["hit_rate"]
+
+
+def test_equal_chats_run_once(tmp_path: Path) -> None:
+    """Both good twins are the chat as configured: three chats, not four."""
+    parts: set[str] = set()
+    study(_config(tmp_path), lambda part, done, total: parts.add(part.partition(":")[0]))
+    assert parts == {"system_prompt", "clock", "window"}
+
+
+def test_twins_change_the_workloads_own_habits(tmp_path: Path) -> None:
+    """What a pair does not write stays as the workload has it."""
+    workload = CONFIG["workload"] | {"habits": {"system_prompt": "clock", "history": "edit"}}
+    twins = {"fields": {"good": {"dynamic_fields": "user"}, "bad": {"dynamic_fields": "system"}}}
+    compared = _study(_config(tmp_path, workload=workload, twins=twins)).pairs["fields"]
+    assert compared.good["replay"]["hit_rate"] == compared.bad["replay"]["hit_rate"] == 0
+    assert compared.good["replay"]["prompt_tokens"] == compared.bad["replay"]["prompt_tokens"]
+
+
+def test_the_usual_pairs_without_twins(tmp_path: Path) -> None:
+    """An experiment that names no pairs is compared under all five, each worse than its good twin."""
+    config = _config(tmp_path, twins={}, workload=CONFIG["workload"] | {"turns": 8})
+    studied = _study(config)
+    assert (
+        list(studied.pairs) == list(USUAL) == ["clock", "fields-in-system", "window", "summarise", "edit"]
+    )
+    for compared in studied.pairs.values():
+        for system in config.systems:
+            assert compared.bad[system]["hit_rate"] < compared.good[system]["hit_rate"]
+
+
+def test_resolved_config_gives_the_same_study(tmp_path: Path) -> None:
+    """The pairs survive being written out, and write only what they change."""
+    config = _config(tmp_path, workload=CONFIG["workload"] | {"habits": {"history": "edit"}})
+    (tmp_path / "again.yaml").write_text(config.to_yaml())
+    again = load_config(tmp_path / "again.yaml")
+    assert _study(again).summary() == _study(config).summary()
+    assert yaml.safe_load(config.to_yaml())["twins"]["window"] == {
+        "good": {},
+        "bad": {"history": {"kind": "window", "turns": 1}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("habits", "text"),
+    [
+        ({}, "as configured"),
+        ({"history": "append"}, "history: append"),
+        ({"dynamic_fields": {"kind": "user", "kept": True, "tokens": 100}}, "dynamic_fields: user, kept"),
+        (
+            {"system_prompt": "clock", "history": {"kind": "window", "turns": 2}},
+            "system_prompt: clock; history: window, turns 2",
+        ),
+    ],
+)
+def test_described(habits: dict[str, Any], text: str) -> None:
+    """Habits in short."""
+    assert described(Habits.model_validate(habits)) == text
+
+
+def test_only_chats_have_habits(tmp_path: Path) -> None:
+    """A script or a trace has none, with or without twins of its own."""
+    script = {"kind": "script", "messages": {"a": 1}, "requests": [{"prompt": ["a"], "reply": "a"}]}
+    with pytest.raises(InputError, match=r"workload.kind = 'script': only generated chats.*allowed: chat"):
+        _config(tmp_path, workload=script)
+    with pytest.raises(InputError, match="only generated chats have habits"):
+        _study(_config(tmp_path, workload=script, twins={}))
+
+
+def test_the_study_of_the_project(root: Path) -> None:
+    """configs/studies/habits.yaml, with fewer sessions: what must show, shows on every system."""
+    config = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=60"])
+    pairs = _study(config).pairs
+    for system in config.systems:
+        hits = {name: both.bad[system]["hit_rate"] for name, both in pairs.items()}
+        assert hits["clock-first"] == 0 < hits["clock-last"] < hits["edit-last"]
+        fields = pairs["fields-in-system"]
+        assert fields.good[system]["prompt_tokens"] == fields.bad[system]["prompt_tokens"]
+        assert fields.more(system)["computed_tokens"] > 0
+        for name in ("window", "summarise", "summarise-always", "edit-first", "edit-last"):
+            assert pairs[name].more(system)["computed_tokens"] > 0
