@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
-    from sim.caches.block import BlockCache
+    from sim.engine.interface import KvMemory
     from sim.engine.request import Request
 
 NAN = float("nan")
@@ -35,6 +35,8 @@ class EngineTotals:
     num_preemptions: int = 0
     recomputed_tokens: int = 0
     """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
+    aborted_tokens: int = 0
+    """Tokens with KV of aborted requests at their end, less those found at first."""
     hit_blocks: int = 0
     preempted_queries_tokens: int = 0
     preempted_hits_tokens: int = 0
@@ -42,7 +44,7 @@ class EngineTotals:
     max_used_blocks: int = 0
     capacity_blocks: int = 0
 
-    def note_usage(self, memory: BlockCache) -> None:
+    def note_usage(self, memory: KvMemory) -> None:
         """Keep the highest number of blocks in use; blocks that are only cached are free."""
         used = memory.capacity_blocks - memory.free_blocks
         if used > self.max_used_blocks:
@@ -105,6 +107,7 @@ class RequestLog:
         self.replica = [-1] * n
         self.preemptions = [0] * n
         self.tier: list[str | None] = [None] * n
+        self.aborted: list[int] = []
 
     def admit(self, request: Request, now: float, cached: int, blocks: int, totals: EngineTotals) -> None:
         """``request`` is admitted with ``cached`` tokens found; only the first time counts as its hit."""
@@ -120,6 +123,12 @@ class RequestLog:
     def finish(self, request: Request, now: float, replica: int) -> None:
         """The last token of ``request`` is there."""
         self.finished_s[request.index] = now
+        self.replica[request.index] = replica
+        self.preemptions[request.index] = request.preemptions
+
+    def abort(self, request: Request, replica: int) -> None:
+        """The engine gives ``request`` up: it ends without its last token, and has no finishing time."""
+        self.aborted.append(request.index)
         self.replica[request.index] = replica
         self.preemptions[request.index] = request.preemptions
 
@@ -158,6 +167,8 @@ class Records:
     tier: list[str | None] = field(default_factory=list)
     """The slowest tier that served a hit, per request; empty if nothing was noted."""
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
+    aborted: list[int] = field(default_factory=list)
+    """Requests that the engine gave up, in the order of their ends; their ``finished_s`` is NaN."""
     hits_lost_to_isolation_tokens: int | None = None
     """Hit tokens of the same cache shared by all tenants, less those found here."""
 
@@ -179,6 +190,7 @@ class Records:
             replica=np.array(log.replica, dtype=np.int64),
             preemptions=np.array(log.preemptions, dtype=np.int64),
             tier=log.tier,
+            aborted=log.aborted,
         )
 
     def __len__(self) -> int:
@@ -198,9 +210,13 @@ class Records:
             return
         assert (self.arrival_s <= self.scheduled_s).all()
         assert (self.scheduled_s < self.first_token_s).all()
-        assert (self.first_token_s <= self.finished_s).all()
+        done = np.ones(len(self), dtype=bool)
+        done[self.aborted] = False
+        assert (self.first_token_s <= self.finished_s)[done].all()
+        assert np.isnan(self.finished_s[~done]).all()
         assert (hits < self.input_tokens).all(), "an engine computes at least the last prompt token"
         # The last sampled token of a request is never computed.
-        needed = int((self.computed_tokens + self.output_tokens - 1).sum())
-        assert self.engine.scheduled_tokens == needed + self.engine.recomputed_tokens
+        needed = int((self.computed_tokens + self.output_tokens - 1)[done].sum())
+        lost = self.engine.recomputed_tokens + self.engine.aborted_tokens
+        assert self.engine.scheduled_tokens == needed + lost
         assert self.engine.num_preemptions == int(self.preemptions.sum())

@@ -13,6 +13,8 @@ from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecorder
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
 from sim.engine.stepping import make_replica
 from sim.records import TICK_REQUESTS, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
@@ -32,9 +34,9 @@ class Fleet:
         *,
         replicas: int,
         router: Callable[[Setting], Router],
-        memory: Callable[[Evicted | None], BlockCache],
+        memory: Callable[[Evicted | None], BlockCache | SglangMemory],
         latency: IterationTime,
-        options: SchedulerOptions,
+        options: SchedulerOptions | SglangEngine,
         fast_forward: bool,
         record_steps: bool = False,
         tick: Callable[[int], None] = lambda done: None,

@@ -19,10 +19,14 @@ from collections.abc import Callable
 import simpy
 
 from sim.caches.block import BlockCache
+from sim.engine.interface import AnyReplica
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
 from sim.engine.replica import Replica
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
+from sim.engine.sglang import SglangReplica
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
 from sim.records import RequestLog
 from workloads.errors import InputError
 
@@ -365,18 +369,32 @@ def _final_tokens(request: Request) -> int:
 
 
 def make_replica(
-    options: SchedulerOptions,
+    options: SchedulerOptions | SglangEngine,
     number: int,
     env: simpy.Environment,
-    memory: BlockCache,
+    memory: BlockCache | SglangMemory,
     latency: IterationTime,
     *,
     fast_forward: bool,
     log: RequestLog,
     finished: Callable[[int], None],
     recorder: StepRecorder | None = None,
-) -> Replica:
+) -> AnyReplica:
     """The cheapest replica that does what ``options`` say and, given a ``recorder``, keeps its steps."""
+    if isinstance(options, SglangEngine):
+        assert isinstance(memory, SglangMemory)
+        return SglangReplica(
+            number,
+            env,
+            memory,
+            latency,
+            options,
+            fast_forward=fast_forward,
+            log=log,
+            finished=finished,
+            recorder=recorder,
+        )
+    assert isinstance(memory, BlockCache)
     if recorder is None and options.plain:
         return Replica(
             number,
