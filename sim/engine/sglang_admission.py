@@ -107,7 +107,7 @@ class PrefillPass:
         known = request.known_tokens
         memory.lock(kv, memory.match(kv, known))  # what it finds cannot be evicted for it
         tokens = known - kv.held * size
-        to_come = min(request.max_new_tokens - request.generated, CLIP_MAX_NEW_TOKENS)
+        to_come = min(max(request.max_new_tokens - request.generated, 0), CLIP_MAX_NEW_TOKENS)
         refused = None
         paged = -(-tokens // size) * size
         if tokens + to_come + size >= self._memory_left:

@@ -89,7 +89,7 @@ class SglangEngine(Schema):
         ``mem_cache/allocator/base.py:max_new_tokens_for_memory``.
         """
         room = (pages - -(-prompt_tokens // page_size) - 1) * page_size - 1
-        return min(output_tokens if self.max_new_tokens is None else self.max_new_tokens, room)
+        return max(0, min(output_tokens if self.max_new_tokens is None else self.max_new_tokens, room))
 
     def require_fit(self, trace: Trace, pages: int, page_size: int, key: str) -> None:
         """Raise InputError if SGLang would cut a reply of ``trace`` short: its length is given."""
@@ -104,7 +104,7 @@ class SglangEngine(Schema):
             if output > room:
                 raise InputError(
                     f"{trace.where(i)}: a prompt of {prompt} tokens with a reply of {output} does not fit: "
-                    f"SGLang leaves it {max(0, room)} tokens of {pages} KV pages of {page_size}; allowed: "
+                    f"SGLang leaves it {room} tokens of {pages} KV pages of {page_size}; allowed: "
                     f"shorter requests, or more memory (KV memory of {key})"
                 )
 

@@ -294,7 +294,7 @@ class EngineSystem(Schema):
         *,
         record_steps: bool = False,
     ) -> Records:
-        return Fleet(
+        records = Fleet(
             trace,
             replicas=self.replicas,
             router=ROUTERS[self.router],
@@ -305,6 +305,9 @@ class EngineSystem(Schema):
             record_steps=record_steps,
             tick=tick,
         ).run()
+        if isinstance(self.engine, SglangEngine) and records.evicted_blocks is not None:
+            records.evicted_tokens = records.evicted_blocks * self._block_size
+        return records
 
     def _profile(self, folder: Path) -> Profile:
         return self.latency.profile(*self._parts("", folder), "", folder)

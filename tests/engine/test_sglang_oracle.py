@@ -32,6 +32,7 @@ class Case:
     max_prefill: int
     max_running: int
     eviction: str = "lru"
+    caching: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +67,7 @@ def cases(draw: Any, most: int = 6) -> Case:
         draw(st.sampled_from([1, 4, 16, 16384])),
         draw(st.sampled_from([1, 2, 3, 100, 100])),
         draw(st.sampled_from(["lru", "lru", *EVICTION])),
+        draw(st.sampled_from([True] * 7 + [False])),
         {
             "schedule_policy": policy,
             "schedule_conservativeness": draw(st.sampled_from([0.2, 0.2, 1.0, 1.4])),
@@ -87,6 +89,7 @@ def _oracle(case: Case) -> tuple[list[NaiveStep], NaiveSglang]:
         conservativeness=options["schedule_conservativeness"],
         ignore_eos=options["ignore_eos"],
         retract_by_priority=options["retraction_policy"] == "priority",
+        caching=case.caching,
     )
     room = {r.id: (case.pages - -(-len(r.prompt) // size) - 1) * size - 1 for r in case.requests}
     asked = options["max_new_tokens"]
@@ -102,6 +105,7 @@ def _fleet(case: Case, **more: Any) -> Any:
         pages=case.pages,
         page_size=case.page_size,
         eviction=case.eviction,
+        caching=case.caching,
         chunked_prefill_size=case.chunk,
         max_prefill_tokens=case.max_prefill,
         max_running_requests=case.max_running,
