@@ -170,7 +170,7 @@ def test_the_tokens_found_are_not_free_for_the_request(pages: int, at: float) ->
 
 @pytest.mark.parametrize(("pages", "options"), [(14, {}), (17, {"ignore_eos": True})])
 def test_running_requests_are_expected_to_need_a_part(pages: int, options: dict[str, Any]) -> None:
-    """Of 10 tokens to come 7 are reserved at 0.7, all with ignore_eos: 5 of the pages are left for others."""
+    """Of 10 tokens to come 7 are reserved at 0.7, all with ignore_eos; of the 6 left 5 may be asked for."""
     assert _times(_serve(("a", 11), ("bcd", 1, 1), pages=pages, **options))[1][0] == 1
     assert _times(_serve(("a", 11), ("bcde", 1, 1), pages=pages, **options))[1][0] == 11
 
@@ -189,7 +189,7 @@ def test_who_does_not_fit_ends_the_pass() -> None:
 
 
 def test_a_full_batch_admits_nobody_until_somebody_leaves() -> None:
-    """At 1 the late one is refused. The ratio falls and it would fit at 100, but nobody tries before "b" ends.
+    """At 1 the late one is refused. The ratio falls and it would fit soon, but nobody tries till "b" ends.
 
     Without "b" nobody tries before the end of "a".
     """
@@ -201,7 +201,7 @@ def test_a_full_batch_admits_nobody_until_somebody_leaves() -> None:
 
 def test_nobody_can_fit() -> None:
     """A prompt that the pool never holds: an error, not an endless loop."""
-    with pytest.raises(InputError, match="replica 0 can never admit .*5 known tokens"):
+    with pytest.raises(InputError, match=r"replica 0 can never admit .*5 known tokens"):
         _serve(("abcde", 1), pages=5)
 
 
@@ -241,7 +241,7 @@ TIGHT = {"schedule_conservativeness": 0.1}
 
 @BOTH
 def test_the_one_with_the_fewest_tokens_is_retracted(fast_forward: bool) -> None:
-    """The longer prompt comes at 2 with fewer tokens out: at 36 memory is full, and it gives its reply back.
+    """The longer prompt comes at 2 with fewer tokens out: at 36 memory is full, and it loses its reply.
 
     It comes back when the other one ends: its prompt is still in the tree, its 34 tokens of reply are not.
     """

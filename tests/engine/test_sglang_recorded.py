@@ -15,7 +15,7 @@ import pytest
 from sim import load_config, run
 from sim.caches.radix import RadixConfig
 from tests.caches.recorded import EXCERPTS, read_rows
-from tests.caches.test_radix_recorded import EXCERPTED, POOLS, WHOLE, _options, _rows, _trace
+from tests.caches.test_radix_recorded import EXCERPTED, WHOLE, _options, _rows, _trace
 from tests.engine.driving_sglang import sglang_fleet
 
 APART_S = 1e6
