@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.gaps import TokenGaps
 from sim.pricing import Price
-from sim.records import NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
+from sim.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -119,6 +119,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         "failed": len(ended) - completed,
         "rejected": int((ended == REJECTED).sum()),
         "timed_out": int((ended == TIMED_OUT).sum()),
+        "aborted": int((ended == ABORTED).sum()),
         "retried": int((everything.retries[everything.arrival_s >= warmup_s] > 0).sum()),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,

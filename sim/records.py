@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
-    from sim.caches.block import BlockCache
+    from sim.engine.interface import KvMemory
     from sim.engine.request import Request
 
 NAN = float("nan")
-COMPLETED, REJECTED, TIMED_OUT = STATUS = ("completed", "rejected", "timed_out")
+COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
+"""How a request can end. Aborted: the engine itself gave it up."""
 TICK_REQUESTS = 2048
 """Progress is told every so many requests."""
 Floats = NDArray[np.float64]
@@ -45,7 +46,7 @@ class EngineTotals:
     max_used_blocks: int = 0
     capacity_blocks: int = 0
 
-    def note_usage(self, memory: BlockCache) -> None:
+    def note_usage(self, memory: KvMemory) -> None:
         """Keep the highest number of blocks in use; blocks that are only cached are free."""
         used = memory.capacity_blocks - memory.free_blocks
         if used > self.max_used_blocks:

@@ -9,9 +9,9 @@ import simpy
 
 from sim.caches.block import BlockTable
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
+from sim.engine.interface import AnyReplica
 from sim.engine.options import StepRecorder
 from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan
-from sim.engine.replica import Replica
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
 from sim.engine.stepping import make_replica
@@ -47,7 +47,7 @@ class Fleet:
         self._done = 0
         self._plans = plans
         self._hardships = hardships
-        self._served: dict[int, tuple[Replica, Request]] | None = None
+        self._served: dict[int, AnyReplica] | None = None
         """Where each request is, kept only if it may have to be found again."""
         if hardships.deadline_s is not None:
             self._served = {}
@@ -68,7 +68,7 @@ class Fleet:
             )
             for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
         ]
-        self._alive: list[Replica] = list(self.replicas)
+        self._alive: list[AnyReplica] = list(self.replicas)
         for failure in hardships.failures:
             At(self.env, failure.at_s, ARRIVAL, self._fail, failure)
 
@@ -155,13 +155,12 @@ class Fleet:
             return
         replica = self.replicas[self._router.choose(index, self._alive)]
         bound = self._hardships.max_queued_requests
-        if bound is not None and len(replica.waiting) >= bound:
+        if bound is not None and replica.queued >= bound:
             self._reject(index)
             return
-        request = self._request(index)
         if self._served is not None:
-            self._served[index] = replica, request
-        replica.submit(request)
+            self._served[index] = replica
+        replica.submit(self._request(index))
 
     def _request(self, index: int) -> Request:
         trace = self._trace
@@ -208,8 +207,7 @@ class Fleet:
         if index in self._stranded:
             self._stranded.remove(index)
         elif index in self._served:
-            replica, request = self._served.pop(index)
-            replica.abort(request)
+            self._served.pop(index).abort(index)
         else:
             return
         self.log.end(index, TIMED_OUT)

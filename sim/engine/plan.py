@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from sim.caches.block import BlockCache, Evicted
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +20,9 @@ class ReplicaPlan:
     given the callback that hears of evictions.
     """
 
-    memory: Callable[[Evicted | None], BlockCache]
+    memory: Callable[[Evicted | None], BlockCache | SglangMemory]
     latency: IterationTime
-    options: SchedulerOptions = field(default_factory=SchedulerOptions)
+    options: SchedulerOptions | SglangEngine = field(default_factory=SchedulerOptions)
     fast_forward: bool = True
 
 

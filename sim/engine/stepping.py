@@ -19,10 +19,14 @@ from collections.abc import Callable
 import simpy
 
 from sim.caches.block import BlockCache
+from sim.engine.interface import AnyReplica
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
 from sim.engine.replica import Replica
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
+from sim.engine.sglang import SglangReplica
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
 from sim.records import RequestLog
 from workloads.errors import InputError
 
@@ -109,7 +113,7 @@ class SteppingReplica(Replica):
     def _begin(self, event: object = None) -> None:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._aborted or self._failed is not None:
-            self._drop_aborted()
+            self._let_leave()
         while True:
             step = self._computing = self._ahead or self._plan()
             self._ahead = self._plan() if self._async else None
@@ -186,9 +190,7 @@ class SteppingReplica(Replica):
             self.memory.publish(request.table, request.computed)  # asynchronous: what was in flight
             self.memory.release(request.table, -(-request.computed // self.memory.block_size))
             del self.running[request]
-        if request in self._aborted:  # nobody waits for this token
-            del self._aborted[request]
-            self._log.abandon(request, self.totals)
+        if self._nobody_waits_for(request):
             return
         self._log.finish(request, self._env.now, self.number)
         self._finished(request.index)
@@ -196,6 +198,7 @@ class SteppingReplica(Replica):
     def _drop(self, request: Request) -> None:
         assert not self._async, "a step in flight may contain it"
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        del self.running[request]
 
     # -- scheduling --------------------------------------------------------------------------------
 
@@ -377,18 +380,32 @@ def _final_tokens(request: Request) -> int:
 
 
 def make_replica(
-    options: SchedulerOptions,
+    options: SchedulerOptions | SglangEngine,
     number: int,
     env: simpy.Environment,
-    memory: BlockCache,
+    memory: BlockCache | SglangMemory,
     latency: IterationTime,
     *,
     fast_forward: bool,
     log: RequestLog,
     finished: Callable[[int], None],
     recorder: StepRecorder | None = None,
-) -> Replica:
+) -> AnyReplica:
     """The cheapest replica that does what ``options`` say and, given a ``recorder``, keeps its steps."""
+    if isinstance(options, SglangEngine):
+        assert isinstance(memory, SglangMemory)
+        return SglangReplica(
+            number,
+            env,
+            memory,
+            latency,
+            options,
+            fast_forward=fast_forward,
+            log=log,
+            finished=finished,
+            recorder=recorder,
+        )
+    assert isinstance(memory, BlockCache)
     if recorder is None and options.plain:
         return Replica(
             number,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from calibration import catalogue
 from calibration.catalogue import Gpu, Model
@@ -23,6 +23,8 @@ from sim.engine.memory import Memory, batch_defaults
 from sim.engine.options import SchedulerOptions
 from sim.engine.plan import ReplicaPlan
 from sim.engine.routers import ROUTERS
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
 from sim.pricing import Price
 from sim.records import Records
 from workloads.errors import InputError
@@ -80,12 +82,23 @@ class VllmEngine(Schema):
         return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))
 
 
+def _fill_kind(value: Any) -> Any:
+    return {"kind": "vllm", **value} if isinstance(value, dict) else value
+
+
+Engine = Annotated[
+    Annotated[VllmEngine | SglangEngine, Field(discriminator="kind")], BeforeValidator(_fill_kind)
+]
+"""Whose scheduler a replica runs; without a kind vLLM's."""
+
+
 class EngineSystem(Schema):
     """``replicas`` of one model, each on one GPU, behind a router.
 
     Model and hardware may be left out where nothing depends on them: ``memory.kv_blocks`` and a
-    ``latency`` other than the roofline given. A cache of kind ``block`` is the engine's own; any other
-    kind stands beside the engine's memory (``sim/engine/beside.py``). With ``tenants: salted`` every
+    ``latency`` other than the roofline given. vLLM's own cache is of kind ``block``; any other kind stands
+    beside its memory (``sim/engine/beside.py``). SGLang's is of kind ``radix``, and no other goes with it;
+    its KV blocks are pages of ``page_size`` tokens. With ``tenants: salted`` every
     tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
     ``record_steps`` keeps what every step scheduled, for steps.parquet (slower: no runs of steps).
     """
@@ -97,11 +110,20 @@ class EngineSystem(Schema):
     router: str = "round_robin"
     cache: Annotated[CacheConfig | NoCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
-    engine: VllmEngine = VllmEngine()
+    engine: Engine = VllmEngine()
     memory: Memory = Memory()
     latency: Latency = Roofline()
     price: Price | None = None
     record_steps: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _radix_for_sglang(cls, data: Any) -> Any:
+        """An engine of kind sglang has a radix cache where none is named."""
+        engine = data.get("engine") if isinstance(data, dict) else None
+        if isinstance(engine, dict) and engine.get("kind") == "sglang" and "cache" not in data:
+            return {**data, "cache": {"kind": "radix"}}
+        return data
 
     @field_validator("router")
     @classmethod
@@ -114,11 +136,16 @@ class EngineSystem(Schema):
         """Fill in KV blocks and batch limits; InputError if a name or the memory does not work."""
         model, gpu = self._parts(key, folder)
         self.latency.profile(model, gpu, key, folder)
+        if isinstance(self.engine, SglangEngine) and not isinstance(self.cache, RadixConfig | NoCache):
+            raise InputError(
+                f"{key}.cache.kind = {self.cache.kind!r} does not go with engine.kind sglang, whose memory "
+                "is its radix cache; allowed: radix, none"
+            )
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
         blocks = self.memory.kv_blocks
-        if blocks is None and isinstance(self.cache, BlockConfig | NoCache):
-            blocks = self.cache.capacity_blocks
+        if blocks is None:
+            blocks = self._stated_blocks(key)
         if blocks is None:
             if model is None or gpu is None:
                 raise InputError(
@@ -126,27 +153,52 @@ class EngineSystem(Schema):
                     "and hardware to compute it from"
                 )
             blocks = self.memory.blocks(model, gpu, self._block_size, key)
-        cache = self.cache
-        if not self.engine.scheduler_reserve_full_isl and not isinstance(cache, BlockConfig | NoCache):
-            raise InputError(  # what it finds is known only after admission: the chunk might not fit
-                f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
-                f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
-            )
-        if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
-            cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
+        cache, engine = self.cache, self.engine
+        if isinstance(engine, SglangEngine):
+            engine = engine.resolved(gpu, model, blocks, self._block_size, f"{key}.engine")
+            if isinstance(cache, RadixConfig):
+                cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
+        else:
+            if not engine.scheduler_reserve_full_isl and not self._own_cache:
+                raise InputError(  # what it finds is known only after admission: the chunk might not fit
+                    f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
+                    f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
+                )
+            engine = engine.resolved(gpu)
+            if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
+                cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
         return self.model_copy(
             update={
                 "cache": cache,
                 "memory": self.memory.model_copy(update={"kv_blocks": blocks}),
-                "engine": self.engine.resolved(gpu),
+                "engine": engine,
             }
         )
 
+    def _stated_blocks(self, key: str) -> int | None:
+        """KV blocks as the engine's own cache states them; None if it does not."""
+        cache = self.cache
+        if isinstance(cache, BlockConfig | NoCache):
+            return cache.capacity_blocks
+        if not isinstance(cache, RadixConfig) or not self._own_cache or cache.capacity_tokens is None:
+            return None
+        if cache.capacity_tokens < cache.page_size:
+            raise InputError(
+                f"{key}.cache.capacity_tokens = {cache.capacity_tokens}; allowed: at least a page "
+                f"({cache.page_size})"
+            )
+        return cache.capacity_tokens // cache.page_size
+
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
-        assert self.memory.kv_blocks is not None, "resolved() first"
-        require_fit(trace, self._block_size, self.memory.kv_blocks, f"KV memory of {key}")
-        if not isinstance(self.cache, BlockConfig | NoCache):
+        blocks = self.memory.kv_blocks
+        assert blocks is not None, "resolved() first"
+        if isinstance(self.engine, SglangEngine):
+            self.engine.require_fit(trace, blocks, self._block_size, key)
+            return
+        require_fit(trace, self._block_size, blocks, f"KV memory of {key}")
+        if not self._own_cache:
+            assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
@@ -154,7 +206,9 @@ class EngineSystem(Schema):
         model, _ = self._parts("", folder)
         profile = self._profile(folder)
         notes = []
-        if not isinstance(self.cache, BlockConfig | NoCache):
+        if isinstance(self.engine, SglangEngine):
+            notes.append(f"approximate: {self.engine.approximations}")
+        if not self._own_cache:
             notes.append(
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
                 "finds costs no time and no KV block is shared"
@@ -193,14 +247,31 @@ class EngineSystem(Schema):
         return self._run(trace, folder, tick, NoCache(kind="none", block_size=self._block_size))
 
     @property
+    def _own_cache(self) -> bool:
+        """Whether the cache is the engine's own memory, not one beside it."""
+        own = RadixConfig if isinstance(self.engine, SglangEngine) else BlockConfig
+        return isinstance(self.cache, own | NoCache)
+
+    @property
     def _block_size(self) -> int:
         """Tokens of a KV block of the engine: vLLM's default where the cache is not its own."""
+        if isinstance(self.cache, RadixConfig) and self._own_cache:
+            return self.cache.page_size
         return self.cache.block_size if isinstance(self.cache, BlockConfig | NoCache) else 16
 
-    def _memory(self, trace: Trace, cache: CacheConfig | NoCache, evicted: Evicted | None) -> BlockCache:
+    def _memory(
+        self, trace: Trace, cache: CacheConfig | NoCache, evicted: Evicted | None
+    ) -> BlockCache | SglangMemory:
         """One replica's KV memory with ``cache`` in or beside it."""
         blocks, size = self.memory.kv_blocks, self._block_size
         assert blocks is not None, "resolved() first"
+        if isinstance(self.engine, SglangEngine):
+            if isinstance(cache, NoCache):
+                return SglangMemory(trace.content, size, blocks, caching=False)
+            assert isinstance(cache, RadixConfig)
+            return SglangMemory(
+                trace.content, size, blocks, eviction=cache.eviction, tree=cache.tree, evicted=evicted
+            )
         if isinstance(cache, NoCache):
             return BlockCache(trace.content, size, blocks, caching=False)
         if isinstance(cache, BlockConfig):
@@ -227,11 +298,15 @@ class EngineSystem(Schema):
         plan = ReplicaPlan(
             memory=lambda evicted: self._memory(trace, cache, evicted),
             latency=IterationTime(self._profile(folder).coefficients),
-            options=self.engine.options(),
+            options=self.engine if isinstance(self.engine, SglangEngine) else self.engine.options(),
             fast_forward=self.engine.fast_forward,
         )
         plans = [plan] * self.replicas
-        return Fleet(trace, plans, ROUTERS[self.router], record_steps=record_steps, tick=tick).run()
+        fleet = Fleet(trace, plans, ROUTERS[self.router], record_steps=record_steps, tick=tick)
+        records = fleet.run()
+        if isinstance(self.engine, SglangEngine) and records.evicted_blocks is not None:
+            records.evicted_tokens = records.evicted_blocks * self._block_size
+        return records
 
     def _profile(self, folder: Path) -> Profile:
         return self.latency.profile(*self._parts("", folder), "", folder)
