@@ -136,7 +136,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         **distribution(e2el_s(records), "e2el"),
         **distribution(queue_time_s(records), "queue_time"),
         "engine_iterations": engine.iterations if engine else None,
-        "gpu_busy_seconds": engine.busy_s if engine else None,
+        "gpu_busy_seconds": records.gpu_busy_s if engine else None,
         "cache": cache_figures(records),
         "cost": cost_figures(records, price, duration),
     }
@@ -175,7 +175,7 @@ def cache_figures(records: Records) -> dict[str, Any]:
 
 def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> dict[str, Any]:
     """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
-    gpu_s = records.replicas * duration_s if duration_s is not None else None
+    gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: dict[str, Any] = {
         "pricing": price.pricing if price else None,
         "cost_usd_total": None,
@@ -192,7 +192,7 @@ def cost_figures(records: Records, price: Price | None, duration_s: float | None
     if price.gpu_hour_usd is not None:
         assert gpu_s is not None and records.engine is not None
         total = for_input = for_output = gpu_s / 3600 * price.gpu_hour_usd
-        figures["cost_usd_busy"] = records.engine.busy_s / 3600 * price.gpu_hour_usd
+        figures["cost_usd_busy"] = records.gpu_busy_s / 3600 * price.gpu_hour_usd
     else:
         tokens = records.input_tokens, records.cache_read_input_tokens, records.output_tokens
         paid_input, paid_output = price.token_bill_usd(*tokens)

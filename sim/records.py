@@ -17,6 +17,7 @@ from workloads.trace import Trace
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
     from sim.engine.request import Request
+    from sim.engine.sampling import Sample
 
 NAN = float("nan")
 COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
@@ -39,6 +40,11 @@ class EngineTotals:
     """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
     abandoned_tokens: int = 0
     """Tokens computed for requests that were given up or lost with their replica (less their hits)."""
+    loaded_tokens: int = 0
+    """Tokens whose KV came over a link: from a lower tier, or from the replica that prefilled them."""
+    queries_tokens: int = 0
+    """Prompt tokens of the requests admitted, repeats after a preemption not counted."""
+    hits_tokens: int = 0
     hit_blocks: int = 0
     preempted_queries_tokens: int = 0
     preempted_hits_tokens: int = 0
@@ -123,11 +129,9 @@ class StepLog:
 
     @property
     def busy_s(self) -> float:
-        """Time in iterations."""
-        return sum(
-            first * n + slope * (n * (n - 1) // 2)
-            for first, slope, n in zip(self.first_s, self.slope_s, self.iterations, strict=True)
-        )
+        """Time in iterations, s."""
+        n = np.array(self.iterations, dtype=np.int64)
+        return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
 
 
 class RequestLog:
@@ -157,6 +161,8 @@ class RequestLog:
         else:
             self.scheduled_s[request.index] = now
             self.hit_tokens[request.index] = cached
+            totals.queries_tokens += request.prompt_tokens
+            totals.hits_tokens += cached
             totals.hit_blocks += blocks
 
     def end(self, index: int, status: str) -> None:
@@ -215,9 +221,14 @@ class Records:
     """None in a replay."""
     whole: bool = True
     """False for what is left of a run after a warm-up."""
-    replicas: int = 0
+    gpus: list[int] = field(default_factory=list)
+    """GPUs of each replica."""
     steps: list[StepLog] = field(default_factory=list)
-    """One per replica."""
+    """Gaps between tokens: one log per replica."""
+    work: list[StepLog] = field(default_factory=list)
+    """Iterations: one log per replica, mostly the same one (SGLang's prefills come between its decodes)."""
+    samples: list[Sample] = field(default_factory=list)
+    """The time series, where one is asked for."""
     step_rows: list[tuple[int, int, int, int]] = field(default_factory=list)
     """(step, replica, request, scheduled tokens) where steps are recorded."""
     query_blocks: int | None = None
@@ -261,6 +272,11 @@ class Records:
         return np.asarray(self.status == COMPLETED)
 
     @property
+    def gpu_busy_s(self) -> float:
+        """GPU time in iterations, s: a replica's time counts once for each of its GPUs."""
+        return sum(log.busy_s * gpus for log, gpus in zip(self.work, self.gpus, strict=True))
+
+    @property
     def computed_tokens(self) -> Ints:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
@@ -288,11 +304,12 @@ class Records:
             out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None
             out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
             out.steps = [log.after(warmup_s) for log in self.steps]
+            out.work = [log.after(warmup_s) for log in self.work]
             if self.engine is not None:
                 out.engine = replace(
                     self.engine,
-                    iterations=sum(sum(log.iterations) for log in out.steps),
-                    busy_s=sum(log.busy_s for log in out.steps),
+                    iterations=sum(sum(log.iterations) for log in out.work),
+                    busy_s=sum(log.busy_s for log in out.work),
                     num_preemptions=int(out.preemptions.sum()),
                 )
         return out

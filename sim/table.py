@@ -39,7 +39,7 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         cost = paid[0] + paid[1]
     tier = np.array(records.tier or [None] * n, dtype=object)
     if records.engine is not None:
-        tier[hits > 0] = "gpu"
+        tier[(hits > 0) & (tier == np.array(None))] = "gpu"
     return {
         "system": np.full(n, system, dtype=object),
         "request_id": np.array(names, dtype=object) if names else np.arange(n),

@@ -10,11 +10,12 @@ import simpy
 from sim.caches.block import BlockTable
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
 from sim.engine.interface import AnyReplica
-from sim.engine.options import StepRecorder
-from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan
+from sim.engine.make import make_replica
+from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan, SourceOf
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
-from sim.engine.stepping import make_replica
+from sim.engine.sampling import Sampler
+from sim.engine.steps import StepRecorder
 from sim.records import REJECTED, TICK_REQUESTS, TIMED_OUT, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
@@ -34,6 +35,7 @@ class Fleet:
         *,
         hardships: Hardships = NO_HARDSHIPS,
         record_steps: bool = False,
+        sample_s: float | None = None,
         tick: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.env = simpy.Environment()
@@ -53,24 +55,49 @@ class Fleet:
             self._served = {}
         self._returning = 0  # replicas that are dead and will come back
         self._stranded: list[int] = []  # requests that wait for one of them, as none is alive
-        self._recorders = [StepRecorder() if record_steps else None for _ in plans]
-        self.replicas = [
-            make_replica(
-                plan.options,
-                number,
-                self.env,
-                plan.memory(recorder.evicted if recorder else None),
-                plan.latency,
-                fast_forward=plan.fast_forward,
-                log=self.log,
-                finished=self._finished,
-                recorder=recorder,
-            )
-            for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
+        self._recorders: list[StepRecorder | None] = [
+            StepRecorder() if record_steps else None for _ in plans
         ]
+        self.replicas = self._make_replicas()
         self._alive: list[AnyReplica] = list(self.replicas)
         for failure in hardships.failures:
             At(self.env, failure.at_s, ARRIVAL, self._fail, failure)
+        self._sampler = None
+        if sample_s is not None:
+            self._sampler = Sampler(self.env, self._every_replica(), sample_s)
+
+    def _make_replicas(self) -> list[AnyReplica]:
+        return [
+            self._make(plan, number, log=self.log, finished=self._finished, recorder=recorder)
+            for number, (plan, recorder) in enumerate(zip(self._plans, self._recorders, strict=True))
+        ]
+
+    def _make(
+        self,
+        plan: ReplicaPlan,
+        number: int,
+        *,
+        log: RequestLog,
+        finished: Callable[[int], None],
+        recorder: StepRecorder | None = None,
+        source: SourceOf | None = None,
+    ) -> AnyReplica:
+        return make_replica(
+            plan,
+            number,
+            self.env,
+            plan.memory(recorder.evicted if recorder else None),
+            log=log,
+            finished=finished,
+            recorder=recorder,
+            source=source or plan.source,
+        )
+
+    def _every_replica(self) -> list[AnyReplica]:
+        return self.replicas
+
+    def _every_plan(self) -> list[ReplicaPlan]:
+        return list(self._plans)
 
     def run(self) -> Records:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
@@ -86,7 +113,8 @@ class Fleet:
     def _records(self) -> Records:
         records = Records.of(self.log)
         totals = EngineTotals()
-        for replica in self.replicas:
+        replicas = self._every_replica()
+        for replica in replicas:
             replica.check()
             memory = replica.memory
             assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
@@ -95,12 +123,14 @@ class Fleet:
             totals.add(replica.totals)
         size = self.replicas[0].memory.block_size
         records.engine = totals
-        records.replicas = len(self.replicas)
-        records.steps = [replica.steps for replica in self.replicas]
+        records.gpus = [plan.gpus for plan in self._every_plan()]
+        records.steps = [replica.steps for replica in replicas]
+        records.work = [replica.work for replica in replicas]
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
         records.hit_blocks = totals.hit_blocks
         records.evicted_blocks = totals.evicted_blocks
         records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
+        records.samples = self._sampler.samples if self._sampler else []
         records.check()
         return records
 

@@ -42,7 +42,11 @@ class AnyReplica(Protocol):
 
     @property
     def steps(self) -> StepLog:
-        """Its iterations so far."""
+        """The gaps between its requests' tokens so far, run by run."""
+
+    @property
+    def work(self) -> StepLog:
+        """Its iterations so far, run by run."""
 
     @property
     def totals(self) -> EngineTotals:

@@ -69,6 +69,11 @@ class Replica(Leaving):
         self._steps = 1
 
     @property
+    def work(self) -> StepLog:
+        """Iterations so far: here gaps between tokens and iterations are the same."""
+        return self.steps
+
+    @property
     def queued(self) -> int:
         """Requests waiting."""
         return len(self.waiting)
@@ -133,11 +138,11 @@ class Replica(Leaving):
             chunk = self._continue_prefill(self._partial, budget)
             budget -= chunk
             preempted = preempted or chunk == 0
-        if not preempted:
+        if not preempted or not self.running:  # an empty step takes no time: the next one admits
             self._admit(budget)
         sequences = decodes.count + len(self._chunks)
         if not sequences:
-            assert not self.waiting and not self.running
+            assert self._may_idle()
             self._event = None
             return
         tokens = decodes.count
@@ -164,6 +169,9 @@ class Replica(Leaving):
             steps,
         )
         self._schedule(run_s(first, slope, steps), self._end)
+
+    def _may_idle(self) -> bool:
+        return not self.waiting and not self.running
 
     def _end(self, event: object) -> None:
         """Apply the results of the iterations that end now, then begin the next one."""
@@ -371,20 +379,26 @@ class Replica(Leaving):
 
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + cache)."""
-        memory, size = self.memory, self.memory.block_size
+        memory = self.memory
         # Iterations of a run are allocated for when it ends; a lookup meanwhile publishes their blocks.
         begun = max(1, self._begun())
         owed = self._decodes.needs(self._decodes.step + 1, begun - 1)
         memory.check(owed)
         decoding = [request for request in self.running if request.phase == DECODE]
         self._decodes.check(decoding)
-        chunks = dict(self._chunks)
-        held = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)  # shared ones once
+        shared = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)
+        held = shared + self._unpublished_blocks(begun)
+        assert held + memory.free_blocks == memory.capacity_blocks + owed
+        assert len(self.running) <= self._max_seqs
+
+    def _unpublished_blocks(self, begun: int) -> int:
+        """Allocated blocks that are not in the map, with ``begun`` iterations of the run begun."""
+        chunks, size = dict(self._chunks), self.memory.block_size
+        unpublished = 0
         for request in self.running:
             if request.phase == DECODE:
                 tokens = request.base + self._decodes.step + begun
             else:
                 tokens = request.computed + chunks.get(request, 0)
-            held += -(-tokens // size) - request.table.published
-        assert held + memory.free_blocks == memory.capacity_blocks + owed
-        assert len(self.running) <= self._max_seqs
+            unpublished += -(-tokens // size) - request.table.published
+        return unpublished

@@ -19,7 +19,6 @@ from sim.engine.events import FIRST_REPLICA, At
 from sim.engine.interface import KvMemory
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
 from sim.engine.leaving import Leaving
-from sim.engine.options import StepRecord, StepRecorder
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
 from sim.engine.sglang_admission import (
     CLIP_MAX_NEW_TOKENS,
@@ -32,6 +31,7 @@ from sim.engine.sglang_memory import SglangMemory
 from sim.engine.sglang_options import SglangEngine
 from sim.engine.sglang_queue import WaitingQueue
 from sim.engine.sglang_request import SglangRequest
+from sim.engine.steps import StepRecord, StepRecorder
 from sim.records import ABORTED, EngineTotals, RequestLog, StepLog
 from workloads.errors import InputError
 
@@ -60,6 +60,7 @@ class SglangReplica(Leaving):
         self.number = number
         self.memory: SglangMemory = memory
         self.steps = StepLog()
+        self.work = StepLog()
         self.totals = EngineTotals()
         self.recorder = recorder
         self._env = env
@@ -179,6 +180,7 @@ class SglangReplica(Leaving):
         steps, self._steps = self._steps, 1
         self.totals.iterations += steps
         self.totals.busy_s += self._env.now - self._began_s
+        self.work.add(self._env.now, self._first_s, self._slope_s, steps, 0, 0)
         done = self._end_prefill() if self._chunks else self._end_decodes(steps)
         if self.recorder is not None:
             record = self.recorder.records[-1]

@@ -19,14 +19,11 @@ from collections.abc import Callable
 import simpy
 
 from sim.caches.block import BlockCache
-from sim.engine.interface import AnyReplica
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
+from sim.engine.options import SchedulerOptions
 from sim.engine.replica import Replica
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
-from sim.engine.sglang import SglangReplica
-from sim.engine.sglang_memory import SglangMemory
-from sim.engine.sglang_options import SglangEngine
+from sim.engine.steps import StepRecord, StepRecorder
 from sim.records import RequestLog
 from workloads.errors import InputError
 
@@ -377,47 +374,3 @@ class SteppingReplica(Replica):
 def _final_tokens(request: Request) -> int:
     """Tokens with KV when its last token is sampled, which gets none."""
     return request.prompt_tokens + request.output_tokens - 1
-
-
-def make_replica(
-    options: SchedulerOptions | SglangEngine,
-    number: int,
-    env: simpy.Environment,
-    memory: BlockCache | SglangMemory,
-    latency: IterationTime,
-    *,
-    fast_forward: bool,
-    log: RequestLog,
-    finished: Callable[[int], None],
-    recorder: StepRecorder | None = None,
-) -> AnyReplica:
-    """The cheapest replica that does what ``options`` say and, given a ``recorder``, keeps its steps."""
-    if isinstance(options, SglangEngine):
-        assert isinstance(memory, SglangMemory)
-        return SglangReplica(
-            number,
-            env,
-            memory,
-            latency,
-            options,
-            fast_forward=fast_forward,
-            log=log,
-            finished=finished,
-            recorder=recorder,
-        )
-    assert isinstance(memory, BlockCache)
-    if recorder is None and options.plain:
-        return Replica(
-            number,
-            env,
-            memory,
-            latency,
-            max_num_batched_tokens=options.max_num_batched_tokens,
-            max_num_seqs=options.max_num_seqs,
-            fast_forward=fast_forward,
-            log=log,
-            finished=finished,
-        )
-    return SteppingReplica(
-        number, env, memory, latency, options, log=log, finished=finished, recorder=recorder
-    )

@@ -9,13 +9,13 @@ from calibration.profile import Coefficients
 from sim.caches.block import Evicted
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.options import StepRecord
 from sim.engine.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.engine.routers import Router, Setting
 from sim.engine.routers.round_robin import RoundRobin
 from sim.engine.sglang import SglangReplica
 from sim.engine.sglang_memory import SglangMemory
 from sim.engine.sglang_options import SglangEngine
+from sim.engine.steps import StepRecord
 from tests.engine.driving import ONE_SECOND
 from workloads.trace import Trace
 
