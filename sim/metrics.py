@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.gaps import TokenGaps
 from sim.pricing import Price
+from sim.providers import bills
 from sim.records import NAN, Floats, Records, StepLog
 
 PERCENTILES = (50, 90, 95, 99)
@@ -97,10 +98,11 @@ def peak_concurrent_requests(records: Records) -> int | None:
 def summarise(records: Records, price: Price | None) -> dict[str, Any]:
     """The entry of a system in summary.json; a figure that cannot be computed is None."""
     engine = records.engine
-    completed = len(records) if engine is None else int((~np.isnan(records.finished_s)).sum())
+    timed = engine is not None or records.hosted is not None
+    completed = int((~np.isnan(records.finished_s)).sum()) if timed else len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
-    if engine is not None:
+    if timed:
         duration = float(records.finished_s.max() - records.arrival_s.min())
 
     def per_s(amount: int) -> float | None:
@@ -163,6 +165,8 @@ def cache_figures(records: Records) -> dict[str, Any]:
 
 def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> dict[str, Any]:
     """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
+    if records.hosted is not None:
+        return bills.cost_figures(records)
     gpu_s = records.replicas * duration_s if duration_s is not None else None
     figures: dict[str, Any] = {
         "pricing": price.pricing if price else None,

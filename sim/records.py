@@ -17,6 +17,7 @@ from workloads.trace import Trace
 if TYPE_CHECKING:
     from sim.caches.block import BlockCache
     from sim.engine.request import Request
+    from sim.providers.bills import Hosted
 
 NAN = float("nan")
 TICK_REQUESTS = 2048
@@ -158,6 +159,8 @@ class Records:
     tier: list[str | None] = field(default_factory=list)
     """The slowest tier that served a hit, per request; empty if nothing was noted."""
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
+    hosted: Hosted | None = None
+    """What a provider wrote and charges; None for other systems."""
     hits_lost_to_isolation_tokens: int | None = None
     """Hit tokens of the same cache shared by all tenants, less those found here."""
 
@@ -189,11 +192,20 @@ class Records:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
 
+    @property
+    def cache_creation_input_tokens(self) -> Ints:
+        """Prompt tokens that were written into a provider's cache for a price, per request."""
+        return np.zeros(len(self), np.int64) if self.hosted is None else self.hosted.written_tokens
+
     def check(self) -> None:
         """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed)."""
         hits = self.cache_read_input_tokens
         assert (hits >= 0).all() and (hits <= self.input_tokens).all()
         assert not np.isnan(self.arrival_s).any()
+        if self.hosted is not None:
+            assert (hits + self.hosted.written_tokens <= self.input_tokens).all()
+            assert (self.arrival_s <= self.first_token_s).all()
+            assert (self.first_token_s <= self.finished_s).all()
         if self.engine is None:
             return
         assert (self.arrival_s <= self.scheduled_s).all()

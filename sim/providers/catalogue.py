@@ -66,6 +66,14 @@ def near(name: str, known: list[str], n: int = 1) -> str:
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
+def any_record(name: str, model: str, key: str) -> Rules:
+    """The rules of provider ``name`` for ``model`` in whatever mode: for prices alone."""
+    for rules in provider(name).records:
+        if re.fullmatch(rules.match, model):
+            return rules
+    raise InputError(f"{key}.model = {model!r}: no caching rules of {name} match; give {key}.rules")
+
+
 def record(name: str, model: str, mode: str, key: str) -> Rules:
     """The rules of provider ``name`` for ``model`` in ``mode``; InputError if there are none."""
     records = provider(name).records

@@ -8,8 +8,8 @@ from workloads.schema import Schema
 
 PUBLISHED = (
     "uncalibrated: times follow lines through two pairs of figures that Anthropic published on "
-    "2024-08-14 for Claude 3.5 Sonnet (TTFT 11.5 and 2.4 s at 100k tokens, 1.6 and 1.1 s at 10k), and 17 ms per output "
-    "token, the median of 1,998 streamed calls of the kv-cache-tester sessions"
+    "2024-08-14 for Claude 3.5 Sonnet (TTFT 11.5 and 2.4 s at 100k tokens, 1.6 and 1.1 s at 10k), "
+    "and 17 ms per output token, the median of 1,998 streamed calls of the kv-cache-tester sessions"
 )
 
 
