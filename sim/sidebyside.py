@@ -76,15 +76,16 @@ def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
 def _beats(hour_usd: float, capacity: float, session_usd: float) -> dict[str, float | None]:
     """Sessions per hour at which owning first costs no more than renting, and from which it always does.
 
-    n GPUs serve up to n x capacity and cost n x hour_usd, so with n of them owning is no dearer from
-    n x hour_usd / session_usd sessions an hour on. None: never.
+    n GPUs serve up to n x capacity, and owning n is no dearer from n x first sessions an hour on, with
+    first = hour_usd / session_usd. Taking one GPU more never makes it dearer once (n + 1) x first <=
+    n x capacity. None: never.
     """
     if not session_usd or hour_usd / session_usd > capacity:
         return {"first_sessions_per_h": None, "always_sessions_per_h": None}
     first = hour_usd / session_usd
     if first == capacity:
         return {"first_sessions_per_h": first, "always_sessions_per_h": None}
-    gpus = math.ceil(capacity / (capacity - first) - 1e-9)
+    gpus = max(1, math.ceil(first / (capacity - first) - 1e-9))
     return {"first_sessions_per_h": first, "always_sessions_per_h": gpus * first}
 
 

@@ -94,13 +94,15 @@ class Store:
         return at_s < entry.expires_s or (self._hit_at_ttl and at_s == entry.expires_s)
 
     def _until(self, number: int, request: int, first_s: float, clock_s: float) -> float:
+        until_s, cap_s = clock_s + self._seconds(number, request), self.rules.lifetimes[number].cap_s
+        return until_s if cap_s is None else min(until_s, first_s + cap_s)
+
+    def _seconds(self, number: int, request: int) -> float:
+        """How long an entry lives that ``request`` writes or reads, as drawn."""
         lifetime = self.rules.lifetimes[number]
-        seconds = lifetime.seconds
-        if lifetime.longest_s is not None:
-            seconds += self.luck[request] * (lifetime.longest_s - seconds)
-        if lifetime.cap_s is None:
-            return clock_s + seconds
-        return min(clock_s + seconds, first_s + lifetime.cap_s)
+        if lifetime.longest_s is None:
+            return lifetime.seconds
+        return lifetime.seconds + self.luck[request] * (lifetime.longest_s - lifetime.seconds)
 
 
 class Breakpoints(Store):
@@ -155,31 +157,47 @@ class Breakpoints(Store):
 class Grid(Store):
     """Any prefix that is stored is found, in whole steps of tokens; kind chance: if luck has it."""
 
+    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+        super().__init__(trace, rules, marks, luck, found)
+        self._path: list[int] = []
+
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         rules = self.rules
+        self._path = self.trace.content.path(self.trace.prompt[request])
         if rules.kind == "chance" and self.luck[request] >= rules.hit_probability:
             return 0
-        tokens = self._stored(request, at_s, machine) // rules.granularity * rules.granularity
+        tokens = self._stored(at_s, machine) // rules.granularity * rules.granularity
         if tokens < rules.min_tokens:
             return 0
         self.found.read_tokens[request] = tokens
         return tokens
 
-    def _stored(self, request: int, at_s: float, machine: Machine) -> int:
-        tokens, end = 0, self.end
-        for node in self.trace.content.path(self.trace.prompt[request]):
-            if not self.alive(machine.get(node), at_s):
+    def _stored(self, at_s: float, machine: Machine) -> int:
+        """Tokens up to the first segment of the prompt at hand that is not there."""
+        last = ROOT
+        for node in self._path:
+            entry = machine.get(node)
+            # `alive` in line: this and the loop of `store` run for every segment of every prompt.
+            if entry is None or entry.visible_s > at_s:
                 break
-            tokens = end[node]
-        return tokens
+            if at_s >= entry.expires_s and not self._lives(entry, at_s):
+                break
+            last = node
+        return self.end[last]
 
     def store(self, request: int, moment: Moment, machine: Machine) -> None:
         prompt = self.trace.prompt[request]
         if self.end[prompt] < self.rules.min_tokens:
             return
-        lifetime = self.marks.lifetime
-        for node in self.trace.content.path(prompt):
-            self.put(node, lifetime, request, moment, machine)
+        lifetime, at_s, refresh = self.marks.lifetime, moment.at_s, self.rules.refresh_on_read
+        cap_s = self.rules.lifetimes[lifetime].cap_s
+        until_s = moment.clock_s + self._seconds(lifetime, request)
+        for node in self._path:
+            entry = machine.get(node)
+            if entry is None or entry.visible_s > at_s or at_s >= entry.expires_s:
+                self.put(node, lifetime, request, moment, machine)
+            elif refresh:
+                entry.expires_s = until_s if cap_s is None else min(until_s, entry.first_s + cap_s)
         if self.rules.lifetimes[lifetime].write_mult is not None:
             written = self.end[prompt] - self.found.read_tokens[request]
             self.found.written_tokens[lifetime][request] = written

@@ -25,7 +25,7 @@ from workloads.trace import Trace
 
 NEAR = 0.15
 """Prompts less than this share above the minimum are told: token counts differ between tokenizers."""
-REGRET_REQUESTS = 20_000
+REGRET_REQUESTS = 30_000
 """Up to so many requests the other strategies are tried as well, unless the configuration says."""
 WIDTH = {"organisation": 0, "subscription": 0, "workspace": 1, "project": 1}
 TENANTS = {"organisations": 0, "workspaces": 1, "users": 2}
@@ -38,7 +38,7 @@ class ProviderSystem(Schema):
     ``tier`` is the price tier; ``start`` the UTC time of the trace's second 0, which decides the prices;
     ``rules`` replaces values of the provider's rules (all of them for ``provider: custom``); ``tenants``
     says what the trace's tenants are to the provider. ``regret`` compares with every other strategy for
-    marks and lifetimes (default: where the trace has at most 20,000 requests).
+    marks and lifetimes (default: where the trace has at most 30,000 requests).
     """
 
     kind: Literal["provider"]

@@ -241,6 +241,7 @@ def test_owning_beats_renting_where_the_lines_cross(everyone: Result) -> None:
 
         assert own(first) == pytest.approx(rent)
         assert own(first * 0.99) > rent
+        assert own(always * (1 - 1e-6)) > rent
         assert all(own(always * factor) <= rent * (1 + 1e-9) for factor in np.linspace(1, 9, 400).tolist())
     for pair in summary["crossovers"]:
         if pair["first_sessions_per_h"] is None:
