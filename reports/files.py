@@ -86,3 +86,20 @@ def write_steps(result: Result, path: Path) -> None:
                 values.append(value)
     if columns["step"]:
         pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def write_all(contents: dict[str, bytes], folder: Path) -> list[Path]:
+    """Write each named content into ``folder``, all or none, and return where they are."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            for name, content in contents.items():
+                (staging / name).write_bytes(content)
+            for name in contents:
+                (staging / name).replace(folder / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+    return [folder / name for name in contents]

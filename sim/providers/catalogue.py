@@ -74,15 +74,21 @@ def any_record(name: str, model: str, key: str) -> Rules:
     raise InputError(f"{key}.model = {model!r}: no caching rules of {name} match; give {key}.rules")
 
 
+def first_record(name: str, model: str, mode: str) -> Rules | None:
+    """The rules of provider ``name`` for ``model`` in ``mode``, if there are any."""
+    for rules in provider(name).records:
+        if re.fullmatch(rules.match, model) and mode in rules.modes:
+            return rules
+    return None
+
+
 def record(name: str, model: str, mode: str, key: str) -> Rules:
     """The rules of provider ``name`` for ``model`` in ``mode``; InputError if there are none."""
-    records = provider(name).records
-    fitting = [rules for rules in records if re.fullmatch(rules.match, model)]
-    for rules in fitting:
-        if mode in rules.modes:
-            return rules
-    if not fitting:
-        raise InputError(f"{key}.model = {model!r}: no caching rules of {name} match; give {key}.rules")
+    found = first_record(name, model, mode)
+    if found is not None:
+        return found
+    any_record(name, model, key)
+    fitting = [rules for rules in provider(name).records if re.fullmatch(rules.match, model)]
     modes = list(dict.fromkeys(mode for rules in fitting for mode in rules.modes))
     raise InputError(
         f"{key}.caching.mode = {mode!r}: {name} does not offer it for {model}; "

@@ -9,7 +9,7 @@ import pytest
 from sim.config import Config, load_config
 from sim.experiment import run
 
-# Lifetime in s: hit tokens of 2,746,444,487, token ratio, price at w = 1.25 and at w = 2 (data's README, 6).
+# Lifetime in s: hit tokens of 2,746,444,487, token ratio, price at w = 1.25 and at w = 2 (README, 6).
 PUBLISHED = {
     60: (2_144_298_176, 0.780754, 0.3521, 0.5166),
     300: (2_510_702_912, 0.914165, 0.1987, 0.2631),
