@@ -11,6 +11,8 @@ QUANTITIES = {
     "computed_tokens": "computed prompt tokens",
     "prefill_time": "prefill time",
     "input_cost": "the bill for prompts",
+    "cost": "the whole bill",
+    "ttft": "mean time to first token",
 }
 
 

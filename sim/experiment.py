@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from sim import metrics, sidebyside
-from sim.claims import weigh
+from sim.claims import Claim, weigh
 from sim.config import Config
 from sim.pricing import Price
 from sim.providers import bills
@@ -83,10 +83,7 @@ class Result:
             "systems": systems,
             "no_cache": twins,
             "savings": saved,
-            "claims": [
-                weigh(claim, self.runs[claim.system].records, self.runs[claim.system].price)
-                for claim in self.config.claims
-            ],
+            "claims": [_weigh(claim, self.runs[claim.system]) for claim in self.config.claims],
         }
         if any(run.records.hosted is not None for run in self.runs.values()):
             summary["side_by_side"] = sidebyside.rows(summary, self.trace)
@@ -112,6 +109,10 @@ class Result:
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
         }
+
+
+def _weigh(claim: Claim, run: SystemRun) -> dict[str, Any]:
+    return weigh(claim, run.records, run.twin, run.price)
 
 
 def load_trace(config: Config) -> Trace:

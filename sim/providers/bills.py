@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.providers.latency import HostedLatency
 from sim.providers.prices import PriceList
 from sim.providers.usage import HOUR_S, Bill, Usage, charge
 
@@ -25,6 +26,7 @@ class Hosted:
     """What the bills of a provider's run need beside the request table; one entry per request."""
 
     prices: PriceList
+    latency: HostedLatency
     card: Ints
     """The card of ``prices`` that holds for the request."""
     written: dict[str, Ints]

@@ -184,6 +184,7 @@ class ProviderSystem(Schema):
         card = [prices.card(*request) for request in zip(trace.input_tokens, served.arrival_s, strict=True)]
         records.hosted = Hosted(
             prices=prices,
+            latency=self.latency,
             card=np.array(card, dtype=np.int64),
             written={
                 name: np.array(tokens, dtype=np.int64)
