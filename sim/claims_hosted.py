@@ -49,11 +49,13 @@ def cost(claimed: float, records: Records, twin: Records, output: bool) -> Weigh
     with_cache, without = bills.exact(records), bills.exact(twin)
     paid, full = (bill.total_usd if output else bill.input_usd for bill in (with_cache, without))
     rates = records.hosted.prices.cards[0]
+    if not full or not rates.input:
+        return None, ["prompts cost nothing here"]
     write, read = rates.writes[records.hosted.lifetime] / rates.input, rates.read / rates.input
     hits = int(records.cache_read_input_tokens.sum()) / int(records.input_tokens.sum())
-    share = float(without.input_usd / full) if full else 1.0  # of the bill, that caching can touch
+    share = float(without.input_usd / full)  # of the bill, that caching can touch
     conditions = []
-    if output and full:
+    if output:
         conditions.append(
             f"output: {1 - share:.1%} of the bill without caching, which no cache makes cheaper"
         )
@@ -69,4 +71,4 @@ def cost(claimed: float, records: Records, twin: Records, output: bool) -> Weigh
             f"hits: with the rest written at {float(write):g} of the input price, {needed:.1%} of "
             f"the input tokens must be read; here {hits:.1%} are"
         )
-    return float(1 - paid / full) if full else None, conditions
+    return float(1 - paid / full), conditions

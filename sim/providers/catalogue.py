@@ -71,7 +71,10 @@ def any_record(name: str, model: str, key: str) -> Rules:
     for rules in provider(name).records:
         if re.fullmatch(rules.match, model):
             return rules
-    raise InputError(f"{key}.model = {model!r}: no caching rules of {name} match; give {key}.rules")
+    raise InputError(
+        f"{key}.model = {model!r}: no caching rules of {name} for it; allowed: models like "
+        f"{provider(name).typical_model}, or provider: custom with rules of your own"
+    )
 
 
 def first_record(name: str, model: str, mode: str) -> Rules | None:

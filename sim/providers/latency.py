@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat
+from typing import Annotated
+
+from pydantic import Field
 
 from workloads.schema import Schema
 
@@ -13,6 +15,9 @@ PUBLISHED = (
 )
 
 
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+
+
 class HostedLatency(Schema):
     """TTFT = base + per uncached token + per cached token (+ hit_base where something was cached), s.
 
@@ -21,12 +26,12 @@ class HostedLatency(Schema):
     give their own. Queues and rate limits of the provider are not modelled.
     """
 
-    base_s: NonNegativeFloat = 0.50
-    per_uncached_token_s: NonNegativeFloat = 0.110e-3
-    per_cached_token_s: NonNegativeFloat = 0.0144e-3
-    hit_base_s: NonNegativeFloat = 0.46
-    noise: NonNegativeFloat = 0.0
-    tpot_s: NonNegativeFloat = 0.0171
+    base_s: Seconds = 0.50
+    per_uncached_token_s: Seconds = 0.110e-3
+    per_cached_token_s: Seconds = 0.0144e-3
+    hit_base_s: Seconds = 0.46
+    noise: float = Field(default=0.0, ge=0, le=5)
+    tpot_s: Seconds = 0.0171
 
     def ttft_s(self, uncached_tokens: int, cached_tokens: int) -> float:
         """Time to first token without noise, s."""

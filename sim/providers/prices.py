@@ -44,6 +44,10 @@ class ProviderPrice(Schema):
     multiply: PositiveFloat = 1.0
 
 
+LAST_S = 2e11
+"""Times beyond this one have no date (year 8364); prices stay as they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Exact prices in USD per million tokens, which is micro-USD per token; storage also per hour."""
@@ -79,7 +83,7 @@ class PriceList:
     def card(self, input_tokens: int, at_s: float) -> int:
         """The number of the card for a request of ``input_tokens`` that arrives at ``at_s``."""
         tier = bisect_left(self.above_tokens, input_tokens)
-        if self.peak is not None and is_peak(self.peak, self.start + timedelta(seconds=at_s)):
+        if self.peak is not None and is_peak(self.peak, self.start + timedelta(seconds=min(at_s, LAST_S))):
             return tier + len(self.above_tokens) + 1
         return tier
 

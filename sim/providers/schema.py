@@ -31,6 +31,12 @@ class Lifetime(Schema):
     write_mult: NonNegativeFloat | None = None
     list_price: Literal["cache_write_mtok", "cache_write_1h_mtok"] | None = None
 
+    @model_validator(mode="after")
+    def _no_shorter_than_itself(self) -> Lifetime:
+        if self.longest_s is not None and self.longest_s < self.seconds:
+            raise ValueError(f"longest_s ({self.longest_s:g}) must be at least seconds ({self.seconds:g})")
+        return self
+
 
 class Routing(Schema):
     """Which machine serves: a hash of the first ``prefix_tokens`` and the client's cache key.
@@ -116,6 +122,14 @@ class Rules(Schema):
     @classmethod
     def _plain(cls, data: Any) -> Any:
         return plain(data)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Rules:
+        if len(set(self.sold)) < len(self.sold):
+            raise ValueError(f"lifetimes {', '.join(self.sold)}: allowed: each name once")
+        if self.interval_tokens is not None and self.routing is not None:
+            raise ValueError("interval_tokens does not go with routing; allowed: one of the two")
+        return self
 
     @property
     def sold(self) -> list[str]:

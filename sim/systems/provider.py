@@ -56,12 +56,15 @@ class ProviderSystem(Schema):
     @field_validator("start")
     @classmethod
     def _in_utc(cls, start: datetime) -> datetime:
+        if not 2000 <= start.year <= 2100:
+            raise ValueError("allowed: a time from 2000 to 2100")
         return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
 
     def resolved(self, key: str, folder: Path) -> ProviderSystem:
         """The client's defaults filled in; InputError if provider, model, price or caching do not go."""
         rules = self._rules(key)
         caching = self.caching
+        self._prices(key)
         if caching.mode == "off":
             return self
         if self.tier == "batch" and not rules.batch:
@@ -70,7 +73,6 @@ class ProviderSystem(Schema):
             )
         caching.check(rules, self.provider, f"{key}.caching")
         filled = {"marks": caching.strategy, "ttl": caching.ttl or rules.sold[0]}
-        self._prices(key)
         return self.model_copy(update={"caching": caching.model_copy(update=filled)})
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
@@ -214,8 +216,11 @@ class ProviderSystem(Schema):
             return Rules.model_validate({**base, **given})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise InputError(f"{key}.rules.{where}: {problem['msg']}") from None
+            where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
+            value = problem["input"]
+            shown = "" if isinstance(value, dict | list) else f" = {value!r}"
+            message = problem["msg"].removeprefix("Value error, ")
+            raise InputError(f"{where}{shown}: {message}") from None
 
     def _prices(self, key: str) -> PriceList:
         library = None if self.provider == catalogue.CUSTOM else catalogue.provider(self.provider).library

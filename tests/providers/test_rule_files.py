@@ -88,7 +88,7 @@ def test_no_record() -> None:
         catalogue.record("openai", "gpt-5", "explicit", "x")
     with pytest.raises(InputError, match=r"x\.caching\.mode = 'automatic': bedrock does not offer"):
         catalogue.record("bedrock", "claude-opus-5", "automatic", "x")
-    with pytest.raises(InputError, match="no caching rules of anthropic match"):
+    with pytest.raises(InputError, match="no caching rules of anthropic for it"):
         catalogue.record("anthropic", "gpt-5", "automatic", "x")
     with pytest.raises(InputError, match=r"'antropic' .did you mean 'anthropic'"):
         catalogue.require_known("antropic", "x.provider")
