@@ -1,3 +1,4 @@
+
 """Rules of grids, units, chance, cache objects and routing. Each test fails without its rule."""
 
 from __future__ import annotations
@@ -217,3 +218,28 @@ def test_times_of_a_cached_prompt() -> None:
     assert noisy.first_token_s != done.first_token_s
     again = send(trace, rules("anthropic", "claude-opus-5"), line.model_copy(update={"noise": 0.2}))
     assert noisy.first_token_s == again.first_token_s
+
+
+def test_grid_writes_nothing_below_the_minimum() -> None:
+    """A prompt too short to be stored is plain input, where writes are counted."""
+    assert written(send(script({"a": 255, "b": 256}, ("a", 0), ("b", 60)), rules("kimi", "kimi-k3"))) == [
+        0,
+        256,
+    ]
+
+
+def test_grid_without_refresh() -> None:
+    trace = script({"a": 1280}, ("a", 0), ("a", 200), ("a", 400))
+    assert read(send(trace, made("grid"))) == [0, 1280, 1280]
+    assert read(send(trace, made("grid", refresh_on_read=False))) == [0, 1280, 0]
+
+
+def test_of_two_writers_the_later_clock_counts() -> None:
+    """Two cold requests write the same entry: readable after the first reply, kept from the last one on."""
+    trace = script(
+        {"a": 1500, "long": 10, "short": 1}, ("a > long", 0), ("a > short", 1), ("a > short", 2), ("a", 305)
+    )
+    alone = script({"a": 1500, "short": 1}, ("a > short", 1), ("a", 305))
+    late = rules("qwen", "qwen3-max", "explicit", refresh_on_read=False)
+    assert read(send(trace, late, SLOW)) == [0, 0, 1500, 1500]
+    assert read(send(alone, late, SLOW)) == [0, 0]
