@@ -45,6 +45,8 @@ def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Pictur
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
     if run.records.hosted is not None:
         pictures.append(Picture(provider_bill(name, summary), PROVIDER_BILL))
+        if sessions:
+            pictures.append(Picture(bill_by_turn(name, summary), BILL_BY_TURN))
     if run.price is not None and run.price.pricing == "tokens":
         pictures.append(Picture(token_bill(name, run), TOKEN_BILL))
     return pictures
@@ -283,6 +285,32 @@ def provider_bill(name: str, summary: dict[str, Any]) -> Figure:
         bars.append((f"{label}: {units.usd(entries[name]['cost']['cost_usd_total'])}", bill))
     _bars(axes, bars, BILL_PARTS)
     canvas.legend(figure, columns=3)
+    return figure
+
+
+BILL_BY_TURN = (
+    "Mean dollars of a request at the provider's prices by its turn in the conversation, output included: "
+    "each turn resends the history."
+)
+
+
+@canvas.styled
+def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars per request by turn, without and with caching."""
+    figure, axes = canvas.new(
+        f"Dollars by turn: {units.shortened(name)}", "turn", "dollars per request, mean"
+    )
+    for label, colour, part, shift in (
+        ("without cache", canvas.WITHOUT, "no_cache", -0.2),
+        ("with cache", canvas.WITH, "systems", 0.2),
+    ):
+        by_turn = summary[part][name]["cost"]["bill"]["mean_usd_by_turn"]
+        at = np.arange(len(by_turn))
+        axes.bar(at + shift, list(by_turn.values()), 0.4, color=colour, label=label)
+        axes.set_xticks(at, list(by_turn))
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure)
     return figure
 
 

@@ -87,6 +87,8 @@ def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
         for name, usd in bill["cache_write_usd"].items()
     ]
     rows = [rows[0], *writes, *rows[1:]]
+    spread, spread_before = bill["usd_per_session"], before["usd_per_session"]
+    rows += [_two(f"dollars per session, {key}", spread_before[key], spread[key]) for key in ("p50", "p99")]
     key = "usd_per_1000_sessions"
     rows.append(_two("dollars per 1,000 sessions", before[key], bill[key]))
     best = entry.get("regret")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Hosted:
     storage_s: Floats
     lifetime: int
     """The number of the lifetime asked for, at which objects are made."""
+    usage_style: Literal["inclusive", "exclusive"]
+    """How the provider counts input tokens in its replies."""
     overflows: int
     """Requests that did not go to the first machine of their prefix."""
 
@@ -57,14 +59,8 @@ def exact(records: Records, chosen: Any = slice(None)) -> Bill:
     bills = []
     for number in np.unique(cards).tolist():
         mine = cards == number
-        usage = Usage(
-            input_tokens=int(records.input_tokens[chosen][mine].sum()),
-            output_tokens=int(records.output_tokens[chosen][mine].sum()),
-            read_tokens=int(records.cache_read_input_tokens[chosen][mine].sum()),
-            written_tokens=tuple(int(tokens[chosen][mine].sum()) for tokens in hosted.written.values()),
-        )
         rates = hosted.prices.cards[number]
-        bills.append(charge(usage, rates))
+        bills.append(charge(_usage(records, chosen, mine), rates))
         objects = np.flatnonzero(mine & (hosted.created_tokens[chosen] > 0))
         for tokens, seconds in zip(
             hosted.created_tokens[chosen][objects].tolist(),
@@ -74,6 +70,21 @@ def exact(records: Records, chosen: Any = slice(None)) -> Bill:
             rented = Usage(0, created_tokens=tokens, storage_s=seconds)
             bills.append(charge(rented, rates, hosted.lifetime))
     return reduce(add, bills)
+
+
+def _usage(records: Records, chosen: Any = slice(None), mine: Any = slice(None)) -> Usage:
+    """Tokens of ``mine`` among the ``chosen`` requests, added up."""
+
+    def total(tokens: Ints) -> int:
+        return int(tokens[chosen][mine].sum())
+
+    assert records.hosted is not None
+    return Usage(
+        input_tokens=total(records.input_tokens),
+        output_tokens=total(records.output_tokens),
+        read_tokens=total(records.cache_read_input_tokens),
+        written_tokens=tuple(total(tokens) for tokens in records.hosted.written.values()),
+    )
 
 
 def parts_usd(records: Records) -> dict[str, Floats]:
@@ -148,6 +159,8 @@ def _split(records: Records, bill: Bill) -> dict[str, Any]:
             for tenant in np.unique(records.tenant).tolist()
         },
         "cache_write_tokens": {name: int(tokens.sum()) for name, tokens in hosted.written.items()},
+        "usage_style": hosted.usage_style,
+        "reported_input_tokens": _usage(records).input_field(hosted.usage_style),
         "cache_object_tokens": int(hosted.created_tokens.sum()),
         "overflowed_requests": hosted.overflows,
     }

@@ -195,6 +195,7 @@ class ProviderSystem(Schema):
             created_tokens=np.array(served.found.created_tokens, dtype=np.int64),
             storage_s=np.array(served.found.storage_s),
             lifetime=0 if caching.ttl is None else rules.sold.index(caching.ttl),
+            usage_style=rules.usage_style,
             overflows=served.overflows,
         )
         records.check()

@@ -1,4 +1,3 @@
-
 """Rules of grids, units, chance, cache objects and routing. Each test fails without its rule."""
 
 from __future__ import annotations

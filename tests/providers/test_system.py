@@ -121,6 +121,21 @@ def test_conservation(everyone: Result) -> None:
         assert not twin.cache_creation_input_tokens.any()
 
 
+def test_reported_input_tokens(everyone: Result) -> None:
+    """Anthropic's replies leave out what was read and written, OpenAI's do not."""
+    for name, style in (
+        ("anthropic", "exclusive"),
+        ("bedrock", "exclusive"),
+        ("openai", "inclusive"),
+        ("deepseek", "inclusive"),
+    ):
+        records, bill = everyone.runs[name].records, everyone.summary()["systems"][name]["cost"]["bill"]
+        total, read = int(records.input_tokens.sum()), int(records.cache_read_input_tokens.sum())
+        left = total - read - int(records.cache_creation_input_tokens.sum())
+        assert bill["usage_style"] == style
+        assert bill["reported_input_tokens"] == (left if style == "exclusive" else total)
+
+
 def test_savings_are_against_caching_off(everyone: Result) -> None:
     summary = everyone.summary()
     for name in ("anthropic", "openai", "deepseek", "gemini-object"):
