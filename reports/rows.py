@@ -93,7 +93,7 @@ def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
     rows.append(_two("dollars per 1,000 sessions", before[key], bill[key]))
     best = entry.get("regret")
     if best is not None:
-        rows.append(Row(f"best: {best['best_strategy']}", "", units.usd(best["best_cost_usd"])))
+        rows.append(Row("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
     return rows
 
 

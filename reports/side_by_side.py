@@ -108,7 +108,8 @@ def bars(summary: dict[str, Any]) -> canvas.Figure:
     axes.set_yticks(at, [units.shortened(row["system"]) for row in rows])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, (float(left.max()) or 1.0) * 1.35)
+    axes.set_xlim(0, (float(left.max()) or 1.0) * 1.5)
+    axes.margins(y=0.02)
     axes.xaxis.set_major_formatter(canvas.plain())
     canvas.legend(figure, columns=3)
     return figure
@@ -126,9 +127,10 @@ def _split(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
 
 
 CROSSOVER = (
-    "Renting costs the same per session at any traffic; an owned GPU costs its hour. A step is one "
-    f"more GPU, taken when the others are busy {FULL:.0%} of the time at the busy seconds per session of "
-    f"this run. The dot is the simulated traffic. Times of the engine carry its calibration mark."
+    "Renting costs the same per session at any traffic; an owned GPU costs its hour. A step is one more "
+    f"GPU, taken when the others are busy {FULL:.0%} of the time at the busy seconds per session of this "
+    "run. A dot is the run itself, with the GPUs that it held. Times of the engine carry its "
+    "calibration mark."
 )
 
 
@@ -151,8 +153,8 @@ def crossover(summary: dict[str, Any]) -> canvas.Figure:
         axes.plot(
             x, y, color=canvas.BLACK, linestyle=canvas.DASHES[i % 4], label=f"own: {units.shortened(name)}"
         )
-        now = pair["simulated_sessions_per_h"]
-        axes.plot([now], [owned_usd_per_1000_sessions(hour_usd, capacity, now)], "o", color=canvas.BLACK)
+        now, paid = pair["simulated_sessions_per_h"], pair["simulated_usd_per_1000_sessions"]
+        axes.plot([now], [paid], "o", color=canvas.BLACK)
     for i, (name, usd) in enumerate(rented.items()):
         colour, dash = canvas.LINES[i % 5], canvas.DASHES[i // 5 % 4]
         axes.axhline(

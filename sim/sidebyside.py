@@ -54,7 +54,8 @@ def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
         cost, busy_s = entry["cost"], entry["gpu_busy_seconds"]
         if cost["pricing"] == "gpu_hours" and busy_s:
             hour_usd = cost["cost_usd_total"] / cost["gpu_seconds"] * 3600
-            owned.append((name, hour_usd, FULL * 3600 / (busy_s / sessions), entry["duration"]))
+            capacity = FULL * 3600 / (busy_s / sessions)
+            owned.append((name, hour_usd, capacity, entry["duration"], cost["cost_usd_total"]))
         elif cost["pricing"] == "provider":
             rented.append((name, cost["cost_usd_total"] / sessions))
     return [
@@ -64,11 +65,12 @@ def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
             "gpu_hour_usd": hour_usd,
             "sessions_per_gpu_hour": capacity,
             "simulated_sessions_per_h": sessions / duration_s * 3600,
+            "simulated_usd_per_1000_sessions": held_usd / sessions * 1000,
             "rented_usd_per_1000_sessions": session_usd * 1000,
             "owned_usd_per_1000_sessions_at_best": hour_usd / capacity * 1000,
             **_beats(hour_usd, capacity, session_usd),
         }
-        for mine, hour_usd, capacity, duration_s in owned
+        for mine, hour_usd, capacity, duration_s, held_usd in owned
         for theirs, session_usd in rented
     ]
 

@@ -278,5 +278,5 @@ def test_report_and_console(everyone: Result) -> None:
     out = Console(width=140, record=True, file=io.StringIO())
     out.print(console.table(summary))
     shown = out.export_text()
-    for text in ("Side by side", "cache writes, 5m", "best: ", "own against anthropic: "):
+    for text in ("Side by side", "cache writes, 5m", "dollars, best strategy", "own against anthropic: "):
         assert text in shown
