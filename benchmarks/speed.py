@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 MOONCAKE = ROOT.parent / "shared/data/mooncake/conversation_trace.jsonl"
 TRACE = [f"workload.path={MOONCAKE}"]
 REPLAY = "systems={x: {kind: cache, cache: {kind: block, block_size: %d, capacity_blocks: %d}}}"
+ALL = "*"
+"""Every system of the experiment, one after the other."""
 EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "quickstart": ("configs/quickstart.yaml", [], "vllm-h200"),
     "mooncake fleet": ("configs/mooncake.yaml", TRACE, "fleet"),
@@ -28,6 +30,7 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "mooncake blocks of 16": ("configs/mooncake.yaml", [*TRACE, REPLAY % (16, 960_000)], "x"),
     "mooncake blocks of 512": ("configs/mooncake.yaml", [*TRACE, REPLAY % (512, 30_000)], "x"),
     "100,000 requests": ("configs/bench/million.yaml", ["workload.sessions=20000"], "fleet"),
+    "100,000 through 4 providers": ("configs/bench/providers.yaml", [], ALL),
     "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
 }
 LONG = ("1,000,000 requests",)
@@ -44,7 +47,7 @@ def fixed_loop_s() -> float:
 
 
 def once(config: str, settings: list[str], system: str) -> dict[str, float]:
-    """Run one experiment in this process; the figures of ``system`` alone, its twin left out."""
+    """Run one experiment in this process; the figures of ``system`` (or `ALL`) alone, twins left out."""
     from sim import load_config
     from sim.experiment import load_trace
 
@@ -52,13 +55,17 @@ def once(config: str, settings: list[str], system: str) -> dict[str, float]:
     start = time.perf_counter()
     trace = load_trace(loaded)
     loaded_at = time.perf_counter()
-    records = loaded.systems[system].run(trace, f"systems.{system}", loaded.folder, lambda done: None)
+    chosen = list(loaded.systems) if system == ALL else [system]
+    iterations = 0
+    for name in chosen:
+        records = loaded.systems[name].run(trace, f"systems.{name}", loaded.folder, lambda done: None)
+        iterations += records.engine.iterations if records.engine else 0
     simulation_s = time.perf_counter() - loaded_at
     return {
         "load_s": loaded_at - start,
         "simulation_s": simulation_s,
-        "requests_per_s": len(trace) / simulation_s,
-        "iterations_per_s": (records.engine.iterations if records.engine else 0) / simulation_s,
+        "requests_per_s": len(trace) * len(chosen) / simulation_s,
+        "iterations_per_s": iterations / simulation_s,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "loop": simulation_s / statistics.median(fixed_loop_s() for _ in range(3)),
     }
@@ -74,10 +81,10 @@ def main() -> None:
         print(json.dumps(once(*EXPERIMENTS[arguments.once])))
         return
     keys = ("load_s", "simulation_s", "requests_per_s", "iterations_per_s", "peak_mb", "loop")
-    print(f"{'':24}" + "".join(f"{key:>18}" for key in keys))
+    print(f"{'':28}" + "".join(f"{key:>18}" for key in keys))
     for name in EXPERIMENTS:
         if "mooncake" in name and not MOONCAKE.is_file():
-            print(f"{name:24}  left out: the public trace is not on this machine")
+            print(f"{name:28}  left out: the public trace is not on this machine")
             continue
         command = [sys.executable, "-m", "benchmarks.speed", "--once", name]
         rows = [
@@ -86,7 +93,7 @@ def main() -> None:
         ]
         medians = [statistics.median(row[key] for row in rows) for key in keys]
         print(
-            f"{name:24}"
+            f"{name:28}"
             + "".join(f"{value:>18,.3f}" if value < 100 else f"{value:>18,.0f}" for value in medians)
         )
 

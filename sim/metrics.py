@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.gaps import TokenGaps
 from sim.pricing import Price
+from sim.providers import bills
 from sim.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
 
 PERCENTILES = (50, 90, 95, 99)
@@ -103,10 +104,11 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
     records = everything.measured(warmup_s)
     ended = everything.status[everything.arrival_s >= warmup_s]
     engine = records.engine
+    timed = engine is not None or records.hosted is not None
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
-    if engine is not None and completed:
+    if timed and completed:
         duration = float(records.finished_s.max() - records.arrival_s.min())
 
     def per_s(amount: int) -> float | None:
@@ -175,6 +177,8 @@ def cache_figures(records: Records) -> dict[str, Any]:
 
 def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> dict[str, Any]:
     """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
+    if records.hosted is not None:
+        return bills.cost_figures(records)
     gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: dict[str, Any] = {
         "pricing": price.pricing if price else None,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
     from sim.engine.request import Request
     from sim.engine.sampling import Sample
+    from sim.providers.bills import Hosted
 
 NAN = float("nan")
 COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
@@ -238,6 +239,8 @@ class Records:
     tier: list[str | None] = field(default_factory=list)
     """The slowest tier that served a hit, per request; empty if nothing was noted."""
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
+    hosted: Hosted | None = None
+    """What a provider wrote and charges; None for other systems."""
     hits_lost_to_isolation_tokens: int | None = None
     """Hit tokens of the same cache shared by all tenants, less those found here."""
 
@@ -281,6 +284,11 @@ class Records:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
 
+    @property
+    def cache_creation_input_tokens(self) -> Ints:
+        """Prompt tokens that were written into a provider's cache for a price, per request."""
+        return np.zeros(len(self), np.int64) if self.hosted is None else self.hosted.written_tokens
+
     def measured(self, warmup_s: float = 0.0) -> Records:
         """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
 
@@ -299,6 +307,8 @@ class Records:
         out = replace(self, **columns)
         if self.tier:
             out.tier = [self.tier[i] for i in range(n) if counted[i]]
+        if self.hosted is not None:
+            out.hosted = self.hosted.only(counted)
         if warmup_s > 0:
             out.whole = False
             out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None
@@ -323,6 +333,10 @@ class Records:
         assert (hits >= 0).all() and (hits <= self.input_tokens).all()
         assert not np.isnan(self.arrival_s).any()
         assert all(status in STATUS for status in self.status), "a request has not ended"
+        if self.hosted is not None:
+            assert (hits + self.hosted.written_tokens <= self.input_tokens).all()
+            assert (self.arrival_s <= self.first_token_s).all()
+            assert (self.first_token_s <= self.finished_s).all()
         if self.engine is None:
             return
         assert (np.isnan(self.finished_s) != done).all()

@@ -78,7 +78,7 @@ class Document:
             raise InputError(f"{where}: allowed: dotted.key=value")
         try:
             value = yaml.load(text, Loader=Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{where}: the value is not YAML: {error}") from None
         at: Any = self.data
         *parents, last = key.split(".")

@@ -120,6 +120,57 @@ def test_habits_need_a_chat(cli_here, tmp_path: Path) -> None:  # type: ignore[n
     _fails(cli_here, tmp_path, "habits", _write(tmp_path), "--out", "taken", said=("--out taken",))
 
 
+HOSTED = "systems.one={kind: provider, provider: anthropic, model: claude-opus-5, %s}"
+CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("systems.one={kind: provider, provider: antropic, model: x}", ("systems.one.provider = 'antropic'", "did you mean 'anthropic'", "deepseek")),
+        ("systems.one={kind: provider, provider: anthropic, model: claude-opus-51}", ("systems.one.model = 'claude-opus-51'", "did you mean 'claude-opus-5'")),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5.7-sol}", ("systems.one.model = 'gpt-5.7-sol'", "did you mean 'gpt-5.6-sol'")),
+        ("systems.one={kind: provider, provider: anthropic, model: gpt-5}", ("systems.one.model = 'gpt-5'", "no caching rules of anthropic", "models like claude-opus-5")),
+        ("systems.one={kind: provider, provider: gemini, model: gemini-4-argon, caching: {mode: explicit, marks: last}}", ("systems.one.price.storage_usd_per_1m_hour is missing",)),
+        ("systems.one={kind: provider, provider: qwen, model: qwen3-max}", ("systems.one.price.input_usd_per_1m is missing",)),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5, caching: {mode: explicit}}", ("systems.one.caching.mode = 'explicit'", "allowed: automatic, off")),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5, caching: {marks: last}}", ("systems.one.caching.marks = 'last'", "allowed: none")),
+        ("systems.one={kind: provider, provider: bedrock, model: claude-opus-5, caching: {mode: explicit}, tier: batch}", ("systems.one.tier = 'batch'", "allowed: standard")),
+        (HOSTED % "caching: {ttl: 2h}", ("systems.one.caching.ttl = '2h'", "does not sell", "allowed: 5m, 1h")),
+        (HOSTED % "caching: {mode: explicit, marks: window, window: 5}", ("5 marks in a request", "allowed: at most 4")),
+        (HOSTED % "caching: {marks: window}", ("5 marks in a request", "and the automatic one", "allowed: at most 4")),
+        (HOSTED % "caching: {marks: everywhere}", ("systems.one.caching.marks = 'everywhere'", "'window'")),
+        (HOSTED % "caching: {marks: system, system_ttl: 5m, ttl: 1h}", ("systems.one.caching.system_ttl = '5m'", "longer ones come first")),
+        (HOSTED % "caching: {system_ttl: 1h}", ("systems.one.caching.system_ttl = '1h'", "allowed: with marks system or all")),
+        (HOSTED % "price: {input_usd_per_1m: -1}", ("systems.one.price.input_usd_per_1m = -1", "greater than or equal to 0")),
+        (HOSTED % "price: {write_usd_per_1m: {5m: -2}}", ("systems.one.price.write_usd_per_1m.5m = -2", "greater than or equal to 0")),
+        (HOSTED % "price: {write_usd_per_1m: {7m: 2}}", ("systems.one.price.write_usd_per_1m.7m", "allowed: 5m, 1h")),
+        (HOSTED % "tier: flex", ("systems.one.tier = 'flex'", "allowed: standard, batch, fast")),
+        (HOSTED % "start: 1999-01-01", ("systems.one.start", "2000 to 2100")),
+        (HOSTED % "rules: {min_tokens: -1}", ("systems.one.rules.min_tokens = -1", "greater than or equal to 0")),
+        (HOSTED % "rules: {min_token: 1}", ("systems.one.rules", "unknown key 'min_token'", "did you mean 'min_tokens'")),
+        (HOSTED % "latency: {base_s: -1}", ("systems.one.latency.base_s = -1", "greater than or equal to 0")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}", ("systems.one.rules.kind", "Field required")),
+        (CUSTOM % "rules: {kind: grid, lifetimes: [{name: a, seconds: 300}]}", ("systems.one.price.input_usd_per_1m is missing",)),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9, longest_s: 3}]}", ("systems.one.rules.lifetimes.0", "longest_s (3) must be at least seconds (9)")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9}, {name: a, seconds: 5}]}", ("systems.one.rules: lifetimes a, a", "each name once")),
+        ("systems.one.start=2026-13-01", ("--set systems.one.start=2026-13-01", "not YAML")),
+    ],
+)  # fmt: skip
+def test_providers(cli_here, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    """A hosted API that does not exist, does not sell what is asked for, or has impossible prices."""
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, "--out", "out", said=said)
+
+
+def test_marks_on_messages_that_the_trace_lacks(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A mark at the end of the system message needs a trace with system messages."""
+    (tmp_path / "trace.jsonl").write_text(json.dumps(LINE) + "\n")
+    config = _write(tmp_path, text=json.dumps(GOOD | {"workload": TRACE}))
+    said = ("systems.one.caching.marks = 'system'", "no system messages", "allowed: none, last, window")
+    setting = HOSTED % "caching: {marks: system}"
+    _fails(cli_here, tmp_path, "run", config, "--set", setting, said=said)
+
+
 def test_line_of_the_key(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The message names the line on which the key stands; every problem is listed at once."""
     text = "name: x\nseed: -1\nworkload:\n  kind: script\n  messages: {a: 0}\n  requests: []\nsystems: {}\n"
