@@ -51,10 +51,10 @@ DEFINITIONS = (
     ),
     (
         "Bill of a provider",
-        "Input that is neither read nor written pays the input price, written tokens the price of "
-        "the lifetime asked for, read ones the cached price; the three add up to the prompt. Cache "
-        "objects pay their making and their rent. The best strategy is the cheapest of all "
-        "placements of marks and lifetimes on offer.",
+        "Input that is neither read nor written pays the input price, written tokens the price of the "
+        "lifetime asked for, read ones the cached price; the three add up to the prompt. Cache objects pay "
+        "their making and their rent; the tokens of their making are not among those computed. The best "
+        "strategy is the cheapest of all placements of marks and lifetimes on offer.",
     ),
     (
         "Uncalibrated",

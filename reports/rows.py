@@ -90,6 +90,12 @@ def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
     rows += [_two(f"dollars per session, {key}", spread_before[key], spread[key]) for key in ("p50", "p99")]
     key = "usd_per_1000_sessions"
     rows.append(_two("dollars per 1,000 sessions", before[key], bill[key]))
+    for label, key in (
+        ("tokens of cache objects", "cache_object_tokens"),
+        ("requests that overflowed", "overflowed_requests"),
+    ):
+        if bill[key]:
+            rows.append(Row(label, "", units.count_of(bill[key])))
     best = entry.get("regret")
     if best is not None:
         rows.append(Row("dollars, best strategy", "", units.usd(best["best_cost_usd"])))

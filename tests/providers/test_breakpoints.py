@@ -225,10 +225,10 @@ def test_openai_new_tries_the_opening_and_twenty_messages() -> None:
     trace = script(blocks, ("system", 0), (long, 60))
     assert read(send(trace, new)) == [0, 2000]
     assert read(send(trace, new.model_copy(update={"opening": False}))) == [0, 0]
-    near = " ".join(["system", *(f"m{i}" for i in range(19))])
+    near = " ".join(["system", *(f"m{i}" for i in range(20))])
     blind = new.model_copy(update={"opening": False})
     assert read(send(script(blocks, ("system", 0), (near, 60)), blind)) == [0, 2000]
-    assert read(send(script(blocks, ("system", 0), (near + " m19", 60)), blind)) == [0, 0]
+    assert read(send(script(blocks, ("system", 0), (near + " m20", 60)), blind)) == [0, 0]
 
 
 def test_openai_new_implicit_breakpoint_behind_a_changing_tail() -> None:

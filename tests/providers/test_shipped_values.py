@@ -141,11 +141,11 @@ def test_four_marks_at_most() -> None:
 
 
 def test_lookback_of_each() -> None:
-    """An entry at the 20th position back is found, at the 21st it is not (OpenAI explicit: 50)."""
+    """An entry at the 20th position back is found, at the 21st it is not (OpenAI: 20 earlier ones, 50 marks)."""
     lengths = {"a": 8192, **{f"m{i}": 10 for i in range(60)}}
     for provider, model, mode, reach in (
         ("anthropic", "claude-opus-5", "automatic", 20), ("bedrock", "claude-opus-5", "explicit", 20),
-        ("qwen", "qwen3-max", "explicit", 20), ("openai", "gpt-6-sol", "explicit", 50), ("openai", "gpt-6-sol", "automatic", 20),
+        ("qwen", "qwen3-max", "explicit", 20), ("openai", "gpt-6-sol", "explicit", 50), ("openai", "gpt-6-sol", "automatic", 21),
     ):  # fmt: skip
         for more, hit in ((reach - 1, True), (reach, False)):
             longer = " ".join(["a", *(f"m{i}" for i in range(more))])
