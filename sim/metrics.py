@@ -127,6 +127,7 @@ def summarise(records: Records, price: Price | None) -> dict[str, Any]:
         **distribution(queue_time_s(records), "queue_time"),
         "engine_iterations": engine.iterations if engine else None,
         "gpu_busy_seconds": engine.busy_s if engine else None,
+        "extrapolated_seconds": engine.extrapolated_s if engine else None,
         "cache": cache_figures(records),
         "cost": cost_figures(records, price, duration),
     }

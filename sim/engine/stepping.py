@@ -302,7 +302,7 @@ class SteppingReplica(Replica):
         """Count the step's tokens as computed, note who samples, and how long the step takes."""
         latency = self._latency
         decodes = context = 0
-        prefills_s = []
+        prefills = []
         for request, tokens in step.scheduled.items():
             if request.phase == DECODE:
                 decodes += 1
@@ -310,7 +310,7 @@ class SteppingReplica(Replica):
                 request.computed += 1
                 step.sampled.append(request)
                 continue
-            prefills_s.append(latency.prefill_s(request.computed, tokens))
+            prefills.append((request.computed, tokens))
             request.computed += tokens
             if request.computed == request.known_tokens:
                 request.phase = DECODE
@@ -318,8 +318,9 @@ class SteppingReplica(Replica):
         total = sum(step.scheduled.values())
         self.totals.scheduled_tokens += total
         step.duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
-        for prefill_s in prefills_s:
-            step.duration_s += prefill_s
+        for cached, new in prefills:
+            step.duration_s += latency.prefill_s(cached, new)
+        self.totals.extrapolated_s += latency.extrapolated_s(prefills, decodes, context, step.duration_s)
 
     def _note(self, step: Step, recorder: StepRecorder) -> None:
         admitted = [(request.index, cached, request.preemptions) for request, cached in step.admitted]

@@ -223,12 +223,13 @@ class EngineSystem(Schema):
         *,
         record_steps: bool = False,
     ) -> Records:
+        profile = self._profile(folder)
         return Fleet(
             trace,
             replicas=self.replicas,
             router=ROUTERS[self.router],
             memory=lambda evicted: self._memory(trace, cache, evicted),
-            latency=IterationTime(self._profile(folder).coefficients),
+            latency=IterationTime(profile.coefficients, profile.domain),
             options=self.engine.options(),
             fast_forward=self.engine.fast_forward,
             record_steps=record_steps,
