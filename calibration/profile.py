@@ -22,8 +22,6 @@ from pydantic import (
 from calibration.catalogue import Model
 from workloads.errors import InputError
 
-SCHEMA = "kvprofile/1"
-
 
 class Part(BaseModel):
     """A part of a profile: frozen, unknown keys refused."""
@@ -114,6 +112,7 @@ class Protocol(Part):
     """How it was measured."""
 
     clock: Literal["cuda_event", "cpu_time"]
+    grid: str
     passes: PositiveInt
     rejected_passes: list[int]
     drift: list[float] = Field(description="sentinels of each pass against their median, relative")
@@ -165,14 +164,14 @@ class Transfer(Part):
     path: Literal["h2d", "d2h", "gather"]
     layout: Literal["contiguous", "scattered"]
     latency_s: float
-    gb_per_s: float
     per_block_s: float
+    gb_per_s: float | None = Field(default=None, description="None: more blocks took no longer")
 
 
 class Profile(Part):
     """Coefficients and where they come from; what follows ``coefficients`` exists if measured."""
 
-    schema_: Literal["kvprofile/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["kvprofile/1"] = Field(default="kvprofile/1", alias="schema")
     id: str
     calibrated: bool = Field(description="measured on the device, not derived from a datasheet")
     source: str

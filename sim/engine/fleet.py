@@ -11,6 +11,7 @@ from sim.caches.block import BlockCache, BlockTable, Evicted
 from sim.engine.events import ARRIVAL, At
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions, StepRecorder
+from sim.engine.replica import Replica
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
 from sim.engine.stepping import make_replica
@@ -23,7 +24,7 @@ class Fleet:
 
     Requests with an arrival time come at it; a request that follows another comes its think time
     after that one's last token. ``memory`` makes the KV memory of one replica; where steps are recorded
-    it is given the callback that hears of evictions.
+    it is given the callback that hears of evictions. ``make`` makes a replica, called as `make_replica` is.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Fleet:
         fast_forward: bool,
         record_steps: bool = False,
         tick: Callable[[int], None] = lambda done: None,
+        make: Callable[..., Replica] = make_replica,
     ) -> None:
         self.env = simpy.Environment()
         self.log = RequestLog(trace)
@@ -50,7 +52,7 @@ class Fleet:
         self._done = 0
         self._recorders = [StepRecorder() if record_steps else None for _ in range(replicas)]
         self.replicas = [
-            make_replica(
+            make(
                 options,
                 number,
                 self.env,

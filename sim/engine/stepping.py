@@ -315,12 +315,17 @@ class SteppingReplica(Replica):
             if request.computed == request.known_tokens:
                 request.phase = DECODE
                 step.sampled.append(request)
-        total = sum(step.scheduled.values())
-        self.totals.scheduled_tokens += total
-        step.duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
-        for cached, new in prefills:
-            step.duration_s += latency.prefill_s(cached, new)
+        self.totals.scheduled_tokens += sum(step.scheduled.values())
+        step.duration_s = self._duration_s(step, prefills, decodes, context)
         self.totals.extrapolated_s += latency.extrapolated_s(prefills, decodes, context, step.duration_s)
+
+    def _duration_s(self, step: Step, prefills: list[tuple[int, int]], decodes: int, context: int) -> float:
+        """How long ``step`` takes: predicted here, measured where a replica really computes its steps."""
+        latency, total = self._latency, sum(step.scheduled.values())
+        duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
+        for cached, new in prefills:
+            duration_s += latency.prefill_s(cached, new)
+        return duration_s
 
     def _note(self, step: Step, recorder: StepRecorder) -> None:
         admitted = [(request.index, cached, request.preemptions) for request, cached in step.admitted]
