@@ -21,7 +21,7 @@ def describe(runner: Runner) -> Hardware:
     properties = torch.cuda.get_device_properties(device) if cuda else None
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Hardware(
-        device=properties.name if properties else cpu,
+        device=name(device),
         memory_gib=round((properties.total_memory if properties else pages) / GIB, 1),
         cpu=cpu,
         cores=os.cpu_count() or 1,
@@ -53,6 +53,11 @@ def _copy_gb_per_s(runner: Runner) -> float:
         t_s = runner.time(lambda: flat[:half].copy_(flat[half : 2 * half]))[0]
         best = max(best, 2 * half * flat.element_size() / t_s / 1e9)
     return best
+
+
+def name(device: torch.device) -> str:
+    """What the device calls itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
 
 
 def _cpu() -> str:

@@ -229,20 +229,5 @@ def figures(records: Records) -> dict[str, float]:
     return out
 
 
-def require_runnable(profile: Profile, path: Path, model: str | None) -> None:
-    """InputError unless ``profile`` was measured, and for ``model`` if one is named."""
-    if profile.model is None or profile.software is None or profile.protocol is None:
-        raise InputError(f"{path}: model is missing; allowed: a profile that was measured")
-    if model is not None:
-        from calibration import catalogue
-
-        wanted = catalogue.model(model, Path())
-        if not wanted.model_copy(update={"dtype": profile.model.dtype}).same_shape(profile.model):
-            raise InputError(
-                f"{path}: measured for {profile.model.name}, not for {wanted.name}; allowed: a profile of "
-                "that model"
-            )
-
-
 def _duration_s(records: Records) -> float:
     return float(records.finished_s.max() - records.arrival_s.min())
