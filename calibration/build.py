@@ -150,7 +150,7 @@ def _rates(path: Path, fitted: Fitted, model: Model, device: Gpu) -> Fit:
         return np.asarray(fitted.replicates[:, [index[name] for name in names]].sum(axis=1))
 
     one_token = fitted.replicates[:, index["token"]] * _knee(fitted)
-    one_token = one_token + draws("step", *(name for name in fitted.names if name.startswith("hinge")))
+    one_token = one_token + draws("step", *(name for name in fitted.names if "hinge" in name))
     costs = {
         "linear_tflops": (2 * model.layer_params / 1e12, draws("token")),
         "attention_tflops": (pair_flop, draws("pair", "rectangle")),

@@ -11,7 +11,9 @@ from calibration.plan import Configuration
 
 Floats = NDArray[np.float64]
 HINGES = (2, 4, 8, 16, 32, 64, 128)
-"""Offered on a CPU, where small products run other kernels than large ones."""
+"""Offered on a CPU, where small products run other kernels than large ones: of new tokens,"""
+SEQUENCE_HINGES = (2, 4, 8)
+"""and of sequences, which are the rows of the output head's product."""
 LINEAR = ("step", "pair", "rectangle", "prefill_kv", "decode_kv", "sequence", "prefill")
 """Coefficients that multiply a quantity of the batch."""
 
@@ -40,9 +42,12 @@ def linear(steps: Sequence[Configuration]) -> Floats:
     return np.array(rows, dtype=float)
 
 
-def hinges(steps: Sequence[Configuration], at: Sequence[int]) -> Floats:
-    """min(T, k) for each k of ``at``."""
-    return np.asarray(np.minimum(tokens(steps)[:, None], np.array(at, dtype=float)[None, :]))
+def hinges(steps: Sequence[Configuration]) -> Floats:
+    """min(T, k) for each k of `HINGES`, then min(B, k) for each of `SEQUENCE_HINGES`."""
+    sequences = np.array([len(step.spec) for step in steps], dtype=float)
+    by_token = np.minimum(tokens(steps)[:, None], np.array(HINGES, dtype=float))
+    by_sequence = np.minimum(sequences[:, None], np.array(SEQUENCE_HINGES, dtype=float))
+    return np.hstack([by_token, by_sequence])
 
 
 def weights(steps: Sequence[Configuration], floor_tokens: float, p: float) -> Floats:

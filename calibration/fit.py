@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from calibration import columns
-from calibration.columns import HINGES, LINEAR, Floats
+from calibration.columns import HINGES, LINEAR, SEQUENCE_HINGES, Floats
 from calibration.plan import Configuration
 from calibration.profile import Coefficients, Domain, Errors
 from calibration.samples import Samples
@@ -27,6 +27,7 @@ REPLICATES = 200
 SHARPNESS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 FLOORS = (0.0, *np.geomspace(0.5, 1024, 34).tolist())
 """Where the knee may lie, in tokens."""
+HINGE_NAMES = [*(f"hinge {k}" for k in HINGES), *(f"sequence hinge {k}" for k in SEQUENCE_HINGES)]
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Fitted:
     replicates: Floats
     floor_tokens: float
     p: float
-    hinged: tuple[int, ...]
+    hinged: bool
 
     def predict(self, steps: Sequence[Configuration]) -> Floats:
         """Seconds of each step."""
@@ -113,12 +114,14 @@ class Fitted:
         """The same as the simulator reads them."""
         got = dict(zip(self.names, self.values.tolist(), strict=True))
         token = got.pop("token")
-        hinges = {k: got.pop(f"hinge {k}") for k in self.hinged}
+        hinges = {k: got.pop(f"hinge {k}", 0.0) for k in HINGES}
+        more = {k: got.pop(f"sequence hinge {k}", 0.0) for k in SEQUENCE_HINGES}
         return Coefficients(
             token=token,
             floor=token * self.floor_tokens,
             p=self.p,
             hinges={k: value for k, value in hinges.items() if value},
+            sequence_hinges={k: value for k, value in more.items() if value},
             **got,
         )
 
@@ -131,19 +134,18 @@ class Fitted:
 
 def fit(measured: Measured, *, hinged: bool, seed: int) -> Fitted:
     """Fit the medians; ``hinged`` offers the hinges that a CPU needs."""
-    at = HINGES if hinged else ()
     best: tuple[float, float, float] | None = None
     target = measured.median_s
     for p in SHARPNESS:
         for floor in FLOORS:
             if (p == 1.0) != (floor == 0.0):
                 continue  # with p = 1 the floor is part of the constant; without a floor p says nothing
-            error = _solve(_matrix(measured.steps, floor, p, at), target)[1]
+            error = _solve(_matrix(measured.steps, floor, p, hinged), target)[1]
             if best is None or error < best[0]:
                 best = error, floor, p
     assert best is not None
     _, floor_tokens, knee = best
-    matrix = _matrix(measured.steps, floor_tokens, knee, at)
+    matrix = _matrix(measured.steps, floor_tokens, knee, hinged)
     values = _solve(matrix, target)[0]
     random = stream(seed, "bootstrap")
     rows, passes = measured.t_s.shape
@@ -152,14 +154,14 @@ def fit(measured: Measured, *, hinged: bool, seed: int) -> Fitted:
         some = np.median(measured.t_s[:, random.integers(passes, size=passes)], axis=1)
         which = random.integers(rows, size=rows)
         replicates.append(_solve(matrix[which], some[which])[0])
-    names = ["token", *LINEAR, *(f"hinge {k}" for k in at)]
-    return Fitted(names, values, np.array(replicates), floor_tokens, knee, at)
+    names = ["token", *LINEAR, *(HINGE_NAMES if hinged else ())]
+    return Fitted(names, values, np.array(replicates), floor_tokens, knee, hinged)
 
 
-def _matrix(steps: Sequence[Configuration], floor: float, p: float, hinged: Sequence[int]) -> Floats:
+def _matrix(steps: Sequence[Configuration], floor: float, p: float, hinged: bool) -> Floats:
     parts = [columns.weights(steps, floor, p)[:, None], columns.linear(steps)]
     if hinged:
-        parts.append(columns.hinges(steps, hinged))
+        parts.append(columns.hinges(steps))
     return np.hstack(parts)
 
 

@@ -81,10 +81,10 @@ GRIDS = {
         sentinel=(512, 8, 1024),
         blocks=(1, 16, 64, 256),
     ),
-    "cpu": Grid(
-        new=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384),
+    "cpu": Grid(  # not only powers of two: products of odd sizes take longer
+        new=(1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 47, 64, 90, 128, 181, 256, 384),
         cached=(0, 256, 1024, 2048),
-        batch=(1, 2, 4, 8, 16, 32),
+        batch=(1, 2, 3, 4, 6, 8, 11, 16, 23, 32),
         context=(64, 256, 1024, 2048),
         mixed=48,
         heldout=64,
@@ -93,9 +93,9 @@ GRIDS = {
         blocks=(1, 16, 64, 256),
     ),
     "tiny": Grid(
-        new=(1, 2, 4, 8, 16, 32, 64),
+        new=(1, 2, 3, 5, 8, 16, 31, 64),
         cached=(0, 64, 128),
-        batch=(1, 2, 4),
+        batch=(1, 2, 3, 4),
         context=(16, 128),
         mixed=8,
         heldout=12,
@@ -116,10 +116,11 @@ def plan(grid: Grid, seed: int, kv_tokens: int, *, eager: bool) -> list[Configur
     ]
     decodes = [((h, 1),) * b for b in grid.batch for h in grid.context]
     made += [Configuration(DECODE, "fit", spec) for spec in decodes]
-    made += [Configuration(MIXED, "fit", s) for s in _steps(grid, seed, "mixed", MIXED, grid.mixed)]
+    made += [Configuration(MIXED, "fit", s) for s in _steps(grid, seed, "mixed", MIXED, grid.mixed, set())]
+    fitted = {c.spec for c in made}
     share = grid.heldout // 4
     for family in (PREFILL, CACHED, DECODE, MIXED):
-        for spec in _steps(grid, seed, f"heldout {family}", family, share):
+        for spec in _steps(grid, seed, f"heldout {family}", family, share, fitted):
             made.append(Configuration(family, "heldout", spec))
     if eager:
         made += [Configuration(DECODE, "eager", spec) for spec in decodes]
@@ -155,8 +156,10 @@ def schedule(
     return out
 
 
-def _steps(grid: Grid, seed: int, name: str, family: Family, count: int) -> list[tuple[Sequence, ...]]:
-    """``count`` random steps off the grid: sizes log-uniform within its ends."""
+def _steps(
+    grid: Grid, seed: int, name: str, family: Family, count: int, fitted: set[tuple[Sequence, ...]]
+) -> list[tuple[Sequence, ...]]:
+    """``count`` random steps, sizes log-uniform within the grid's ends, none of those ``fitted``."""
     random = stream(seed, name)
     most_new, most_cached = max(grid.new), max(grid.cached)
     most_batch, most_context = max(grid.batch), max(grid.context)
@@ -182,6 +185,6 @@ def _steps(grid: Grid, seed: int, name: str, family: Family, count: int) -> list
                     cached = between(16, most_cached) if random.random() < 0.7 else 0
                     spec.append((cached, new))
                     budget -= new
-        if sum(h + n for h, n in spec) <= grid.kv_tokens:
+        if sum(h + n for h, n in spec) <= grid.kv_tokens and tuple(spec) not in fitted:
             out.append(tuple(spec))
     return out

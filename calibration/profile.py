@@ -36,7 +36,7 @@ class Coefficients(Part):
     new ones:
 
         t = step + (floor^p + (token * T)^p)^(1/p) + sequence * B
-            + sum over hinges k of hinges[k] * min(T, k)
+            + sum over k of hinges[k] * min(T, k) + sum over k of sequence_hinges[k] * min(B, k)
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
             + rectangle * sum over prefills of n_i * (h_i + n_i)
             + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
@@ -59,6 +59,9 @@ class Coefficients(Part):
     decode_kv: NonNegativeFloat = Field(default=0, description="s per KV token read in a decode")
     hinges: dict[PositiveInt, NonNegativeFloat] = Field(
         default={}, description="s per new token up to the k-th: small products run other kernels (CPU)"
+    )
+    sequence_hinges: dict[PositiveInt, NonNegativeFloat] = Field(
+        default={}, description="s per sequence up to the k-th: the output head's product is small too"
     )
 
 

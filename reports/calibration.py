@@ -65,8 +65,13 @@ def _coefficients(profile: Profile) -> Table:
     table = Table("coefficient", _right("value"), _right("90 % interval"), header_style="bold")
     c = profile.coefficients
     intervals = profile.fit.intervals if profile.fit else {}
-    values = {name: value for name, value in c.model_dump().items() if name not in ("hinges", "p")}
+    values = {
+        name: value
+        for name, value in c.model_dump().items()
+        if name not in ("hinges", "sequence_hinges", "p")
+    }
     values |= {f"hinge {k}": value for k, value in c.hinges.items()}
+    values |= {f"sequence hinge {k}": value for k, value in c.sequence_hinges.items()}
     for name, value in values.items():
         if value:
             ends = intervals.get(name)

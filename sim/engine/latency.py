@@ -19,6 +19,7 @@ class IterationTime:
         self._c = coefficients
         self._domain = domain
         self._hinges = tuple(coefficients.hinges.items())
+        self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
         self._fixed_s: dict[tuple[int, int], float] = {}
 
     def fixed_s(self, tokens: int, sequences: int) -> float:
@@ -33,6 +34,8 @@ class IterationTime:
                 weights = (floor**c.p + compute**c.p) ** (1 / c.p)
             for upto, token_s in self._hinges:
                 weights += token_s * min(tokens, upto)
+            for upto, sequence_s in self._sequence_hinges:
+                weights += sequence_s * min(sequences, upto)
             self._fixed_s[key] = c.step + weights + c.sequence * sequences
         return self._fixed_s[key]
 

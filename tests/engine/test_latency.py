@@ -26,6 +26,7 @@ COEFFICIENTS = st.builds(
     decode_kv=st.floats(0, 1e-6),
     rectangle=st.floats(0, 1e-8),
     hinges=st.dictionaries(st.integers(1, 300), st.floats(0, 1e-3), max_size=3),
+    sequence_hinges=st.dictionaries(st.integers(1, 8), st.floats(0, 1e-3), max_size=2),
 )
 SEQUENCE = st.tuples(st.integers(0, 5000), st.integers(1, 500))
 """(tokens in KV, new tokens)."""
@@ -39,6 +40,8 @@ def _formula(c: Coefficients, prefills: list[tuple[int, int]], contexts: list[in
     else:
         weights = (c.floor**c.p + (c.token * tokens) ** c.p) ** (1 / c.p)
     weights += sum(s for upto, s in c.hinges.items() for i in range(tokens) if i < upto)
+    sequences = len(prefills) + len(contexts)
+    weights += sum(s * min(upto, sequences) for upto, s in c.sequence_hinges.items())
     pairs = sum(held + i for held, new in prefills for i in range(1, new + 1))
     return (
         c.step
