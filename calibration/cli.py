@@ -213,6 +213,29 @@ def compare(
     _print(report.comparison_table(*profiles))
 
 
+@app.command("third-party")
+def third_party(
+    model: Annotated[str, typer.Option("--model", metavar="NAME")] = "tiny-40m",
+    block_size: Annotated[int, typer.Option("--block-size", min=4)] = 32,
+    seeds: Seeds = 3,
+    load: Annotated[float, typer.Option("--load", min=0.01, max=0.99)] = 0.6,
+    quiet: Quiet = False,
+) -> None:
+    """Serve chats with transformers' continuous batching on the CPU, and simulate them."""
+    _require("torch", "scipy", "transformers", "psutil", extra="third-party")
+    from calibration import catalogue
+    from calibration.third_party_report import study
+    from calibration.validate import CHATS
+
+    shape = catalogue.model(model, Path(), "--model")
+    with _progress(quiet) as progress:
+        compared = study(shape, CHATS["cpu"], block_size=block_size, seeds=seeds, load=load, say=progress)
+
+    from reports import calibration as report
+
+    _print(report.third_party_table(compared))
+
+
 def _validate(
     path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool
 ) -> list[Comparison]:
@@ -257,12 +280,12 @@ def _choice(option: str, value: str, allowed: list[str]) -> None:
         raise InputError(f"{option} {value}: allowed: {', '.join(allowed)}")
 
 
-def _require(*packages: str) -> None:
+def _require(*packages: str, extra: str = "calibration") -> None:
     """InputError if an optional package is not installed."""
     for package in packages:
         if find_spec(package) is None:
             raise InputError(
-                f"{package} is not installed; allowed: pip install 'prefixsim[calibration]' (for a GPU, "
+                f"{package} is not installed; allowed: pip install 'prefixsim[{extra}]' (for a GPU, "
                 "with the build of torch that fits its driver)"
             )
 

@@ -70,7 +70,7 @@ class Chat:
 
 
 CHATS = {
-    "gpu": Chat(24, 6, 1024, 400, 150, 8192, 256),
+    "gpu": Chat(16, 5, 1024, 400, 100, 8192, 256),
     "cpu": Chat(6, 5, 256, 60, 30, 256, 16),
     "tiny": Chat(3, 3, 32, 12, 6, 64, 4),
 }
@@ -149,7 +149,7 @@ class Setup:
             seed=trace.seed,
             load=load,
             cache=cache,
-            busy_share=real.engine.busy_s / _duration_s(real),
+            busy_share=real.engine.busy_s / duration_s(real),
             requests=len(real),
             hits_equal=int(equal.sum()),
             real_hits=int(real.cache_read_input_tokens.sum()),
@@ -169,16 +169,13 @@ class Setup:
 
     def trace_at(self, seed: int, load: float, cache: bool) -> Trace:
         """The chats with think times at which the simulated engine is busy for the share ``load``."""
-        low, high = LOG_SCALES
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            records = self.simulate(self.chat.trace(seed, math.exp(middle)), cache)
+
+        def busy(trace: Trace) -> float:
+            records = self.simulate(trace, cache)
             assert records.engine is not None
-            if records.engine.busy_s / _duration_s(records) > load:
-                low = middle
-            else:
-                high = middle
-        return self.chat.trace(seed, math.exp(high))
+            return records.engine.busy_s / duration_s(records)
+
+        return paced(lambda scale: self.chat.trace(seed, scale), busy, load)
 
     def drift(self) -> float:
         """How much longer the model's sentinels take now than the profile says, relative."""
@@ -229,5 +226,18 @@ def figures(records: Records) -> dict[str, float]:
     return out
 
 
-def _duration_s(records: Records) -> float:
+def paced(make: Callable[[float], Trace], busy: Callable[[Trace], float], load: float) -> Trace:
+    """The trace that ``make`` makes at the scale at which its ``busy`` share is ``load``."""
+    low, high = LOG_SCALES
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if busy(make(math.exp(middle))) > load:
+            low = middle
+        else:
+            high = middle
+    return make(math.exp(high))
+
+
+def duration_s(records: Records) -> float:
+    """First arrival to last token, s."""
     return float(records.finished_s.max() - records.arrival_s.min())

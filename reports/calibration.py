@@ -20,6 +20,7 @@ from reports import canvas, units
 
 if TYPE_CHECKING:
     from calibration.build import Built
+    from calibration.third_party_report import Compared
     from calibration.validate import Comparison
 
 MARKS = {"prefill": "o", "cached prefill": "s", "decode": "^", "mixed": "D"}
@@ -189,7 +190,27 @@ def validation_table(profile: Profile, compared: Sequence[Comparison]) -> Render
     return Group(*parts)
 
 
-def _beside(c: Comparison, name: str) -> str:
+def third_party_table(compared: Sequence[Compared]) -> RenderableType:
+    """Every run of another engine beside its simulation."""
+    table = Table(
+        "run",
+        *map(_right, ("hits equal", "hit tokens real / sim", "step MAPE")),
+        *(_right(f"{name}: real -> sim") for name in ("steps, sum", "TTFT mean", "E2E mean", "E2E p99")),
+        header_style="bold",
+    )
+    for c in compared:
+        equal = sum(a == b for a, b in zip(c.real_hits, c.simulated_hits, strict=True))
+        table.add_row(
+            f"seed {c.seed}, sharing {'on' if c.sharing else 'off'}",
+            f"{equal} of {len(c.real_hits)}",
+            f"{sum(c.real_hits):,} / {sum(c.simulated_hits):,}",
+            f"{c.steps.mape:.1%}",
+            *(_beside(c, name) for name in ("steps, sum", "TTFT mean", "E2E mean", "E2E p99")),
+        )
+    return table
+
+
+def _beside(c: Comparison | Compared, name: str) -> str:
     return f"{_s(c.real_s[name])} -> {_s(c.simulated_s[name])} {c.error(name):+.1%}"
 
 
