@@ -106,7 +106,7 @@ class Result:
             figures["request_goodput"] = good / figures["duration"]
         return {
             "calibrated": run.calibrated,
-            "notes": run.notes,
+            "notes": [*run.notes, *_extrapolation(records)],
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
@@ -115,6 +115,15 @@ class Result:
 
 def _weigh(claim: Claim, run: SystemRun) -> dict[str, Any]:
     return weigh(claim, run.records, run.twin, run.price)
+
+
+def _extrapolation(records: Records) -> list[str]:
+    """What share of the busy time was predicted outside of what the latency profile measured."""
+    engine = records.engine
+    if engine is None or not engine.extrapolated_s:
+        return []
+    share = engine.extrapolated_s / engine.busy_s
+    return [f"extrapolated: {share:.1%} of the busy time lies outside of the profile's measured domain"]
 
 
 def load_trace(config: Config) -> Trace:

@@ -35,6 +35,8 @@ class EngineTotals:
 
     iterations: int = 0
     busy_s: float = 0.0
+    extrapolated_s: float = 0.0
+    """Part of ``busy_s`` in iterations outside of what the latency profile measured."""
     scheduled_tokens: int = 0
     num_preemptions: int = 0
     recomputed_tokens: int = 0

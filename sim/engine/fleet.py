@@ -25,6 +25,7 @@ class Fleet:
 
     Requests with an arrival time come at it, or, in closed loop, as soon as a session ends; a request
     that follows another comes its think time after that one's end, whatever end that was.
+    ``make`` makes a replica, called as `make_replica` is.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Fleet:
         record_steps: bool = False,
         sample_s: float | None = None,
         tick: Callable[[int], None] = lambda done: None,
+        make: Callable[..., AnyReplica] = make_replica,
     ) -> None:
         self.env = simpy.Environment()
         self.log = RequestLog(trace)
@@ -48,6 +50,7 @@ class Fleet:
         self._tick = tick
         self._done = 0
         self._plans = plans
+        self._make_one = make
         self._hardships = hardships
         self._served: dict[int, AnyReplica] | None = None
         """Where each request is, kept only if it may have to be found again."""
@@ -82,7 +85,7 @@ class Fleet:
         recorder: StepRecorder | None = None,
         source: SourceOf | None = None,
     ) -> AnyReplica:
-        return make_replica(
+        return self._make_one(
             plan,
             number,
             self.env,

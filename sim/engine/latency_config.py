@@ -44,8 +44,19 @@ class ProfileFile(Schema):
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
     ) -> Profile:
-        """Read the file, relative to the configuration's folder or the current one."""
-        return profiles.load(find_file(self.path, folder))
+        """Read the file, relative to the configuration's folder or the current one.
+
+        InputError if it is a profile of another model than the system's.
+        """
+        path = find_file(self.path, folder)
+        profile = profiles.load(path)
+        if model is not None and profile.model is not None and not model.same_shape(profile.model):
+            raise InputError(
+                f"{key}.latency.profile = {path}: measured for {profile.model.name} in "
+                f"{profile.model.dtype}, not for {model.name} in {model.dtype}; allowed: a profile of "
+                "that model, or no model in the system"
+            )
+        return profile
 
 
 class Constant(Schema):

@@ -313,7 +313,7 @@ class SteppingReplica(Replica):
         """Count the step's tokens as computed, note who samples, and how long the step takes."""
         latency = self._latency
         decodes = context = 0
-        prefills_s = []
+        prefills = []
         for request, tokens in step.scheduled.items():
             if request.phase == DECODE:
                 decodes += 1
@@ -321,16 +321,22 @@ class SteppingReplica(Replica):
                 request.computed += 1
                 step.sampled.append(request)
                 continue
-            prefills_s.append(latency.prefill_s(request.computed, tokens))
+            prefills.append((request.computed, tokens))
             request.computed += tokens
             if request.computed == request.known_tokens:
                 request.phase = DECODE
                 step.sampled.append(request)
-        total = sum(step.scheduled.values())
-        self.totals.scheduled_tokens += total
-        step.duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
-        for prefill_s in prefills_s:
-            step.duration_s += prefill_s
+        self.totals.scheduled_tokens += sum(step.scheduled.values())
+        step.duration_s = self._duration_s(step, prefills, decodes, context)
+        self.totals.extrapolated_s += latency.extrapolated_s(prefills, decodes, context, step.duration_s)
+
+    def _duration_s(self, step: Step, prefills: list[tuple[int, int]], decodes: int, context: int) -> float:
+        """How long ``step`` takes: predicted here, measured where a replica really computes its steps."""
+        latency, total = self._latency, sum(step.scheduled.values())
+        duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
+        for cached, new in prefills:
+            duration_s += latency.prefill_s(cached, new)
+        return duration_s
 
     def _note(self, step: Step, recorder: StepRecorder) -> None:
         admitted = [(request.index, cached, request.preemptions) for request, cached in step.admitted]

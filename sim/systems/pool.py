@@ -121,7 +121,7 @@ class Pool(Schema):
     ) -> list[ReplicaPlan]:
         """The replicas of one run; hits in lower tiers are added to ``tier_hits``."""
         profile = self.profile(model, "", folder)
-        time = IterationTime(profile.coefficients)
+        time = IterationTime(profile.coefficients, profile.domain)
         options = self.engine if isinstance(self.engine, SglangEngine) else self.engine.options()
 
         def memory(evicted: Evicted | None) -> BlockCache | SglangMemory:
