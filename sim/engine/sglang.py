@@ -203,7 +203,7 @@ class SglangReplica:
                 break
             verdict = prefill.admit(request)
             if verdict is Verdict.NO_TOKEN:
-                self._full = bool(prefill.admitted or batch)
+                self._full = bool(batch)  # one that was empty is replaced with its flag by who joins
             if verdict is not Verdict.GO_ON:
                 break
         new = prefill.admitted if begun is None else prefill.admitted[1:]
@@ -241,7 +241,6 @@ class SglangReplica:
     def _end_prefill(self) -> list[SglangRequest]:
         """One token for each completed prompt; what was computed enters the tree now, not before."""
         now, chunks = self._env.now, self._chunks
-        was_empty = not self._batch
         done: list[SglangRequest] = []
         entered = completed = 0
         self._chunks = []
@@ -260,7 +259,7 @@ class SglangReplica:
                 entered += 1
         if self._begun is not None:
             self.memory.publish(self._begun.kv, self._begun.computed)
-        if was_empty or done or self._begun is not None:
+        if done:
             self._full = False
         self.steps.add(now, self._first_s, 0.0, 1, 0, completed)
         if entered:
