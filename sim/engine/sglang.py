@@ -84,7 +84,8 @@ class SglangReplica:
     @property
     def load(self) -> int:
         """Requests waiting and running."""
-        return len(self._queue.requests) + len(self._batch) + len(self._chunks)
+        prefilling = len(self._chunks) or (self._begun is not None)
+        return len(self._queue.requests) + len(self._batch) + prefilling
 
     @property
     def held_blocks(self) -> int:
@@ -170,6 +171,8 @@ class SglangReplica:
             record.end_s = self._env.now
             record.finished = [request.index for request in done]
             record.used_blocks = self.held_blocks
+        for request in done:
+            self._finished(request.index)
         self._begin()
 
     # -- prefill -----------------------------------------------------------------------------------
@@ -280,7 +283,6 @@ class SglangReplica:
         self.memory.publish(request.kv, request.computed)
         self.memory.release(request.kv)
         self._log.finish(request, now, self.number)
-        self._finished(request.index)
 
     # -- decode ------------------------------------------------------------------------------------
 
