@@ -20,19 +20,15 @@ from sim.engine.interface import KvMemory
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
 from sim.engine.leaving import Leaving
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
-from sim.engine.sglang_admission import (
-    CLIP_MAX_NEW_TOKENS,
-    RETRACT_DECODE_STEPS,
-    NewTokenRatio,
-    PrefillPass,
-    Verdict,
-)
+from sim.engine.sglang_admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio, PrefillPass, Verdict
+from sim.engine.sglang_decodes import DecodePages, TokenTimes
 from sim.engine.sglang_memory import SglangMemory
 from sim.engine.sglang_options import SglangEngine
 from sim.engine.sglang_queue import WaitingQueue
 from sim.engine.sglang_request import SglangRequest
+from sim.engine.sglang_retraction import retract
 from sim.engine.steps import StepRecord, StepRecorder
-from sim.records import ABORTED, EngineTotals, RequestLog, StepLog
+from sim.records import ABORTED, COMPLETED, EngineTotals, RequestLog, StepLog
 from workloads.errors import InputError
 
 
@@ -76,9 +72,9 @@ class SglangReplica(Leaving):
         self._full = False  # nobody is admitted until somebody leaves the batch (batch_is_full)
         self._ratio = NewTokenRatio(engine.schedule_conservativeness)
         self._decodes = Decodes(memory.page_size)
+        self._pages = DecodePages(memory, self._decodes)
+        self._times = TokenTimes()
         self._order = 0
-        self._decoded_s = 0.0  # end of the last decode step
-        self._last_tokens: dict[float, int] = {}  # time of the last token -> how many in the batch had it
         self._admitted: list[tuple[SglangRequest, int]] = []  # by the last pass, with their cached tokens
         # The iterations under way: the event that ends them (None: idle), and what they are.
         self._event: At | None = None
@@ -86,7 +82,6 @@ class SglangReplica(Leaving):
         self._began_s = 0.0
         self._first_s = self._slope_s = 0.0
         self._steps = 1
-        self._allocated = 0  # decode steps of the run that have their pages
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -98,7 +93,8 @@ class SglangReplica(Leaving):
     @property
     def load(self) -> int:
         """Requests waiting and running."""
-        return len(self._queue.requests) + len(self._batch) + len(self._chunks)
+        prefilling = len(self._chunks) or (self._begun is not None)
+        return len(self._queue.requests) + len(self._batch) + prefilling
 
     @property
     def held_blocks(self) -> int:
@@ -146,7 +142,7 @@ class SglangReplica(Leaving):
         """Give the decode steps that have begun by now their pages."""
         if self._steps > 1:
             elapsed = self._env.now - self._began_s
-            self._allocate(min(self._steps, steps_to_reach(self._first_s, self._slope_s, elapsed)))
+            self._pages.allocate(min(self._steps, steps_to_reach(self._first_s, self._slope_s, elapsed)))
 
     def _begin(self, event: object = None) -> None:
         """Start a prefill batch or, if there is none, a run of decode steps."""
@@ -187,6 +183,9 @@ class SglangReplica(Leaving):
             record.end_s = self._env.now
             record.finished = [request.index for request in done]
             record.used_blocks = self.held_blocks
+        for request in done:
+            if self._log.status[request.index] == COMPLETED:  # and not given up before
+                self._finished(request.index)
         self._begin()
 
     # -- prefill -----------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class SglangReplica(Leaving):
                 break
             verdict = prefill.admit(request)
             if verdict is Verdict.NO_TOKEN:
-                self._full = bool(prefill.admitted or batch)
+                self._full = bool(batch)  # one that was empty is replaced with its flag by who joins
             if verdict is not Verdict.GO_ON:
                 break
         new = prefill.admitted if begun is None else prefill.admitted[1:]
@@ -253,7 +252,6 @@ class SglangReplica(Leaving):
     def _end_prefill(self) -> list[SglangRequest]:
         """One token for each completed prompt; what was computed enters the tree now, not before."""
         now, chunks = self._env.now, self._chunks
-        was_empty = not self._batch
         done: list[SglangRequest] = []
         entered = completed = 0
         self._chunks = []
@@ -272,11 +270,10 @@ class SglangReplica(Leaving):
                 entered += 1
         if self._begun is not None:
             self.memory.publish(self._begun.kv, self._begun.computed)
-        if was_empty or done or self._begun is not None:
+        if done:
             self._full = False
         self.steps.add(now, self._first_s, 0.0, 1, 0, completed)
-        if entered:
-            self._last_tokens[now] = entered
+        self._times.enter(now, entered)
         return done
 
     def _sampled(self, request: SglangRequest, now: float) -> None:
@@ -295,160 +292,94 @@ class SglangReplica(Leaving):
         self._batch[request] = None
         self._decodes.enter(request)
 
-    def _leave(self, request: SglangRequest) -> None:
-        """``request`` is out of the decodes; its table learns which pages it took there."""
-        request.kv.held = -(-request.computed // self.memory.page_size)
-
     def _finish(self, request: SglangRequest, now: float) -> None:
         self.memory.publish(request.kv, request.computed)
         self.memory.release(request.kv)
         if self._nobody_waits_for(request):
             return
         self._log.finish(request, now, self.number)
-        self._finished(request.index)
 
     # -- decode ------------------------------------------------------------------------------------
 
     def _start_decodes(self) -> bool:
         """Start a run of decode steps, retracting who does not fit; False if nobody is left."""
-        decodes, memory, latency = self._decodes, self.memory, self._latency
-        needed = decodes.needs(decodes.step, 1)
-        memory.make_room(needed)
+        decodes, pages, latency = self._decodes, self._pages, self._latency
         retracted: list[SglangRequest] = []
-        if memory.free_pages >= needed:
+        if pages.next_step_fits():
             self._ratio.decay(1)
         else:
             retracted = self._retract()
             if not self._batch:
                 return False
-        self._allocated = 0
-        self._allocate(1)
+        pages.allocate(1)
         count, steps = decodes.count, 1
         if self._fast_forward and (self._full or not self._queue.requests):
             steps = decodes.next_finish() - decodes.step
-            if steps > 1:  # a page for each token that cannot be had ends the run, before the retraction
-                steps = 1 + decodes.steps_within(decodes.step + 1, steps - 1, memory.free_blocks)
+            if steps > 1:
+                steps = pages.steps_that_fit(steps)
         first_s = latency.decode_s(count, decodes.context) + latency.fixed_s(count, count)
         if self.recorder is not None:
             self._note(self.recorder, [(request.index, 1) for request in self._batch], [], retracted)
         self._start(first_s, latency.slope_s(count), steps)
         return True
 
-    def _allocate(self, steps: int) -> None:
-        """Give the first ``steps`` decode steps of the run their pages.
-
-        Each step evicts until there is a page for every request, needed or not, as far as there is
-        something to evict; so the steps until free pages run short take theirs together.
-        """
-        decodes, memory = self._decodes, self.memory
-        count, left = decodes.count, steps - self._allocated
-        while left > 0:
-            step = decodes.step + self._allocated
-            memory.make_room(count)
-            together = left
-            if memory.tree.evictable_pages:
-                together = min(left, 1 + decodes.steps_within(step, left, memory.free_pages - count))
-            memory.take_unnamed(decodes.needs(step, together))
-            self._allocated += together
-            left -= together
-
     def _end_decodes(self, steps: int) -> list[SglangRequest]:
         """One token more per request and step; who is complete leaves in the order of the batch."""
         decodes, now = self._decodes, self._env.now
-        self._allocate(steps)
+        self._pages.allocate(steps)
         self.totals.note_usage(self.memory)
         self.totals.scheduled_tokens += decodes.count * steps
         self._ratio.decay(steps - 1)
-        self._note_gaps(steps, decodes.count)
+        self._times.log(self.steps, now, self._began_s, self._first_s, self._slope_s, steps)
         done = []
         for request in decodes.advance(steps):
             assert isinstance(request, SglangRequest)
             del self._batch[request]
-            self._leave(request)
+            self._pages.leave(request)
             self._finish(request, now)
             done.append(request)
         if done:
             self._full = False
-        self._allocated = 0
-        self._decoded_s = now
-        self._last_tokens = {now: len(self._batch)}
+        self._pages.allocated = 0
+        self._times.step(now, len(self._batch))
         return done
 
-    def _note_gaps(self, steps: int, count: int) -> None:
-        """Log the run; the gaps that end with its first step began before any prefill in between."""
-        now, first_s, slope_s = self._env.now, self._first_s, self._slope_s
-        before = {last_s: decodes for last_s, decodes in self._last_tokens.items() if decodes}
-        if before != {self._began_s: count}:
-            first_end_s = now if steps == 1 else self._began_s + first_s
-            for last_s, decodes in before.items():
-                self.steps.add(first_end_s, first_end_s - last_s, 0.0, 1, decodes, 0)
-            steps, first_s = steps - 1, first_s + slope_s
-        if steps:
-            self.steps.add(now, first_s, slope_s, steps, count, 0)
-
-    # -- retraction --------------------------------------------------------------------------------
-
     def _retract(self) -> list[SglangRequest]:
-        """Take requests out of the batch until the others can decode; at least one, never the last.
-
-        Fewest generated tokens first, of these the longest prompt. What a request has not in the tree is
-        lost; the tree makes room for some steps of the others (``retract_decode``). If even the last one
-        cannot go on it is aborted.
-        """
+        """Take requests out of the batch until the others can decode; those that queue again."""
         for request in self._batch:
             self._decodes.leave(request)
-            self._leave(request)
+            self._pages.leave(request)
         by_priority = self._engine.retraction_policy == "priority"
-        priority = self._log.trace.priority
-        kept = sorted(
-            self._batch,
-            key=lambda r: (priority[r.index] if by_priority else 0, r.generated, -r.prompt_tokens),
-            reverse=True,
-        )
-        retracted: list[SglangRequest] = []
-        while len(kept) > 1 and not (retracted and self._fit(kept)):
-            request = kept.pop()
+        priority = self._log.trace.priority if by_priority else None
+        kept, retracted, aborted = retract(list(self._batch), priority, self.memory)
+        for request in retracted:
             self._put_back(request)
-            retracted.append(request)
-            self.memory.make_room(-(-RETRACT_DECODE_STEPS * len(kept) // self.memory.page_size))
-        if len(kept) == 1 and not self._fit(kept):
-            self._abort(kept.pop())
+        if aborted is not None:
+            self._times.leave(aborted)
+            if self._nobody_waits_for(aborted):
+                aborted = None
+            else:
+                self._log.abandon(aborted, self.totals)
+                self._log.end(aborted.index, ABORTED)
+                self._log.replica[aborted.index] = self.number
         self._batch = {}
         for request in kept:
             self._enter(request)
         self._ratio.retracted(kept)
         self._full = False
+        if aborted is not None:
+            self._finished(aborted.index)
         return retracted
 
-    def _fit(self, requests: list[SglangRequest]) -> bool:
-        """Whether each of ``requests`` that needs a page for its next token gets one."""
-        needed = sum(request.computed % self.memory.page_size == 0 for request in requests)
-        self.memory.make_room(needed)
-        return self.memory.free_pages >= needed
-
     def _put_back(self, request: SglangRequest) -> None:
-        """Release everything and queue last; generated tokens are kept."""
-        self._take_out(request)
+        """Queue a retracted request last; its generated tokens are kept."""
+        self._times.leave(request)
         self.totals.num_preemptions += 1
         self.totals.recomputed_tokens += request.computed
         request.preemptions += 1
         request.computed = 0
         request.phase = WAITING
         self._queue.requests.append(request)
-
-    def _abort(self, request: SglangRequest) -> None:
-        self._take_out(request)
-        if self._nobody_waits_for(request):
-            return
-        self._log.abandon(request, self.totals)
-        self._log.end(request.index, ABORTED)
-        self._log.replica[request.index] = self.number
-        self._finished(request.index)
-
-    def _take_out(self, request: SglangRequest) -> None:
-        self.memory.release(request.kv)
-        request.last_token_s = max(request.last_token_s, self._decoded_s)
-        self._last_tokens[request.last_token_s] -= 1
 
     def _refuse_for_ever(self) -> None:
         """Raise InputError: an engine would try the head of the queue again and again."""
@@ -465,6 +396,7 @@ class SglangReplica(Leaving):
         """As every replica does; the queue looks prefixes up in the memory, and the ratio starts anew."""
         super().restart(memory)
         self._queue = WaitingQueue(self._engine.schedule_policy, self.memory, self._log.trace.content)
+        self._pages = DecodePages(self.memory, self._decodes)
         self._ratio = NewTokenRatio(self._engine.schedule_conservativeness)
 
     def _queued(self) -> MutableSequence[Any]:
@@ -480,9 +412,10 @@ class SglangReplica(Leaving):
             self.memory.release(request.kv)
         else:
             self._decodes.leave(request)
-            self._leave(request)
+            self._pages.leave(request)
             del self._batch[request]
-            self._take_out(request)
+            self._times.leave(request)
+            self.memory.release(request.kv)
         self._full = False
 
     # -- records and checks ------------------------------------------------------------------------
@@ -519,7 +452,7 @@ class SglangReplica(Leaving):
         private = 0
         for request in self._batch:
             assert request.phase == DECODE
-            tokens = request.base + self._decodes.step + self._allocated
+            tokens = request.base + self._decodes.step + self._pages.allocated
             private += -(-tokens // size) - request.kv.owned
         prefilling = dict(self._chunks)
         if self._begun is not None:

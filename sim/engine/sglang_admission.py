@@ -12,11 +12,10 @@ from enum import Enum, auto
 from sim.engine.sglang_memory import SglangMemory
 from sim.engine.sglang_options import UNCHUNKED, SglangEngine
 from sim.engine.sglang_request import SglangRequest
+from sim.engine.sglang_retraction import RETRACT_DECODE_STEPS
 
 CLIP_MAX_NEW_TOKENS = 4096
 """No reply is taken to be longer when memory is reserved for it."""
-RETRACT_DECODE_STEPS = 20
-"""Decode steps that a retraction makes room for, and counts as to come."""
 
 
 class NewTokenRatio:

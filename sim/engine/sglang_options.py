@@ -39,10 +39,13 @@ class SglangEngine(Schema):
     @property
     def approximations(self) -> str:
         """What the reader of figures has to know about this scheduler."""
-        return (
-            "SGLang's scheduler follows the source of 0.5.23 and was compared with no recording of its "
-            "schedules; it runs without overlap, which the server has by default"
+        text = (
+            "SGLang's scheduler runs without overlap here (--disable-overlap-schedule); by default its "
+            "server decides each step before it knows the last one's results"
         )
+        if self.ignore_eos:
+            text += "; its other admission test for ignore_eos without a cache is not modelled"
+        return text
 
     @field_validator("schedule_policy")
     @classmethod

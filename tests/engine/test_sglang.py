@@ -24,6 +24,10 @@ from workloads.trace import Trace
 
 Spec = tuple[str, int] | tuple[str, int, int]
 """Prompt, one letter per token; output tokens; arrival (default 0)."""
+TIGHT = {"schedule_conservativeness": 0.1}
+"""Next to nothing is reserved for the replies of running requests."""
+LONG = "abcdefghijklmnopqrstuvwxyz0123456789"
+"""More than the 32 tokens from which on lpm compares waiting requests."""
 BOTH = pytest.mark.parametrize("fast_forward", [True, False])
 
 
@@ -199,6 +203,28 @@ def test_a_full_batch_admits_nobody_until_somebody_leaves() -> None:
     assert _times(records)[2][0] == _times(records)[1][2] == 101
 
 
+def test_who_leaves_with_its_first_token_opens_the_batch() -> None:
+    """At 1 "wxyz" asks for 19 of 17.7 that "x" leaves; a second later "x" is gone, and it fits."""
+    records = _serve(("a", 20), ("x", 1, 1), ("wxyz", 14, 1), pages=23, **TIGHT)
+    assert [first for first, _, _ in _times(records)] == [0, 1, 2]
+
+
+def test_an_admission_may_close_the_batch_behind_it() -> None:
+    """Pages of 4: "x" passes with 5 + 16 of 22.7 tokens and is charged 24, so nobody is tried till it ends.
+
+    At 2 "y" would fit, with 6 of 8.2.
+    """
+    records = _serve(("a", 20), ("x", 16, 1), ("y", 1, 2), pages=10, page_size=4, chunked_prefill_size=64)
+    assert _times(records)[1] == (1, 2, 17)
+    assert _times(records)[2][0] == 17
+
+
+def test_the_ratio_starts_again_after_idling() -> None:
+    """150 steps bring it to 0.55, at which the last one would fit at 201; but the engine has been idle."""
+    records = _serve(("q", 150), ("a", 100, 200), (LONG + LONG + LONG[:18], 1, 201), pages=160)
+    assert _times(records)[2][0] == 300
+
+
 def test_nobody_can_fit() -> None:
     """A prompt that the pool never holds: an error, not an endless loop."""
     with pytest.raises(InputError, match=r"replica 0 can never admit .*5 known tokens"):
@@ -234,9 +260,6 @@ def test_steps_of_the_ratio_round_alike() -> None:
 
 
 # -- retraction --------------------------------------------------------------------------------------
-
-TIGHT = {"schedule_conservativeness": 0.1}
-"""Next to nothing is reserved for the replies of running requests."""
 
 
 @BOTH
@@ -306,9 +329,6 @@ def test_the_last_one_is_aborted(fast_forward: bool) -> None:
 
 
 # -- policies ----------------------------------------------------------------------------------------
-
-LONG = "abcdefghijklmnopqrstuvwxyz0123456789"
-"""More than the 32 tokens from which on lpm compares waiting requests."""
 
 
 def _order(*requests: Spec, **engine: Any) -> list[int]:
