@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from sim.providers.schema import Rules
 from workloads.content import ROOT
@@ -33,6 +33,11 @@ class Caching(Schema):
     marks: Strategy | None = None
     window: PositiveInt = 4
     key: Literal["none", "session", "tenant", "request"] = Field(default="none")
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off(cls, mode: Any) -> Any:
+        return "off" if mode is False else mode  # YAML reads a bare off as false
 
     @property
     def strategy(self) -> Strategy:

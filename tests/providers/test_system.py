@@ -148,7 +148,7 @@ def test_savings_are_against_caching_off(everyone: Result) -> None:
 def test_regret_is_against_the_cheapest_of_all_strategies(everyone: Result, make: Make) -> None:
     """The best is the minimum of the list, off among it; the configured strategy is in the list."""
     regret = everyone.summary()["systems"]["anthropic"]["regret"]
-    costs = {one["strategy"]: one["cost_usd"] for one in regret["strategies"]}
+    costs = regret["cost_usd_by_strategy"]
     assert {
         "off",
         "explicit, marks window, 5m",
@@ -157,8 +157,13 @@ def test_regret_is_against_the_cheapest_of_all_strategies(everyone: Result, make
     } <= set(costs)
     assert regret["best_cost_usd"] == min(costs.values()) == costs[regret["best_strategy"]]
     own = everyone.summary()["systems"]["anthropic"]["cost"]["cost_usd_total"]
-    assert costs["automatic, marks none, 5m"] == own
+    assert costs["automatic, marks none, 5m"] == costs["as configured"] == own
+    assert costs["off"] == everyone.summary()["no_cache"]["anthropic"]["cost"]["cost_usd_total"]
     assert regret["regret_usd"] == own - regret["best_cost_usd"]
+    assert all(
+        e.get("regret", {"regret_usd": 0})["regret_usd"] >= 0
+        for e in everyone.summary()["systems"].values()
+    )
     off = make("  a: {kind: provider, provider: anthropic, model: claude-opus-5, regret: false}\n")
     assert "regret" not in off.summary()["systems"]["a"]
 
@@ -280,3 +285,24 @@ def test_report_and_console(everyone: Result) -> None:
     shown = out.export_text()
     for text in ("Side by side", "cache writes, 5m", "dollars, best strategy", "own against anthropic: "):
         assert text in shown
+
+
+def test_peak_hours_in_the_trace(root: Path) -> None:
+    """The same prompt at midnight and at 02:00 UTC on a Tuesday: twice the price; on Sunday the same."""
+    system = "{kind: provider, provider: deepseek, model: deepseek-v4-pro, caching: {mode: off}, start: %s}"
+    script = "{kind: script, messages: {a: 1000, r: 10}, requests: [{prompt: [a], reply: r, at_s: 0}, {prompt: [a], reply: r, at_s: 7200}]}"
+    for day, factor in (("2026-11-24", 2), ("2026-11-22", 1)):
+        settings = [f"workload={script}", "systems={x: %s}" % (system % day)]
+        records = run(load_config(root / "configs/spec/2-a-bill.yaml", settings)).runs["x"].records
+        assert _one(records, 1) == factor * _one(records, 0)
+
+
+def test_batch_halves_the_bill(root: Path) -> None:
+    system = "{kind: provider, provider: anthropic, model: claude-opus-5, tier: %s, regret: false}"
+    usd = []
+    for tier in ("standard", "batch"):
+        settings = ["systems={x: %s}" % (system % tier)]
+        usd.append(
+            bills.exact(run(load_config(root / "configs/spec/2-a-bill.yaml", settings)).runs["x"].records)
+        )
+    assert usd[0].total_usd == 2 * usd[1].total_usd
