@@ -268,22 +268,38 @@ def test_owning_beats_renting_where_the_lines_cross(everyone: Result) -> None:
             assert pair["owned_usd_per_1000_sessions_at_best"] > pair["rented_usd_per_1000_sessions"]
 
 
-def test_report_and_console(everyone: Result) -> None:
-    """Bills, the side-by-side table and the crossings are in both."""
+def test_report_and_console(make: Make) -> None:
+    """Bills, strategies, the side-by-side table and the crossings are in both."""
     import io
 
     from rich.console import Console
 
     from reports import console, html
 
-    summary = everyone.summary()
-    page = html.render(everyone, summary)
-    for text in ("Side by side", "cache writes, 5m", "dollars per 1,000 sessions", "own against anthropic"):
+    names = ("mixed", "gemini-object", "own")
+    chosen = [line for line in ALL.splitlines() if line.strip().startswith(tuple(f"{n}:" for n in names))]
+    result = make("\n".join(chosen))
+    summary = result.summary()
+    page = html.render(result, summary)
+    for text in (
+        "Side by side",
+        "cache writes, 5m",
+        "cache storage",
+        "dollars per 1,000 sessions",
+        "own against mixed",
+        "Strategies: mixed",
+    ):
         assert text in page
     out = Console(width=140, record=True, file=io.StringIO())
     out.print(console.table(summary))
     shown = out.export_text()
-    for text in ("Side by side", "cache writes, 5m", "dollars, best strategy", "own against anthropic: "):
+    for text in (
+        "Side by side",
+        "cache writes, 1h",
+        "dollars, best strategy",
+        "tokens of cache objects",
+        "own against mixed: ",
+    ):
         assert text in shown
 
 
