@@ -71,9 +71,9 @@ class ProviderSystem(Schema):
             raise InputError(
                 f"{key}.tier = 'batch': {self.provider} caches no batch requests; allowed: standard"
             )
+        caching = caching.filled(rules)
         caching.check(rules, self.provider, f"{key}.caching")
-        filled = {"marks": caching.strategy, "ttl": caching.ttl or rules.sold[0]}
-        return self.model_copy(update={"caching": caching.model_copy(update=filled)})
+        return self.model_copy(update={"caching": caching})
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the client's marks need messages that the trace does not have."""
@@ -176,6 +176,7 @@ class ProviderSystem(Schema):
 
     def _run(self, trace: Trace, caching: Caching, tick: Callable[[int], None]) -> Records:
         rules, prices = self._rules(""), self._prices("")
+        caching = caching.filled(rules)
         served = serve(trace, rules, caching, self.latency, tick)
         log = RequestLog(trace)
         log.arrival_s = log.scheduled_s = served.arrival_s
@@ -193,7 +194,7 @@ class ProviderSystem(Schema):
             },
             created_tokens=np.array(served.found.created_tokens, dtype=np.int64),
             storage_s=np.array(served.found.storage_s),
-            lifetime=0 if caching.ttl is None else rules.sold.index(caching.ttl),
+            lifetime=caching.lifetimes(rules)[1],
             usage_style=rules.usage_style,
             overflows=served.overflows,
         )

@@ -153,3 +153,37 @@ def test_models_of_the_price_library_have_rules() -> None:
                     catalogue.first_record(provider, info.id, mode) for mode in ("automatic", "explicit")
                 )
                 assert any(known), (provider, info.id)
+
+
+def test_rules_are_printed_with_their_sources(cli_here) -> None:  # type: ignore[no-untyped-def]
+    """Every value of the records that hold for a model, where it was read and when."""
+    done = cli_here("rules", "anthropic:claude-opus-5-5")
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.replace("│", " ").split())
+    for text in ("min_tokens 512", "read_mult 0.05", "2026-09-26", "3600"):
+        assert text in words
+    assert "4096" not in words
+    printed = catalogue.provenance("openai")
+    assert {value.source for value in printed} <= {
+        source["url"]
+        for source in yaml.safe_load(
+            catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8")
+        ).values()
+    }
+    assert len(printed) > 100
+    for arguments, said in (
+        (["antropic"], "did you mean 'anthropic'"),
+        (["anthropic:gpt-5"], "models like"),
+    ):
+        done = cli_here("rules", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_rules_of_a_model_are_those_that_hold() -> None:
+    """The first record for each mode: two for GPT-6, one for GPT-5."""
+    assert {value.modes for value in catalogue.provenance("openai", "gpt-6.1-sol")} == {
+        "automatic",
+        "explicit",
+    }
+    assert {value.match for value in catalogue.provenance("openai", "gpt-5")} == {"gpt-5.*"}

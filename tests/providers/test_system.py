@@ -17,6 +17,7 @@ from sim.providers import bills
 from sim.providers.usage import Usage, charge
 from sim.records import Records
 from sim.sidebyside import owned_usd_per_1000_sessions
+from sim.systems.provider import ProviderSystem
 
 CHAT = """\
 name: hosted
@@ -322,3 +323,17 @@ def test_batch_halves_the_bill(root: Path) -> None:
             bills.exact(run(load_config(root / "configs/spec/2-a-bill.yaml", settings)).runs["x"].records)
         )
     assert usd[0].total_usd == 2 * usd[1].total_usd
+
+
+def test_default_marks(root: Path) -> None:
+    """None where the provider marks by itself, the prompt's end in mode explicit, the system message for objects."""
+    line = "{kind: provider, provider: %s, model: %s, caching: {mode: %s}}"
+    for provider, model, mode, marks in (
+        ("anthropic", "claude-opus-5", "automatic", "none"),
+        ("anthropic", "claude-opus-5", "explicit", "last"),
+        ("gemini", "gemini-3.8-flash", "explicit", "system"),
+    ):
+        settings = ["systems={x: %s}" % (line % (provider, model, mode))]
+        system = load_config(root / "configs/spec/2-a-bill.yaml", settings).systems["x"]
+        assert isinstance(system, ProviderSystem)
+        assert system.caching.marks == marks
