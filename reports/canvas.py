@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -58,8 +60,18 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "prefixsim",
 }
+Bar = tuple[str, tuple[float, ...]]
+"""A bar's text and the lengths of its parts."""
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure and the sentence below it."""
+
+    figure: Figure
+    caption: str
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
@@ -94,6 +106,25 @@ def plain(scale: float = 1.0) -> FuncFormatter:
     return FuncFormatter(lambda value, position: f"{value / scale:,.6g}")
 
 
+def stacked(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> None:
+    """Horizontal stacked bars with their text above them, the first bar on top."""
+    at = np.arange(len(bars))
+    left = np.zeros(len(bars))
+    for i, (kind, colour) in enumerate(kinds):
+        width = np.array([parts[i] for _, parts in bars])
+        axes.barh(at, width, 0.42, left=left, color=colour, label=kind)
+        left += width
+    for y, (text, _) in zip(at, bars, strict=True):
+        axes.annotate(
+            text, (0, float(y) - 0.24), (1, 2), textcoords="offset points", va="bottom", fontsize=8.5
+        )
+    axes.set_ylim(len(bars) - 0.6, -0.65)
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, float(left.max()) * 1.02 or 1.0)
+    axes.xaxis.set_major_formatter(plain())
+
+
 @styled
 def svg(figure: Figure) -> bytes:
     """The figure as SVG: the same bytes for the same figure."""
@@ -110,4 +141,4 @@ def png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-__all__ = ["Figure", "legend", "new", "plain", "png", "styled", "svg"]
+__all__ = ["Bar", "Figure", "Picture", "legend", "new", "plain", "png", "stacked", "styled", "svg"]

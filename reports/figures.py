@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from reports import canvas, units
+from reports import canvas, hosted, units
+from reports.canvas import Bar, Picture, stacked
 from sim import metrics
 from sim.pricing import Price
 from sim.records import Floats, Ints, Records
@@ -21,18 +21,8 @@ if TYPE_CHECKING:
 
 LAST_TURN = 12
 """Turns beyond this one share a bar."""
-Bar = tuple[str, tuple[float, ...]]
-"""A bar's text and the lengths of its parts."""
 CURVE_POINTS = 600
 """A curve is drawn through at most this many of its points."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure and the sentence below it."""
-
-    figure: Figure
-    caption: str
 
 
 def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Picture]:
@@ -44,9 +34,7 @@ def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Pictur
     if run.records.engine is not None:
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
     if run.records.hosted is not None:
-        pictures.append(Picture(provider_bill(name, summary), PROVIDER_BILL))
-        if sessions:
-            pictures.append(Picture(bill_by_turn(name, summary), BILL_BY_TURN))
+        pictures += hosted.of_provider(name, summary)
     if run.price is not None and run.price.pricing == "tokens":
         pictures.append(Picture(token_bill(name, run), TOKEN_BILL))
     return pictures
@@ -233,7 +221,7 @@ def gpu_time(name: str, summary: dict[str, Any]) -> Figure:
             text += f", {units.usd(cost['cost_usd_total'])}"
         busy, held = busy_s / 3600, cost["gpu_seconds"] / 3600
         bars.append((text, (busy, max(0.0, held - busy))))
-    _bars(axes, bars, (("busy", canvas.GREEN), ("held, idle", canvas.IDLE)))
+    stacked(axes, bars, (("busy", canvas.GREEN), ("held, idle", canvas.IDLE)))
     canvas.legend(figure)
     return figure
 
@@ -256,74 +244,9 @@ def token_bill(name: str, run: SystemRun) -> Figure:
         ("prompt, cached", canvas.CACHED),
         ("output", canvas.OUTPUT),
     )
-    _bars(axes, bars, kinds)
+    stacked(axes, bars, kinds)
     canvas.legend(figure, columns=3)
     return figure
-
-
-PROVIDER_BILL = (
-    "The bill of the whole trace at the provider's prices, with caching off and as configured. "
-    "Written tokens are computed and stored, read ones are neither."
-)
-BILL_PARTS = (
-    ("uncached input", canvas.COMPUTED),
-    ("cache writes", canvas.VERMILION),
-    ("cache reads", canvas.CACHED),
-    ("storage", canvas.GREEN),
-    ("output", canvas.OUTPUT),
-)
-
-
-@canvas.styled
-def provider_bill(name: str, summary: dict[str, Any]) -> Figure:
-    """Dollars of a provider's bill by what they pay for, without and with caching."""
-    title = f"Bill at the provider's prices: {units.shortened(name)}"
-    figure, axes = canvas.new(title, "dollars", "", height_in=2.6)
-    bars: list[Bar] = []
-    for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
-        bill = bill_parts(entries[name]["cost"]["bill"])
-        bars.append((f"{label}: {units.usd(entries[name]['cost']['cost_usd_total'])}", bill))
-    _bars(axes, bars, BILL_PARTS)
-    canvas.legend(figure, columns=3)
-    return figure
-
-
-BILL_BY_TURN = (
-    "Mean dollars of a request at the provider's prices by its turn in the conversation, output included: "
-    "each turn resends the history."
-)
-
-
-@canvas.styled
-def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
-    """Dollars per request by turn, without and with caching."""
-    figure, axes = canvas.new(
-        f"Dollars by turn: {units.shortened(name)}", "turn", "dollars per request, mean"
-    )
-    for label, colour, part, shift in (
-        ("without cache", canvas.WITHOUT, "no_cache", -0.2),
-        ("with cache", canvas.WITH, "systems", 0.2),
-    ):
-        by_turn = summary[part][name]["cost"]["bill"]["mean_usd_by_turn"]
-        at = np.arange(len(by_turn))
-        axes.bar(at + shift, list(by_turn.values()), 0.4, color=colour, label=label)
-        axes.set_xticks(at, list(by_turn))
-    axes.grid(visible=False, axis="x")
-    axes.yaxis.set_major_formatter(canvas.plain())
-    canvas.legend(figure)
-    return figure
-
-
-def bill_parts(bill: dict[str, Any]) -> tuple[float, ...]:
-    """A bill of the summary in the order of `BILL_PARTS`."""
-    writes = sum(bill["cache_write_usd"].values())
-    return (
-        bill["uncached_input_usd"],
-        writes,
-        bill["cache_read_usd"],
-        bill["storage_usd"],
-        bill["output_usd"],
-    )
 
 
 def _bill(records: Records, price: Price) -> tuple[float, float, float]:
@@ -333,25 +256,6 @@ def _bill(records: Records, price: Price) -> tuple[float, float, float]:
     computed, output = price.token_bill_usd(records.computed_tokens, nothing, records.output_tokens)
     cached, _ = price.token_bill_usd(hits, hits, nothing)
     return float(computed.sum()), float(cached.sum()), float(output.sum())
-
-
-def _bars(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> None:
-    """Horizontal stacked bars with their text above them, the first bar on top."""
-    at = np.arange(len(bars))
-    left = np.zeros(len(bars))
-    for i, (kind, colour) in enumerate(kinds):
-        width = np.array([parts[i] for _, parts in bars])
-        axes.barh(at, width, 0.42, left=left, color=colour, label=kind)
-        left += width
-    for y, (text, _) in zip(at, bars, strict=True):
-        axes.annotate(
-            text, (0, float(y) - 0.24), (1, 2), textcoords="offset points", va="bottom", fontsize=8.5
-        )
-    axes.set_ylim(len(bars) - 0.6, -0.65)
-    axes.set_yticks([])
-    axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, float(left.max()) * 1.02 or 1.0)
-    axes.xaxis.set_major_formatter(canvas.plain())
 
 
 def _both(run: SystemRun) -> list[tuple[str, str, Records]]:

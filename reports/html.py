@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 from reports import canvas, figures, side_by_side, units
-from reports.figures import Picture
+from reports.canvas import Picture
 from reports.rows import Row, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
 

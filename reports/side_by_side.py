@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from reports import canvas, units
-from reports.figures import BILL_PARTS, Picture, bill_parts
+from reports.canvas import Picture
+from reports.hosted import BILL_PARTS, bill_parts
 from sim.sidebyside import FULL, owned_usd_per_1000_sessions
 
 PARTS = (

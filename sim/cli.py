@@ -197,6 +197,21 @@ def breakeven(
 
 
 @app.command()
+def rules(
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER[:MODEL]", help="One that ships with rules.")],
+) -> None:
+    """A provider's caching rules: every value with its source, the date it was read, and alternatives."""
+    from rich.console import Console
+
+    from reports import rules as report
+    from sim.providers import catalogue
+
+    name, _, model = provider.partition(":")
+    catalogue.require_shipped(name, "PROVIDER")
+    Console().print(report.table(name, catalogue.provenance(name, model or None)))
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config

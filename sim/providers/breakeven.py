@@ -10,7 +10,6 @@ from fractions import Fraction
 from sim.providers import catalogue
 from sim.providers.prices import price_list
 from sim.providers.schema import Mode, Rules
-from workloads.errors import InputError
 
 PING_S = 240.0
 """A prompt is sent again every so often to keep a lifetime of five minutes alive."""
@@ -106,11 +105,7 @@ def offers(names: list[str], start: datetime) -> list[Offer]:
     found = []
     for name in names:
         provider, _, model = name.partition(":")
-        catalogue.require_known(provider, "provider")
-        if provider == catalogue.CUSTOM:
-            raise InputError(
-                f"provider = 'custom': it has no rules of its own; allowed: {', '.join(catalogue.names())}"
-            )
+        catalogue.require_shipped(provider, "provider")
         shipped = catalogue.provider(provider)
         model = model or shipped.typical_model
         modes: tuple[Mode, ...] = ("automatic", "explicit")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from sim.providers.schema import Rules
+from sim.providers.schema import Rules, is_sourced
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -53,11 +54,72 @@ def provider(name: str) -> Provider:
     return Provider.model_validate({key: value for key, value in data.items() if key != "shared"})
 
 
+class Sourced(NamedTuple):
+    """One value of a rule file with where it comes from."""
+
+    match: str
+    modes: str
+    rule: str
+    value: str
+    source: str
+    seen: str
+    confidence: str
+    alternatives: str
+
+
+def provenance(name: str, model: str | None = None) -> list[Sourced]:
+    """Every value of ``name``'s rules with source and date; with ``model`` only those that hold for it."""
+    sources = yaml.safe_load(FOLDER.joinpath(SOURCES).read_text("utf-8"))
+    records = raw(name)["records"]
+    if model is not None:
+        any_record(name, model, name)
+        fitting = [rules for rules in records if re.fullmatch(rules["match"], model)]
+        records = [
+            r
+            for i, r in enumerate(fitting)
+            if not any(set(r["modes"]) <= set(b["modes"]) for b in fitting[:i])
+        ]
+    found = []
+    for rules in records:
+        for path, value in _sourced(rules, ""):
+            source = sources[value["source"]]
+            found.append(
+                Sourced(
+                    match=rules["match"],
+                    modes=", ".join(rules["modes"]),
+                    rule=path,
+                    value=str(value["value"]),
+                    source=source["url"],
+                    seen=str(value.get("seen", source["seen"])),
+                    confidence=value.get("confidence", ""),
+                    alternatives="; ".join(map(str, value.get("alternatives", []))),
+                )
+            )
+    return found
+
+
+def _sourced(data: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if is_sourced(data):
+        yield path, data
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _sourced(value, f"{path}.{key}" if path else key)
+    elif isinstance(data, list):
+        for i, value in enumerate(data):
+            yield from _sourced(value, f"{path}[{i}]")
+
+
 def require_known(name: str, key: str) -> None:
     """InputError unless there is a rule file called ``name`` (or it is ``custom``)."""
     known = [*names(), CUSTOM]
     if name not in known:
         raise InputError(f"{key} = {name!r}{near(name, known)}; allowed: {', '.join(known)}")
+
+
+def require_shipped(name: str, key: str) -> None:
+    """InputError unless there is a rule file called ``name``."""
+    if name not in names():
+        raise InputError(f"{key} = {name!r}{near(name, names())}; allowed: {', '.join(names())}")
 
 
 def near(name: str, known: list[str], n: int = 1) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from sim.providers.schema import Rules
 from workloads.content import ROOT
@@ -22,9 +22,10 @@ class Caching(Schema):
     ``marks`` are set in every request: ``none``; ``system`` (the end of the system message); ``last``
     (the end of the prompt); ``window`` (the ends of the last ``window`` messages, moving with the
     conversation); ``all`` (the ends of tools and system, which stand together at the head, and of the
-    history before the newest message). By default ``none`` in mode automatic and ``last`` in mode
-    explicit. ``ttl`` is the lifetime asked for (default: the provider's), ``system_ttl`` that of the
-    system message's mark. ``key`` says which requests send the same cache key, where there is one.
+    history before the newest message). By default ``none`` in mode automatic, ``last`` in mode explicit
+    and ``system`` for cache objects. ``ttl`` is the lifetime asked for (default: the provider's),
+    ``system_ttl`` that of the system message's mark. ``key`` says which requests send the same cache key,
+    where there is one.
     """
 
     mode: Literal["automatic", "explicit", "off"] = "automatic"
@@ -34,12 +35,24 @@ class Caching(Schema):
     window: PositiveInt = 4
     key: Literal["none", "session", "tenant", "request"] = Field(default="none")
 
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off(cls, mode: Any) -> Any:
+        return "off" if mode is False else mode  # YAML reads a bare off as false
+
     @property
     def strategy(self) -> Strategy:
-        """``marks`` with the default filled in."""
+        """``marks``, or what they are where nothing was said and nothing is rented."""
         if self.marks is not None:
             return self.marks
         return "last" if self.mode == "explicit" else "none"
+
+    def filled(self, rules: Rules) -> Caching:
+        """The same with the defaults for marks and lifetime filled in."""
+        marks = self.marks
+        if marks is None:
+            marks = "system" if rules.kind == "object" else self.strategy
+        return self.model_copy(update={"marks": marks, "ttl": self.ttl or rules.sold[0]})
 
     def check(self, rules: Rules, provider: str, key: str) -> None:
         """InputError unless ``rules`` allow this; ``key`` names the section."""

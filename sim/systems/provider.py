@@ -71,9 +71,9 @@ class ProviderSystem(Schema):
             raise InputError(
                 f"{key}.tier = 'batch': {self.provider} caches no batch requests; allowed: standard"
             )
+        caching = caching.filled(rules)
         caching.check(rules, self.provider, f"{key}.caching")
-        filled = {"marks": caching.strategy, "ttl": caching.ttl or rules.sold[0]}
-        return self.model_copy(update={"caching": caching.model_copy(update=filled)})
+        return self.model_copy(update={"caching": caching})
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the client's marks need messages that the trace does not have."""
@@ -135,20 +135,19 @@ class ProviderSystem(Schema):
         wanted = len(trace) <= REGRET_REQUESTS if self.regret is None else self.regret
         if not wanted or self.caching.mode == "off":
             return None
-        tried = [{"strategy": "off", "cost_usd": off_usd, "prefix_cache_hit_rate": 0.0}]
-        for system, caching in self._alternatives(trace):
+        costs = {"off": off_usd}
+        for system, strategy in self._alternatives(trace):
             records = system.run(trace, "", Path(), lambda done: None)
-            hits = int(records.cache_read_input_tokens.sum()) / int(records.input_tokens.sum())
-            usd = float(bills.exact(records).total_usd)
-            tried.append({"strategy": caching, "cost_usd": usd, "prefix_cache_hit_rate": hits})
-        best = min(tried, key=lambda one: float(one["cost_usd"]))  # type: ignore[arg-type]
-        regret = cost_usd - float(best["cost_usd"])  # type: ignore[arg-type]
+            costs[strategy] = float(bills.exact(records).total_usd)
+        costs["as configured"] = cost_usd  # two lifetimes in one request, say
+        best = min(costs, key=lambda strategy: costs[strategy])
+        regret = cost_usd - costs[best]
         return {
-            "best_strategy": best["strategy"],
-            "best_cost_usd": best["cost_usd"],
+            "best_strategy": best,
+            "best_cost_usd": costs[best],
             "regret_usd": regret,
-            "regret_ratio": regret / float(best["cost_usd"]) if best["cost_usd"] else None,  # type: ignore[arg-type]
-            "strategies": tried,
+            "regret_ratio": regret / costs[best] if costs[best] else None,
+            "cost_usd_by_strategy": costs,
         }
 
     def _alternatives(self, trace: Trace) -> list[tuple[ProviderSystem, str]]:
@@ -177,6 +176,7 @@ class ProviderSystem(Schema):
 
     def _run(self, trace: Trace, caching: Caching, tick: Callable[[int], None]) -> Records:
         rules, prices = self._rules(""), self._prices("")
+        caching = caching.filled(rules)
         served = serve(trace, rules, caching, self.latency, tick)
         log = RequestLog(trace)
         log.arrival_s = log.scheduled_s = served.arrival_s
@@ -195,7 +195,7 @@ class ProviderSystem(Schema):
             },
             created_tokens=np.array(served.found.created_tokens, dtype=np.int64),
             storage_s=np.array(served.found.storage_s),
-            lifetime=0 if caching.ttl is None else rules.sold.index(caching.ttl),
+            lifetime=caching.lifetimes(rules)[1],
             usage_style=rules.usage_style,
             overflows=served.overflows,
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sim.config import Config, load_config
-from sim.experiment import run
+from sim.experiment import load_trace, run
+from sim.providers import bills
 
 # Lifetime in s: hit tokens of 2,746,444,487, token ratio, price at w = 1.25 and at w = 2 (README, 6).
 PUBLISHED = {
@@ -24,18 +25,17 @@ def sessions(shared_data: Path) -> dict[str, object]:
     return {"kind": "trace", "format": "claude_code_compact", "path": str(file), "subagents": "exclude"}
 
 
-@pytest.mark.parametrize("write_mult", [1.25, 2.0])
-def test_hit_rates_and_input_price_by_lifetime(sessions: dict[str, object], write_mult: float) -> None:
+def test_hit_rates_and_input_price_by_lifetime(sessions: dict[str, object]) -> None:
     """Every block used at most so long ago is read at 0.1, the rest is written: equal to the integer."""
     systems = {
-        f"{seconds}s": {
+        f"{seconds}-{percent}": {
             "kind": "provider",
             "provider": "custom",
             "model": "any",
             "rules": {
                 "kind": "grid",
                 "granularity": 64,
-                "lifetimes": [{"name": "x", "seconds": seconds, "write_mult": write_mult}],
+                "lifetimes": [{"name": "x", "seconds": seconds, "write_mult": percent / 100}],
                 "visible_at": "request_start",
                 "at_ttl": "hit",
                 "read_mult": 0.1,
@@ -44,17 +44,19 @@ def test_hit_rates_and_input_price_by_lifetime(sessions: dict[str, object], writ
             "regret": False,
         }
         for seconds in PUBLISHED
+        for percent in (125, 200)
     }
-    result = run(Config.model_validate({"name": "x", "workload": sessions, "systems": systems}).resolved())
-    summary = result.summary()
-    for seconds, (hits, ratio, *prices) in PUBLISHED.items():
-        cache = summary["systems"][f"{seconds}s"]["cache"]
-        assert cache["prefix_cache_hits_tokens"] == hits
-        assert cache["prefix_cache_hit_rate"] == pytest.approx(ratio, abs=1e-6)
-        cost, off = (
-            summary[part][f"{seconds}s"]["cost"]["cost_usd_total"] for part in ("systems", "no_cache")
-        )
-        assert cost / off == pytest.approx(prices[write_mult == 2.0], abs=5e-5)
+    config = Config.model_validate({"name": "x", "workload": sessions, "systems": systems}).resolved()
+    trace = load_trace(config)
+    assert sum(trace.input_tokens) == 2_746_444_487
+    for name, system in config.systems.items():
+        records = system.run(trace, name, config.folder, lambda done: None)
+        seconds, percent = map(int, name.split("-"))
+        hits, ratio, *prices = PUBLISHED[seconds]
+        assert int(records.cache_read_input_tokens.sum()) == hits
+        assert hits / 2_746_444_487 == pytest.approx(ratio, abs=1e-6)
+        relative = float(bills.exact(records).input_usd) * 1e6 / 2_746_444_487  # at 1 USD per million
+        assert relative == pytest.approx(prices[percent == 200], abs=5e-5)
 
 
 def test_both_worlds(root: Path, shared_data: Path) -> None:

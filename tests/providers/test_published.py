@@ -91,3 +91,17 @@ def test_codex_35300() -> None:
     assert sum(read(send(trace, rules("openai", "gpt-6-sol")))) == 0
     mended = read(send(trace, rules("openai", "gpt-6-sol", "explicit"), marks="system"))
     assert sum(mended) / (9060 * 70) == pytest.approx(0.986, abs=5e-4)
+
+
+def test_latency_line_goes_through_the_published_seconds() -> None:
+    """11.5 and 2.4 s at 100,000 tokens, 1.6 and 1.1 s at 10,000."""
+    from sim.providers.latency import HostedLatency
+
+    line = HostedLatency()
+    seconds = [
+        line.ttft_s(100_000, 0),
+        line.ttft_s(0, 100_000),
+        line.ttft_s(10_000, 0),
+        line.ttft_s(0, 10_000),
+    ]
+    assert seconds == pytest.approx([11.5, 2.4, 1.6, 1.1], abs=0.01)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +111,79 @@ def test_read_multiples_are_those_of_the_price_library() -> None:
             assert float(price / card.input) == (
                 1.0 if lifetime.write_mult is None else lifetime.write_mult
             )
+
+
+def _alternatives(data: Any) -> list[str]:
+    if is_sourced(data):
+        return [str(text) for text in data.get("alternatives", [])]
+    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return [text for child in children for text in _alternatives(child)]
+
+
+def test_alternatives_are_documented(root: Path) -> None:
+    """Where sources disagree, the user documentation names what does not ship."""
+    page = (root / "docs/providers.md").read_text("utf-8")
+    for name in catalogue.names():
+        for text in _alternatives(catalogue.raw(name)["records"]):
+            assert text in page, (name, text)
+
+
+def test_models_of_the_price_library_have_rules() -> None:
+    """Every text model with a cached price, but for those of others that a provider sells too."""
+    from sim.providers.prices import models
+    from tests.providers.test_bills import NOON
+
+    theirs = {
+        "anthropic": "claude-",
+        "openai": "gpt-[456]|o[134]",
+        "gemini": "gemini-",
+        "deepseek": "deepseek-",
+        "xai": "grok-",
+        "kimi": "kimi-",
+        "bedrock": ".*(anthropic|gpt-[56][.][6-9])",
+    }
+    other = re.compile("gpt-4.5-preview|.*(image|realtime|audio|transcribe|tts|live)")
+    for provider, pattern in theirs.items():
+        library = catalogue.provider(provider).library
+        assert library is not None
+        for info in models(library):
+            priced = info.get_prices(NOON).cache_read_mtok is not None
+            if priced and re.match(pattern, info.id) and not other.match(info.id):
+                known = (
+                    catalogue.first_record(provider, info.id, mode) for mode in ("automatic", "explicit")
+                )
+                assert any(known), (provider, info.id)
+
+
+def test_rules_are_printed_with_their_sources(cli_here) -> None:  # type: ignore[no-untyped-def]
+    """Every value of the records that hold for a model, where it was read and when."""
+    done = cli_here("rules", "anthropic:claude-opus-5-5")
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.replace("│", " ").split())
+    for text in ("min_tokens 512", "read_mult 0.05", "2026-09-26", "3600"):
+        assert text in words
+    assert "4096" not in words
+    printed = catalogue.provenance("openai")
+    assert {value.source for value in printed} <= {
+        source["url"]
+        for source in yaml.safe_load(
+            catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8")
+        ).values()
+    }
+    assert len(printed) > 100
+    for arguments, said in (
+        (["antropic"], "did you mean 'anthropic'"),
+        (["anthropic:gpt-5"], "models like"),
+    ):
+        done = cli_here("rules", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_rules_of_a_model_are_those_that_hold() -> None:
+    """The first record for each mode: two for GPT-6, one for GPT-5."""
+    assert {value.modes for value in catalogue.provenance("openai", "gpt-6.1-sol")} == {
+        "automatic",
+        "explicit",
+    }
+    assert {value.match for value in catalogue.provenance("openai", "gpt-5")} == {"gpt-5.*"}

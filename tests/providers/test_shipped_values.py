@@ -18,6 +18,7 @@ SHARED = [
     ("openai", "gpt-5.6-sol", "explicit", 1023, 0), ("openai", "gpt-5.6-sol", "explicit", 1024, 1024),
     ("openai", "gpt-4o", "automatic", 1200, 1152), ("openai", "gpt-4.1", "automatic", 1200, 1152),
     ("azure", "gpt-5", "automatic", 1023, 0), ("azure", "gpt-5", "automatic", 1200, 1152),
+    ("azure", "gpt-6-sol", "explicit", 1023, 0), ("azure", "gpt-6-sol", "explicit", 1024, 1024),
     ("gemini", "gemini-2.5-flash", "automatic", 2047, 0), ("gemini", "gemini-2.5-flash", "automatic", 2050, 2050),
     ("gemini", "gemini-4-argon", "automatic", 4095, 0), ("gemini", "gemini-4-argon", "automatic", 4096, 4096),
     ("deepseek", "deepseek-v4-pro", "automatic", 63, 0), ("deepseek", "deepseek-v4-pro", "automatic", 100, 100),
@@ -48,6 +49,7 @@ LIVES = [
     ("openai", "gpt-5", "automatic", "24h", 1799, 1800), ("openai", "gpt-5", "automatic", "in_memory", 299, 600),
     ("openai", "gpt-5.5", "automatic", "24h", 1799, 1800),
     ("azure", "gpt-5", "automatic", "in_memory", 299, 600), ("azure", "gpt-5", "automatic", "24h", 1799, 1800),
+    ("azure", "gpt-6-sol", "automatic", "30m", 1799, 1800),
     ("gemini", "gemini-3.8-flash", "automatic", "implicit", 86399, 86400),
     ("deepseek", "deepseek-v4-pro", "automatic", "default", 3599, 86400),
     ("xai", "grok-4.7", "automatic", "default", 299, 3600), ("kimi", "kimi-k3", "automatic", "5m", 299, 300),
@@ -145,7 +147,7 @@ def test_lookback_of_each() -> None:
     lengths = {"a": 8192, **{f"m{i}": 10 for i in range(60)}}
     for provider, model, mode, reach in (
         ("anthropic", "claude-opus-5", "automatic", 20), ("bedrock", "claude-opus-5", "explicit", 20),
-        ("qwen", "qwen3-max", "explicit", 20), ("openai", "gpt-6-sol", "explicit", 50), ("openai", "gpt-6-sol", "automatic", 21),
+        ("qwen", "qwen3-max", "explicit", 20), ("openai", "gpt-6-sol", "explicit", 50), ("openai", "gpt-6-sol", "automatic", 21), ("azure", "gpt-6-sol", "automatic", 50),
     ):  # fmt: skip
         for more, hit in ((reach - 1, True), (reach, False)):
             longer = " ".join(["a", *(f"m{i}" for i in range(more))])

@@ -17,6 +17,7 @@ from sim.providers import bills
 from sim.providers.usage import Usage, charge
 from sim.records import Records
 from sim.sidebyside import owned_usd_per_1000_sessions
+from sim.systems.provider import ProviderSystem
 
 CHAT = """\
 name: hosted
@@ -148,7 +149,7 @@ def test_savings_are_against_caching_off(everyone: Result) -> None:
 def test_regret_is_against_the_cheapest_of_all_strategies(everyone: Result, make: Make) -> None:
     """The best is the minimum of the list, off among it; the configured strategy is in the list."""
     regret = everyone.summary()["systems"]["anthropic"]["regret"]
-    costs = {one["strategy"]: one["cost_usd"] for one in regret["strategies"]}
+    costs = regret["cost_usd_by_strategy"]
     assert {
         "off",
         "explicit, marks window, 5m",
@@ -157,8 +158,13 @@ def test_regret_is_against_the_cheapest_of_all_strategies(everyone: Result, make
     } <= set(costs)
     assert regret["best_cost_usd"] == min(costs.values()) == costs[regret["best_strategy"]]
     own = everyone.summary()["systems"]["anthropic"]["cost"]["cost_usd_total"]
-    assert costs["automatic, marks none, 5m"] == own
+    assert costs["automatic, marks none, 5m"] == costs["as configured"] == own
+    assert costs["off"] == everyone.summary()["no_cache"]["anthropic"]["cost"]["cost_usd_total"]
     assert regret["regret_usd"] == own - regret["best_cost_usd"]
+    assert all(
+        e.get("regret", {"regret_usd": 0})["regret_usd"] >= 0
+        for e in everyone.summary()["systems"].values()
+    )
     off = make("  a: {kind: provider, provider: anthropic, model: claude-opus-5, regret: false}\n")
     assert "regret" not in off.summary()["systems"]["a"]
 
@@ -263,20 +269,71 @@ def test_owning_beats_renting_where_the_lines_cross(everyone: Result) -> None:
             assert pair["owned_usd_per_1000_sessions_at_best"] > pair["rented_usd_per_1000_sessions"]
 
 
-def test_report_and_console(everyone: Result) -> None:
-    """Bills, the side-by-side table and the crossings are in both."""
+def test_report_and_console(make: Make) -> None:
+    """Bills, strategies, the side-by-side table and the crossings are in both."""
     import io
 
     from rich.console import Console
 
     from reports import console, html
 
-    summary = everyone.summary()
-    page = html.render(everyone, summary)
-    for text in ("Side by side", "cache writes, 5m", "dollars per 1,000 sessions", "own against anthropic"):
+    names = ("mixed", "gemini-object", "own")
+    chosen = [line for line in ALL.splitlines() if line.strip().startswith(tuple(f"{n}:" for n in names))]
+    result = make("\n".join(chosen))
+    summary = result.summary()
+    page = html.render(result, summary)
+    for text in (
+        "Side by side",
+        "cache writes, 5m",
+        "cache storage",
+        "dollars per 1,000 sessions",
+        "own against mixed",
+        "Strategies: mixed",
+    ):
         assert text in page
     out = Console(width=140, record=True, file=io.StringIO())
     out.print(console.table(summary))
     shown = out.export_text()
-    for text in ("Side by side", "cache writes, 5m", "dollars, best strategy", "own against anthropic: "):
+    for text in (
+        "Side by side",
+        "cache writes, 1h",
+        "dollars, best strategy",
+        "tokens of cache objects",
+        "own against mixed: ",
+    ):
         assert text in shown
+
+
+def test_peak_hours_in_the_trace(root: Path) -> None:
+    """The same prompt at midnight and at 02:00 UTC on a Tuesday: twice the price; on Sunday the same."""
+    system = "{kind: provider, provider: deepseek, model: deepseek-v4-pro, caching: {mode: off}, start: %s}"
+    script = "{kind: script, messages: {a: 1000, r: 10}, requests: [{prompt: [a], reply: r, at_s: 0}, {prompt: [a], reply: r, at_s: 7200}]}"
+    for day, factor in (("2026-11-24", 2), ("2026-11-22", 1)):
+        settings = [f"workload={script}", "systems={x: %s}" % (system % day)]
+        records = run(load_config(root / "configs/spec/2-a-bill.yaml", settings)).runs["x"].records
+        assert _one(records, 1) == factor * _one(records, 0)
+
+
+def test_batch_halves_the_bill(root: Path) -> None:
+    system = "{kind: provider, provider: anthropic, model: claude-opus-5, tier: %s, regret: false}"
+    usd = []
+    for tier in ("standard", "batch"):
+        settings = ["systems={x: %s}" % (system % tier)]
+        usd.append(
+            bills.exact(run(load_config(root / "configs/spec/2-a-bill.yaml", settings)).runs["x"].records)
+        )
+    assert usd[0].total_usd == 2 * usd[1].total_usd
+
+
+def test_default_marks(root: Path) -> None:
+    """None where the provider marks by itself, the prompt's end in mode explicit, the system message for objects."""
+    line = "{kind: provider, provider: %s, model: %s, caching: {mode: %s}}"
+    for provider, model, mode, marks in (
+        ("anthropic", "claude-opus-5", "automatic", "none"),
+        ("anthropic", "claude-opus-5", "explicit", "last"),
+        ("gemini", "gemini-3.8-flash", "explicit", "system"),
+    ):
+        settings = ["systems={x: %s}" % (line % (provider, model, mode))]
+        system = load_config(root / "configs/spec/2-a-bill.yaml", settings).systems["x"]
+        assert isinstance(system, ProviderSystem)
+        assert system.caching.marks == marks

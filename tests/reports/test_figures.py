@@ -11,7 +11,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from reports import canvas, figures
-from reports.figures import Picture
+from reports.canvas import Picture
 from sim.experiment import Result
 
 UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")

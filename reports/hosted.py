@@ -1,0 +1,122 @@
+"""Figures of a hosted API: what its bill pays for, by turn, and what other strategies would have cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reports import canvas, units
+from reports.canvas import Bar, Picture, stacked
+
+
+def of_provider(name: str, summary: dict[str, Any]) -> list[Picture]:
+    """The figures of one provider's bill: by turn where there are turns, strategies where tried."""
+    entry = summary["systems"][name]
+    pictures = [Picture(provider_bill(name, summary), PROVIDER_BILL)]
+    if len(entry["cost"]["bill"]["mean_usd_by_turn"]) > 1:
+        pictures.append(Picture(bill_by_turn(name, summary), BILL_BY_TURN))
+    if entry.get("regret") is not None and len(entry["regret"]["cost_usd_by_strategy"]) > 3:
+        pictures.append(Picture(strategies(name, summary), STRATEGIES))
+    return pictures
+
+
+PROVIDER_BILL = (
+    "The bill of the whole trace at the provider's prices, with caching off and as configured. "
+    "Written tokens are computed and stored, read ones are neither."
+)
+BILL_PARTS = (
+    ("uncached input", canvas.COMPUTED),
+    ("cache writes", canvas.VERMILION),
+    ("cache reads", canvas.CACHED),
+    ("storage", canvas.GREEN),
+    ("output", canvas.OUTPUT),
+)
+
+
+@canvas.styled
+def provider_bill(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars of a provider's bill by what they pay for, without and with caching."""
+    title = f"Bill at the provider's prices: {units.shortened(name)}"
+    figure, axes = canvas.new(title, "dollars", "", height_in=2.6)
+    bars: list[Bar] = []
+    for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
+        bill = bill_parts(entries[name]["cost"]["bill"])
+        bars.append((f"{label}: {units.usd(entries[name]['cost']['cost_usd_total'])}", bill))
+    stacked(axes, bars, BILL_PARTS)
+    canvas.legend(figure, columns=3)
+    return figure
+
+
+BILL_BY_TURN = (
+    "Mean dollars of a request at the provider's prices by its turn in the conversation, output included: "
+    "each turn resends the history."
+)
+
+
+@canvas.styled
+def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars per request by turn, without and with caching."""
+    figure, axes = canvas.new(
+        f"Dollars by turn: {units.shortened(name)}", "turn", "dollars per request, mean"
+    )
+    for label, colour, part, shift in (
+        ("without cache", canvas.WITHOUT, "no_cache", -0.2),
+        ("with cache", canvas.WITH, "systems", 0.2),
+    ):
+        by_turn = summary[part][name]["cost"]["bill"]["mean_usd_by_turn"]
+        at = np.arange(len(by_turn))
+        axes.bar(at + shift, list(by_turn.values()), 0.4, color=colour, label=label)
+        axes.set_xticks(at, list(by_turn))
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure)
+    return figure
+
+
+def bill_parts(bill: dict[str, Any]) -> tuple[float, ...]:
+    """A bill of the summary in the order of `BILL_PARTS`."""
+    writes = sum(bill["cache_write_usd"].values())
+    return (
+        bill["uncached_input_usd"],
+        writes,
+        bill["cache_read_usd"],
+        bill["storage_usd"],
+        bill["output_usd"],
+    )
+
+
+STRATEGIES = (
+    "The bill of the whole trace for every placement of marks and every lifetime that the provider offers, "
+    "cheapest first. Window: the last messages. All: the system message and the history before the "
+    "newest one."
+)
+
+
+@canvas.styled
+def strategies(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars of the trace by strategy, the configured one and caching off in other colours."""
+    costs = dict(summary["systems"][name]["regret"]["cost_usd_by_strategy"])
+    ranked = sorted(costs.items(), key=lambda item: item[1])
+    figure, axes = canvas.new(
+        f"Strategies: {units.shortened(name)}", "dollars", "", height_in=1.2 + 0.24 * len(ranked)
+    )
+    at = np.arange(len(ranked))
+    for label, colour, named in (
+        ("as configured", canvas.SKY, {"as configured"}),
+        ("caching off", canvas.WITHOUT, {"off"}),
+        ("other strategies", canvas.IDLE, costs.keys() - {"off", "as configured"}),
+    ):
+        usd_of_these = [usd if strategy in named else 0.0 for strategy, usd in ranked]
+        axes.barh(at, usd_of_these, 0.7, color=colour, label=label)
+    for y, (strategy, usd) in zip(at, ranked, strict=True):
+        text = f"{strategy}: {units.usd(usd)}"
+        axes.annotate(text, (0, float(y)), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+    axes.invert_yaxis()
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
+    axes.margins(y=0.02)
+    axes.xaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure, columns=3)
+    return figure
