@@ -28,6 +28,8 @@ MOONCAKE = ROOT.parent / "shared/data/mooncake/conversation_trace.jsonl"
 TRACE = [f"workload.path={MOONCAKE}"]
 REPLAY = "systems={x: {kind: cache, cache: {kind: block, block_size: %d, capacity_blocks: %d}}}"
 STEPS = "systems.one.engine.fast_forward=false"
+ALL = "*"
+"""Every system of the experiment, one after the other."""
 EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "quickstart": ("configs/quickstart.yaml", [], "vllm-h200"),
     "rivals": ("configs/bench/rivals.yaml", [], "one"),
@@ -37,6 +39,7 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "mooncake blocks of 16": ("configs/mooncake.yaml", [*TRACE, REPLAY % (16, 960_000)], "x"),
     "mooncake blocks of 512": ("configs/mooncake.yaml", [*TRACE, REPLAY % (512, 30_000)], "x"),
     "100,000 requests": ("configs/bench/million.yaml", ["workload.sessions=20000"], "fleet"),
+    "100,000 through 4 providers": ("configs/bench/providers.yaml", [], ALL),
     "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
 }
 LONG = ("1,000,000 requests",)
@@ -66,7 +69,7 @@ def fixed_loop_s() -> float:
 
 
 def once(config: str, settings: list[str], system: str) -> Row:
-    """Run one experiment in this process; the figures of ``system`` alone, its twin left out.
+    """Run one experiment in this process; the figures of ``system`` (or `ALL`) alone, twins left out.
 
     A short simulation is repeated and the median counts. The CPU seconds of the process are those from its
     start to the end of the first simulation.
@@ -79,12 +82,16 @@ def once(config: str, settings: list[str], system: str) -> Row:
     start = time.perf_counter()
     trace = load_trace(loaded)
     load_s = time.perf_counter() - start
+    chosen = list(loaded.systems) if system == ALL else [system]
     wall_s: list[float] = []
     cpu_s: list[float] = []
     process_cpu_s = 0.0
     while not wall_s or (sum(wall_s) < SHORT_S and len(wall_s) < MOST_REPEATS):
         start, cpu_start = time.perf_counter(), time.process_time()
-        records = loaded.systems[system].run(trace, f"systems.{system}", loaded.folder, lambda done: None)
+        iterations = 0
+        for name in chosen:
+            records = loaded.systems[name].run(trace, f"systems.{name}", loaded.folder, lambda done: None)
+            iterations += records.engine.iterations if records.engine else 0
         cpu_s.append(time.process_time() - cpu_start)
         wall_s.append(time.perf_counter() - start)
         process_cpu_s = process_cpu_s or time.process_time() - sum(loops_s)
@@ -95,8 +102,8 @@ def once(config: str, settings: list[str], system: str) -> Row:
         "simulation_s": simulation_s,
         "cpu_s": statistics.median(cpu_s),
         "process_cpu_s": process_cpu_s,
-        "requests_per_s": len(trace) / simulation_s,
-        "iterations_per_s": (records.engine.iterations if records.engine else 0) / simulation_s,
+        "requests_per_s": len(trace) * len(chosen) / simulation_s,
+        "iterations_per_s": iterations / simulation_s,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "loop": statistics.median(cpu_s) / statistics.median(loops_s),
     }
@@ -133,10 +140,10 @@ def _cpuinfo() -> list[str]:
 
 def show(rows: dict[str, Row]) -> None:
     """Print a line per experiment."""
-    print(f"{'':24}" + "".join(f"{heading:>17}" for heading in COLUMNS.values()))
+    print(f"{'':28}" + "".join(f"{heading:>17}" for heading in COLUMNS.values()))
     for name, row in rows.items():
         cells = [f"{row[key]:>17,.3f}" if row[key] < 100 else f"{row[key]:>17,.0f}" for key in COLUMNS]
-        print(f"{name:24}" + "".join(cells))
+        print(f"{name:28}" + "".join(cells))
 
 
 def main() -> None:

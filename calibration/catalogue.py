@@ -21,7 +21,7 @@ from workloads.errors import InputError
 from workloads.formats.files import find_file
 
 FOLDER = Path(__file__).parent
-BYTES_PER_VALUE = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_PER_VALUE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 # Keys of config.json files whose models this arithmetic does not describe.
 NOT_DENSE = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank", "layer_types")
 
@@ -43,6 +43,11 @@ class Model(BaseModel):
     tie_word_embeddings: bool = False
     attention_bias: bool = Field(default=False, description="bias on q, k and v")
     dtype: str = "bfloat16"
+
+    def same_shape(self, other: Model) -> bool:
+        """Whether both are the same arithmetic: all fields equal but names and the longest position."""
+        unlike = {"name": "", "max_position_embeddings": 1}
+        return self.model_copy(update=unlike) == other.model_copy(update=unlike)
 
     @property
     def bytes_per_value(self) -> int:

@@ -6,29 +6,44 @@ The simulator reads profiles and nothing else about speed. This module never imp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
+from calibration.catalogue import Model
 from workloads.errors import InputError
 
 
-class Coefficients(BaseModel):
+class Part(BaseModel):
+    """A part of a profile: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Coefficients(Part):
     """Seconds per unit of each quantity of an iteration (docs/models.md derives the form).
 
     For a batch of B sequences with T new tokens in all, sequence i having h_i tokens in KV and n_i
     new ones:
 
         t = step + (floor^p + (token * T)^p)^(1/p) + sequence * B
+            + sum over k of hinges[k] * min(T, k) + sum over k of sequence_hinges[k] * min(B, k)
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
+            + rectangle * sum over prefills of n_i * (h_i + n_i)
             + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
             + decode_kv * sum over decodes of (h_i + 1)
 
     ``p`` = None stands for the limit: the larger of ``floor`` and ``token * T``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: NonNegativeFloat = Field(default=0, description="s per iteration")
     floor: NonNegativeFloat = Field(default=0, description="s to read the weights once")
@@ -36,21 +51,153 @@ class Coefficients(BaseModel):
     p: float | None = Field(default=None, ge=1, description="sharpness of the knee between the two")
     sequence: NonNegativeFloat = Field(default=0, description="s per sequence in the batch")
     pair: NonNegativeFloat = Field(default=0, description="s per causal (new, earlier) token pair")
+    rectangle: NonNegativeFloat = Field(
+        default=0, description="s per (new, any) token pair, where a dense mask computes them all"
+    )
     prefill_kv: NonNegativeFloat = Field(default=0, description="s per KV token read in a prefill")
     prefill: NonNegativeFloat = Field(default=0, description="s per prefill in the batch")
     decode_kv: NonNegativeFloat = Field(default=0, description="s per KV token read in a decode")
+    hinges: dict[PositiveInt, NonNegativeFloat] = Field(
+        default={}, description="s per new token up to the k-th: small products run other kernels (CPU)"
+    )
+    sequence_hinges: dict[PositiveInt, NonNegativeFloat] = Field(
+        default={}, description="s per sequence up to the k-th: the output head's product is small too"
+    )
 
 
-class Profile(BaseModel):
-    """Coefficients and where they come from."""
+Range = tuple[NonNegativeInt, NonNegativeInt]
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Domain(Part):
+    """The box of iterations that was measured; predictions outside of it are extrapolated."""
+
+    tokens: Range = Field(description="new tokens in the iteration")
+    sequences: Range = Field(description="sequences in the iteration")
+    cached: Range = Field(description="tokens in KV before a prefill")
+    kv_tokens: Range = Field(description="tokens in KV after the iteration, all sequences together")
+
+    def covers(self, tokens: int, sequences: int, cached: int, kv_tokens: int) -> bool:
+        """Whether an iteration lies in the box; ``cached`` is that of its longest prefill."""
+        return (
+            self.tokens[0] <= tokens <= self.tokens[1]
+            and self.sequences[0] <= sequences <= self.sequences[1]
+            and self.cached[0] <= cached <= self.cached[1]
+            and self.kv_tokens[0] <= kv_tokens <= self.kv_tokens[1]
+        )
+
+
+class Hardware(Part):
+    """The device that was measured."""
+
+    device: str
+    memory_gib: float
+    cpu: str
+    cores: int
+    threads: int
+    sm_count: int | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    gemm_tflops: float = Field(description="best of large matrix products, in the profile's dtype")
+    copy_gb_per_s: float = Field(description="bytes read and written by a large copy on the device")
+
+
+class Software(Part):
+    """What ran on it."""
+
+    torch: str
+    attention_backend: str
+    rejected_backends: dict[str, str] = Field(default={}, description="why each other one was not taken")
+    cuda_graphs: bool
+    block_size: PositiveInt = Field(description="tokens of a KV block")
+
+
+class Protocol(Part):
+    """How it was measured."""
+
+    clock: Literal["cuda_event", "cpu_time"]
+    grid: str
+    passes: PositiveInt
+    rejected_passes: list[int]
+    drift: list[float] = Field(description="sentinels of each pass against their median, relative")
+    max_drift: float
+    configurations: PositiveInt
+    seed: int
+
+
+class Samples(Part):
+    """The file with every single sample, beside the profile."""
+
+    file: str
+    sha256: str
+
+
+class Errors(Part):
+    """Relative errors of predictions; ``bias`` is their mean, ``sum_err`` the error of the sum."""
+
+    n: int
+    mape: float
+    p90: float
+    p99: float
+    max: float
+    bias: float
+    sum_err: float
+
+
+class Heldout(Part):
+    """Errors on configurations that the fit never saw, beside those of simpler models."""
+
+    errors: Errors
+    by_family: dict[str, Errors]
+    baselines: dict[str, Errors]
+    noise_floor: float = Field(description="mean disagreement of two halves of the passes, relative")
+
+
+class Fit(Part):
+    """How the coefficients were found and what they imply."""
+
+    form: Literal["pnorm+nnls/1"]
+    intervals: dict[str, tuple[float, float]] = Field(description="90 %, bootstrap")
+    implied: dict[str, float] = Field(description="rates that follow: TFLOP/s and GB/s")
+    peaks: dict[str, float] = Field(description="what the rates were held against")
+
+
+class Transfer(Part):
+    """A line through copies of KV blocks: ``latency_s`` + bytes / rate."""
+
+    path: Literal["h2d", "d2h", "gather"]
+    layout: Literal["contiguous", "scattered"]
+    latency_s: float
+    per_block_s: float
+    gb_per_s: float | None = Field(default=None, description="None: more blocks took no longer")
+
+
+class Profile(Part):
+    """Coefficients and where they come from; what follows ``coefficients`` exists if measured."""
 
     schema_: Literal["kvprofile/1"] = Field(default="kvprofile/1", alias="schema")
     id: str
     calibrated: bool = Field(description="measured on the device, not derived from a datasheet")
     source: str
     coefficients: Coefficients
+    created: str | None = None
+    tool_version: str | None = None
+    model: Model | None = None
+    domain: Domain | None = None
+    hardware: Hardware | None = None
+    software: Software | None = None
+    protocol: Protocol | None = None
+    samples: Samples | None = None
+    fit: Fit | None = None
+    heldout: Heldout | None = None
+    transfer: list[Transfer] = []
+    overhead_s: dict[str, float] = Field(
+        default={}, description="seconds of: an empty launch, host work of a step beside the device's"
+    )
+
+    def to_yaml(self) -> str:
+        """The file's text: keys in order, nothing that is absent."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return yaml.safe_dump(data, sort_keys=False, width=100)
 
 
 def load(path: Path) -> Profile:
@@ -58,6 +205,8 @@ def load(path: Path) -> Profile:
     try:
         raw = yaml.safe_load(path.read_text())
         return Profile.model_validate(raw)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from None
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports import units
+from reports import side_by_side, units
 from reports.rows import Row, compare, has_times, money_label
 from reports.sentences import claim_figures, claim_verdict
 
@@ -44,6 +44,10 @@ def table(summary: dict[str, Any]) -> RenderableType:
     for name in systems:
         if name not in replays:
             parts += [_engine(summary, name), *_notes(summary, [name])]
+    if "side_by_side" in summary:
+        parts.append(_side_by_side(summary))
+        parts += [_bullet(Text(line)) for line in side_by_side.verdicts(summary)]
+        parts.append(Text())
     for i, claim in enumerate(summary["claims"]):
         if i == 0:
             parts.append(Text("Claims", style="bold"))
@@ -102,6 +106,20 @@ def _by_system(title: Text, rows: dict[str, dict[str, Row]], columns: Sequence[C
     for name, of_one in rows.items():
         cells = [getattr(of_one[label], field) if label in of_one else "" for _, label, field in columns]
         out.add_row(Text(units.printable(name)), *cells)
+    return out
+
+
+def _side_by_side(summary: dict[str, Any]) -> Table:
+    """Every priced system in the same dollars."""
+    out = _new_table(Text("Side by side", style="bold"))
+    out.pad_edge = False
+    cells = side_by_side.table(summary)
+    shown = [i for i in range(len(side_by_side.HEADINGS)) if any(row[i] for row in cells)]
+    for i in shown:
+        left = {"overflow": "fold"} if i == 0 else {"justify": "right"}
+        out.add_column(side_by_side.HEADINGS[i], **left)  # type: ignore[arg-type]
+    for row in cells:
+        out.add_row(*(Text(row[i]) for i in shown))
     return out
 
 

@@ -39,9 +39,14 @@ def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Pictur
     """The figures that apply to a system: a replay has no times and holds no GPU."""
     sessions = bool(run.records.turn.max() > 1)
     pictures = [Picture(prompt_tokens(name, run), BY_TURN if sessions else BY_LENGTH)]
-    if run.records.engine is not None:
+    if run.records.engine is not None or run.records.hosted is not None:
         pictures.insert(0, Picture(ttft(name, run), TTFT))
+    if run.records.engine is not None:
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
+    if run.records.hosted is not None:
+        pictures.append(Picture(provider_bill(name, summary), PROVIDER_BILL))
+        if sessions:
+            pictures.append(Picture(bill_by_turn(name, summary), BILL_BY_TURN))
     if run.price is not None and run.price.pricing == "tokens":
         pictures.append(Picture(token_bill(name, run), TOKEN_BILL))
     return pictures
@@ -254,6 +259,71 @@ def token_bill(name: str, run: SystemRun) -> Figure:
     _bars(axes, bars, kinds)
     canvas.legend(figure, columns=3)
     return figure
+
+
+PROVIDER_BILL = (
+    "The bill of the whole trace at the provider's prices, with caching off and as configured. "
+    "Written tokens are computed and stored, read ones are neither."
+)
+BILL_PARTS = (
+    ("uncached input", canvas.COMPUTED),
+    ("cache writes", canvas.VERMILION),
+    ("cache reads", canvas.CACHED),
+    ("storage", canvas.GREEN),
+    ("output", canvas.OUTPUT),
+)
+
+
+@canvas.styled
+def provider_bill(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars of a provider's bill by what they pay for, without and with caching."""
+    title = f"Bill at the provider's prices: {units.shortened(name)}"
+    figure, axes = canvas.new(title, "dollars", "", height_in=2.6)
+    bars: list[Bar] = []
+    for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
+        bill = bill_parts(entries[name]["cost"]["bill"])
+        bars.append((f"{label}: {units.usd(entries[name]['cost']['cost_usd_total'])}", bill))
+    _bars(axes, bars, BILL_PARTS)
+    canvas.legend(figure, columns=3)
+    return figure
+
+
+BILL_BY_TURN = (
+    "Mean dollars of a request at the provider's prices by its turn in the conversation, output included: "
+    "each turn resends the history."
+)
+
+
+@canvas.styled
+def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
+    """Dollars per request by turn, without and with caching."""
+    figure, axes = canvas.new(
+        f"Dollars by turn: {units.shortened(name)}", "turn", "dollars per request, mean"
+    )
+    for label, colour, part, shift in (
+        ("without cache", canvas.WITHOUT, "no_cache", -0.2),
+        ("with cache", canvas.WITH, "systems", 0.2),
+    ):
+        by_turn = summary[part][name]["cost"]["bill"]["mean_usd_by_turn"]
+        at = np.arange(len(by_turn))
+        axes.bar(at + shift, list(by_turn.values()), 0.4, color=colour, label=label)
+        axes.set_xticks(at, list(by_turn))
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure)
+    return figure
+
+
+def bill_parts(bill: dict[str, Any]) -> tuple[float, ...]:
+    """A bill of the summary in the order of `BILL_PARTS`."""
+    writes = sum(bill["cache_write_usd"].values())
+    return (
+        bill["uncached_input_usd"],
+        writes,
+        bill["cache_read_usd"],
+        bill["storage_usd"],
+        bill["output_usd"],
+    )
 
 
 def _bill(records: Records, price: Price) -> tuple[float, float, float]:

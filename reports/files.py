@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sim.experiment import Result
 
 STEPS = "steps.parquet"
+SAMPLES = "timeseries.parquet"
 
 
 def require_writable(folder: Path) -> None:
@@ -33,7 +34,7 @@ def require_writable(folder: Path) -> None:
 def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
     """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
 
-    Where a system records its steps, steps.parquet too.
+    Where a system records its steps or samples, steps.parquet and timeseries.parquet too.
 
     ``summary`` is that of ``result``.
 
@@ -51,6 +52,7 @@ def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
 
         (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
         write_steps(result, staging / STEPS)
+        write_samples(result, staging / SAMPLES)
         for path in staging.iterdir():
             path.replace(folder / path.name)
     except OSError as error:
@@ -102,3 +104,23 @@ def write_steps(result: Result, path: Path) -> None:
                 values.append(value)
     if columns["step"]:
         pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def write_samples(result: Result, path: Path) -> None:
+    """Write the time series, if any system has one: one row per system, time and replica."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = [
+        pd.DataFrame(run.records.samples).assign(system=system)
+        for system, run in result.runs.items()
+        if run.records.samples
+    ]
+    if not parts:
+        return
+    table = pd.concat(parts, ignore_index=True)
+    hits, queries = table["prefix_cache_hits_tokens"], table["prefix_cache_queries_tokens"]
+    table["prefix_cache_hit_rate"] = hits / queries.where(queries > 0)
+    table.insert(0, "system", table.pop("system"))
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path, compression="zstd")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from reports import canvas, figures, units
+from reports import canvas, figures, side_by_side, units
 from reports.figures import Picture
 from reports.rows import Row, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
@@ -48,6 +48,13 @@ DEFINITIONS = (
     (
         "Evicted blocks, preemptions",
         "Cached blocks given up for new ones, and running requests pushed out because memory was short.",
+    ),
+    (
+        "Bill of a provider",
+        "Input that is neither read nor written pays the input price, written tokens the price of the "
+        "lifetime asked for, read ones the cached price; the three add up to the prompt. Cache objects pay "
+        "their making and their rent; the tokens of their making are not among those computed. The best "
+        "strategy is the cheapest of all placements of marks and lifetimes on offer.",
     ),
     (
         "Uncalibrated",
@@ -108,6 +115,10 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
         version=summary["version"],
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         sections=sections,
+        side_by_side=side_by_side.table(summary) if "side_by_side" in summary else [],
+        crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
+        headings=side_by_side.HEADINGS,
+        comparisons=[image(picture) for picture in side_by_side.pictures(summary)],
         overview=image(figures.of_experiment(result.runs)),
         claims=[
             {**claim, "verdict": claim_verdict(claim), "figures": claim_figures(claim)}

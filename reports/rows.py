@@ -14,6 +14,14 @@ NOISE = 1e-9
 """A change of less than this share comes from the order of additions and is shown as 0."""
 
 
+MONEY = {
+    "gpu_hours": "dollars, GPU-hours held",
+    "tokens": "dollars, token prices",
+    "provider": "dollars, provider",
+}
+"""What dollars pay for, by the pricing of the summary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One quantity as text; a cell that does not exist is empty."""
@@ -52,8 +60,7 @@ def compare(summary: dict[str, Any], system: str) -> list[Row]:
 
 def money_label(entry: dict[str, Any]) -> str:
     """What the dollars of a system pay for."""
-    by_the_hour = entry["cost"]["pricing"] == "gpu_hours"
-    return "dollars, GPU-hours held" if by_the_hour else "dollars, token prices"
+    return MONEY.get(entry["cost"]["pricing"], MONEY["tokens"])
 
 
 def _money(summary: dict[str, Any], system: str) -> list[Row | None]:
@@ -61,7 +68,42 @@ def _money(summary: dict[str, Any], system: str) -> list[Row | None]:
     return [
         _saved(summary, system, "cost_usd_total", label, units.usd),
         _saved(summary, system, "cost_usd_busy", "dollars, GPU-hours busy", units.usd),
+        *_bill(summary, system),
     ]
+
+
+def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
+    """What the bill of a provider consists of, and what the best strategy would have cost."""
+    entry = summary["systems"][system]
+    bill, before = entry["cost"].get("bill"), summary["no_cache"][system]["cost"].get("bill")
+    if bill is None:
+        return []
+    parts = [("uncached input", "uncached_input_usd"), ("cache reads", "cache_read_usd")]
+    parts += [("cache storage", "storage_usd"), ("output", "output_usd")]
+    rows = [_two(f"- {label}", before[key], bill[key]) for label, key in parts]
+    writes = [
+        _two(f"- cache writes, {name}", before["cache_write_usd"][name], usd)
+        for name, usd in bill["cache_write_usd"].items()
+    ]
+    rows = [rows[0], *writes, *rows[1:]]
+    spread, spread_before = bill["usd_per_session"], before["usd_per_session"]
+    rows += [_two(f"dollars per session, {key}", spread_before[key], spread[key]) for key in ("p50", "p99")]
+    key = "usd_per_1000_sessions"
+    rows.append(_two("dollars per 1,000 sessions", before[key], bill[key]))
+    for label, key in (
+        ("tokens of cache objects", "cache_object_tokens"),
+        ("requests that overflowed", "overflowed_requests"),
+    ):
+        if bill[key]:
+            rows.append(Row(label, "", units.count_of(bill[key])))
+    best = entry.get("regret")
+    if best is not None:
+        rows.append(Row("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
+    return rows
+
+
+def _two(label: str, without: float, with_cache: float) -> Row | None:
+    return Row(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
 
 
 def _saved(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> Row | None:

@@ -11,6 +11,8 @@ QUANTITIES = {
     "computed_tokens": "computed prompt tokens",
     "prefill_time": "prefill time",
     "input_cost": "the bill for prompts",
+    "cost": "the whole bill",
+    "ttft": "mean time to first token",
 }
 
 
@@ -26,6 +28,9 @@ def sentence(summary: dict[str, Any], system: str) -> str:
     bill = saved["cost_usd_total"]
     if summary["systems"][system]["cost"]["pricing"] == "gpu_hours":
         parts.append(_change("the bill for the GPU-hours held", bill))
+    elif summary["systems"][system]["cost"]["pricing"] == "provider":
+        parts.append(_change("the provider's bill", bill, _usd_pair))
+        parts.append(_regret(summary["systems"][system].get("regret")))
     else:
         parts.append(_change("the bill at token prices", bill, _usd_pair))
     return "; ".join(part for part in parts if part) + "."
@@ -54,6 +59,16 @@ def _change(what: str, figure: dict[str, float | None], pair: Any = None) -> str
         if before != after:
             return f"{what} {verb} from {before} to {after}"
     return f"{what} {verb} by {units.percent(abs(ratio))}"
+
+
+def _regret(regret: dict[str, Any] | None) -> str:
+    """How far the strategy is from the best one for this trace."""
+    if regret is None or regret["regret_ratio"] is None:
+        return ""
+    if regret["regret_ratio"] < UNCHANGED:
+        return "no other strategy for marks and lifetimes is cheaper"
+    more = units.percent(regret["regret_ratio"])
+    return f"that is {more} more than the best strategy ({regret['best_strategy']})"
 
 
 def _time_pair(without_ms: float, with_ms: float) -> tuple[str, str]:

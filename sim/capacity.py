@@ -152,18 +152,17 @@ class Load:
         arrival = workload.arrival.model_copy(update={self.field: rate})
         return load_trace(self.config.with_workload(workload.model_copy(update={"arrival": arrival})))
 
-    def searched(self, name: str, precision: float, *, cached: bool) -> Side:
-        """The highest sustainable rate of system ``name``."""
+    def searched(self, name: str, system: EngineSystem, precision: float, *, cached: bool) -> Side:
+        """The highest sustainable rate of a system."""
         samples: dict[float, Sample] = {}
 
         def share_at(rate: float) -> float:
-            samples[rate] = self._sample(name, rate, cached=cached)
+            samples[rate] = self._sample(name, system, rate, cached=cached)
             return samples[rate].good_share
 
         return Side(search(share_at, self.rate, self.slo.share, precision), samples)
 
-    def _sample(self, name: str, rate: float, *, cached: bool) -> Sample:
-        system = self.config.systems[name]
+    def _sample(self, name: str, system: EngineSystem, rate: float, *, cached: bool) -> Sample:
         serve = system.run if cached else system.run_without_cache
         label = name if cached else f"{name} without cache"
         trace = self.trace_at(rate)
@@ -219,8 +218,8 @@ def study(config: Config, precision: float, progress: Progress) -> Study:
     trace = load.trace_at(load.rate)
     systems = {
         name: SystemCapacity(
-            with_cache=load.searched(name, precision, cached=True),
-            without_cache=load.searched(name, precision, cached=False),
+            with_cache=load.searched(name, system, precision, cached=True),
+            without_cache=load.searched(name, system, precision, cached=False),
             calibrated=system.calibrated(config.folder),
             notes=system.notes(trace, config.folder),
         )
@@ -238,7 +237,7 @@ def _load(config: Config, precision: float, progress: Progress) -> Load:
     if config.slo is None:
         raise InputError("slo is missing; allowed: limits such as {ttft_ms: 500, tpot_ms: 50}")
     if not any(isinstance(system, EngineSystem) for system in config.systems.values()):
-        raise InputError("systems: no system has service times; allowed: at least one of kind engine")
+        raise InputError("systems: none is slower under load; allowed: at least one of kind engine")
     arrival = getattr(config.workload, "arrival", None)
     if arrival is None:
         raise InputError(

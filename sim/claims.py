@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sim import claims_hosted as hosted
 from sim.pricing import Price
 from sim.records import Records
 from workloads.schema import Schema
@@ -17,17 +18,18 @@ class Claim(Schema):
     """Somebody's figure: ``saved`` (0 to 1) of a ``quantity`` by the cache of a ``system``.
 
     ``computed_tokens`` are prompt tokens; ``prefill_time`` is taken as proportional to them;
-    ``input_cost`` is the bill for prompts at the system's token prices.
+    ``input_cost`` is the bill for prompts at the system's token prices, ``cost`` a provider's whole bill;
+    ``ttft`` is the mean time to first token.
     """
 
     system: str
-    quantity: Literal["computed_tokens", "prefill_time", "input_cost"]
+    quantity: Literal["computed_tokens", "prefill_time", "input_cost", "cost", "ttft"]
     saved: float = Field(gt=0, lt=1)
     source: str
 
 
-def weigh(claim: Claim, records: Records, price: Price | None) -> dict[str, Any]:
-    """The claim, the figure derived from ``records``, and the conditions under which it would hold.
+def weigh(claim: Claim, records: Records, twin: Records, price: Price | None) -> dict[str, Any]:
+    """The claim, the figure derived from ``records`` and their ``twin``, and when the claim would hold.
 
     Keys: quantity, system, source, claimed_saved, derived_saved, holds (None: cannot be decided),
     conditions (sentences).
@@ -35,8 +37,13 @@ def weigh(claim: Claim, records: Records, price: Price | None) -> dict[str, Any]
     tokens = int(records.input_tokens.sum())
     share = int(records.cache_read_input_tokens.sum()) / tokens
     claimed = claim.saved
+    derived: float | None
     conditions: list[str] = []
-    if claim.quantity == "input_cost":
+    if claim.quantity == "ttft":
+        derived, conditions = hosted.ttft(claimed, records, twin)
+    elif claim.quantity == "cost" or (claim.quantity == "input_cost" and records.hosted is not None):
+        derived, conditions = hosted.cost(claimed, records, twin, claim.quantity == "cost")
+    elif claim.quantity == "input_cost":
         derived, conditions = _input_cost(claimed, share, records, price)
     else:
         derived = share

@@ -199,6 +199,43 @@ def capacity(
 
 
 @app.command()
+def breakeven(
+    offers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PROVIDER[:MODEL]...", help="Default: every provider that ships."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where to write; default runs/breakeven.")
+    ] = Path("runs/breakeven"),
+    day: Annotated[str, typer.Option("--day", metavar="DATE", help="Prices of which day.")] = "2026-11-24",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """When a provider's cache write pays for itself: a table, breakeven.csv and breakeven.png."""
+    from datetime import UTC, datetime
+
+    from sim.providers import breakeven as study
+    from sim.providers import catalogue
+
+    try:
+        start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    except ValueError:
+        raise InputError(f"--day {day}: not a date; allowed: like 2026-11-24") from None
+    found = study.offers(offers or catalogue.names(), start)
+
+    from reports import breakeven as report
+    from reports import files
+
+    files.require_writable(out)
+    paths = report.write(found, out)
+    if not quiet:
+        from rich.console import Console
+
+        Console().print(report.table(found))
+        for path in paths:
+            typer.echo(f"Written: {path}")
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from sim import metrics
-from sim.claims import weigh
+from sim import metrics, sidebyside
+from sim.claims import Claim, weigh
 from sim.config import Config
 from sim.pricing import Price
+from sim.providers import bills
 from sim.records import Records
+from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -39,6 +41,8 @@ class SystemRun:
     notes: list[str]
     simulation_s: float
     twin_simulation_s: float
+    compare: dict[str, Any] | None = None
+    """The strategies of a provider's client side by side, where they were tried."""
 
 
 @dataclass(slots=True)
@@ -60,12 +64,14 @@ class Result:
         for name, run in self.runs.items():
             systems[name] = self._entry(run, run.records, run.simulation_s)
             twins[name] = self._entry(run, run.twin, run.twin_simulation_s)
-            if run.price is not None and run.price.pricing == "gpu_hours":
+            if systems[name]["cost"]["pricing"] in ("gpu_hours", "provider"):
                 cost = systems[name]["cost"]
                 before = twins[name]["cost"]["cost_usd_total"]
                 cost["saved_usd_by_cache"] = before - cost["cost_usd_total"]
+            if run.compare is not None:
+                systems[name]["regret"] = run.compare
             saved[name] = metrics.savings(twins[name], systems[name])
-        return {
+        summary = {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
             "seed": self.config.seed,
@@ -77,11 +83,12 @@ class Result:
             "systems": systems,
             "no_cache": twins,
             "savings": saved,
-            "claims": [
-                weigh(claim, self.runs[claim.system].records, self.runs[claim.system].price)
-                for claim in self.config.claims
-            ],
+            "claims": [_weigh(claim, self.runs[claim.system]) for claim in self.config.claims],
         }
+        if any(run.records.hosted is not None for run in self.runs.values()):
+            summary["side_by_side"] = sidebyside.rows(summary, self.trace)
+            summary["crossovers"] = sidebyside.crossovers(summary, self.trace)
+        return summary
 
     def requests(self) -> pd.DataFrame:
         """The request table as a data frame: one row per request and system, twins included."""
@@ -99,11 +106,24 @@ class Result:
             figures["request_goodput"] = good / figures["duration"]
         return {
             "calibrated": run.calibrated,
-            "notes": run.notes,
+            "notes": [*run.notes, *_extrapolation(records)],
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
         }
+
+
+def _weigh(claim: Claim, run: SystemRun) -> dict[str, Any]:
+    return weigh(claim, run.records, run.twin, run.price)
+
+
+def _extrapolation(records: Records) -> list[str]:
+    """What share of the busy time was predicted outside of what the latency profile measured."""
+    engine = records.engine
+    if engine is None or not engine.extrapolated_s:
+        return []
+    share = engine.extrapolated_s / engine.busy_s
+    return [f"extrapolated: {share:.1%} of the busy time lies outside of the profile's measured domain"]
 
 
 def load_trace(config: Config) -> Trace:
@@ -142,14 +162,20 @@ def run(config: Config, progress: Progress | None = None) -> Result:
         middle = time.perf_counter()
         twin = system.run_without_cache(trace, key, folder, twin_tick)
         end = time.perf_counter()
+        compare = None
+        if isinstance(system, ProviderSystem):
+            say(f"{name}: other strategies", 0, None)
+            costs = (float(bills.exact(table).total_usd) for table in (records, twin))
+            compare = system.compare(trace, *costs)
         runs[name] = SystemRun(
             records=records,
             twin=twin,
-            price=system.price,
+            price=system.price if isinstance(system.price, Price) else None,
             calibrated=system.calibrated(folder),
             notes=system.notes(trace, folder),
             simulation_s=middle - start,
             twin_simulation_s=end - middle,
+            compare=compare,
         )
     return Result(config, trace, runs, load_s)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from sim.gaps import TokenGaps
 from sim.pricing import Price
-from sim.records import NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
+from sim.providers import bills
+from sim.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -103,10 +104,11 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
     records = everything.measured(warmup_s)
     ended = everything.status[everything.arrival_s >= warmup_s]
     engine = records.engine
+    timed = engine is not None or records.hosted is not None
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
-    if engine is not None and completed:
+    if timed and completed:
         duration = float(records.finished_s.max() - records.arrival_s.min())
 
     def per_s(amount: int) -> float | None:
@@ -119,6 +121,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         "failed": len(ended) - completed,
         "rejected": int((ended == REJECTED).sum()),
         "timed_out": int((ended == TIMED_OUT).sum()),
+        "aborted": int((ended == ABORTED).sum()),
         "retried": int((everything.retries[everything.arrival_s >= warmup_s] > 0).sum()),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
@@ -135,7 +138,8 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         **distribution(e2el_s(records), "e2el"),
         **distribution(queue_time_s(records), "queue_time"),
         "engine_iterations": engine.iterations if engine else None,
-        "gpu_busy_seconds": engine.busy_s if engine else None,
+        "gpu_busy_seconds": records.gpu_busy_s if engine else None,
+        "extrapolated_seconds": engine.extrapolated_s if engine else None,
         "cache": cache_figures(records),
         "cost": cost_figures(records, price, duration),
     }
@@ -174,7 +178,9 @@ def cache_figures(records: Records) -> dict[str, Any]:
 
 def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> dict[str, Any]:
     """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
-    gpu_s = records.replicas * duration_s if duration_s is not None else None
+    if records.hosted is not None:
+        return bills.cost_figures(records)
+    gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: dict[str, Any] = {
         "pricing": price.pricing if price else None,
         "cost_usd_total": None,
@@ -191,7 +197,7 @@ def cost_figures(records: Records, price: Price | None, duration_s: float | None
     if price.gpu_hour_usd is not None:
         assert gpu_s is not None and records.engine is not None
         total = for_input = for_output = gpu_s / 3600 * price.gpu_hour_usd
-        figures["cost_usd_busy"] = records.engine.busy_s / 3600 * price.gpu_hour_usd
+        figures["cost_usd_busy"] = records.gpu_busy_s / 3600 * price.gpu_hour_usd
     else:
         tokens = records.input_tokens, records.cache_read_input_tokens, records.output_tokens
         paid_input, paid_output = price.token_bill_usd(*tokens)

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
-    from sim.caches.block import BlockCache
+    from sim.engine.interface import KvMemory
     from sim.engine.request import Request
+    from sim.engine.sampling import Sample
+    from sim.providers.bills import Hosted
 
 NAN = float("nan")
-COMPLETED, REJECTED, TIMED_OUT = STATUS = ("completed", "rejected", "timed_out")
+COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
+"""How a request can end. Aborted: the engine itself gave it up."""
 TICK_REQUESTS = 2048
 """Progress is told every so many requests."""
 Floats = NDArray[np.float64]
@@ -32,12 +35,19 @@ class EngineTotals:
 
     iterations: int = 0
     busy_s: float = 0.0
+    extrapolated_s: float = 0.0
+    """Part of ``busy_s`` in iterations outside of what the latency profile measured."""
     scheduled_tokens: int = 0
     num_preemptions: int = 0
     recomputed_tokens: int = 0
     """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
     abandoned_tokens: int = 0
     """Tokens computed for requests that were given up or lost with their replica (less their hits)."""
+    loaded_tokens: int = 0
+    """Tokens whose KV came over a link: from a lower tier, or from the replica that prefilled them."""
+    queries_tokens: int = 0
+    """Prompt tokens of the requests admitted, repeats after a preemption not counted."""
+    hits_tokens: int = 0
     hit_blocks: int = 0
     preempted_queries_tokens: int = 0
     preempted_hits_tokens: int = 0
@@ -45,7 +55,7 @@ class EngineTotals:
     max_used_blocks: int = 0
     capacity_blocks: int = 0
 
-    def note_usage(self, memory: BlockCache) -> None:
+    def note_usage(self, memory: KvMemory) -> None:
         """Keep the highest number of blocks in use; blocks that are only cached are free."""
         used = memory.capacity_blocks - memory.free_blocks
         if used > self.max_used_blocks:
@@ -122,11 +132,9 @@ class StepLog:
 
     @property
     def busy_s(self) -> float:
-        """Time in iterations."""
-        return sum(
-            first * n + slope * (n * (n - 1) // 2)
-            for first, slope, n in zip(self.first_s, self.slope_s, self.iterations, strict=True)
-        )
+        """Time in iterations, s."""
+        n = np.array(self.iterations, dtype=np.int64)
+        return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
 
 
 class RequestLog:
@@ -156,6 +164,8 @@ class RequestLog:
         else:
             self.scheduled_s[request.index] = now
             self.hit_tokens[request.index] = cached
+            totals.queries_tokens += request.prompt_tokens
+            totals.hits_tokens += cached
             totals.hit_blocks += blocks
 
     def end(self, index: int, status: str) -> None:
@@ -214,9 +224,14 @@ class Records:
     """None in a replay."""
     whole: bool = True
     """False for what is left of a run after a warm-up."""
-    replicas: int = 0
+    gpus: list[int] = field(default_factory=list)
+    """GPUs of each replica."""
     steps: list[StepLog] = field(default_factory=list)
-    """One per replica."""
+    """Gaps between tokens: one log per replica."""
+    work: list[StepLog] = field(default_factory=list)
+    """Iterations: one log per replica, mostly the same one (SGLang's prefills come between its decodes)."""
+    samples: list[Sample] = field(default_factory=list)
+    """The time series, where one is asked for."""
     step_rows: list[tuple[int, int, int, int]] = field(default_factory=list)
     """(step, replica, request, scheduled tokens) where steps are recorded."""
     query_blocks: int | None = None
@@ -226,6 +241,8 @@ class Records:
     tier: list[str | None] = field(default_factory=list)
     """The slowest tier that served a hit, per request; empty if nothing was noted."""
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
+    hosted: Hosted | None = None
+    """What a provider wrote and charges; None for other systems."""
     hits_lost_to_isolation_tokens: int | None = None
     """Hit tokens of the same cache shared by all tenants, less those found here."""
 
@@ -260,6 +277,11 @@ class Records:
         return np.asarray(self.status == COMPLETED)
 
     @property
+    def gpu_busy_s(self) -> float:
+        """GPU time in iterations, s: a replica's time counts once for each of its GPUs."""
+        return sum(log.busy_s * gpus for log, gpus in zip(self.work, self.gpus, strict=True))
+
+    @property
     def computed_tokens(self) -> Ints:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
@@ -274,7 +296,14 @@ class Records:
         out = replace(self, **columns)
         if self.tier:
             out.tier = [tier for tier, keep in zip(self.tier, counted, strict=True) if keep]
+        if self.hosted is not None:
+            out.hosted = self.hosted.only(counted)
         return out
+
+    @property
+    def cache_creation_input_tokens(self) -> Ints:
+        """Prompt tokens that were written into a provider's cache for a price, per request."""
+        return np.zeros(len(self), np.int64) if self.hosted is None else self.hosted.written_tokens
 
     def measured(self, warmup_s: float = 0.0) -> Records:
         """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
@@ -291,11 +320,12 @@ class Records:
             out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None
             out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
             out.steps = [log.after(warmup_s) for log in self.steps]
+            out.work = [log.after(warmup_s) for log in self.work]
             if self.engine is not None:
                 out.engine = replace(
                     self.engine,
-                    iterations=sum(sum(log.iterations) for log in out.steps),
-                    busy_s=sum(log.busy_s for log in out.steps),
+                    iterations=sum(sum(log.iterations) for log in out.work),
+                    busy_s=sum(log.busy_s for log in out.work),
                     num_preemptions=int(out.preemptions.sum()),
                 )
         return out
@@ -309,6 +339,10 @@ class Records:
         assert (hits >= 0).all() and (hits <= self.input_tokens).all()
         assert not np.isnan(self.arrival_s).any()
         assert all(status in STATUS for status in self.status), "a request has not ended"
+        if self.hosted is not None:
+            assert (hits + self.hosted.written_tokens <= self.input_tokens).all()
+            assert (self.arrival_s <= self.first_token_s).all()
+            assert (self.first_token_s <= self.finished_s).all()
         if self.engine is None:
             return
         assert (np.isnan(self.finished_s) != done).all()

@@ -8,6 +8,7 @@ import numpy as np
 
 from sim import metrics
 from sim.pricing import Price
+from sim.providers import bills
 from sim.records import Records
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
     if price is not None and price.pricing == "tokens":
         paid = price.token_bill_usd(records.input_tokens, hits, records.output_tokens)
         cost = paid[0] + paid[1]
+    if records.hosted is not None:
+        cost = bills.request_usd(records)
     tier = np.array(records.tier or [None] * n, dtype=object)
     if records.engine is not None:
-        tier[hits > 0] = "gpu"
+        tier[(hits > 0) & (tier == np.array(None))] = "gpu"
     return {
         "system": np.full(n, system, dtype=object),
         "request_id": np.array(names, dtype=object) if names else np.arange(n),
@@ -52,7 +55,7 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         "finished_s": records.finished_s,
         "input_tokens": records.input_tokens,
         "cache_read_input_tokens": hits,
-        "cache_creation_input_tokens": np.zeros(n, dtype=np.int64),
+        "cache_creation_input_tokens": records.cache_creation_input_tokens,
         "output_tokens": records.output_tokens,
         "ttft_ms": metrics.ttft_s(records) * 1e3,
         "tpot_ms": metrics.tpot_s(records) * 1e3,

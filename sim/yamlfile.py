@@ -78,7 +78,7 @@ class Document:
             raise InputError(f"{where}: allowed: dotted.key=value")
         try:
             value = yaml.load(text, Loader=Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{where}: the value is not YAML: {error}") from None
         at: Any = self.data
         *parents, last = key.split(".")
@@ -110,7 +110,7 @@ class Document:
         """Every problem that pydantic found, one a line: place, key, value, what is allowed."""
         problems = []
         for item in error.errors(include_url=False):
-            key = self._real_path(item["loc"])
+            key = self._real_path(item["loc"], missing=item["type"] == "missing")
             value = item["input"]
             shown = "" if isinstance(value, dict | list) or item["type"] == "missing" else f" = {value!r}"
             message = item["msg"].removeprefix("Value error, ")
@@ -126,8 +126,12 @@ class Document:
             key = key[:-1]
         return self.where.get(key, str(self.path))
 
-    def _real_path(self, loc: Sequence[str | int]) -> KeyPath:
-        """``loc`` without the union tags that pydantic puts between the keys."""
+    def _real_path(self, loc: Sequence[str | int], *, missing: bool) -> KeyPath:
+        """``loc`` without the union tags that pydantic puts between the keys.
+
+        A tag that is not in the file, because the variant has a default, is known by its absence; so is a
+        last key that is ``missing``.
+        """
         path: list[str | int] = []
         at = self.data
         tags: list[Any] = []
@@ -139,8 +143,8 @@ class Document:
                 path.append(part)
                 at = at[part]  # type: ignore[index]
                 tags = [at.get(key) for key in DISCRIMINATORS] if isinstance(at, dict) else []
-            elif i == len(loc) - 1 and isinstance(at, dict):
-                path.append(part)  # a missing key
+            elif missing and i == len(loc) - 1 and isinstance(at, dict):
+                path.append(part)
         return tuple(path)
 
 

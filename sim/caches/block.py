@@ -180,6 +180,10 @@ class BlockCache:
         self.empty_blocks = 0
         self._evict(blocks)
 
+    def give_back(self, blocks: int) -> None:
+        """Return ``blocks`` allocated blocks that got no content."""
+        self.empty_blocks += blocks
+
     def publish(self, table: BlockTable, tokens: int) -> None:
         """Enter the request's full blocks among its first ``tokens`` tokens into the map.
 

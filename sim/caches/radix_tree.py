@@ -156,6 +156,17 @@ class RadixTree:
             node = leaf
         return known, node
 
+    def known_pages(self, path: PagePath, pages: int) -> int:
+        """How many of the first ``pages`` pages of ``path`` a lookup would find; changes nothing."""
+        node, i, known = self.root, 0, 0
+        while known == node.hi < pages:
+            child = node.children.get(path.segments[i])
+            if child is None:
+                break
+            node = child
+            known, i = _common(child, path, i, pages)
+        return known
+
     def lock(self, node: Node, below: Node) -> None:
         """Keep ``node`` and all above it, up to ``below``, from being evicted."""
         while node is not below:

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from sim.caches.base import ReplayCache, Served
+from sim.caches.lower import LowerTiers, Write
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig, require_fit
-from sim.caches.tiers import Span, TierStore
+from sim.caches.tiers import TierStore
 from workloads.schema import Schema
 from workloads.trace import Trace
-
-Write = Literal["write_through", "write_through_selective", "write_back"]
 
 
 class TieredCache:
     """vLLM's block cache or SGLang's tree as the first tier, stores below it in order of speed.
 
     A request hits leading blocks wherever they are: in the GPU first, then from tier to tier, until no
-    tier has the next block. What a lower tier served is promoted (the request's blocks are in the GPU
-    afterwards) and keeps its copy. Blocks go down
-
-    * ``write_through``: to every lower tier when they are stored in the GPU;
-    * ``write_through_selective``: likewise, once a second request uses their segment;
-    * ``write_back``: to the next tier when the tier above evicts them.
+    tier has the next block. What a lower tier served is promoted: the request's blocks are in the GPU
+    afterwards. What is written down when: `LowerTiers`.
     """
 
     def __init__(
@@ -41,19 +36,17 @@ class TieredCache:
         stores: list[TierStore],
         write: Write,
     ) -> None:
-        self.stores = stores
         self._trace = trace
         self._name = name
-        self._write = write
-        self._demoted: list[Span] = []
-        self._uses: dict[int, int] = {}
-        self._gpu: ReplayCache
-        if isinstance(first, BlockConfig):
-            self._size = first.block_size
-            self._gpu = first.replay(trace, "cache", self._note_blocks)
-        else:
-            self._size = first.page_size
-            self._gpu = first.replay(trace, "cache", self._note_tokens)
+        self._size = first.block_size if isinstance(first, BlockConfig) else first.page_size
+        self._lower = LowerTiers(trace, self._size, stores, write)
+        note = self._lower.note_blocks if isinstance(first, BlockConfig) else self._lower.note_tokens
+        self._gpu: ReplayCache = first.replay(trace, "cache", note)
+
+    @property
+    def stores(self) -> list[TierStore]:
+        """The lower tiers."""
+        return self._lower.stores
 
     @property
     def evicted_blocks(self) -> int | None:
@@ -69,93 +62,37 @@ class TieredCache:
         path = trace.content.path(trace.reply[request])
         prompt = trace.content.end[trace.prompt[request]]
         gpu = self._gpu.serve(request, at_s).hit_tokens // size
-        found = self._below(path, gpu, (prompt - 1) // size)  # nothing was written down yet
+        found = self._lower.below(path, gpu, (prompt - 1) // size)  # nothing was written down yet
         total = gpu + sum(found.values())
-        tokens_kept = prompt + trace.output_tokens[request] - 1
-        if self._write == "write_back":
-            self._write_demoted()
-        else:
-            self._write_path(path, tokens_kept // size)
+        self._lower.stored(path, (prompt + trace.output_tokens[request] - 1) // size)
         tiers = {self._name: gpu, **found}
         hits = tuple((name, blocks * size) for name, blocks in tiers.items() if blocks)
         return Served(total * size, total, prompt // size, hits)
 
-    def _below(self, path: list[int], pos: int, cap: int) -> dict[str, int]:
-        """Blocks from ``pos`` on that the lower tiers have, per tier; marks what is found as used."""
-        found = {store.name: 0 for store in self.stores}
-        end, size = self._trace.content.end, self._size
-        for segment in path:
-            stop = min(end[segment] // size, cap)
-            while pos < stop:
-                store = next((s for s in self.stores if s.upto(segment, pos) > pos), None)
-                if store is None:
-                    return found
-                upto = min(store.upto(segment, pos), stop)
-                store.use(segment)
-                found[store.name] += upto - pos
-                pos = upto
-        return found
-
-    def _write_path(self, path: list[int], blocks: int) -> None:
-        """Write the request's full blocks to all lower tiers, the deepest segment first."""
-        content, size = self._trace.content, self._size
-        for segment in reversed(path):
-            uses = self._uses[segment] = self._uses.get(segment, 0) + 1
-            if self._write == "write_through_selective" and uses < 2:
-                continue
-            lo = content.end[content.parent[segment]] // size
-            hi = min(content.end[segment] // size, blocks)
-            if lo < hi:
-                for store in self.stores:
-                    store.put(segment, lo, hi)
-        for store in self.stores:
-            for _ in store.evict():
-                pass  # the tiers below have their own copy
-
-    def _write_demoted(self) -> None:
-        spans, self._demoted = self._demoted, []
-        for store in self.stores:
-            for segment, lo, hi in spans:
-                store.put(segment, lo, hi)
-            spans = list(store.evict())
-
-    def _note_blocks(self, owner: int, first: int, last: int) -> None:
-        """The block cache evicts blocks ``first`` down to ``last`` of request ``owner``."""
-        self._demote(owner, last, first + 1)
-
-    def _note_tokens(self, owner: int, start: int, stop: int) -> None:
-        """The tree evicts the whole pages from token ``start`` to ``stop`` of request ``owner``."""
-        self._demote(owner, start // self._size, stop // self._size)
-
-    def _demote(self, owner: int, lo: int, hi: int) -> None:
-        content, begin = self._trace.content, 0
-        spans = []
-        for segment in content.path(self._trace.reply[owner]):
-            end = content.end[segment] // self._size
-            if max(lo, begin) < min(hi, end):
-                spans.append((segment, max(lo, begin), min(hi, end)))
-            begin = end
-        self._demoted += reversed(spans)
-
     def check(self) -> None:
         """Assert the invariants of all tiers."""
         self._gpu.check()
-        for store in self.stores:
-            store.check()
+        self._lower.check()
 
 
 class Tier(Schema):
-    """A tier's name and capacity in blocks; the last one may be unlimited."""
+    """A tier's name and capacity in blocks; the last one may be unlimited.
+
+    ``gb_per_s`` (1e9 bytes) and ``latency_ms`` are those of the link over which an engine loads from it.
+    """
 
     name: str
     capacity_blocks: PositiveInt | None = None
+    gb_per_s: PositiveFloat | None = None
+    latency_ms: NonNegativeFloat = 0.0
 
 
 class TieredConfig(Schema):
     """``{kind: tiered, cache, block_size, tiers: [{name, capacity_blocks}, ...], write}``.
 
     Fastest tier first; ``cache`` is what manages it: ``block`` (vLLM) or ``radix`` (SGLang, with pages of
-    ``block_size``).
+    ``block_size``). With ``gb_per_s`` for every tier but the first, loads take time in an engine; a replay
+    has no times.
     """
 
     kind: Literal["tiered"]
@@ -163,6 +100,24 @@ class TieredConfig(Schema):
     block_size: PositiveInt = 16
     tiers: list[Tier] = Field(min_length=2)
     write: Write = "write_through"
+
+    @model_validator(mode="after")
+    def _all_links_or_none(self) -> TieredConfig:
+        first, *rest = self.tiers
+        if first.gb_per_s is not None:
+            raise ValueError("tiers.0.gb_per_s: nothing is loaded from the first tier; allowed: none")
+        if len({tier.gb_per_s is None for tier in rest}) > 1:
+            raise ValueError("gb_per_s is given for some tiers only; allowed: all but the first, or none")
+        if self.takes_time and self.cache != "block":
+            raise ValueError(f"gb_per_s goes with cache: block, not {self.cache}")
+        if len({tier.name for tier in self.tiers}) < len(self.tiers):
+            raise ValueError("two tiers have the same name; allowed: a name each")
+        return self
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether loads from lower tiers have a duration."""
+        return self.tiers[1].gb_per_s is not None
 
     def replay(self, trace: Trace, key: str) -> TieredCache:
         """Fresh tiers; the first one must hold the largest request."""

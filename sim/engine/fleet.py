@@ -9,12 +9,13 @@ import simpy
 
 from sim.caches.block import BlockTable
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
-from sim.engine.options import StepRecorder
-from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan
-from sim.engine.replica import Replica
+from sim.engine.interface import AnyReplica
+from sim.engine.make import make_replica
+from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan, SourceOf
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
-from sim.engine.stepping import make_replica
+from sim.engine.sampling import Sampler
+from sim.engine.steps import StepRecorder
 from sim.records import REJECTED, TICK_REQUESTS, TIMED_OUT, EngineTotals, Records, RequestLog
 from workloads.trace import NONE, Trace
 
@@ -24,6 +25,7 @@ class Fleet:
 
     Requests with an arrival time come at it, or, in closed loop, as soon as a session ends; a request
     that follows another comes its think time after that one's end, whatever end that was.
+    ``make`` makes a replica, called as `make_replica` is.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Fleet:
         *,
         hardships: Hardships = NO_HARDSHIPS,
         record_steps: bool = False,
+        sample_s: float | None = None,
         tick: Callable[[int], None] = lambda done: None,
+        make: Callable[..., AnyReplica] = make_replica,
     ) -> None:
         self.env = simpy.Environment()
         self.log = RequestLog(trace)
@@ -46,31 +50,57 @@ class Fleet:
         self._tick = tick
         self._done = 0
         self._plans = plans
+        self._make_one = make
         self._hardships = hardships
-        self._served: dict[int, tuple[Replica, Request]] | None = None
+        self._served: dict[int, AnyReplica] | None = None
         """Where each request is, kept only if it may have to be found again."""
         if hardships.deadline_s is not None:
             self._served = {}
         self._returning = 0  # replicas that are dead and will come back
         self._stranded: list[int] = []  # requests that wait for one of them, as none is alive
-        self._recorders = [StepRecorder() if record_steps else None for _ in plans]
-        self.replicas = [
-            make_replica(
-                plan.options,
-                number,
-                self.env,
-                plan.memory(recorder.evicted if recorder else None),
-                plan.latency,
-                fast_forward=plan.fast_forward,
-                log=self.log,
-                finished=self._finished,
-                recorder=recorder,
-            )
-            for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
+        self._recorders: list[StepRecorder | None] = [
+            StepRecorder() if record_steps else None for _ in plans
         ]
-        self._alive: list[Replica] = list(self.replicas)
+        self.replicas = self._make_replicas()
+        self._alive: list[AnyReplica] = list(self.replicas)
         for failure in hardships.failures:
             At(self.env, failure.at_s, ARRIVAL, self._fail, failure)
+        self._sampler = None
+        if sample_s is not None:
+            self._sampler = Sampler(self.env, self._every_replica(), sample_s)
+
+    def _make_replicas(self) -> list[AnyReplica]:
+        return [
+            self._make(plan, number, log=self.log, finished=self._finished, recorder=recorder)
+            for number, (plan, recorder) in enumerate(zip(self._plans, self._recorders, strict=True))
+        ]
+
+    def _make(
+        self,
+        plan: ReplicaPlan,
+        number: int,
+        *,
+        log: RequestLog,
+        finished: Callable[[int], None],
+        recorder: StepRecorder | None = None,
+        source: SourceOf | None = None,
+    ) -> AnyReplica:
+        return self._make_one(
+            plan,
+            number,
+            self.env,
+            plan.memory(recorder.evicted if recorder else None),
+            log=log,
+            finished=finished,
+            recorder=recorder,
+            source=source or plan.source,
+        )
+
+    def _every_replica(self) -> list[AnyReplica]:
+        return self.replicas
+
+    def _every_plan(self) -> list[ReplicaPlan]:
+        return list(self._plans)
 
     def run(self) -> Records:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
@@ -86,7 +116,8 @@ class Fleet:
     def _records(self) -> Records:
         records = Records.of(self.log)
         totals = EngineTotals()
-        for replica in self.replicas:
+        replicas = self._every_replica()
+        for replica in replicas:
             replica.check()
             memory = replica.memory
             assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
@@ -95,12 +126,14 @@ class Fleet:
             totals.add(replica.totals)
         size = self.replicas[0].memory.block_size
         records.engine = totals
-        records.replicas = len(self.replicas)
-        records.steps = [replica.steps for replica in self.replicas]
+        records.gpus = [plan.gpus for plan in self._every_plan()]
+        records.steps = [replica.steps for replica in replicas]
+        records.work = [replica.work for replica in replicas]
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
         records.hit_blocks = totals.hit_blocks
         records.evicted_blocks = totals.evicted_blocks
         records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
+        records.samples = self._sampler.samples if self._sampler else []
         records.check()
         return records
 
@@ -155,13 +188,12 @@ class Fleet:
             return
         replica = self.replicas[self._router.choose(index, self._alive)]
         bound = self._hardships.max_queued_requests
-        if bound is not None and len(replica.waiting) >= bound:
+        if bound is not None and replica.queued >= bound:
             self._reject(index)
             return
-        request = self._request(index)
         if self._served is not None:
-            self._served[index] = replica, request
-        replica.submit(request)
+            self._served[index] = replica
+        replica.submit(self._request(index))
 
     def _request(self, index: int) -> Request:
         trace = self._trace
@@ -208,8 +240,7 @@ class Fleet:
         if index in self._stranded:
             self._stranded.remove(index)
         elif index in self._served:
-            replica, request = self._served.pop(index)
-            replica.abort(request)
+            self._served.pop(index).abort(index)
         else:
             return
         self.log.end(index, TIMED_OUT)

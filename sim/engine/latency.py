@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from calibration.profile import Coefficients
+from calibration.profile import Coefficients, Domain
 
 
 class IterationTime:
@@ -14,8 +15,11 @@ class IterationTime:
     time grows by a constant: iteration j of a run takes ``first + j * slope``, j from 0.
     """
 
-    def __init__(self, coefficients: Coefficients) -> None:
+    def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
+        self._domain = domain
+        self._hinges = tuple(coefficients.hinges.items())
+        self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
         self._fixed_s: dict[tuple[int, int], float] = {}
 
     def fixed_s(self, tokens: int, sequences: int) -> float:
@@ -28,13 +32,18 @@ class IterationTime:
                 weights = max(floor, compute)
             else:
                 weights = (floor**c.p + compute**c.p) ** (1 / c.p)
+            for upto, token_s in self._hinges:
+                weights += token_s * min(tokens, upto)
+            for upto, sequence_s in self._sequence_hinges:
+                weights += sequence_s * min(sequences, upto)
             self._fixed_s[key] = c.step + weights + c.sequence * sequences
         return self._fixed_s[key]
 
     def prefill_s(self, cached: int, new: int) -> float:
         """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""
         c = self._c
-        return c.pair * new * (cached + (new + 1) / 2) + c.prefill_kv * (cached + new) + c.prefill
+        pairs = c.pair * new * (cached + (new + 1) / 2) + c.rectangle * new * (cached + new)
+        return pairs + c.prefill_kv * (cached + new) + c.prefill
 
     def decode_s(self, decodes: int, context: int) -> float:
         """What ``decodes`` decodes with ``context`` tokens in KV together add, in s."""
@@ -43,6 +52,33 @@ class IterationTime:
     def slope_s(self, decodes: int) -> float:
         """By how much each further decode iteration of the same batch takes longer, in s."""
         return self._c.decode_kv * decodes
+
+    def extrapolated_s(
+        self,
+        prefills: Sequence[tuple[int, int]],
+        decodes: int,
+        context: int,
+        first: float,
+        slope: float = 0.0,
+        steps: int = 1,
+    ) -> float:
+        """Of a run of ``steps`` iterations, the time of those that the profile's domain does not cover.
+
+        ``prefills`` are (cached, new) tokens; ``context`` is what the decodes have in KV at its start.
+        """
+        domain = self._domain
+        if domain is None:
+            return 0.0
+        tokens, kv, cached = decodes, context + decodes, 0
+        for held, new in prefills:
+            tokens += new
+            kv += held + new
+            cached = max(cached, held)
+        inside = 0
+        if domain.covers(tokens, decodes + len(prefills), cached, kv):
+            spare = domain.kv_tokens[1] - kv
+            inside = min(steps, 1 + spare // decodes) if decodes else steps
+        return run_s(first, slope, steps) - run_s(first, slope, inside)
 
 
 def run_s(first: float, slope: float, steps: int) -> float:

@@ -23,14 +23,16 @@ class Roofline(Schema):
     mfu: float = Field(default=1.0, gt=0, le=1)
     mbu: float = Field(default=1.0, gt=0, le=1)
 
-    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
         """The roofline of ``model`` on ``gpu``; InputError if the system names no such pair."""
         if model is None or gpu is None:
             raise InputError(
                 f"{key}.latency: a roofline needs model and hardware; allowed: both of them, or "
                 "latency of kind profile, constant or linear"
             )
-        return roofline(model, gpu, self.mfu, self.mbu)
+        return roofline(model, gpu, self.mfu, self.mbu, tensor_parallel)
 
 
 class ProfileFile(Schema):
@@ -39,9 +41,22 @@ class ProfileFile(Schema):
     kind: Literal["profile"] = "profile"
     path: Path = Field(alias="profile")
 
-    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
-        """Read the file, relative to the configuration's folder or the current one."""
-        return profiles.load(find_file(self.path, folder))
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
+        """Read the file, relative to the configuration's folder or the current one.
+
+        InputError if it is a profile of another model than the system's.
+        """
+        path = find_file(self.path, folder)
+        profile = profiles.load(path)
+        if model is not None and profile.model is not None and not model.same_shape(profile.model):
+            raise InputError(
+                f"{key}.latency.profile = {path}: measured for {profile.model.name} in "
+                f"{profile.model.dtype}, not for {model.name} in {model.dtype}; allowed: a profile of "
+                "that model, or no model in the system"
+            )
+        return profile
 
 
 class Constant(Schema):
@@ -50,7 +65,9 @@ class Constant(Schema):
     kind: Literal["constant"]
     iteration_s: PositiveFloat
 
-    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
         """The constant as a profile."""
         return _stated("constant time per iteration", Coefficients(step=self.iteration_s))
 
@@ -62,7 +79,9 @@ class Linear(Schema):
     token_s: PositiveFloat
     step_s: NonNegativeFloat = 0.0
 
-    def profile(self, model: Model | None, gpu: Gpu | None, key: str, folder: Path) -> Profile:
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
         """The line as a profile."""
         return _stated("linear in new tokens", Coefficients(step=self.step_s, token=self.token_s))
 

@@ -22,14 +22,21 @@ class Memory(Schema):
     reserved_gib: NonNegativeFloat = 0.0
     kv_blocks: PositiveInt | None = None
 
-    def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str) -> int:
-        """KV blocks of ``block_size`` tokens; InputError if the model leaves room for none."""
+    def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str, tensor_parallel: int = 1) -> int:
+        """KV blocks of ``block_size`` tokens; InputError if the model leaves room for none.
+
+        Tensor-parallel GPUs hold an equal part of the weights each, and of the KV heads as far as there
+        are enough of them (vLLM's ``ColumnParallelLinear`` and ``get_num_kv_heads``).
+        """
         usable = gpu.memory_bytes * self.gpu_memory_utilization - self.reserved_gib * GIB
-        blocks = int((usable - model.weight_bytes) // (model.kv_bytes_per_token * block_size))
+        weights = model.weight_bytes / tensor_parallel
+        heads = model.num_key_value_heads
+        kv_bytes = model.kv_bytes_per_token // heads * max(1, heads // tensor_parallel)
+        blocks = int((usable - weights) // (kv_bytes * block_size))
         if blocks < 1:
             raise InputError(
                 f"{key}.model: {model.name} does not fit: its weights take "
-                f"{model.weight_bytes / GIB:.1f} GiB; allowed: less than {usable / GIB:.1f} GiB "
+                f"{weights / GIB:.1f} GiB; allowed: less than {usable / GIB:.1f} GiB "
                 f"({self.gpu_memory_utilization:g} of the {gpu.memory_bytes / GIB:.1f} GiB of "
                 f"{gpu.name}, less {self.reserved_gib:g} GiB reserved)"
             )

@@ -1,11 +1,15 @@
-"""What goes into a scheduler and what comes out: vLLM's options, and a record of every step."""
+"""``engine: {kind: vllm}``: the options of vLLM's scheduler, with its names and defaults."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sim.records import NAN
+from pydantic import Field, PositiveInt, model_validator
+
+from calibration.catalogue import Gpu
+from sim.engine.memory import batch_defaults
+from workloads.schema import Schema
 
 Policy = Literal["fcfs", "priority"]
 
@@ -69,58 +73,42 @@ class SchedulerOptions:
         )
 
 
-@dataclass(slots=True)
-class StepRecord:
-    """What one step did; requests by their index in the trace, all lists in the engine's order."""
+class VllmEngine(Schema):
+    """vLLM's V1 scheduler; names and defaults are vLLM's, but for ``async_scheduling`` (off here).
 
-    step: int
-    """Steps of this replica so far; idle time between two steps is none."""
-    replica: int
-    scheduled_s: float
-    """When it was scheduled: when its compute begins or, asynchronous, when that of the one before does."""
-    sched: list[tuple[int, int]]
-    """(request, tokens): running requests first, then admitted ones."""
-    new: list[tuple[int, int]]
-    """(request, cached tokens) of first admissions."""
-    resumed: list[tuple[int, int]]
-    """The same of admissions after a preemption."""
-    preempted: list[int]
-    evicted: list[tuple[int, int, int]]
-    """Cached blocks evicted: (owner, first, last), the block's number in its owner counting down."""
-    free: int
-    """Free blocks after scheduling and before the results, cached ones included."""
-    running: int
-    waiting: int
-    finished: list[int] = field(default_factory=list)
-    """Finished by this step's results."""
-    end_s: float = NAN
-    """When the results are there."""
-    used_blocks: int = 0
-    """Blocks held by all requests once the results are applied."""
+    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
+    other than the batch limits, and recorded steps, always do.
+    """
 
+    kind: Literal["vllm"] = "vllm"
+    max_num_batched_tokens: PositiveInt | None = None
+    max_num_seqs: PositiveInt | None = None
+    policy: Literal["fcfs", "priority"] = "fcfs"
+    long_prefill_token_threshold: int = Field(default=0, ge=0)
+    watermark: float = Field(default=0.0, ge=0, lt=1)
+    scheduler_reserve_full_isl: bool = True
+    async_scheduling: bool = False
+    fast_forward: bool = True
 
-class StepRecorder:
-    """The step records of one replica; its memory must report evictions to ``evicted``."""
+    @model_validator(mode="after")
+    def _budget_holds_the_batch(self) -> VllmEngine:
+        tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
+        if tokens is not None and seqs is not None and tokens < seqs:
+            raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+        return self
 
-    def __init__(self) -> None:
-        self.records: list[StepRecord] = []
-        self.evicted_blocks = 0
-        self._evicted: list[tuple[int, int, int]] = []
+    def resolved(self, gpu: Gpu | None) -> VllmEngine:
+        """Fill in vLLM's defaults for ``gpu``."""
+        tokens, seqs = batch_defaults(gpu)
+        if self.max_num_batched_tokens is not None:
+            tokens = self.max_num_batched_tokens
+        if self.max_num_seqs is not None:
+            seqs = self.max_num_seqs
+            if self.max_num_batched_tokens is None:
+                tokens = max(tokens, seqs)
+        return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
 
-    def evicted(self, owner: int, first: int, last: int) -> None:
-        """Blocks ``first`` down to ``last`` of ``owner`` are evicted; may go on with the last run."""
-        self.evicted_blocks += first - last + 1
-        runs = self._evicted
-        if runs and runs[-1][0] == owner and runs[-1][2] == first + 1:
-            runs[-1] = (owner, runs[-1][1], last)
-        else:
-            runs.append((owner, first, last))
-
-    def take_evicted(self) -> list[tuple[int, int, int]]:
-        """What was evicted since the last call."""
-        runs, self._evicted = self._evicted, []
-        return runs
-
-    def rows(self) -> list[tuple[int, int, int, int]]:
-        """(step, replica, request, tokens) of everything that was scheduled."""
-        return [(r.step, r.replica, index, tokens) for r in self.records for index, tokens in r.sched]
+    def options(self) -> SchedulerOptions:
+        """The scheduler's options; limits must be resolved."""
+        assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
+        return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))

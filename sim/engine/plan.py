@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import simpy
+
 from sim.caches.block import BlockCache, Evicted
 from sim.engine.latency import IterationTime
+from sim.engine.loading import Source
 from sim.engine.options import SchedulerOptions
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
+from sim.records import RequestLog
+
+MemoryOf = Callable[[Evicted | None], BlockCache | SglangMemory]
+SourceOf = Callable[[simpy.Environment, RequestLog, int], Source]
+"""Makes the source of a replica, from its clock, the table it fills and its block size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +28,14 @@ class ReplicaPlan:
     given the callback that hears of evictions.
     """
 
-    memory: Callable[[Evicted | None], BlockCache]
+    memory: MemoryOf
     latency: IterationTime
-    options: SchedulerOptions = field(default_factory=SchedulerOptions)
+    options: SchedulerOptions | SglangEngine = field(default_factory=SchedulerOptions)
     fast_forward: bool = True
+    source: SourceOf | None = None
+    """What brings in KV from lower tiers; it and ``memory`` are made for the same replica, memory first."""
+    gpus: int = 1
+    """GPUs that work together as this replica."""
 
 
 @dataclass(frozen=True, slots=True)

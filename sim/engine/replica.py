@@ -9,7 +9,7 @@ has a closed form, so they pass in one event, which a new arrival may cut short 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import simpy
@@ -18,11 +18,12 @@ from sim.caches.block import BlockCache, BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.events import FIRST_REPLICA, At
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
+from sim.engine.leaving import Leaving
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
 from sim.records import EngineTotals, RequestLog, StepLog
 
 
-class Replica:
+class Replica(Leaving):
     """A queue of waiting requests, a running batch, and the KV memory they compete for.
 
     ``finished(index)`` is called at the simulated time at which a request's last token is there.
@@ -41,8 +42,9 @@ class Replica:
         log: RequestLog,
         finished: Callable[[int], None],
     ) -> None:
+        super().__init__()
         self.number = number
-        self.memory = memory
+        self.memory: BlockCache = memory
         self.steps = StepLog()
         self.totals = EngineTotals()
         self.waiting: deque[Request] = deque()
@@ -60,13 +62,21 @@ class Replica:
         self._writers: dict[int, list[Request]] = {}  # reply segment -> decodes that write it
         self._contested: set[int] = set()  # reply segments with several writers
         self._admissions = 0
-        self._aborted: dict[Request, None] = {}  # to be dropped when the iteration under way ends
-        self._failed: Callable[[list[int]], None] | None = None  # dies then, and tells what it had
         # The event under way (None: idle), when it began, and the iterations it stands for.
         self._event: At | None = None
         self._began_s = 0.0
         self._first_s = self._slope_s = 0.0
         self._steps = 1
+
+    @property
+    def work(self) -> StepLog:
+        """Iterations so far: here gaps between tokens and iterations are the same."""
+        return self.steps
+
+    @property
+    def queued(self) -> int:
+        """Requests waiting."""
+        return len(self.waiting)
 
     @property
     def load(self) -> int:
@@ -117,7 +127,7 @@ class Replica:
     def _begin(self, event: object = None) -> None:
         """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
         if self._aborted or self._failed is not None:
-            self._drop_aborted()
+            self._let_leave()
         decodes, latency = self._decodes, self._latency
         self._chunks = []
         preempted = self._allocate_decodes()
@@ -128,11 +138,11 @@ class Replica:
             chunk = self._continue_prefill(self._partial, budget)
             budget -= chunk
             preempted = preempted or chunk == 0
-        if not preempted:
+        if not preempted or not self.running:  # an empty step takes no time: the next one admits
             self._admit(budget)
         sequences = decodes.count + len(self._chunks)
         if not sequences:
-            assert not self.waiting and not self.running
+            assert self._may_idle()
             self._event = None
             return
         tokens = decodes.count
@@ -160,6 +170,9 @@ class Replica:
         )
         self._schedule(run_s(first, slope, steps), self._end)
 
+    def _may_idle(self) -> bool:
+        return not self.waiting and not self.running
+
     def _end(self, event: object) -> None:
         """Apply the results of the iterations that end now, then begin the next one."""
         if event is not self._event:
@@ -174,6 +187,14 @@ class Replica:
             self.totals.note_usage(self.memory)
         self.totals.iterations += steps
         self.totals.busy_s += now - self._began_s
+        self.totals.extrapolated_s += self._latency.extrapolated_s(
+            [(request.computed, chunk) for request, chunk in self._chunks],
+            count,
+            decodes.context,
+            self._first_s,
+            self._slope_s,
+            steps,
+        )
         done = list(decodes.advance(steps))
         for request in done:
             self._forget_writer(request)
@@ -205,9 +226,7 @@ class Replica:
     def _finish(self, request: Request, now: float) -> None:
         self._release(request)
         del self.running[request]
-        if request in self._aborted:  # nobody waits for this token
-            del self._aborted[request]
-            self._log.abandon(request, self.totals)
+        if self._nobody_waits_for(request):
             return
         self._log.finish(request, now, self.number)
         self._finished(request.index)
@@ -340,61 +359,20 @@ class Replica:
 
     # -- requests that leave early -----------------------------------------------------------------
 
-    def abort(self, request: Request) -> None:
-        """Drop ``request``: at once if it waits, else when the iteration under way ends."""
-        if request.phase == WAITING:
-            head = self.waiting[0] is request
-            self.waiting.remove(request)
-            if request.preemptions:
-                self._log.abandon(request, self.totals)
-            if not head:
-                return
-        else:
-            self._aborted[request] = None
-        if self._steps > 1:
-            self._cut()
+    def _queued(self) -> MutableSequence[Request]:
+        return self.waiting
 
-    def fail(self, gone: Callable[[list[int]], None]) -> None:
-        """Die at the end of the iteration under way; ``gone`` then hears which requests were here."""
-        if self._event is None:
-            gone([])
-            return
-        self._failed = gone
-        if self._steps > 1:
-            self._cut()
-
-    def restart(self, memory: BlockCache) -> None:
-        """Come back after a failure, with an empty ``memory``."""
-        assert not self.running and not self.waiting
-        self.totals.evicted_blocks += self.memory.evicted_blocks
-        self.memory = memory
-
-    def _drop_aborted(self) -> None:
-        """Between two iterations: drop who was given up, and everybody if the replica fails."""
-        if self._failed is not None:
-            lost = [request for request in [*self.running, *self.waiting] if request not in self._aborted]
-            self._aborted = dict.fromkeys(self.running)
-        for request in self._aborted:
-            self._drop(request)
-            del self.running[request]
-            self._log.abandon(request, self.totals)
-        self._aborted = {}
-        if self._failed is not None:
-            for request in self.waiting:
-                if request.preemptions:
-                    self._log.abandon(request, self.totals)
-            self.waiting.clear()
-            gone, self._failed = self._failed, None
-            gone([request.index for request in lost])
+    def _present(self) -> list[Request]:
+        return list(self.running)
 
     def _drop(self, request: Request) -> None:
-        """Give back what a running request holds; its full blocks stay in the cache."""
         if request.phase == DECODE:
             self._decodes.leave(request)
             self._forget_writer(request)
         elif request is self._partial:
             self._partial = None
         self._release(request)
+        del self.running[request]
 
     # -- arrivals during a run of iterations -------------------------------------------------------
 
@@ -409,20 +387,26 @@ class Replica:
 
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + cache)."""
-        memory, size = self.memory, self.memory.block_size
+        memory = self.memory
         # Iterations of a run are allocated for when it ends; a lookup meanwhile publishes their blocks.
         begun = max(1, self._begun())
         owed = self._decodes.needs(self._decodes.step + 1, begun - 1)
         memory.check(owed)
         decoding = [request for request in self.running if request.phase == DECODE]
         self._decodes.check(decoding)
-        chunks = dict(self._chunks)
-        held = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)  # shared ones once
+        shared = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)
+        held = shared + self._unpublished_blocks(begun)
+        assert held + memory.free_blocks == memory.capacity_blocks + owed
+        assert len(self.running) <= self._max_seqs
+
+    def _unpublished_blocks(self, begun: int) -> int:
+        """Allocated blocks that are not in the map, with ``begun`` iterations of the run begun."""
+        chunks, size = dict(self._chunks), self.memory.block_size
+        unpublished = 0
         for request in self.running:
             if request.phase == DECODE:
                 tokens = request.base + self._decodes.step + begun
             else:
                 tokens = request.computed + chunks.get(request, 0)
-            held += -(-tokens // size) - request.table.published
-        assert held + memory.free_blocks == memory.capacity_blocks + owed
-        assert len(self.running) <= self._max_seqs
+            unpublished += -(-tokens // size) - request.table.published
+        return unpublished

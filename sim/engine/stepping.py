@@ -20,9 +20,10 @@ import simpy
 
 from sim.caches.block import BlockCache
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
+from sim.engine.options import SchedulerOptions
 from sim.engine.replica import Replica
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
+from sim.engine.steps import StepRecord, StepRecorder
 from sim.records import RequestLog
 from workloads.errors import InputError
 
@@ -109,7 +110,7 @@ class SteppingReplica(Replica):
     def _begin(self, event: object = None) -> None:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._aborted or self._failed is not None:
-            self._drop_aborted()
+            self._let_leave()
         while True:
             step = self._computing = self._ahead or self._plan()
             self._ahead = self._plan() if self._async else None
@@ -186,9 +187,7 @@ class SteppingReplica(Replica):
             self.memory.publish(request.table, request.computed)  # asynchronous: what was in flight
             self.memory.release(request.table, -(-request.computed // self.memory.block_size))
             del self.running[request]
-        if request in self._aborted:  # nobody waits for this token
-            del self._aborted[request]
-            self._log.abandon(request, self.totals)
+        if self._nobody_waits_for(request):
             return
         self._log.finish(request, self._env.now, self.number)
         self._finished(request.index)
@@ -196,6 +195,7 @@ class SteppingReplica(Replica):
     def _drop(self, request: Request) -> None:
         assert not self._async, "a step in flight may contain it"
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        del self.running[request]
 
     # -- scheduling --------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class SteppingReplica(Replica):
         """Count the step's tokens as computed, note who samples, and how long the step takes."""
         latency = self._latency
         decodes = context = 0
-        prefills_s = []
+        prefills = []
         for request, tokens in step.scheduled.items():
             if request.phase == DECODE:
                 decodes += 1
@@ -321,16 +321,22 @@ class SteppingReplica(Replica):
                 request.computed += 1
                 step.sampled.append(request)
                 continue
-            prefills_s.append(latency.prefill_s(request.computed, tokens))
+            prefills.append((request.computed, tokens))
             request.computed += tokens
             if request.computed == request.known_tokens:
                 request.phase = DECODE
                 step.sampled.append(request)
-        total = sum(step.scheduled.values())
-        self.totals.scheduled_tokens += total
-        step.duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
-        for prefill_s in prefills_s:
-            step.duration_s += prefill_s
+        self.totals.scheduled_tokens += sum(step.scheduled.values())
+        step.duration_s = self._duration_s(step, prefills, decodes, context)
+        self.totals.extrapolated_s += latency.extrapolated_s(prefills, decodes, context, step.duration_s)
+
+    def _duration_s(self, step: Step, prefills: list[tuple[int, int]], decodes: int, context: int) -> float:
+        """How long ``step`` takes: predicted here, measured where a replica really computes its steps."""
+        latency, total = self._latency, sum(step.scheduled.values())
+        duration_s = latency.fixed_s(total, len(step.scheduled)) + latency.decode_s(decodes, context)
+        for cached, new in prefills:
+            duration_s += latency.prefill_s(cached, new)
+        return duration_s
 
     def _note(self, step: Step, recorder: StepRecorder) -> None:
         admitted = [(request.index, cached, request.preemptions) for request, cached in step.admitted]
@@ -374,33 +380,3 @@ class SteppingReplica(Replica):
 def _final_tokens(request: Request) -> int:
     """Tokens with KV when its last token is sampled, which gets none."""
     return request.prompt_tokens + request.output_tokens - 1
-
-
-def make_replica(
-    options: SchedulerOptions,
-    number: int,
-    env: simpy.Environment,
-    memory: BlockCache,
-    latency: IterationTime,
-    *,
-    fast_forward: bool,
-    log: RequestLog,
-    finished: Callable[[int], None],
-    recorder: StepRecorder | None = None,
-) -> Replica:
-    """The cheapest replica that does what ``options`` say and, given a ``recorder``, keeps its steps."""
-    if recorder is None and options.plain:
-        return Replica(
-            number,
-            env,
-            memory,
-            latency,
-            max_num_batched_tokens=options.max_num_batched_tokens,
-            max_num_seqs=options.max_num_seqs,
-            fast_forward=fast_forward,
-            log=log,
-            finished=finished,
-        )
-    return SteppingReplica(
-        number, env, memory, latency, options, log=log, finished=finished, recorder=recorder
-    )

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from sim.systems.cache import CacheSystem
 from sim.systems.engine import EngineSystem
+from sim.systems.provider import ProviderSystem
 
-System = Annotated[CacheSystem | EngineSystem, Field(discriminator="kind")]
+System = Annotated[CacheSystem | EngineSystem | ProviderSystem, Field(discriminator="kind")]
 
 __all__ = ["System"]

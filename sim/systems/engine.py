@@ -4,104 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from calibration import catalogue
-from calibration.catalogue import Gpu, Model
-from calibration.profile import Profile
-from sim.caches import CacheConfig
-from sim.caches.block import BlockCache, Evicted
+from calibration.catalogue import Model
 from sim.caches.radix import RadixConfig
-from sim.caches.replay import BlockConfig, require_fit
-from sim.engine.beside import CacheBeside
+from sim.caches.replay import BlockConfig
+from sim.caches.tiered import TieredConfig
+from sim.engine.disaggregated import DisaggregatedFleet
 from sim.engine.fleet import Fleet
-from sim.engine.latency import IterationTime
-from sim.engine.latency_config import Latency, Roofline
-from sim.engine.memory import Memory, batch_defaults
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
+from sim.engine.link import LinkSpeed
+from sim.engine.plan import Failure, Hardships
 from sim.engine.routers import ROUTERS
+from sim.engine.sglang_options import SglangEngine
 from sim.pricing import Price
 from sim.records import Records
+from sim.systems import kv
+from sim.systems.kv import EngineCache, NoCache
+from sim.systems.pool import Pool
 from workloads.errors import InputError
+from workloads.lengths import Distribution
 from workloads.schema import Schema
+from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
 
-class NoCache(Schema):
-    """Prefix caching off: every block goes back to the pool's head when it is released."""
+class FailureConfig(Schema):
+    """Replica ``replica`` (from 0) dies at ``at_s`` and comes back cold at ``back_s``, or never."""
 
-    kind: Literal["none"]
-    block_size: PositiveInt = 16
-    capacity_blocks: PositiveInt | None = None
-
-
-class VllmEngine(Schema):
-    """vLLM's V1 scheduler; names and defaults are vLLM's, but for ``async_scheduling`` (off here).
-
-    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
-    other than the batch limits, and recorded steps, always do.
-    """
-
-    kind: Literal["vllm"] = "vllm"
-    max_num_batched_tokens: PositiveInt | None = None
-    max_num_seqs: PositiveInt | None = None
-    policy: Literal["fcfs", "priority"] = "fcfs"
-    long_prefill_token_threshold: int = Field(default=0, ge=0)
-    watermark: float = Field(default=0.0, ge=0, lt=1)
-    scheduler_reserve_full_isl: bool = True
-    async_scheduling: bool = False
-    fast_forward: bool = True
+    replica: int = Field(ge=0)
+    at_s: NonNegativeFloat
+    back_s: PositiveFloat | None = None
 
     @model_validator(mode="after")
-    def _budget_holds_the_batch(self) -> VllmEngine:
-        tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
-        if tokens is not None and seqs is not None and tokens < seqs:
-            raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+    def _back_later(self) -> FailureConfig:
+        if self.back_s is not None and self.back_s <= self.at_s:
+            raise ValueError(f"back_s ({self.back_s:g}) must be later than at_s ({self.at_s:g})")
         return self
 
-    def resolved(self, gpu: Gpu | None) -> VllmEngine:
-        """Fill in vLLM's defaults for ``gpu``."""
-        tokens, seqs = batch_defaults(gpu)
-        if self.max_num_batched_tokens is not None:
-            tokens = self.max_num_batched_tokens
-        if self.max_num_seqs is not None:
-            seqs = self.max_num_seqs
-            if self.max_num_batched_tokens is None:
-                tokens = max(tokens, seqs)
-        return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
 
-    def options(self) -> SchedulerOptions:
-        """The scheduler's options; limits must be resolved."""
-        assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
-        return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))
-
-
-class EngineSystem(Schema):
-    """``replicas`` of one model, each on one GPU, behind a router.
+class EngineSystem(Pool):
+    """``replicas`` of one model behind a router, or ``pools`` of unlike ones.
 
     Model and hardware may be left out where nothing depends on them: ``memory.kv_blocks`` and a
-    ``latency`` other than the roofline given. A cache of kind ``block`` is the engine's own; any other
-    kind stands beside the engine's memory (``sim/engine/beside.py``). With ``tenants: salted`` every
-    tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
-    ``record_steps`` keeps what every step scheduled, for steps.parquet (slower: no runs of steps).
+    ``latency`` other than the roofline given. vLLM's own cache is of kind ``block``; any other kind stands
+    beside its memory (``sim/engine/beside.py``), but for tiers whose loads take time. SGLang's is of kind
+    ``radix``, and no other goes with it; its KV blocks are pages of ``page_size`` tokens. With ``tenants:
+    salted`` every tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
+
+    What a pool does not say is as the system has it. ``role: prefill`` and ``role: decode`` pools hand
+    requests over ``kv_link``. ``max_queued_requests`` (waiting, per replica) rejects, ``deadline_s`` is
+    when a client gives up, ``failures`` take replicas out.
+
+    ``record_steps`` keeps what every step scheduled, for steps.parquet (slower: no runs of steps);
+    ``sample_s`` is the interval of timeseries.parquet.
     """
 
     kind: Literal["engine"]
     model: str | None = None
-    hardware: str | None = None
-    replicas: PositiveInt = 1
     router: str = "round_robin"
-    cache: Annotated[CacheConfig | NoCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
-    engine: VllmEngine = VllmEngine()
-    memory: Memory = Memory()
-    latency: Latency = Roofline()
     price: Price | None = None
+    pools: list[Pool] | None = Field(default=None, min_length=1)
+    kv_link: LinkSpeed | None = None
+    max_queued_requests: PositiveInt | None = None
+    deadline_s: Distribution | None = None
+    failures: list[FailureConfig] = Field(default=[])
     record_steps: bool = False
+    sample_s: PositiveFloat | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_for_pools(cls, data: Any) -> Any:
+        """A pool has what the system has, where it says nothing; sglang has a radix cache."""
+        if not isinstance(data, dict):
+            return data
+        engine = data.get("engine")
+        if isinstance(engine, dict) and engine.get("kind") == "sglang" and "cache" not in data:
+            data = {**data, "cache": {"kind": "radix"}}
+        if isinstance(data.get("pools"), list):
+            common = {key: data[key] for key in Pool.model_fields if key in data}
+            pools = [{**common, **pool} if isinstance(pool, dict) else pool for pool in data["pools"]]
+            data = {**data, "pools": pools}
+        return data
 
     @field_validator("router")
     @classmethod
@@ -110,57 +99,119 @@ class EngineSystem(Schema):
             raise ValueError(f"allowed: {', '.join(ROUTERS)}")
         return router
 
-    def resolved(self, key: str, folder: Path) -> EngineSystem:
-        """Fill in KV blocks and batch limits; InputError if a name or the memory does not work."""
-        model, gpu = self._parts(key, folder)
-        self.latency.profile(model, gpu, key, folder)
+    def resolved(self, key: str, folder: Path) -> Self:
+        """Fill in KV blocks and batch limits; InputError if something does not go together."""
+        model = self._model(key, folder)
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
-        blocks = self.memory.kv_blocks
-        if blocks is None and isinstance(self.cache, BlockConfig | NoCache):
-            blocks = self.cache.capacity_blocks
-        if blocks is None:
-            if model is None or gpu is None:
-                raise InputError(
-                    f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
-                    "and hardware to compute it from"
-                )
-            blocks = self.memory.blocks(model, gpu, self._block_size, key)
-        cache = self.cache
-        if not self.engine.scheduler_reserve_full_isl and not isinstance(cache, BlockConfig | NoCache):
-            raise InputError(  # what it finds is known only after admission: the chunk might not fit
-                f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
-                f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
+        if self.pools is None:
+            system = self.filled_in(model, self.cache, key, folder)
+        else:
+            pools = [
+                pool.filled_in(model, self.cache, f"{key}.pools.{i}", folder)
+                for i, pool in enumerate(self.pools)
+            ]
+            system = self.model_copy(update={"pools": pools})
+        system._require_sense(model, key)
+        cache = system.cache
+        if isinstance(cache, RadixConfig) and system.pools is None:
+            own = kv.is_own(cache, system.engine)
+            if own or cache.capacity_tokens is None:
+                tokens = system.kv_blocks * kv.block_size(cache, system.engine)
+                cache = cache.model_copy(update={"capacity_tokens": tokens})
+        return system.model_copy(update={"cache": cache})
+
+    def _require_sense(self, model: Model | None, key: str) -> None:
+        """InputError for parts that do not go together."""
+
+        def refuse(what: str, allowed: str) -> None:
+            raise InputError(f"{key}.{what}; allowed: {allowed}")
+
+        pools = self._pools()
+        roles = {pool.role for pool in pools}
+        beside = not all(kv.is_own(self.cache, pool.engine) for pool in pools)
+        timed = isinstance(self.cache, TieredConfig) and self.cache.takes_time
+        loads = timed or roles != {"both"}
+        plain = all(pool.is_plain for pool in pools)
+        if beside and self.pools is not None:
+            refuse(
+                f"pools with a cache beside the memory (kind {self.cache.kind})",
+                "a cache of the engine's own",
             )
-        if isinstance(cache, RadixConfig) and cache.capacity_tokens is None:
-            cache = cache.model_copy(update={"capacity_tokens": blocks * self._block_size})
-        return self.model_copy(
-            update={
-                "cache": cache,
-                "memory": self.memory.model_copy(update={"kv_blocks": blocks}),
-                "engine": self.engine.resolved(gpu),
-            }
-        )
+        if roles != {"both"} and roles != {"prefill", "decode"}:
+            refuse(
+                f"pools with roles {', '.join(sorted(roles))}", "all both, or some prefill and some decode"
+            )
+        if ("decode" in roles) != (self.kv_link is not None):
+            refuse("kv_link goes with pools of role prefill and decode", "both or none")
+        if loads and model is None:
+            refuse("model is missing, and KV travels", "a model, whose KV has a size")
+        if loads and not plain:
+            refuse(
+                "engine: KV that travels needs the default scheduler", "kind vllm with batch limits only"
+            )
+        if loads and (self.record_steps or self.failures or self.deadline_s is not None):
+            refuse(
+                "record_steps, failures and deadline_s do not go with KV that travels",
+                "none of them, or a cache without timed tiers and no roles",
+            )
+        leaves = self.failures or self.deadline_s is not None
+        if leaves and any(getattr(pool.engine, "async_scheduling", False) for pool in pools):
+            refuse("engine.async_scheduling = True with failures or deadline_s", "false")
+        self._require_failures(sum(pool.replicas for pool in pools), key)
+
+    def _require_failures(self, replicas: int, key: str) -> None:
+        up_s: dict[int, float] = {}
+        for i, failure in enumerate(self.failures):
+            if failure.replica >= replicas:
+                raise InputError(
+                    f"{key}.failures.{i}.replica = {failure.replica}; allowed: 0 to {replicas - 1}"
+                )
+            if failure.at_s < up_s.get(failure.replica, 0.0):
+                raise InputError(
+                    f"{key}.failures.{i}.at_s = {failure.at_s:g}: replica {failure.replica} is down then; "
+                    "allowed: failures of one replica in order, each after its return"
+                )
+            up_s[failure.replica] = failure.back_s if failure.back_s is not None else float("inf")
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
-        assert self.memory.kv_blocks is not None, "resolved() first"
-        require_fit(trace, self._block_size, self.memory.kv_blocks, f"KV memory of {key}")
-        if not isinstance(self.cache, BlockConfig | NoCache):
+        for pool in self._pools():
+            pool.require_fit(trace, self.cache, key)
+        if not kv.is_own(self.cache, self._pools()[0].engine):
+            assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
-        model, _ = self._parts("", folder)
-        profile = self._profile(folder)
+        model = self._model("", folder)
+        pools = self._pools()
+        profiles = [pool.profile(model, "", folder) for pool in pools]
         notes = []
-        if not isinstance(self.cache, BlockConfig | NoCache):
+        for pool in pools:
+            if isinstance(pool.engine, SglangEngine):
+                notes.append(f"approximate: {pool.engine.approximations}")
+        if not kv.is_own(self.cache, pools[0].engine):
             notes.append(
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
                 "finds costs no time and no KV block is shared"
             )
-        if not profile.calibrated:
-            notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
+        if isinstance(self.cache, TieredConfig) and self.cache.takes_time:
+            notes.append(
+                "approximate: what lower tiers keep and when they are written is not an engine's detail"
+            )
+        if self.kv_link is not None:
+            notes.append(
+                "approximate: KV travels in one transfer per request, and the prefilling replica gives its "
+                "blocks back with the first token"
+            )
+        if self.failures:
+            notes.append(
+                "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
+            )
+        for profile in profiles:
+            if not profile.calibrated:
+                notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
         if model is not None:
             longest = model.max_position_embeddings
             totals = zip(trace.input_tokens, trace.output_tokens, strict=True)
@@ -170,17 +221,18 @@ class EngineSystem(Schema):
                     f"{over:,} of {len(trace):,} requests exceed the {longest:,} positions of "
                     f"{model.name}; they are served as if it could"
                 )
-        return notes
+        return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
-        """Whether the times come from a measurement of this device."""
-        return self._profile(folder).calibrated
+        """Whether the times come from measurements of these devices."""
+        model = self._model("", folder)
+        return all(pool.profile(model, "", folder).calibrated for pool in self._pools())
 
     def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Serve the trace in simulated time; ``tick`` hears how many requests are finished."""
         if self.tenants == "shared":
-            return self._run(trace, folder, tick, self.cache, record_steps=self.record_steps)
-        records = self._run(salted(trace), folder, tick, self.cache, record_steps=self.record_steps)
+            return self._run(trace, folder, tick, self.cache, watched=True)
+        records = self._run(salted(trace), folder, tick, self.cache, watched=True)
         shared = self._run(trace, folder, tick, self.cache)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
         records.hits_lost_to_isolation_tokens = int(lost.sum())
@@ -190,53 +242,74 @@ class EngineSystem(Schema):
         self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        return self._run(trace, folder, tick, NoCache(kind="none", block_size=self._block_size))
-
-    @property
-    def _block_size(self) -> int:
-        """Tokens of a KV block of the engine: vLLM's default where the cache is not its own."""
-        return self.cache.block_size if isinstance(self.cache, BlockConfig | NoCache) else 16
-
-    def _memory(self, trace: Trace, cache: CacheConfig | NoCache, evicted: Evicted | None) -> BlockCache:
-        """One replica's KV memory with ``cache`` in or beside it."""
-        blocks, size = self.memory.kv_blocks, self._block_size
-        assert blocks is not None, "resolved() first"
-        if isinstance(cache, NoCache):
-            return BlockCache(trace.content, size, blocks, caching=False)
-        if isinstance(cache, BlockConfig):
-            queue = cache.queue(trace, blocks)
-            return BlockCache(
-                trace.content,
-                size,
-                blocks,
-                cache_reply=cache.cache_reply,
-                queue=queue,
-                evicted=evicted,
-            )
-        return CacheBeside(trace.content, size, blocks, cache.replay(trace, "cache"))
+        size = kv.block_size(self.cache, self._pools()[0].engine)
+        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size))
 
     def _run(
         self,
         trace: Trace,
         folder: Path,
         tick: Callable[[int], None],
-        cache: CacheConfig | NoCache,
+        cache: EngineCache,
         *,
-        record_steps: bool = False,
+        watched: bool = False,
     ) -> Records:
-        plan = ReplicaPlan(
-            memory=lambda evicted: self._memory(trace, cache, evicted),
-            latency=IterationTime(self._profile(folder).coefficients),
-            options=self.engine.options(),
-            fast_forward=self.engine.fast_forward,
-        )
-        plans = [plan] * self.replicas
-        return Fleet(trace, plans, ROUTERS[self.router], record_steps=record_steps, tick=tick).run()
+        """One run; ``watched`` ones keep their steps and samples where that is asked for."""
+        model, pools = self._model("", folder), self._pools()
+        tier_hits: dict[str, int] = {}
+        router, hardships = ROUTERS[self.router], self._hardships(trace)
+        sample_s = self.sample_s if watched else None
+        plans = {
+            role: [
+                plan
+                for pool in pools
+                if pool.role == role
+                for plan in pool.plans(trace, cache, model, folder, tier_hits)
+            ]
+            for role in ("both", "prefill", "decode")
+        }
+        fleet: Fleet
+        if self.kv_link is not None:
+            assert model is not None
+            fleet = DisaggregatedFleet(
+                trace,
+                plans["prefill"],
+                plans["decode"],
+                router,
+                link=self.kv_link,
+                kv_bytes=model.kv_bytes_per_token,
+                hardships=hardships,
+                sample_s=sample_s,
+                tick=tick,
+            )
+        else:
+            fleet = Fleet(
+                trace,
+                plans["both"],
+                router,
+                hardships=hardships,
+                record_steps=self.record_steps and watched,
+                sample_s=sample_s,
+                tick=tick,
+            )
+        records = fleet.run()
+        if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
+            records.evicted_tokens = records.evicted_blocks * kv.block_size(cache, pools[0].engine)
+        if isinstance(cache, TieredConfig) and cache.takes_time:
+            total = int(records.cache_read_input_tokens.sum())
+            below = {tier.name: tier_hits.get(tier.name, 0) for tier in cache.tiers[1:]}
+            records.hit_tokens_by_tier = {cache.tiers[0].name: total - sum(below.values()), **below}
+        return records
 
-    def _profile(self, folder: Path) -> Profile:
-        return self.latency.profile(*self._parts("", folder), "", folder)
+    def _hardships(self, trace: Trace) -> Hardships:
+        deadlines = None
+        if self.deadline_s is not None:
+            deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
+        failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
+        return Hardships(self.max_queued_requests, deadlines, failures)
 
-    def _parts(self, key: str, folder: Path) -> tuple[Model | None, Gpu | None]:
-        model = catalogue.model(self.model, folder, f"{key}.model") if self.model else None
-        gpu = catalogue.gpu(self.hardware, f"{key}.hardware") if self.hardware else None
-        return model, gpu
+    def _pools(self) -> list[Pool]:
+        return [self] if self.pools is None else self.pools
+
+    def _model(self, key: str, folder: Path) -> Model | None:
+        return catalogue.model(self.model, folder, f"{key}.model") if self.model else None

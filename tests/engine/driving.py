@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from calibration.profile import Coefficients
+from calibration.profile import Coefficients, Domain
 from sim.caches.block import BlockCache, Evicted
 from sim.engine.events import At
 from sim.engine.fleet import Fleet
@@ -30,6 +30,7 @@ def fleet_of(
     fast_forward: bool = True,
     replicas: int = 1,
     coefficients: Coefficients = ONE_SECOND,
+    domain: Domain | None = None,
     caching: bool = True,
     evicted: Evicted | None = None,
     hardships: Hardships = NO_HARDSHIPS,
@@ -41,7 +42,7 @@ def fleet_of(
         memory=lambda own: BlockCache(
             trace.content, block_size, blocks, caching=caching, evicted=evicted or own
         ),
-        latency=IterationTime(coefficients),
+        latency=IterationTime(coefficients, domain),
         options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),
         fast_forward=fast_forward,
     )

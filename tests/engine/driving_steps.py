@@ -12,9 +12,10 @@ from calibration.profile import Coefficients
 from sim.caches.block import BlockCache, BlockTable
 from sim.engine.events import ARRIVAL, At
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions, StepRecord, StepRecorder
+from sim.engine.options import SchedulerOptions
 from sim.engine.request import Request
 from sim.engine.stepping import LIVELOCK_STEPS, SteppingReplica
+from sim.engine.steps import StepRecord, StepRecorder
 from sim.gaps import TokenGaps
 from sim.records import RequestLog
 from tests.engine.driving import LAST, ONE_SECOND

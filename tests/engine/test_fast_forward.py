@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.profile import Coefficients
+from calibration.profile import Coefficients, Domain
 from sim.gaps import TokenGaps
 from sim.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
@@ -32,6 +32,8 @@ REALISTIC = Coefficients(
     decode_kv=4e-8,
 )
 """Of the size of an 8B model on a large GPU; decode iterations get longer with the context."""
+MEASURED = Domain(tokens=(1, 200), sequences=(1, 12), cached=(0, 400), kv_tokens=(1, 2000))
+"""A box that busy moments leave, in the middle of runs too."""
 CLOSE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-9}
 
 
@@ -44,7 +46,14 @@ def _both(trace: Trace, **engine: Any) -> tuple[Records, Records]:
         def note(owner: int, first: int, last: int, log: list[tuple[int, int]] = evicted) -> None:
             log += [(owner, index) for index in range(first, last - 1, -1)]
 
-        fleet = fleet_of(trace, coefficients=REALISTIC, fast_forward=fast_forward, evicted=note, **engine)
+        fleet = fleet_of(
+            trace,
+            coefficients=REALISTIC,
+            domain=MEASURED,
+            fast_forward=fast_forward,
+            evicted=note,
+            **engine,
+        )
         runs.append(fleet.run())
         evictions.append(evicted)
     fast, slow = runs
@@ -100,6 +109,7 @@ def test_chat(seed: int, replicas: int, spare: int) -> None:
     fast, slow = _both(trace, blocks=blocks, replicas=replicas, max_num_batched_tokens=256, max_num_seqs=32)
     assert len(fast) > 200
     assert fast.preemptions.sum() > 0 or spare > 0, "the tight memory preempts"
+    assert fast.engine is not None and 0 < fast.engine.extrapolated_s < fast.engine.busy_s
     _same_totals(fast, slow)
     _same_gaps(fast, slow)
 

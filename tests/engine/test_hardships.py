@@ -15,6 +15,7 @@ from sim.engine.routers import ROUTERS
 from sim.records import Records
 from tests.caches.cases import QUICK, trace_of
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
+from tests.engine.driving_sglang import sglang_fleet
 from tests.engine.test_against_oracle import Case, cases
 from tests.engine.test_fast_forward import CLOSE, REALISTIC
 from workloads.content import ROOT
@@ -159,6 +160,43 @@ def _hardships(rng: random.Random, requests: int, replicas: int, last_s: float) 
     )
 
 
+def _sglang_everything_ends_once(case: Case, seed: int) -> None:
+    """SGLang's replicas: runs of decode steps against single steps, invariants at every instant."""
+    rng = random.Random(seed)
+    for request in case.requests:
+        request.arrival = rng.uniform(0, 0.3)
+    replicas = rng.choice([1, 1, 2, 3])
+    hardships = _hardships(rng, len(case.requests), replicas, 0.3)
+    router = ROUTERS[rng.choice(list(ROUTERS))]
+    runs = []
+    for fast_forward in (True, False):
+        trace = trace_of(case.requests)
+        largest = max(p + o for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
+        fleet = sglang_fleet(
+            trace,
+            pages=-(-largest // case.block_size) + 2 + seed % 5,
+            page_size=case.block_size,
+            chunked_prefill_size=case.block_size * (1 + seed % 3),
+            max_running_requests=case.max_num_seqs,
+            caching=case.caching,
+            coefficients=REALISTIC,
+            replicas=replicas,
+            router=router,
+            hardships=hardships,
+            fast_forward=fast_forward,
+        )
+        runs.append(check_always(fleet).run())
+    _same(*runs)
+
+
+def _same(one: Records, other: Records) -> None:
+    for name in ("status", "retries", "cache_read_input_tokens", "replica", "preemptions"):
+        assert (getattr(one, name) == getattr(other, name)).all(), name
+    for name in ("arrival_s", "scheduled_s", "finished_s"):
+        want = pytest.approx(getattr(other, name), nan_ok=True, **CLOSE)
+        assert getattr(one, name) == want, name
+
+
 def _everything_ends_once(case: Case, seed: int) -> None:
     """Records.check() and every replica's check() run inside; here the three ways are compared."""
     rng = random.Random(seed)
@@ -190,11 +228,7 @@ def _everything_ends_once(case: Case, seed: int) -> None:
         )
         runs.append(records)
     for other in runs[1:]:
-        for name in ("status", "retries", "cache_read_input_tokens", "replica", "preemptions"):
-            assert (getattr(runs[0], name) == getattr(other, name)).all(), name
-        for name in ("arrival_s", "scheduled_s", "finished_s"):
-            want = pytest.approx(getattr(other, name), nan_ok=True, **CLOSE)
-            assert getattr(runs[0], name) == want, name
+        _same(runs[0], other)
 
 
 @QUICK
@@ -204,9 +238,17 @@ def test_everything_ends_once(case: Case, seed: int) -> None:
     _everything_ends_once(case, seed)
 
 
+@QUICK
+@given(cases(), st.integers(0, 1 << 30))
+def test_everything_ends_once_in_sglang(case: Case, seed: int) -> None:
+    """The same with SGLang's scheduler, which can also give a request up itself."""
+    _sglang_everything_ends_once(case, seed)
+
+
 @pytest.mark.slow
 @settings(parent=QUICK, max_examples=1500)
 @given(cases(), st.integers(0, 1 << 30))
 def test_everything_ends_once_thoroughly(case: Case, seed: int) -> None:
     """The same, many more."""
     _everything_ends_once(case, seed)
+    _sglang_everything_ends_once(case, seed)

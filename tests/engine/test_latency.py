@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.profile import Coefficients
+from calibration.profile import Coefficients, Domain
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
 from tests.caches.cases import QUICK
 
@@ -24,6 +24,9 @@ COEFFICIENTS = st.builds(
     prefill_kv=st.floats(0, 1e-6),
     prefill=st.floats(0, 1e-3),
     decode_kv=st.floats(0, 1e-6),
+    rectangle=st.floats(0, 1e-8),
+    hinges=st.dictionaries(st.integers(1, 300), st.floats(0, 1e-3), max_size=3),
+    sequence_hinges=st.dictionaries(st.integers(1, 8), st.floats(0, 1e-3), max_size=2),
 )
 SEQUENCE = st.tuples(st.integers(0, 5000), st.integers(1, 500))
 """(tokens in KV, new tokens)."""
@@ -36,12 +39,16 @@ def _formula(c: Coefficients, prefills: list[tuple[int, int]], contexts: list[in
         weights = max(c.floor, c.token * tokens)
     else:
         weights = (c.floor**c.p + (c.token * tokens) ** c.p) ** (1 / c.p)
+    weights += sum(s for upto, s in c.hinges.items() for i in range(tokens) if i < upto)
+    sequences = len(prefills) + len(contexts)
+    weights += sum(s * min(upto, sequences) for upto, s in c.sequence_hinges.items())
     pairs = sum(held + i for held, new in prefills for i in range(1, new + 1))
     return (
         c.step
         + weights
         + c.sequence * (len(prefills) + len(contexts))
         + c.pair * pairs
+        + c.rectangle * sum(new * (held + new) for held, new in prefills)
         + c.prefill_kv * sum(held + new for held, new in prefills)
         + c.prefill * len(prefills)
         + c.decode_kv * sum(held + 1 for held in contexts)
@@ -91,3 +98,31 @@ def test_within_an_iteration_its_end_is_awaited(
     begin, end = run_s(first, slope, steps - 1), run_s(first, slope, steps)
     assert steps_to_reach(first, slope, begin + part * (end - begin)) == steps
     assert steps_to_reach(first, slope, 0.0) == 1
+
+
+@QUICK
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=4),
+    st.lists(SEQUENCE, max_size=2),
+    st.integers(1, 40),
+    st.integers(1, 300),
+)
+def test_time_outside_the_domain(
+    contexts: list[int], prefills: list[tuple[int, int]], steps: int, most_kv: int
+) -> None:
+    """Of a run, exactly the iterations that the box does not cover count as extrapolated."""
+    steps = 1 if prefills else steps
+    domain = Domain(tokens=(1, 400), sequences=(1, 4), cached=(0, 3000), kv_tokens=(1, most_kv))
+    time = IterationTime(Coefficients(step=0.5, decode_kv=0.25), domain)
+    first = _iteration_s(time, prefills, contexts)
+    slope = time.slope_s(len(contexts))
+    tokens = len(contexts) + sum(new for _, new in prefills)
+    cached = max((held for held, _ in prefills), default=0)
+    expected = 0.0
+    for i in range(steps):
+        kv = sum(held + 1 + i for held in contexts) + sum(held + new for held, new in prefills)
+        if tokens > 400 or len(contexts) + len(prefills) > 4 or cached > 3000 or kv > most_kv:
+            expected += first + i * slope
+    got = time.extrapolated_s(prefills, len(contexts), sum(contexts), first, slope, steps)
+    assert got == pytest.approx(expected, abs=1e-9)
+    assert IterationTime(Coefficients(step=1)).extrapolated_s(prefills, 1, 10**9, 1.0) == 0

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from sim.caches.block import BlockCache
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions, StepRecorder
+from sim.engine.make import make_replica
+from sim.engine.options import SchedulerOptions
+from sim.engine.plan import ReplicaPlan
 from sim.engine.replica import Replica
-from sim.engine.stepping import SteppingReplica, make_replica
+from sim.engine.stepping import SteppingReplica
+from sim.engine.steps import StepRecorder
 from sim.records import RequestLog
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
@@ -274,10 +277,11 @@ def test_the_fast_replica_where_it_does(other: dict[str, Any]) -> None:
         trace = Trace()
         memory = BlockCache(trace.content, 16, 9)
         log = RequestLog(trace)
-        args = (options, 0, simpy.Environment(), memory, IterationTime(ONE_SECOND))
-        return type(
-            make_replica(*args, fast_forward=True, log=log, finished=lambda i: None, recorder=recorder)
-        )
+        plan = ReplicaPlan(lambda evicted: memory, IterationTime(ONE_SECOND), options)
+        env = simpy.Environment()
+        made = make_replica(plan, 0, env, memory, log=log, finished=lambda i: None, recorder=recorder)
+        assert isinstance(made, Replica)
+        return type(made)
 
     assert kind(PLAIN) is Replica
     assert kind(PLAIN, StepRecorder()) is SteppingReplica

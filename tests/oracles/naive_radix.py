@@ -66,6 +66,7 @@ class NaiveRadix:
     def __init__(self, tokens: int, page_size: int, policy: str = "lru", tree: str = "unified") -> None:
         self.page_size = page_size
         self.tree = tree
+        self.policy = policy
         self.key = KEYS[policy]
         self.pages = list(range(tokens // page_size))  # free ones
         self.num_slots = len(self.pages) * page_size

@@ -28,6 +28,7 @@ ALL_KINDS = f"""\
   by-the-token: {{{GPU}, cache: {{kind: block}}, {TOKENS}}}
   no-cache: {{{GPU}, cache: {{kind: none}}}}
   replay: {{kind: cache, cache: {{kind: block, block_size: 16}}}}
+  hosted: {{kind: provider, provider: anthropic, model: claude-opus-5}}
   priced-replay: {{kind: cache, cache: {{kind: block, block_size: 16}}, {TOKENS}}}
 claims:
   - {{system: priced-replay, quantity: input_cost, saved: 0.5, source: a vendor}}

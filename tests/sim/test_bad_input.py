@@ -68,8 +68,46 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("workload.arrival.rate_per_s=1e-300", ("workload: times reach", "allowed: arrivals and think times up to")),
         ("systems.one.engine={max_num_batched_tokens: 4, max_num_seqs: 8}",
          ("systems.one.engine: max_num_batched_tokens (4) must be at least max_num_seqs (8)",)),
+        ("systems.one.engine={kind: trt}", ("systems.one.engine", "'trt'", "'vllm', 'sglang'")),
+        ("systems.one.engine={kind: sglang, schedule_policy: best}",
+         ("systems.one.engine.schedule_policy = 'best'", "allowed: fcfs, lpm, dfs-weight")),
+        ("systems.one.engine={kind: sglang, max_num_seqs: 4}",
+         ("systems.one.engine: unknown key 'max_num_seqs'", "allowed: kind, chunked_prefill_size")),
+        ("systems.one.engine={kind: sglang, chunked_prefill_size: 0}",
+         ("systems.one.engine.chunked_prefill_size = 0", "allowed: at least 1, or -1")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: radix, page_size: 3}, engine: {kind: sglang}}",
+         ("systems.one.engine.chunked_prefill_size = 8192 is not divisible by the cache's page_size (3)", "a multiple of it")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: block}, engine: {kind: sglang}}",
+         ("systems.one.cache.kind = 'block' does not go with engine.kind sglang", "allowed: radix, none")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: radix, page_size: 16, capacity_tokens: 9}, engine: {kind: sglang}}",
+         ("systems.one.cache.capacity_tokens = 9", "at least a page (16)")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, memory: {kv_blocks: 20}, engine: {kind: sglang}}",
+         ("request 0 (session 0, turn 1)", "does not fit: SGLang leaves it", "KV memory of systems.one")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, engine: {kind: sglang, max_new_tokens: 3}}",
+         ("request 0 (session 0, turn 1): a reply of", "allowed: at most systems.one.engine.max_new_tokens (3)")),
         ("systems.one.router=magic", ("systems.one.router = 'magic'", "round_robin", "kv_aware")),
         ("systems.one.cache={kind: block, eviction: belady}", ("systems.one.cache.eviction = 'belady'", "needs the future", "lru")),
+        ("systems.one.pools=[]", ("systems.one.pools", "at least 1")),
+        ("systems.one.pools=[{hardware: h201}]", ("systems.one.pools.0.hardware = 'h201'", "h200")),
+        ("systems.one.pools=[{role: prefill}]", ("systems.one.pools with roles prefill", "allowed: all both, or some prefill and some decode")),
+        ("systems.one.pools=[{role: prefill}, {role: decode}]", ("systems.one.kv_link goes with pools of role prefill and decode",)),
+        ("systems.one.tensor_parallel=3", ("systems.one.tensor_parallel = 3 does not divide the 32 attention heads", "allowed: a divisor")),
+        ("systems.one.failures=[{replica: 1, at_s: 3}]", ("systems.one.failures.0.replica = 1", "allowed: 0 to 0")),
+        ("systems.one.failures=[{replica: 0, at_s: 3, back_s: 2}]", ("back_s (2) must be later than at_s (3)",)),
+        ("systems.one.failures=[{replica: 0, at_s: 3}, {replica: 0, at_s: 9}]", ("systems.one.failures.1.at_s = 9: replica 0 is down then",)),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, deadline_s: 3, engine: {async_scheduling: true}}",
+         ("systems.one.engine.async_scheduling = True with failures or deadline_s", "allowed: false")),
+        ("systems.one.deadline_s=-1", ("systems.one.deadline_s = -1",)),
+        ("systems.one.max_queued_requests=0", ("systems.one.max_queued_requests = 0", "greater than 0")),
+        ("systems.one.sample_s=0", ("systems.one.sample_s = 0", "greater than 0")),
+        ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}, {name: c}]}", ("gb_per_s is given for some tiers only",)),
+        ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: a}]}", ("two tiers have the same name",)),
+        ("systems.one={kind: engine, memory: {kv_blocks: 99}, latency: {kind: constant, iteration_s: 1}, cache: {kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}]}}",
+         ("systems.one.model is missing, and KV travels", "allowed: a model")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, record_steps: true, cache: {kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}]}}",
+         ("systems.one.record_steps, failures and deadline_s do not go with KV that travels",)),
+        ("warmup_s=-1", ("warmup_s = -1", "greater than or equal to 0")),
+        ("workload.arrival={process: closed_loop, concurrency: 0}", ("workload.arrival.concurrency = 0", "greater than 0")),
         ("name=a/b", ("name = 'a/b'", "match pattern")),
         ("workload.habits=polite", ("workload.habits = 'polite'", "valid dictionary")),
         ("workload.habits={histroy: append}", ("unknown key 'histroy'", "did you mean 'history'", "system_prompt, dynamic_fields, history")),
@@ -117,6 +155,57 @@ def test_capacity_needs_limits_and_a_rate(cli_here, tmp_path: Path) -> None:  # 
     )
     (tmp_path / "taken").write_text("mine")
     _fails(cli_here, tmp_path, "capacity", path, *slo, "--out", "taken", said=("--out taken",))
+
+
+HOSTED = "systems.one={kind: provider, provider: anthropic, model: claude-opus-5, %s}"
+CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("systems.one={kind: provider, provider: antropic, model: x}", ("systems.one.provider = 'antropic'", "did you mean 'anthropic'", "deepseek")),
+        ("systems.one={kind: provider, provider: anthropic, model: claude-opus-51}", ("systems.one.model = 'claude-opus-51'", "did you mean 'claude-opus-5'")),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5.7-sol}", ("systems.one.model = 'gpt-5.7-sol'", "did you mean 'gpt-5.6-sol'")),
+        ("systems.one={kind: provider, provider: anthropic, model: gpt-5}", ("systems.one.model = 'gpt-5'", "no caching rules of anthropic", "models like claude-opus-5")),
+        ("systems.one={kind: provider, provider: gemini, model: gemini-4-argon, caching: {mode: explicit, marks: last}}", ("systems.one.price.storage_usd_per_1m_hour is missing",)),
+        ("systems.one={kind: provider, provider: qwen, model: qwen3-max}", ("systems.one.price.input_usd_per_1m is missing",)),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5, caching: {mode: explicit}}", ("systems.one.caching.mode = 'explicit'", "allowed: automatic, off")),
+        ("systems.one={kind: provider, provider: openai, model: gpt-5, caching: {marks: last}}", ("systems.one.caching.marks = 'last'", "allowed: none")),
+        ("systems.one={kind: provider, provider: bedrock, model: claude-opus-5, caching: {mode: explicit}, tier: batch}", ("systems.one.tier = 'batch'", "allowed: standard")),
+        (HOSTED % "caching: {ttl: 2h}", ("systems.one.caching.ttl = '2h'", "does not sell", "allowed: 5m, 1h")),
+        (HOSTED % "caching: {mode: explicit, marks: window, window: 5}", ("5 marks in a request", "allowed: at most 4")),
+        (HOSTED % "caching: {marks: window}", ("5 marks in a request", "and the automatic one", "allowed: at most 4")),
+        (HOSTED % "caching: {marks: everywhere}", ("systems.one.caching.marks = 'everywhere'", "'window'")),
+        (HOSTED % "caching: {marks: system, system_ttl: 5m, ttl: 1h}", ("systems.one.caching.system_ttl = '5m'", "longer ones come first")),
+        (HOSTED % "caching: {system_ttl: 1h}", ("systems.one.caching.system_ttl = '1h'", "allowed: with marks system or all")),
+        (HOSTED % "price: {input_usd_per_1m: -1}", ("systems.one.price.input_usd_per_1m = -1", "greater than or equal to 0")),
+        (HOSTED % "price: {write_usd_per_1m: {5m: -2}}", ("systems.one.price.write_usd_per_1m.5m = -2", "greater than or equal to 0")),
+        (HOSTED % "price: {write_usd_per_1m: {7m: 2}}", ("systems.one.price.write_usd_per_1m.7m", "allowed: 5m, 1h")),
+        (HOSTED % "tier: flex", ("systems.one.tier = 'flex'", "allowed: standard, batch, fast")),
+        (HOSTED % "start: 1999-01-01", ("systems.one.start", "2000 to 2100")),
+        (HOSTED % "rules: {min_tokens: -1}", ("systems.one.rules.min_tokens = -1", "greater than or equal to 0")),
+        (HOSTED % "rules: {min_token: 1}", ("systems.one.rules", "unknown key 'min_token'", "did you mean 'min_tokens'")),
+        (HOSTED % "latency: {base_s: -1}", ("systems.one.latency.base_s = -1", "greater than or equal to 0")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}", ("systems.one.rules.kind", "Field required")),
+        (CUSTOM % "rules: {kind: grid, lifetimes: [{name: a, seconds: 300}]}", ("systems.one.price.input_usd_per_1m is missing",)),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9, longest_s: 3}]}", ("systems.one.rules.lifetimes.0", "longest_s (3) must be at least seconds (9)")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9}, {name: a, seconds: 5}]}", ("systems.one.rules: lifetimes a, a", "each name once")),
+        ("systems.one.start=2026-13-01", ("--set systems.one.start=2026-13-01", "not YAML")),
+    ],
+)  # fmt: skip
+def test_providers(cli_here, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    """A hosted API that does not exist, does not sell what is asked for, or has impossible prices."""
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, "--out", "out", said=said)
+
+
+def test_marks_on_messages_that_the_trace_lacks(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A mark at the end of the system message needs a trace with system messages."""
+    (tmp_path / "trace.jsonl").write_text(json.dumps(LINE) + "\n")
+    config = _write(tmp_path, text=json.dumps(GOOD | {"workload": TRACE}))
+    said = ("systems.one.caching.marks = 'system'", "no system messages", "allowed: none, last, window")
+    setting = HOSTED % "caching: {marks: system}"
+    _fails(cli_here, tmp_path, "run", config, "--set", setting, said=said)
 
 
 def test_line_of_the_key(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -174,7 +174,7 @@ def _records() -> Records:
         if end_s is not None:
             log.finished_s[i] = end_s
     records = Records.of(log)
-    records.replicas = 1
+    records.gpus = [1]
     return records
 
 

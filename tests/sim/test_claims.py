@@ -32,3 +32,62 @@ def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None: 
     else:
         assert bill_saved(n) >= Fraction(saved)
         assert n == 1 or bill_saved(n - 1) < Fraction(saved)
+
+
+def test_claims_of_vendors(root) -> None:  # type: ignore[no-untyped-def]
+    """A typical chat keeps none of the headlines; a long document keeps those whose conditions it meets."""
+    from sim import load_config, run
+
+    verdicts = {}
+    for name in ("chat", "book"):
+        summary = run(load_config(root / f"configs/studies/claims-{name}.yaml")).summary()
+        for claim in summary["claims"]:
+            assert claim["conditions"]
+            assert claim["holds"] == (claim["derived_saved"] >= claim["claimed_saved"])
+            key = claim["system"], claim["quantity"], claim["claimed_saved"]
+            verdicts[name, *key] = claim["holds"], " ".join(claim["conditions"])
+    assert not any(holds for (name, *_), (holds, _) in verdicts.items() if name == "chat")
+    held = {tuple(key) for (name, *key), (holds, _) in verdicts.items() if name == "book" and holds}
+    assert held == {
+        ("claude-2024", "ttft", 0.85), ("claude-today", "ttft", 0.85), ("claude-today", "cost", 0.9),
+        ("claude-today", "input_cost", 0.9), ("openai", "ttft", 0.8), ("openai", "prefill_time", 0.95),
+    }  # fmt: skip
+    # A read at a tenth can never save nine tenths of a bill that has writes or output in it.
+    assert "never by more" in verdicts["book", "openai", "cost", 0.9][1]
+
+
+@pytest.mark.parametrize(("claimed", "tokens"), [(0.85, 421_429), (0.80, 113_158)])
+def test_prompt_that_a_latency_claim_needs(claimed: float, tokens: int) -> None:
+    """At that length, wholly cached, the line saves the claim; a tenth shorter it does not."""
+    from sim.claims_hosted import _prompt_needed
+    from sim.providers.latency import HostedLatency
+
+    line = HostedLatency()
+    assert f"{tokens:,} tokens" in _prompt_needed(claimed, line)
+
+    def saved(n: int) -> float:
+        return 1 - line.ttft_s(0, n) / line.ttft_s(n, 0)
+
+    assert saved(tokens) == pytest.approx(claimed, abs=1e-5)
+    assert saved(int(tokens * 0.9)) < claimed
+    assert "no prompt saves more than 86.9%" in _prompt_needed(0.95, line)
+
+
+def test_hits_that_a_cost_claim_needs() -> None:
+    """h r + (1 - h) w = 1 - claim: at r 0.05, w 1.25 and 90 % that is 95.8 % (no output)."""
+    from pathlib import Path
+
+    from sim.claims_hosted import cost
+    from sim.systems.provider import ProviderSystem
+    from tests.providers.script import script
+
+    system = ProviderSystem(kind="provider", provider="anthropic", model="claude-opus-5-5").resolved(
+        "x", Path()
+    )
+    trace = script({"a": 10_000}, *(("a", 10.0 * i) for i in range(100)))
+    records, twin = (
+        f(trace, "x", Path(), lambda done: None) for f in (system.run, system.run_without_cache)
+    )
+    derived, conditions = cost(0.9, records, twin, output=False)
+    assert derived == pytest.approx(1 - (0.01 * 1.25 + 0.99 * 0.05))
+    assert "95.8% of the input tokens must be read; here 99.0% are" in conditions[0]

@@ -83,7 +83,9 @@ def test_peak_concurrent_requests() -> None:
 def test_cost_by_gpu_hours() -> None:
     """Two replicas held for 1,800 s at 3.50 USD an hour cost 3.50 USD; busy half the time, half."""
     records = _records(arrival_s=[0.0], finished_s=[1800.0], output_tokens=[7])
-    records.engine, records.replicas = EngineTotals(busy_s=1800.0, capacity_blocks=1), 2
+    records.engine, records.gpus = EngineTotals(capacity_blocks=1), [1, 1]
+    records.work = [StepLog(), StepLog()]
+    records.work[1].add(1800.0, 600.0, 0.0, 3, 1, 0)
     cost = metrics.cost_figures(records, Price(gpu_hour_usd=3.5), 1800.0)
     assert cost["gpu_seconds"] == 3600.0
     assert cost["cost_usd_total"] == 3.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Setting:
 class Router(Protocol):
     """A routing policy, made once per run with a Setting."""
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The number of the replica that gets request ``request`` of the trace, as it arrives.
 
         ``replicas`` are those alive, in order of their numbers; there is at least one.
         """
 
 
-def least_loaded(replicas: Sequence[Replica]) -> Replica:
+def least_loaded(replicas: Sequence[AnyReplica]) -> AnyReplica:
     """The replica with the fewest requests waiting and running; of equals the lowest number."""
     return min(replicas, key=lambda replica: (replica.load, replica.number))

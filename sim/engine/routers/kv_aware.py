@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.engine.routers.base import Setting
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 PREFILL_LOAD_SCALE = 1.0
 
@@ -25,13 +25,13 @@ class KvAware:
     def __init__(self, setting: Setting) -> None:
         self._trace = setting.trace
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """O(replicas x segments on the path)."""
         trace = self._trace
         path = trace.content.path(trace.prompt[request])
         tokens = trace.content.end[trace.prompt[request]]
 
-        def cost(replica: Replica) -> tuple[float, int]:
+        def cost(replica: AnyReplica) -> tuple[float, int]:
             size = replica.memory.block_size
             uncached = tokens - replica.cached_tokens(path, tokens)
             prefill = (replica.queued_tokens + uncached) / size

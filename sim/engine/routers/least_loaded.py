@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.engine.routers.base import Setting, least_loaded
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 
 class LeastLoaded:
@@ -17,6 +17,6 @@ class LeastLoaded:
     def __init__(self, setting: Setting) -> None:
         pass
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The least loaded one. O(replicas)."""
         return least_loaded(replicas).number

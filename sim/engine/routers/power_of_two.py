@@ -9,7 +9,7 @@ from sim.engine.routers.base import Setting, least_loaded
 from workloads.seeds import stream
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 
 class PowerOfTwo:
@@ -18,7 +18,7 @@ class PowerOfTwo:
     def __init__(self, setting: Setting) -> None:
         self._rng = stream(setting.seed, "router")
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """Two different replicas at random, of these the less loaded one. O(1)."""
         if len(replicas) == 1:
             return replicas[0].number

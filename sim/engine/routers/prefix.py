@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim.engine.routers.base import Setting, least_loaded
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 CACHE_THRESHOLD = 0.3
 BALANCE_ABS = 64
@@ -33,7 +33,7 @@ class Prefix:
         self._sent: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(setting.replicas)]
         self._tokens = [0] * setting.replicas
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """O(replicas x segments matched)."""
         path = self._trace.content.path(self._trace.prompt[request])
         loads = [replica.load for replica in replicas]
@@ -42,7 +42,7 @@ class Prefix:
         self._note(number, path)
         return number
 
-    def _match(self, path: list[int], replicas: Sequence[Replica]) -> int:
+    def _match(self, path: list[int], replicas: Sequence[AnyReplica]) -> int:
         end = self._trace.content.end
         best, matched = -1, 0
         for replica in replicas:

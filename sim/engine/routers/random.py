@@ -9,7 +9,7 @@ from sim.engine.routers.base import Setting
 from workloads.seeds import stream
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 
 class Random:
@@ -18,6 +18,6 @@ class Random:
     def __init__(self, setting: Setting) -> None:
         self._rng = stream(setting.seed, "router")
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """One draw. O(1)."""
         return replicas[int(self._rng.integers(len(replicas)))].number

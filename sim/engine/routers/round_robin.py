@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sim.engine.routers.base import Setting
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 
 class RoundRobin:
@@ -17,7 +17,7 @@ class RoundRobin:
     def __init__(self, setting: Setting) -> None:
         self._turn = 0
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The next replica in turn. O(1)."""
         replica = replicas[self._turn % len(replicas)]
         self._turn += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sim.engine.routers.base import Setting
 
 if TYPE_CHECKING:
-    from sim.engine.replica import Replica
+    from sim.engine.interface import AnyReplica
 
 POINTS = 100
 """Points of a replica on the ring: more even out the shares of sessions."""
@@ -33,7 +33,7 @@ class Session:
         self._hashes = [at for at, _ in points]
         self._owners = [owner for _, owner in points]
 
-    def choose(self, request: int, replicas: Sequence[Replica]) -> int:
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The owner of the next point whose replica is alive. O(log points)."""
         alive = {replica.number for replica in replicas}
         at = bisect_right(self._hashes, mix(~self._session[request]))

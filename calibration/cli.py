@@ -1,0 +1,344 @@
+"""The command line of calibration; like ``sim/cli.py`` it alone knows ``reports``.
+
+Heavy imports happen inside the commands: ``--help`` is instant, and only measuring needs torch.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from calibration.runner import Runner
+    from calibration.validate import Comparison
+
+app = typer.Typer(
+    name="python -m calibration",
+    help="How long an engine iteration takes on this machine: measured, fitted, and held against reality.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+FOLDER = Path("runs/calibration")
+
+ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile file.")]
+Models = Annotated[
+    list[str],
+    typer.Option("--model", metavar="NAME", help="Catalogue name or config.json; may be repeated."),
+]
+Loads = Annotated[
+    str, typer.Option("--loads", metavar="SHARES", help="Busy shares to validate at: 0.4,0.6,0.8.")
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Traces to validate with.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+MaxDrift = Annotated[
+    float,
+    typer.Option("--max-drift", min=0, help="Passes whose sentinels move more than this are dropped."),
+]
+
+
+@app.command()
+def run(
+    models: Models,
+    device: Annotated[str, typer.Option("--device", help="cuda or cpu.")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="Default: the model's; float32 on a CPU.")
+    ] = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option("--hardware", metavar="NAME", help="Catalogue name of the GPU, for its peaks."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Profile, or with several models their folder."),
+    ] = None,
+    passes: Annotated[int | None, typer.Option("--passes", min=1, help="Default: 8 CPU, 5 GPU.")] = None,
+    grid: Annotated[str | None, typer.Option("--grid", help="gpu, cpu or tiny.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    max_drift: MaxDrift = 0.05,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Serve traces with the engine and simulate them, too.")
+    ] = False,
+    seeds: Seeds = 1,
+    loads: Loads = "0.4,0.6,0.8",
+    quiet: Quiet = False,
+) -> None:
+    """Measure, fit and check: writes a profile and, beside it, every sample.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    _require("torch", "scipy", "sklearn")
+    from calibration import catalogue
+    from calibration.plan import GRIDS
+    from calibration.run import PASSES, calibrate, require_new, runner_for
+    from calibration.runner import require_device
+
+    require_device(device)
+    grid = grid or ("gpu" if device == "cuda" else "cpu")
+    _choice("--grid", grid, list(GRIDS))
+    shares = _shares(loads)
+    if hardware:
+        catalogue.gpu(hardware, "--hardware")
+    jobs = []
+    for name in models:
+        model = catalogue.model(name, Path(), "--model")
+        kind = dtype or ("float32" if device == "cpu" else model.dtype)
+        _choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
+        path = _out(out, name, device, kind, several=len(models) > 1)
+        require_new(path)
+        jobs.append((model, kind, path))
+    for model, kind, path in jobs:
+        runner = runner_for(model, device, kind, grid, seed)
+        with _progress(quiet) as progress:
+            built = calibrate(
+                runner,
+                path,
+                grid=grid,
+                passes=passes or PASSES[device],
+                seed=seed,
+                progress=progress,
+                hardware_name=hardware,
+                max_drift=max_drift,
+            )
+        if not quiet:
+            from reports import calibration as report
+
+            _print(report.profile_table(built.profile))
+            typer.echo(f"Written: {path}")
+        if validate:
+            _validate(path, runner, seeds, shares, quiet)
+        _forget(runner)
+        del runner
+
+
+@app.command()
+def show(
+    profile: ProfileFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write figures there, as PNG.")
+    ] = None,
+) -> None:
+    """A measured profile: coefficients, errors beside simpler models, implied rates; figures with --out."""
+    from calibration.profile import load
+
+    loaded = load(profile)
+
+    from reports import calibration as report
+
+    if out is not None:
+        _require("scipy", "sklearn")
+        from calibration.build import rebuild
+        from reports import files
+
+        built = rebuild(profile)
+        files.require_writable(out)
+        paths = report.write(built, out)
+    _print(report.profile_table(loaded))
+    if out is not None:
+        for path in paths:
+            typer.echo(f"Written: {path}")
+
+
+@app.command()
+def fit(
+    samples: Annotated[Path, typer.Argument(metavar="SAMPLES", help="A samples file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The profile to write; new.")],
+    max_drift: MaxDrift = 0.05,
+) -> None:
+    """Fit kept samples again and write a profile."""
+    _require("scipy", "sklearn")
+    from calibration.build import build
+
+    if out.exists() or out.suffix != ".yaml":
+        raise InputError(f"--out {out}: allowed: a new file name ending in .yaml")
+    built = build(samples, out, max_drift)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(built.profile.to_yaml())
+
+    from reports import calibration as report
+
+    _print(report.profile_table(built.profile))
+    typer.echo(f"Written: {out}")
+
+
+@app.command()
+def validate(
+    profile: Annotated[Path, typer.Option("--profile", metavar="FILE", help="A measured profile.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="What the profile must be of.")
+    ] = None,
+    seeds: Seeds = 3,
+    loads: Loads = "0.6",
+    quiet: Quiet = False,
+) -> None:
+    """Serve the same traces with the real engine and with the simulator, and print both."""
+    from calibration.profile import load
+    from calibration.validate_input import require_runnable
+
+    shares = _shares(loads)
+    loaded = load(profile)
+    require_runnable(loaded, profile, model)
+    _require("torch", "scipy")
+    from calibration.run import runner_for
+
+    assert loaded.model is not None and loaded.protocol is not None and loaded.hardware is not None
+    device = "cuda" if loaded.protocol.clock == "cuda_event" else "cpu"
+    runner = runner_for(
+        loaded.model, device, loaded.model.dtype, loaded.protocol.grid, loaded.protocol.seed
+    )
+    _validate(profile, runner, seeds, shares, quiet)
+
+
+@app.command()
+def compare(
+    one: ProfileFile, other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another one.")]
+) -> None:
+    """What two profiles say about the same iterations."""
+    from calibration.profile import load
+
+    profiles = load(one), load(other)
+
+    from reports import calibration as report
+
+    _print(report.comparison_table(*profiles))
+
+
+@app.command("third-party")
+def third_party(
+    model: Annotated[str, typer.Option("--model", metavar="NAME")] = "tiny-40m",
+    block_size: Annotated[int, typer.Option("--block-size", min=4)] = 32,
+    seeds: Seeds = 3,
+    load: Annotated[float, typer.Option("--load", min=0.01, max=0.99)] = 0.6,
+    quiet: Quiet = False,
+) -> None:
+    """Serve chats with transformers' continuous batching on the CPU, and simulate them."""
+    _require("torch", "scipy", "transformers", "psutil", extra="third-party")
+    from calibration import catalogue
+    from calibration.third_party_report import study
+    from calibration.validate import CHATS
+
+    shape = catalogue.model(model, Path(), "--model")
+    with _progress(quiet) as progress:
+        compared = study(shape, CHATS["cpu"], block_size=block_size, seeds=seeds, load=load, say=progress)
+
+    from reports import calibration as report
+
+    _print(report.third_party_table(compared))
+
+
+def _validate(
+    path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool
+) -> list[Comparison]:
+    from calibration.profile import load
+    from calibration.validate import CHATS, Setup
+    from calibration.validate_input import require_same_device
+
+    profile = load(path)
+    require_same_device(profile, path, runner)
+    assert profile.protocol is not None
+    grid = profile.protocol.grid
+    with _progress(quiet) as progress:
+        setup = Setup(profile, runner, CHATS[grid], grid)
+        compared = setup.validate(seeds=seeds, loads=loads, say=progress)
+    if not quiet:
+        from reports import calibration as report
+
+        _print(report.validation_table(profile, compared))
+    return compared
+
+
+def _out(out: Path | None, name: str, device: str, dtype: str, *, several: bool) -> Path:
+    """Where a model's profile goes."""
+    if out is not None and not several:
+        return out
+    stem = Path(name).parent.name if name.endswith(".json") else name
+    return (out or FOLDER) / f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}.{device}.{dtype}.yaml"
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise InputError(f"--loads {text}: allowed: numbers between 0 and 1, separated by commas")
+    return shares
+
+
+def _choice(option: str, value: str, allowed: list[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"{option} {value}: allowed: {', '.join(allowed)}")
+
+
+def _require(*packages: str, extra: str = "calibration") -> None:
+    """InputError if an optional package is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise InputError(
+                f"{package} is not installed; allowed: pip install 'prefixsim[{extra}]' (for a GPU, "
+                "with the build of torch that fits its driver)"
+            )
+
+
+def _forget(runner: Runner) -> None:
+    """Give a model's memory back before the next one."""
+    if runner.device.type == "cuda":
+        import gc
+
+        import torch
+
+        del runner.decoder, runner.graphs
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _print(what: object) -> None:
+    from rich.console import Console
+
+    Console().print(what)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr with the time that is left; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+        refresh_per_second=2,
+        speed_estimate_period=120,
+    ) as bars:
+        task = bars.add_task("", total=None)
+
+        def tell(part: str, done: int, total: int) -> None:
+            bars.update(task, description=part, completed=done, total=total)
+
+        yield tell
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: bad input is one message on stderr and exit code 2, never a traceback."""
+    try:
+        app(arguments, prog_name="python -m calibration")
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: samples are kept; the same command goes on from there", err=True)
+        sys.exit(130)

@@ -1,0 +1,84 @@
+"""CUDA graphs of decode steps: one launch replays all kernels of a padded batch.
+
+A graph reads and writes fixed buffers, so a step is copied into them, replayed, and its logits read.
+Rows that pad the batch write into the pool's spare block. Only with a backend whose plan holds for any
+contexts (attention over block tables).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calibration.attention import Layout
+from calibration.model import Decoder, Step, Work
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class _Graph:
+    """A captured decode of ``size`` rows, contexts of up to ``longest`` tokens."""
+
+    def __init__(self, decoder: Decoder, size: int, longest: int) -> None:
+        pool, device = decoder.pool, decoder.device
+        self._spare = pool.blocks
+        self._block_size = pool.block_size
+        most = -(-longest // pool.block_size)
+        self._inputs = torch.zeros(3, size, dtype=torch.int64, device=device)
+        self._table = torch.full((size, most), self._spare, dtype=torch.int32, device=device)
+        layout = Layout([(longest - 1, 1)] * size, self._table, pool.block_size)
+        self._plan = decoder.attention.backend.plan(layout)
+        self._plan.used.fill_(1)
+        step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, self._plan)
+        cuda: Any = torch.cuda
+        side = cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):  # what is set up lazily must not happen during the capture
+                decoder.forward(step)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._logits = decoder.forward(step)
+
+    def run(self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
+        """Logits of the rows of ``work``."""
+        rows, size = len(work), self._block_size
+        inputs = np.zeros((3, self._inputs.shape[1]), dtype=np.int64)
+        inputs[2] = self._spare * size
+        used = np.ones(self._inputs.shape[1], dtype=np.int32)
+        most = max(w.cached // size + 1 for w in work)
+        table = np.full((rows, most), self._spare, dtype=np.int32)
+        for row, w in enumerate(work):
+            needed = w.cached // size + 1
+            table[row, :needed] = w.blocks[:needed]
+            inputs[1:, row] = w.cached, w.blocks[w.cached // size] * size + w.cached % size
+            used[row] = w.cached + 1
+        inputs[0, :rows] = tokens
+        self._inputs.copy_(torch.from_numpy(inputs), non_blocking=True)
+        self._table[:rows, :most].copy_(torch.from_numpy(table), non_blocking=True)
+        self._table[rows:, :1] = self._spare
+        self._plan.used.copy_(torch.from_numpy(used), non_blocking=True)
+        self._graph.replay()
+        return self._logits[:rows].clone()
+
+
+class DecodeGraphs:
+    """Graphs of `SIZES` rows, captured when made."""
+
+    def __init__(self, decoder: Decoder, longest: int) -> None:
+        self._longest = longest
+        with torch.inference_mode():
+            self._graphs = {size: _Graph(decoder, size, longest) for size in SIZES}
+
+    def fits(self, work: Sequence[Work]) -> bool:
+        """Whether the step is all decodes and not too large."""
+        return len(work) <= SIZES[-1] and all(w.new == 1 and w.cached < self._longest for w in work)
+
+    def run(self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
+        """Logits, from the smallest graph that holds the batch."""
+        return self._graphs[next(size for size in SIZES if size >= len(work))].run(work, tokens)

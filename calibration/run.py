@@ -1,0 +1,75 @@
+"""One model on one device, from nothing to a profile file and its samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calibration import samples
+from calibration.build import MAX_DRIFT, Built, build
+from calibration.catalogue import Model
+from calibration.measure import Progress, measure
+from calibration.plan import GRIDS
+from calibration.runner import Runner
+from workloads.errors import InputError
+
+PASSES = {"cpu": 8, "cuda": 5}
+LONGEST = 128
+"""Positions beyond the grid's longest sequence."""
+
+
+def samples_file(out: Path) -> Path:
+    """Where the samples of the profile ``out`` are while they are taken; compressed beside it later."""
+    return out.with_name(out.name.removesuffix(".yaml") + ".samples.jsonl")
+
+
+def require_new(out: Path) -> None:
+    """InputError unless a profile can be written to ``out``, which must not exist yet."""
+    if out.suffix != ".yaml":
+        raise InputError(f"--out {out}: allowed: a file name ending in .yaml")
+    packed = samples_file(out).with_suffix(".jsonl.gz")
+    for path in (out, packed):
+        if path.exists():
+            raise InputError(f"{path}: exists; allowed: another --out, or `fit` to fit its samples again")
+
+
+def runner_for(model: Model, device: str, dtype: str, grid: str, seed: int) -> Runner:
+    """A runner with room for the largest step of ``grid`` and some more, so that blocks rotate."""
+    axes = GRIDS[grid]
+    longest = max(*axes.cached, *axes.context) + max(axes.new) + LONGEST
+    return Runner(model, device, dtype, int(axes.kv_tokens * 1.2), longest, seed)
+
+
+def calibrate(
+    runner: Runner,
+    out: Path,
+    *,
+    grid: str,
+    passes: int,
+    seed: int,
+    progress: Progress,
+    hardware_name: str | None = None,
+    max_drift: float = MAX_DRIFT,
+) -> Built:
+    """Measure, fit and write the profile ``out``; interrupted, the same call goes on where it stopped.
+
+    Nothing is written to ``out`` if the samples do not make a profile (InputError); they are kept.
+    """
+    require_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    taking = samples_file(out)
+    measure(
+        runner,
+        taking,
+        grid=grid,
+        seed=seed,
+        passes=passes,
+        progress=progress,
+        hardware_name=hardware_name,
+    )
+    build(taking, out, max_drift)
+    packed = taking.with_suffix(".jsonl.gz")
+    samples.compress(taking, packed)
+    built = build(packed, out, max_drift)
+    out.write_text(built.profile.to_yaml())
+    taking.unlink()
+    return built

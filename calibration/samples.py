@@ -1,0 +1,103 @@
+"""The samples file: a header line, then one line per timed sample, in the order in which they were taken.
+
+JSON lines, plain while measuring (so that an interrupted run goes on where it stopped) and compressed
+beside a finished profile. Never rewritten: rows are appended, and what does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.plan import Configuration
+from workloads.errors import InputError
+
+SCHEMA = "kvsamples/1"
+KEYS = ("family", "split", "spec", "pass", "t_s", "wall_s")
+
+
+@dataclass(slots=True)
+class Samples:
+    """A file's header and rows."""
+
+    header: dict[str, Any]
+    configurations: list[Configuration]
+    """What each row timed."""
+    passes: list[int]
+    t_s: list[float]
+    wall_s: list[float]
+
+    def __len__(self) -> int:
+        return len(self.t_s)
+
+
+def read(path: Path) -> Samples:
+    """Read a samples file, compressed or not; InputError names file, line and what is wrong."""
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; allowed: a samples file of calibration") from None
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cut off or damaged ({error}); allowed: a whole samples file") from None
+    lines = text.split("\n")
+    if lines[-1]:
+        raise InputError(
+            f"{path}:{len(lines)}: the last line is cut off; allowed: whole lines (take that line out to "
+            "go on without it)"
+        )
+    header = _object(path, 1, lines[0])
+    if header.get("schema") != SCHEMA:
+        raise InputError(f"{path}:1: schema = {header.get('schema')!r}; allowed: {SCHEMA}")
+    samples = Samples(header, [], [], [], [])
+    for number, line in enumerate(lines[1:-1], start=2):
+        row = _object(path, number, line)
+        missing = [key for key in KEYS if key not in row]
+        if missing:
+            raise InputError(f"{path}:{number}: {missing[0]} is missing; allowed: {', '.join(KEYS)}")
+        spec = tuple((int(h), int(n)) for h, n in row["spec"])
+        samples.configurations.append(Configuration(row["family"], row["split"], spec))
+        samples.passes.append(row["pass"])
+        samples.t_s.append(row["t_s"])
+        samples.wall_s.append(row["wall_s"])
+    return samples
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}:{number}: {line[:60]!r} is no JSON object; allowed: a samples file")
+    return value
+
+
+def begin(path: Path, header: dict[str, Any]) -> None:
+    """Make a new file with ``header``; an existing one is an InputError."""
+    if path.exists():
+        raise InputError(f"{path}: exists; allowed: a new file")
+    path.write_text(json.dumps({"schema": SCHEMA, **header}) + "\n")
+
+
+def row(configuration: Configuration, number: int, t_s: float, wall_s: float) -> str:
+    """One line of the file."""
+    c = configuration
+    values = (c.family, c.split, c.spec, number, float(f"{t_s:.7g}"), float(f"{wall_s:.7g}"))
+    return json.dumps(dict(zip(KEYS, values, strict=True)), separators=(",", ":")) + "\n"
+
+
+def compress(path: Path, to: Path) -> str:
+    """Write ``path`` compressed to ``to`` and return the sha256 of that; same bytes for same rows."""
+    packed = gzip.compress(path.read_bytes(), mtime=0)
+    to.write_bytes(packed)
+    return hashlib.sha256(packed).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of the file as it is."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,121 @@
+"""When a cache write pays for itself: a table of all offers and what a pause costs under each choice."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from reports import canvas, files, units
+from sim.providers import breakeven as be
+from sim.providers.breakeven import Offer
+
+Cell = Callable[[Offer], str]
+COLUMNS: tuple[tuple[str, Cell], ...] = (
+    ("provider", lambda o: o.provider),
+    ("model", lambda o: o.model),
+    ("mode", lambda o: o.mode),
+    ("lifetime", lambda o: o.lifetime),
+    ("write, x input", lambda o: units.significant(float(o.write))),
+    ("read, x input", lambda o: units.significant(float(o.read))),
+    ("reads per write", lambda o: _or(be.reads_per_write(o.write, o.read), "never")),
+    ("pays at request", lambda o: str(be.request_that_pays(o.write, o.read) or "never")),
+    ("hit rate needed", lambda o: units.percent(float(be.share_read(o.write, o.read)))),
+    ("longest mean pause", lambda o: _time(be.longest_mean_gap_s(o.write, o.read, o.seconds))),
+    ("keep warm up to", lambda o: _pings(o)),
+    ("rent, reads per hour", lambda o: _or(o.reads_per_hour_for_rent, "")),
+)
+"""Heading and content of each column."""
+NOTE = (
+    "Write and read: price of a token as a multiple of the input price. Longest mean pause: with "
+    "exponential pauses, the longest mean at which writing pays (any: writes are free). Keep warm "
+    f"up to: the longest pause in which reads, one whenever {float(be.PING_SHARE):.0%} of the lifetime "
+    "is over, are cheaper than writing again."
+)
+
+
+def _or(value: Fraction | None, otherwise: str) -> str:
+    return otherwise if value is None else units.significant(float(value))
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "any"
+    hours = seconds / 3600
+    return f"{units.significant(hours)} h" if hours >= 10 else f"{units.significant(seconds / 60)} min"
+
+
+def _pings(offer: Offer) -> str:
+    if not offer.refreshed or not offer.read:
+        return ""
+    return _time(float(be.keep_warm_s(offer.write, offer.read, offer.ping_s)))
+
+
+def table(offers: list[Offer]) -> Table:
+    """The offers for the terminal, one a line."""
+    out = Table(
+        title=Text("When a cache write pays for itself", style="bold"),
+        title_justify="left",
+        caption=NOTE,
+        caption_justify="left",
+    )
+    out.pad_edge = False
+    for i, (heading, _) in enumerate(COLUMNS):
+        out.add_column(heading, justify="left" if i < 4 else "right", overflow="fold")
+    for offer in offers:
+        out.add_row(*(Text(cell(offer)) for _, cell in COLUMNS))
+    return out
+
+
+@canvas.styled
+def figure(offers: list[Offer]) -> canvas.Figure:
+    """What a prompt costs that is sent again after a pause, by pause and choice, for the first provider.
+
+    x: pause in minutes (logarithmic); y: price of the prompt as a multiple of its uncached price.
+    """
+    first = offers[0]
+    mine = [o for o in offers if (o.provider, o.model, o.mode) == (first.provider, first.model, first.mode)]
+    figure, axes = canvas.new(
+        f"What a pause costs: {units.shortened(first.model)}",
+        "pause between two requests with the same prompt, minutes",
+        "price of the prompt, x uncached",
+    )
+    pause_s = np.geomspace(30, 24 * 3600, 3000)
+    axes.axhline(1, color=canvas.WITHOUT, linestyle="--", label="no caching")
+    for i, offer in enumerate(mine):
+        y = [float(be.gap_cost(gap, offer.write, offer.read, offer.seconds)) for gap in pause_s.tolist()]
+        axes.plot(
+            pause_s / 60, y, color=canvas.LINES[i], linestyle=canvas.DASHES[i % 4], label=offer.lifetime
+        )
+    pinged = [float(be.pinged_cost(gap, first.read, first.ping_s)) for gap in pause_s.tolist()]
+    axes.plot(
+        pause_s / 60, pinged, color=canvas.BLACK, linewidth=1.2,
+        label=f"{first.lifetime}, kept warm every {units.significant(first.ping_s / 60)} min",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.25 * max(1.0, *(float(offer.write) for offer in mine)))
+    axes.xaxis.set_major_formatter(canvas.plain())
+    canvas.legend(figure)
+    return figure
+
+
+def text(offers: list[Offer]) -> str:
+    """The table as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([heading for heading, _ in COLUMNS])
+    writer.writerows([cell(offer) for _, cell in COLUMNS] for offer in offers)
+    return out.getvalue()
+
+
+def write(offers: list[Offer], folder: Path) -> list[Path]:
+    """Write breakeven.csv and breakeven.png into ``folder`` and return where they are."""
+    contents = {"breakeven.csv": text(offers).encode(), "breakeven.png": canvas.png(figure(offers))}
+    files.put(folder, contents)
+    return [folder / name for name in contents]

@@ -1,0 +1,336 @@
+"""A measured profile and its validation as tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from calibration.profile import Errors, Profile
+from reports import canvas, units
+
+if TYPE_CHECKING:
+    from calibration.build import Built
+    from calibration.third_party_report import Compared
+    from calibration.validate import Comparison
+
+MARKS = {"prefill": "o", "cached prefill": "s", "decode": "^", "mixed": "D"}
+GATES = {"linear_tflops": (0.60, 0.85), "weights_gb_per_s": (0.60, 1.0)}
+"""Shares of the peak that a large model reaches on a large GPU; outside, something may be wrong."""
+LARGE = 5e9
+"""Parameters in layers from which the gates apply."""
+SHOWN: tuple[tuple[str, list[tuple[int, int]], int, int], ...] = (
+    ("prefill of 512", [(0, 512)], 0, 0),
+    ("prefill of 2,048", [(0, 2048)], 0, 0),
+    ("prefill of 256 behind 1,024", [(1024, 256)], 0, 0),
+    ("1 decode at 1,024", [], 1, 1024),
+    ("8 decodes at 1,024", [], 8, 1024),
+    ("32 decodes at 1,024", [], 32, 1024),
+    ("8 decodes at 1,024 and a prefill of 248", [(0, 248)], 8, 1024),
+)
+"""Iterations on which profiles are compared: prefills, decodes, context of each decode."""
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def profile_table(profile: Profile) -> RenderableType:
+    """What a profile says, how well, and what follows from it."""
+    parts: list[RenderableType] = [Text(profile.id, style="bold"), Text(profile.source)]
+    if profile.protocol is not None:
+        dropped = profile.protocol.rejected_passes
+        parts.append(
+            Text(
+                f"clock {profile.protocol.clock}, {profile.protocol.passes} passes, dropped for drift: "
+                + (", ".join(str(number) for number in dropped) or "none")
+            )
+        )
+    parts.append(_coefficients(profile))
+    if profile.fit is not None:
+        parts += [_rates(profile), *(Text(line, style="yellow") for line in doubts(profile))]
+    if profile.heldout is not None:
+        parts.append(_errors(profile))
+    return Group(*parts)
+
+
+def _coefficients(profile: Profile) -> Table:
+    table = Table("coefficient", _right("value"), _right("90 % interval"), header_style="bold")
+    c = profile.coefficients
+    intervals = profile.fit.intervals if profile.fit else {}
+    values = {
+        name: value
+        for name, value in c.model_dump().items()
+        if name not in ("hinges", "sequence_hinges", "p")
+    }
+    values |= {f"hinge {k}": value for k, value in c.hinges.items()}
+    values |= {f"sequence hinge {k}": value for k, value in c.sequence_hinges.items()}
+    for name, value in values.items():
+        if value:
+            ends = intervals.get(name)
+            shown = f"{_s(ends[0])} to {_s(ends[1])}" if ends else ""
+            table.add_row(name, _s(value), shown)
+    if c.p is not None:
+        table.add_row("p", f"{c.p:g}", "")
+    return table
+
+
+def _rates(profile: Profile) -> Table:
+    fit = profile.fit
+    assert fit is not None
+    table = Table("implied rate", _right("value"), _right("of the peak"), header_style="bold")
+    for name, value in fit.implied.items():
+        what, _, unit = name.partition("_")
+        peak = fit.peaks[unit]
+        label = {"tflops": "TFLOP/s", "gb_per_s": "GB/s"}[unit]
+        table.add_row(what, f"{units.significant(value)} {label}", f"{value / peak:.0%} of {peak:,.4g}")
+    return table
+
+
+def doubts(profile: Profile) -> list[str]:
+    """What looks wrong about a measurement of a large model on a GPU with a datasheet."""
+    fit, model = profile.fit, profile.model
+    if fit is None or model is None or model.layer_params < LARGE or profile.protocol is None:
+        return []
+    if profile.protocol.clock != "cuda_event":
+        return []
+    out = []
+    for name, (low, high) in GATES.items():
+        share = fit.implied.get(name, 0.0) / fit.peaks[name.partition("_")[2]]
+        if not low <= share <= high:
+            out.append(
+                f"doubtful: {name} is {share:.0%} of the peak; usual: {low:.0%} to {high:.0%} "
+                "(is the GPU free, at full clock, and --hardware right?)"
+            )
+    return out
+
+
+def _errors(profile: Profile) -> Group:
+    heldout = profile.heldout
+    assert heldout is not None
+    table = Table(
+        "held-out steps",
+        *(_right(name) for name in ("n", "MAPE", "p90", "p99", "max", "bias", "sum")),
+        header_style="bold",
+    )
+    rows: dict[str, Errors] = {"this profile": heldout.errors}
+    rows |= {f"  {family}": errors for family, errors in heldout.by_family.items()}
+    rows |= heldout.baselines
+    for name, e in rows.items():
+        table.add_row(
+            name,
+            str(e.n),
+            *(f"{value:.1%}" for value in (e.mape, e.p90, e.p99, e.max)),
+            *(f"{value:+.1%}" for value in (e.bias, e.sum_err)),
+        )
+    floor = f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
+    return Group(table, Text(floor))
+
+
+def comparison_table(one: Profile, other: Profile) -> RenderableType:
+    """Two profiles side by side on `SHOWN`; a star marks what a profile did not measure."""
+    from sim.engine.latency import IterationTime
+
+    table = Table("iteration", _right("one"), _right("other"), _right("other / one"), header_style="bold")
+    for label, prefills, decodes, context in SHOWN:
+        cells, times = [], []
+        for profile in (one, other):
+            time = IterationTime(profile.coefficients, profile.domain)
+            tokens = decodes + sum(new for _, new in prefills)
+            t_s = time.fixed_s(tokens, decodes + len(prefills)) + time.decode_s(decodes, decodes * context)
+            t_s += sum(time.prefill_s(cached, new) for cached, new in prefills)
+            outside = time.extrapolated_s(prefills, decodes, decodes * context, t_s)
+            times.append(t_s)
+            cells.append(_s(t_s) + ("*" if outside else ""))
+        table.add_row(label, *cells, f"{times[1] / times[0]:.2f}" if times[0] else "")
+    names = [Text(f"{which}: {p.id}") for which, p in (("one", one), ("other", other))]
+    return Group(*names, table, Text("* extrapolated: outside of what was measured"))
+
+
+METRICS = ("steps, sum", "TTFT mean", "TTFT p50", "TTFT p99", "TPOT mean", "TPOT p50", "TPOT p99",
+           "E2E mean", "E2E p50", "E2E p99")  # fmt: skip
+
+
+def validation_table(profile: Profile, compared: Sequence[Comparison]) -> RenderableType:
+    """Every run of the real engine beside its simulation, and the errors over all runs."""
+    runs = Table(
+        "run",
+        *(_right(name) for name in ("busy", "hits equal", "hit tokens real / sim", "step MAPE", "drift")),
+        header_style="bold",
+    )
+    for c in compared:
+        runs.add_row(
+            _run_name(c),
+            f"{c.busy_share:.0%}",
+            f"{c.hits_equal} of {c.requests}",
+            f"{c.real_hits:,} / {c.simulated_hits:,}",
+            f"{c.steps.mape:.1%}",
+            f"{c.drift[0]:+.1%}, {c.drift[1]:+.1%}",
+        )
+    table = Table("real -> simulated", *map(_right, ("", "mean", "p50", "p99")), header_style="bold")
+    for c in compared:
+        table.add_row(_run_name(c), "steps", _beside(c, "steps, sum"), "", "")
+        for name in ("TTFT", "TPOT", "E2E"):
+            table.add_row("", name, *(_beside(c, f"{name} {which}") for which in ("mean", "p50", "p99")))
+    summary = Table("error", _right("median"), _right("largest"), header_style="bold")
+    for name in METRICS:
+        errors = np.array([c.error(name) for c in compared])
+        summary.add_row(name, f"{np.median(np.abs(errors)):.1%}", f"{np.abs(errors).max():.1%}")
+    parts: list[RenderableType] = [runs, table, Text("sizes of the errors over all runs"), summary]
+    if profile.heldout is not None:
+        parts.append(Text(f"noise floor of the profile: {profile.heldout.noise_floor:.1%}"))
+    return Group(*parts)
+
+
+def third_party_table(compared: Sequence[Compared]) -> RenderableType:
+    """Every run of another engine beside its simulation."""
+    table = Table(
+        "run",
+        *map(_right, ("hits equal", "hit tokens real / sim", "step MAPE")),
+        *(_right(f"{name}: real -> sim") for name in ("steps, sum", "TTFT mean", "E2E mean", "E2E p99")),
+        header_style="bold",
+    )
+    for c in compared:
+        equal = sum(a == b for a, b in zip(c.real_hits, c.simulated_hits, strict=True))
+        table.add_row(
+            f"seed {c.seed}, sharing {'on' if c.sharing else 'off'}",
+            f"{equal} of {len(c.real_hits)}",
+            f"{sum(c.real_hits):,} / {sum(c.simulated_hits):,}",
+            f"{c.steps.mape:.1%}",
+            *(_beside(c, name) for name in ("steps, sum", "TTFT mean", "E2E mean", "E2E p99")),
+        )
+    return table
+
+
+def _beside(c: Comparison | Compared, name: str) -> str:
+    return f"{_s(c.real_s[name])} -> {_s(c.simulated_s[name])} {c.error(name):+.1%}"
+
+
+def _run_name(c: Comparison) -> str:
+    return f"seed {c.seed}, load {c.load:.0%}, cache {'on' if c.cache else 'off'}"
+
+
+def _right(name: str) -> Column:
+    return Column(name, justify="right")
+
+
+def _s(seconds: float) -> str:
+    """A time with a unit in which it has few digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
+        if seconds >= size:
+            return f"{units.significant(seconds / size)} {unit}"
+    return "0" if not seconds else f"{units.significant(seconds / 1e-12)} ps"
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+@canvas.styled
+def measured_against_predicted(built: Built) -> Figure:
+    """Held-out iterations: predicted over measured time, ms, by family."""
+    figure, axes = canvas.new(
+        "Held-out iterations, measured and predicted", "measured, ms (median of passes)", "predicted, ms"
+    )
+    measured, predicted = built.heldout.median_s * 1e3, built.predicted_s * 1e3
+    ends = [min(measured.min(), predicted.min()) * 0.8, max(measured.max(), predicted.max()) * 1.25]
+    axes.plot(ends, ends, color="#999999", linewidth=1, label="equal")
+    for family, colour, where in _families(built):
+        axes.scatter(
+            measured[where], predicted[where], s=18, marker=MARKS[family], color=colour, label=family
+        )
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    for axis in (axes.xaxis, axes.yaxis):
+        _plain_log(axis)
+    canvas.legend(figure, columns=3)
+    return figure
+
+
+@canvas.styled
+def residuals(built: Built) -> Figure:
+    """Relative errors of held-out iterations over their time, and the noise floor."""
+    figure, axes = canvas.new(
+        "Errors of held-out iterations", "measured, ms (median of passes)", "predicted / measured - 1"
+    )
+    measured = built.heldout.median_s
+    error = built.predicted_s / measured - 1
+    heldout = built.profile.heldout
+    assert heldout is not None
+    floor = heldout.noise_floor
+    axes.axhspan(-floor, floor, color="#E6E6E6", label=f"noise floor {floor:.1%}")
+    low, high = built.fitted.interval(built.heldout.steps)
+    for family, colour, where in _families(built):
+        x = measured[where] * 1e3
+        axes.scatter(x, error[where], s=18, marker=MARKS[family], color=colour, label=family)
+        axes.vlines(x, low[where] / measured[where] - 1, high[where] / measured[where] - 1, color=colour,
+                    linewidth=0.7)  # fmt: skip
+    axes.axhline(0, color="#999999", linewidth=1)
+    axes.set_xscale("log")
+    _plain_log(axes.xaxis)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    canvas.legend(figure, columns=3)
+    return figure
+
+
+@canvas.styled
+def models(profile: Profile) -> Figure:
+    """Held-out error of this profile beside simpler models."""
+    heldout = profile.heldout
+    assert heldout is not None
+    figure, axes = canvas.new("Mean error on held-out iterations", "mean absolute error", "")
+    rows = {"this profile": heldout.errors, **heldout.baselines}
+    names = list(rows)[::-1]
+    sizes = [rows[name].mape for name in names]
+    colours = [canvas.WITH if name == "this profile" else canvas.IDLE for name in names]
+    bars = axes.barh(names, sizes, color=colours)
+    axes.bar_label(bars, [f"{size:.1%}" for size in sizes], padding=3)
+    axes.axvline(heldout.noise_floor, color=canvas.BLACK, linestyle=":", label="noise floor")
+    axes.set_xlim(0, max(*sizes, heldout.noise_floor) * 1.18)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    canvas.legend(figure, columns=1)
+    return figure
+
+
+CAPTIONS: dict[str, tuple[Callable[..., Figure], str]] = {
+    "measured-against-predicted": (
+        measured_against_predicted,
+        "Iterations that the fit never saw: on the line the prediction is right.",
+    ),
+    "residuals": (
+        residuals,
+        "Relative errors of the same iterations with the 90 % interval of the prediction. Inside the grey "
+        "band an error cannot be told from noise.",
+    ),
+}
+
+
+def write(built: Built, folder: Path) -> list[Path]:
+    """The figures of a profile as PNG in ``folder``; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {name: draw(built) for name, (draw, _) in CAPTIONS.items()}
+    figures["models"] = models(built.profile)
+    paths = []
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        path.write_bytes(canvas.png(figure))
+        paths.append(path)
+    return paths
+
+
+def _plain_log(axis: Axis) -> None:
+    """1, 2, 5, 10, ... as they are written."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(canvas.plain())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _families(built: Built) -> list[tuple[str, str, NDArray[np.bool_]]]:
+    family = np.array([step.family for step in built.heldout.steps])
+    return [(name, colour, family == name) for name, colour in zip(MARKS, canvas.LINES, strict=False)]

@@ -1,0 +1,33 @@
+"""A link over which KV travels: one transfer after the other."""
+
+from __future__ import annotations
+
+import simpy
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from workloads.schema import Schema
+
+
+class LinkSpeed(Schema):
+    """``gb_per_s`` (1e9 bytes) shared by all transfers in order, and ``latency_ms`` for each on top."""
+
+    gb_per_s: PositiveFloat
+    latency_ms: NonNegativeFloat = 0.0
+
+
+class Link:
+    """A link at work: transfers queue for its bandwidth, their latencies overlap."""
+
+    def __init__(self, env: simpy.Environment, speed: LinkSpeed) -> None:
+        self._env = env
+        self._bytes_per_s = speed.gb_per_s * 1e9
+        self._latency_s = speed.latency_ms * 1e-3
+        self._free_s = 0.0
+        self.bytes = 0
+        """Carried so far, transfers under way included."""
+
+    def transfer(self, size_bytes: int) -> float:
+        """Start a transfer now; the simulated time in s at which all of it is there."""
+        self.bytes += size_bytes
+        self._free_s = max(self._env.now, self._free_s) + size_bytes / self._bytes_per_s
+        return self._free_s + self._latency_s

@@ -1,0 +1,64 @@
+"""A time series of every replica: how many run and wait, how full the KV memory is, what is hit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import simpy
+
+from sim.engine.events import AFTER_REPLICAS, At
+from sim.engine.interface import AnyReplica
+
+
+class Sample(NamedTuple):
+    """One replica at one time; field names are the columns of timeseries.parquet."""
+
+    time_s: float
+    replica: int
+    num_requests_running: int
+    """Those that load KV included."""
+    num_requests_waiting: int
+    kv_cache_usage_perc: float
+    """Share of the KV blocks that requests hold, from 0 to 1 (vLLM's name and range)."""
+    prefix_cache_queries_tokens: int
+    """Prompt tokens of the requests admitted since the sample before."""
+    prefix_cache_hits_tokens: int
+
+
+class Sampler:
+    """Looks at all replicas every ``interval_s`` until nothing is left to happen.
+
+    A sample at the time of other events shows what they leave behind. Looking changes nothing.
+    """
+
+    def __init__(self, env: simpy.Environment, replicas: Sequence[AnyReplica], interval_s: float) -> None:
+        self.samples: list[Sample] = []
+        self._env = env
+        self._replicas = replicas
+        self._interval_s = interval_s
+        self._seen = [(0, 0)] * len(replicas)
+        self._number = 0
+        At(env, 0.0, AFTER_REPLICAS + 1, self._look)
+
+    def _look(self, event: At) -> None:
+        for place, replica in enumerate(self._replicas):
+            totals = replica.totals
+            now = totals.queries_tokens, totals.hits_tokens
+            before, self._seen[place] = self._seen[place], now
+            waiting = replica.queued
+            self.samples.append(
+                Sample(
+                    self._env.now,
+                    replica.number,
+                    replica.load - waiting,
+                    waiting,
+                    replica.held_blocks / replica.memory.capacity_blocks,
+                    now[0] - before[0],
+                    now[1] - before[1],
+                )
+            )
+        if self._env.peek() < float("inf"):
+            self._number += 1
+            due_s = self._number * self._interval_s
+            At(self._env, max(0.0, due_s - self._env.now), AFTER_REPLICAS + 1, self._look)

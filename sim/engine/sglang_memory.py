@@ -1,0 +1,83 @@
+"""SGLang's KV memory in an engine: the radix cache is prefix cache and pool in one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sim.caches.block import Evicted
+from sim.caches.radix import RadixCache, RadixTable
+from sim.caches.radix_tree import Node, PagePath
+from workloads.content import ContentTree
+
+
+class SglangMemory(RadixCache):
+    """A `RadixCache` whose pages answer as blocks to those who watch a replica.
+
+    ``caching=False`` is SGLang with the radix cache off: nothing is found and nothing is kept.
+    ``evicted`` hears of a leaf as blocks (owner, first, last), counting down.
+    """
+
+    def __init__(
+        self,
+        content: ContentTree,
+        page_size: int,
+        capacity_pages: int,
+        *,
+        eviction: str = "lru",
+        tree: Literal["unified", "classic"] = "unified",
+        caching: bool = True,
+        evicted: Evicted | None = None,
+    ) -> None:
+        def leaf(owner: int, start: int, to: int) -> None:
+            if evicted is not None:
+                evicted(owner, to // page_size - 1, start // page_size)
+
+        super().__init__(
+            content, page_size, capacity_pages * page_size, eviction=eviction, tree=tree, evicted=leaf
+        )
+        self.eviction = eviction
+        self.caching = caching
+
+    @property
+    def block_size(self) -> int:
+        """Tokens of a page."""
+        return self.page_size
+
+    @property
+    def capacity_blocks(self) -> int:
+        """All pages."""
+        return self.capacity_pages
+
+    @property
+    def free_blocks(self) -> int:
+        """Pages that nobody holds, in the tree or not."""
+        return self.free_pages + self.tree.evictable_pages
+
+    @property
+    def evicted_blocks(self) -> int:
+        """Pages evicted so far."""
+        return self.evicted_pages
+
+    def match(self, table: RadixTable, known_tokens: int) -> Node:
+        """As in `RadixCache`; without caching the root."""
+        return super().match(table, known_tokens) if self.caching else self.tree.root
+
+    def match_whole(self, table: RadixTable, known_tokens: int) -> Node:
+        """The same without leaving a token to compute, as the queue's policies look things up."""
+        return self.match(table, known_tokens + 1)
+
+    def publish(self, table: RadixTable, tokens: int) -> None:
+        """As in `RadixCache`; without caching the request keeps its own pages."""
+        if self.caching:
+            super().publish(table, tokens)
+
+    def take_unnamed(self, pages: int) -> None:
+        """Give free pages to decodes; each one's table learns of its own when it leaves the batch."""
+        assert pages <= self.free_pages
+        self.free_pages -= pages
+        self.private_pages += pages
+
+    def cached_tokens(self, segment: int, tokens: int) -> int:
+        """Tokens of the prompt that ends in ``segment`` that a lookup would find; changes nothing."""
+        path = PagePath(self._content, segment, self.page_size)
+        return self.tree.known_pages(path, (tokens - 1) // self.page_size) * self.page_size

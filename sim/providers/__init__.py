@@ -1,0 +1,1 @@
+"""Hosted APIs: caching rules as data, one engine that follows them in simulated time, exact bills."""

@@ -1,0 +1,99 @@
+"""The rule files that ship with the project, and the choice of a record for a model and a mode."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from sim.providers.schema import Rules
+from workloads.errors import InputError
+from workloads.schema import Schema
+
+FOLDER = files("sim.providers").joinpath("rules")
+SOURCES = "sources.yaml"
+CUSTOM = "custom"
+"""The provider whose rules are all in the configuration."""
+
+
+class Provider(Schema):
+    """A rule file: the provider's name in the price library and its records, the first match wins."""
+
+    library: str | None
+    records: list[Rules]
+    confidence: str
+    """How far the file rests on the provider's own documents, for the reader."""
+    typical_model: str
+    """A model of today, for comparisons that need one."""
+
+
+@cache
+def names() -> list[str]:
+    """The providers that ship with rules."""
+    found = (entry.name for entry in FOLDER.iterdir())
+    return sorted(
+        name.removesuffix(".yaml") for name in found if name.endswith(".yaml") and name != SOURCES
+    )
+
+
+@cache
+def raw(name: str) -> Any:
+    """The content of one file, with the provenance of each value."""
+    return yaml.safe_load(FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"))
+
+
+@cache
+def provider(name: str) -> Provider:
+    """The rules of ``name``, which is one of `names`."""
+    data = raw(name)
+    return Provider.model_validate({key: value for key, value in data.items() if key != "shared"})
+
+
+def require_known(name: str, key: str) -> None:
+    """InputError unless there is a rule file called ``name`` (or it is ``custom``)."""
+    known = [*names(), CUSTOM]
+    if name not in known:
+        raise InputError(f"{key} = {name!r}{near(name, known)}; allowed: {', '.join(known)}")
+
+
+def near(name: str, known: list[str], n: int = 1) -> str:
+    """A hint that names the ``known`` names next to ``name``; empty where none is near."""
+    close = get_close_matches(name, known, n=n, cutoff=0.5)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def any_record(name: str, model: str, key: str) -> Rules:
+    """The rules of provider ``name`` for ``model`` in whatever mode: for prices alone."""
+    for rules in provider(name).records:
+        if re.fullmatch(rules.match, model):
+            return rules
+    raise InputError(
+        f"{key}.model = {model!r}: no caching rules of {name} for it; allowed: models like "
+        f"{provider(name).typical_model}, or provider: custom with rules of your own"
+    )
+
+
+def first_record(name: str, model: str, mode: str) -> Rules | None:
+    """The rules of provider ``name`` for ``model`` in ``mode``, if there are any."""
+    for rules in provider(name).records:
+        if re.fullmatch(rules.match, model) and mode in rules.modes:
+            return rules
+    return None
+
+
+def record(name: str, model: str, mode: str, key: str) -> Rules:
+    """The rules of provider ``name`` for ``model`` in ``mode``; InputError if there are none."""
+    found = first_record(name, model, mode)
+    if found is not None:
+        return found
+    any_record(name, model, key)
+    fitting = [rules for rules in provider(name).records if re.fullmatch(rules.match, model)]
+    modes = list(dict.fromkeys(mode for rules in fitting for mode in rules.modes))
+    raise InputError(
+        f"{key}.caching.mode = {mode!r}: {name} does not offer it for {model}; "
+        f"allowed: {', '.join([*modes, 'off'])}"
+    )

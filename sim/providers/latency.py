@@ -1,0 +1,46 @@
+"""How long a hosted API takes: time to first token as a line over uncached and cached tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from workloads.schema import Schema
+
+PUBLISHED = (
+    "uncalibrated: times follow lines through two pairs of figures that Anthropic published on "
+    "2024-08-14 for Claude 3.5 Sonnet (TTFT 11.5 and 2.4 s at 100k tokens, 1.6 and 1.1 s at 10k), "
+    "and 17 ms per output token, the median of 1,998 streamed calls of the kv-cache-tester sessions"
+)
+
+
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class HostedLatency(Schema):
+    """TTFT = base + per uncached token + per cached token (+ hit_base where something was cached), s.
+
+    ``noise`` is the standard deviation of the logarithm of a factor on the TTFT with median 1. A further
+    output token takes ``tpot_s``. The defaults are a fit to published figures, see ``PUBLISHED``; users
+    give their own. Queues and rate limits of the provider are not modelled.
+    """
+
+    base_s: Seconds = 0.50
+    per_uncached_token_s: Seconds = 0.110e-3
+    per_cached_token_s: Seconds = 0.0144e-3
+    hit_base_s: Seconds = 0.46
+    noise: float = Field(default=0.0, ge=0, le=5)
+    tpot_s: Seconds = 0.0171
+
+    def ttft_s(self, uncached_tokens: int, cached_tokens: int) -> float:
+        """Time to first token without noise, s."""
+        line = self.base_s + uncached_tokens * self.per_uncached_token_s
+        return line + (self.hit_base_s + cached_tokens * self.per_cached_token_s if cached_tokens else 0.0)
+
+    @property
+    def note(self) -> str:
+        """Where the times come from, for the reader."""
+        if self == HostedLatency():
+            return PUBLISHED
+        return "uncalibrated: times follow the line given in the configuration"

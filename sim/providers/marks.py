@@ -1,0 +1,163 @@
+"""Where the client puts its cache marks: strategies, so that good and bad placement can be compared."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field, PositiveInt
+
+from sim.providers.schema import Rules
+from workloads.content import ROOT
+from workloads.errors import InputError
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+Strategy = Literal["none", "system", "last", "window", "all"]
+NEEDS_SYSTEM = ("system", "all")
+
+
+class Caching(Schema):
+    """What the client asks of the provider.
+
+    ``marks`` are set in every request: ``none``; ``system`` (the end of the system message); ``last``
+    (the end of the prompt); ``window`` (the ends of the last ``window`` messages, moving with the
+    conversation); ``all`` (the ends of tools and system, which stand together at the head, and of the
+    history before the newest message). By default ``none`` in mode automatic and ``last`` in mode
+    explicit. ``ttl`` is the lifetime asked for (default: the provider's), ``system_ttl`` that of the
+    system message's mark. ``key`` says which requests send the same cache key, where there is one.
+    """
+
+    mode: Literal["automatic", "explicit", "off"] = "automatic"
+    ttl: str | None = None
+    system_ttl: str | None = None
+    marks: Strategy | None = None
+    window: PositiveInt = 4
+    key: Literal["none", "session", "tenant", "request"] = Field(default="none")
+
+    @property
+    def strategy(self) -> Strategy:
+        """``marks`` with the default filled in."""
+        if self.marks is not None:
+            return self.marks
+        return "last" if self.mode == "explicit" else "none"
+
+    def check(self, rules: Rules, provider: str, key: str) -> None:
+        """InputError unless ``rules`` allow this; ``key`` names the section."""
+        for name in ("ttl", "system_ttl"):
+            ttl = getattr(self, name)
+            if ttl is not None and ttl not in rules.sold:
+                raise InputError(
+                    f"{key}.{name} = {ttl!r}: {provider} does not sell this lifetime; "
+                    f"allowed: {', '.join(rules.sold)}"
+                )
+        if self.strategy != "none" and not rules.client_marks:
+            raise InputError(
+                f"{key}.marks = {self.strategy!r}: {provider} takes no marks here; allowed: none"
+            )
+        if rules.kind == "object" and self.strategy not in ("system", "last"):
+            raise InputError(
+                f"{key}.marks = {self.strategy!r}: a cache object holds one prefix; allowed: system, last"
+            )
+        most = self._most_marks(rules)
+        if rules.over_limit == "reject" and most > rules.max_writes:
+            raise InputError(
+                f"{key}: {most} marks in a request (marks: {self.strategy}"
+                f"{', and the automatic one' if self._automatic(rules) else ''}); "
+                f"allowed: at most {rules.max_writes} ({provider})"
+            )
+        if self.system_ttl is not None:
+            if self.strategy not in NEEDS_SYSTEM:
+                raise InputError(
+                    f"{key}.system_ttl = {self.system_ttl!r} without a mark on the system message; "
+                    f"allowed: with marks {' or '.join(NEEDS_SYSTEM)}"
+                )
+            lifetimes = {lifetime.name: lifetime.seconds for lifetime in rules.lifetimes}
+            rest = self.ttl or rules.sold[0]
+            if lifetimes[self.system_ttl] < lifetimes[rest]:
+                raise InputError(
+                    f"{key}.system_ttl = {self.system_ttl!r} stands before marks with {rest}; allowed: "
+                    "a lifetime at least as long, since longer ones come first"
+                )
+
+    def lifetimes(self, rules: Rules) -> tuple[int, int]:
+        """The numbers of the lifetimes of (the system message's mark, all other marks)."""
+        rest = rules.sold.index(self.ttl) if self.ttl is not None else 0
+        return (rest if self.system_ttl is None else rules.sold.index(self.system_ttl)), rest
+
+    def _automatic(self, rules: Rules) -> bool:
+        return rules.auto_mark and self.mode == "automatic"
+
+    def _most_marks(self, rules: Rules) -> int:
+        most = {"none": 0, "system": 1, "last": 1, "window": self.window, "all": 2}[self.strategy]
+        return most + self._automatic(rules)
+
+
+class Mark(NamedTuple):
+    """A mark on a prompt: an entry that ends at ``node``, written up to ``tokens``."""
+
+    node: int
+    tokens: int
+    lifetime: int
+
+
+class Marks:
+    """The marks of each request, deepest first.
+
+    Where a trace names blocks, the tokens after a prompt's last whole block are in no other prompt. A
+    mark at its end is then found at the end of that block, though all tokens are written.
+    """
+
+    def __init__(self, trace: Trace, caching: Caching, rules: Rules) -> None:
+        self._trace = trace
+        self._automatic = caching._automatic(rules)
+        self._strategy = caching.strategy
+        self._window = caching.window
+        self._system_lifetime, self.lifetime = caching.lifetimes(rules)
+        self._ends = trace.content.end
+        self._anchor = anchors(trace)
+        self.system = system_ends(trace) if trace.system_messages else None
+
+    def of(self, request: int) -> list[Mark]:
+        """The marks of ``request``; a place that carries two marks carries one."""
+        strategy, end = self._strategy, self._ends
+        prompt, anchor = self._trace.prompt[request], self._anchor[request]
+        if self._automatic or strategy in ("last", "window"):
+            marks = [Mark(anchor, end[prompt], self.lifetime)]
+            if strategy == "window":
+                parent = self._trace.content.parent
+                node = parent[anchor]
+                while len(marks) < self._window and node != ROOT:
+                    marks.append(Mark(node, end[node], self.lifetime))
+                    node = parent[node]
+        else:
+            marks = []
+        if strategy == "all":
+            history = self._trace.content.parent[prompt]
+            if history not in (ROOT, self._system_of(prompt)):
+                marks.append(Mark(history, end[history], self.lifetime))
+        if strategy in NEEDS_SYSTEM:
+            system = self._system_of(prompt)
+            if system != ROOT and not (marks and marks[-1].node == system):
+                marks.append(Mark(system, end[system], self._system_lifetime))
+        return marks
+
+    def _system_of(self, node: int) -> int:
+        return ROOT if self.system is None else self.system[node]
+
+
+def anchors(trace: Trace) -> list[int]:
+    """For each request the segment at which later prompts can meet it: the end of its whole blocks."""
+    size = trace.block_id_tokens
+    if size is None:
+        return trace.prompt
+    end, parent = trace.content.end, trace.content.parent
+    return [parent[node] if end[node] % size and parent[node] != ROOT else node for node in trace.prompt]
+
+
+def system_ends(trace: Trace) -> list[int]:
+    """For each segment the system message that heads its path, or ROOT."""
+    parent, end = trace.content.parent, trace.content.end
+    head = [ROOT] * len(trace.content)
+    for node in sorted(range(1, len(trace.content)), key=end.__getitem__):
+        head[node] = node if node in trace.system_messages else head[parent[node]]
+    return head

@@ -1,0 +1,153 @@
+"""The caching rules of a provider as data: what one record says, with the provenance of each value."""
+
+from __future__ import annotations
+
+from datetime import date, time
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from workloads.schema import Schema
+
+SOURCED = {"value", "source", "seen", "confidence", "alternatives"}
+"""Keys of a value that is written with its provenance."""
+Mode = Literal["automatic", "explicit"]
+UNLIMITED = 10**9
+
+
+class Lifetime(Schema):
+    """A lifetime that the provider sells, and what writing costs.
+
+    An entry lives ``seconds``, or as long as drawn evenly between ``seconds`` and ``longest_s``, but no
+    longer than ``cap_s`` after it was first written. ``write_mult`` is the price of a written token as a
+    multiple of the input price where the price list has none; null: writes are not billed apart.
+    ``list_price`` names the price in the price library.
+    """
+
+    name: str
+    seconds: PositiveFloat
+    longest_s: PositiveFloat | None = None
+    cap_s: PositiveFloat | None = None
+    write_mult: NonNegativeFloat | None = None
+    list_price: Literal["cache_write_mtok", "cache_write_1h_mtok"] | None = None
+
+    @model_validator(mode="after")
+    def _no_shorter_than_itself(self) -> Lifetime:
+        if self.longest_s is not None and self.longest_s < self.seconds:
+            raise ValueError(f"longest_s ({self.longest_s:g}) must be at least seconds ({self.seconds:g})")
+        return self
+
+
+class Routing(Schema):
+    """Which machine serves: a hash of the first ``prefix_tokens`` and the client's cache key.
+
+    A machine takes ``rpm`` requests within 60 s, further ones overflow to the next, which is cold.
+    ``budget`` says whether that counts per key and prefix or per key alone.
+    """
+
+    prefix_tokens: PositiveInt
+    rpm: PositiveInt
+    budget: Literal["prefix_key", "key"] = "prefix_key"
+
+
+class Peak(Schema):
+    """Hours of the day (UTC) in which every price is multiplied."""
+
+    windows_utc: list[tuple[time, time]]
+    weekdays: list[int]
+    """Days on which the windows hold, Monday is 0."""
+    holidays: list[date] = Field(default=[])
+    mult: PositiveFloat
+
+
+class Storage(Schema):
+    """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
+
+    match: str
+    usd: NonNegativeFloat
+
+
+class Rules(Schema):
+    """How one provider caches prompts for the models and modes that the record names.
+
+    ``kind``: ``breakpoint`` (entries end at marks), ``grid`` (any stored prefix, rounded down to
+    ``granularity``), ``unit`` (whole stored units only), ``object`` (made and paid for by the client),
+    ``chance`` (like grid, found with ``hit_probability``).
+    """
+
+    match: str
+    modes: list[Mode]
+    kind: Literal["breakpoint", "grid", "unit", "object", "chance"]
+    lifetimes: list[Lifetime] = Field(min_length=1)
+    """The first one is the default."""
+    min_tokens: NonNegativeInt = 0
+    granularity: PositiveInt = 1
+    auto_mark: bool = False
+    """Whether the provider puts a breakpoint of its own at the end of the prompt (mode automatic)."""
+    client_marks: bool = False
+    """Whether the request may carry marks."""
+    max_writes: PositiveInt = UNLIMITED
+    over_limit: Literal["reject", "latest"] = "reject"
+    """More marks than ``max_writes``: an error, or only the latest are written."""
+    lookback: PositiveInt = UNLIMITED
+    lookback_unit: Literal["position", "message"] = "position"
+    """What is counted from a mark backwards: all positions, or only ends of messages to the model."""
+    opening: bool = False
+    """Whether the end of the system message is always tried as well."""
+    clock: Literal["request_start", "response_end"] = "request_start"
+    refresh_on_read: bool = True
+    at_ttl: Literal["miss", "hit"] = "miss"
+    """A lookup at exactly the end of the lifetime."""
+    visible_at: Literal["request_start", "first_token", "response_end"] = "first_token"
+    visible_delay_s: NonNegativeFloat = 0.0
+    hit_probability: float = Field(default=1.0, ge=0, le=1)
+    read_mult: NonNegativeFloat = 1.0
+    """Price of a read token as a multiple of the input price where the price list has none."""
+    storage_usd_per_mtok_hour: list[Storage] = Field(default=[])
+    scope: Literal["organisation", "subscription", "workspace", "project"] = "organisation"
+    routing: Routing | None = None
+    usage_style: Literal["inclusive", "exclusive"] = "inclusive"
+    unit_at_reply_end: bool = True
+    common_prefix_after: PositiveInt | None = None
+    """So many requests with a common prefix make it a unit; null: never."""
+    interval_tokens: PositiveInt | None = None
+    """Units at every so many tokens; null: none."""
+    peak: Peak | None = None
+    batch: bool = True
+    """Whether batch requests may be cached."""
+    notes: list[str] = Field(default=[])
+    """What a reader of the figures has to know."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, data: Any) -> Any:
+        return plain(data)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Rules:
+        if len(set(self.sold)) < len(self.sold):
+            raise ValueError(f"lifetimes {', '.join(self.sold)}: allowed: each name once")
+        if self.interval_tokens is not None and self.routing is not None:
+            raise ValueError("interval_tokens does not go with routing; allowed: one of the two")
+        return self
+
+    @property
+    def sold(self) -> list[str]:
+        """The names of the lifetimes."""
+        return [lifetime.name for lifetime in self.lifetimes]
+
+
+def plain(data: Any) -> Any:
+    """``data`` with every sourced value (``{value: 512, source: ...}``) replaced by the value alone."""
+    if isinstance(data, list):
+        return [plain(item) for item in data]
+    if isinstance(data, dict):
+        if is_sourced(data):
+            return plain(data["value"])
+        return {key: plain(value) for key, value in data.items()}
+    return data
+
+
+def is_sourced(data: Any) -> bool:
+    """Whether ``data`` is a value written with its provenance."""
+    return isinstance(data, dict) and "value" in data and set(data) <= SOURCED

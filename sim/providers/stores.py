@@ -1,0 +1,288 @@
+"""What a provider keeps, by kind of rule: look a prompt up, then store it once its times are known."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sim.providers.marks import Mark, Marks, anchors
+from sim.providers.schema import Rules
+from workloads.content import ROOT
+from workloads.trace import Trace
+
+
+class Draws(Protocol):
+    """A number from 0 to 1 for each request, from a random source of its own."""
+
+    def __getitem__(self, request: int) -> float: ...
+
+
+class Entry:
+    """A stored prefix: readable from ``visible_s`` until ``expires_s``."""
+
+    __slots__ = ("expires_s", "first_s", "lifetime", "visible_s")
+
+    def __init__(self, visible_s: float, expires_s: float, first_s: float, lifetime: int) -> None:
+        self.visible_s = visible_s
+        self.expires_s = expires_s
+        self.first_s = first_s
+        """When it was first written."""
+        self.lifetime = lifetime
+
+
+Machine = dict[int, Entry]
+"""The entries of one machine by the segment at whose end they end."""
+
+
+class Moment:
+    """Times of the request at hand, s: arrival, when its writes are readable, when lifetimes start."""
+
+    __slots__ = ("at_s", "clock_s", "visible_s")
+
+    def __init__(self, at_s: float, visible_s: float, clock_s: float) -> None:
+        self.at_s, self.visible_s, self.clock_s = at_s, visible_s, clock_s
+
+
+class Found:
+    """What the requests read, wrote and rented: filled in by a store, one entry per request."""
+
+    def __init__(self, requests: int, lifetimes: int) -> None:
+        self.read_tokens = [0] * requests
+        self.written_tokens = [[0] * requests for _ in range(lifetimes)]
+        self.created_tokens = [0] * requests
+        self.storage_s = [0.0] * requests
+
+
+class Store:
+    """The base of the kinds: when an entry of these rules is found, and how long it stays."""
+
+    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+        self.trace, self.rules, self.marks, self.found, self.luck = trace, rules, marks, found, luck
+        self.end, self.parent = trace.content.end, trace.content.parent
+        self._hit_at_ttl = rules.at_ttl == "hit"
+
+    def lookup(self, request: int, at_s: float, machine: Machine) -> int:
+        """Tokens of ``request`` that are found at ``at_s``; noted as read."""
+        raise NotImplementedError
+
+    def store(self, request: int, moment: Moment, machine: Machine) -> None:
+        """Keep what the rules keep of ``request``, and refresh what it read; called after `lookup`."""
+        raise NotImplementedError
+
+    def alive(self, entry: Entry | None, at_s: float) -> bool:
+        """Whether a lookup at ``at_s`` finds ``entry``."""
+        return entry is not None and entry.visible_s <= at_s and self._lives(entry, at_s)
+
+    def put(self, node: int, lifetime: int, request: int, moment: Moment, machine: Machine) -> None:
+        """Write an entry; one that is there is refreshed, one still being written is shared."""
+        at_s, entry = moment.at_s, machine.get(node)
+        if entry is None or not self._lives(entry, at_s):
+            expires_s = self._until(lifetime, request, at_s, moment.clock_s)
+            machine[node] = Entry(moment.visible_s, expires_s, at_s, lifetime)
+        elif entry.visible_s > at_s:
+            entry.visible_s = min(entry.visible_s, moment.visible_s)
+            expires_s = self._until(lifetime, request, entry.first_s, moment.clock_s)
+            entry.expires_s = max(entry.expires_s, expires_s)
+        else:
+            self.refresh(entry, request, moment)
+
+    def refresh(self, entry: Entry, request: int, moment: Moment) -> None:
+        """Restart the lifetime of an entry that was used, where the rules say so."""
+        if self.rules.refresh_on_read:
+            entry.expires_s = self._until(entry.lifetime, request, entry.first_s, moment.clock_s)
+
+    def _lives(self, entry: Entry, at_s: float) -> bool:
+        return at_s < entry.expires_s or (self._hit_at_ttl and at_s == entry.expires_s)
+
+    def _until(self, number: int, request: int, first_s: float, clock_s: float) -> float:
+        until_s, cap_s = clock_s + self._seconds(number, request), self.rules.lifetimes[number].cap_s
+        return until_s if cap_s is None else min(until_s, first_s + cap_s)
+
+    def _seconds(self, number: int, request: int) -> float:
+        """How long an entry lives that ``request`` writes or reads, as drawn."""
+        lifetime = self.rules.lifetimes[number]
+        if lifetime.longest_s is None:
+            return lifetime.seconds
+        return lifetime.seconds + self.luck[request] * (lifetime.longest_s - lifetime.seconds)
+
+
+class Breakpoints(Store):
+    """Entries end at marks and nowhere else; a mark finds what ends a limited way before it."""
+
+    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+        super().__init__(trace, rules, marks, luck, found)
+        by_message = rules.lookback_unit == "message" and trace.messages
+        self._not_counted = set(trace.reply) if by_message else set()
+        self._marks: list[Mark] = []
+        self._read: Entry | None = None
+
+    def lookup(self, request: int, at_s: float, machine: Machine) -> int:
+        self._marks = self.marks.of(request)
+        node = self._longest(request, at_s, machine)
+        self._read = machine.get(node)
+        self.found.read_tokens[request] = self.end[node]
+        return self.end[node]
+
+    def _longest(self, request: int, at_s: float, machine: Machine) -> int:
+        """The segment at whose end the longest entry in reach ends, or ROOT."""
+        parent, skipped, lookback = self.parent, self._not_counted, self.rules.lookback
+        for mark in self._marks:
+            node, left = mark.node, lookback
+            while node != ROOT and left:
+                if node in machine and self.alive(machine[node], at_s):
+                    return node
+                if node not in skipped:
+                    left -= 1
+                node = parent[node]
+        if self.rules.opening and self.marks.system is not None:
+            opening = self.marks.system[self.trace.prompt[request]]
+            if self.alive(machine.get(opening), at_s):
+                return opening
+        return ROOT
+
+    def store(self, request: int, moment: Moment, machine: Machine) -> None:
+        read = done = self.found.read_tokens[request]
+        if self._read is not None:
+            self.refresh(self._read, request, moment)
+        for mark in reversed(self._marks[: self.rules.max_writes]):
+            entry = machine.get(mark.node)
+            if self.end[mark.node] > read and mark.tokens >= self.rules.min_tokens:
+                self.put(mark.node, mark.lifetime, request, moment, machine)
+            elif entry is not None and entry is not self._read and self.alive(entry, moment.at_s):
+                self.refresh(entry, request, moment)
+            if mark.tokens > done and mark.tokens >= self.rules.min_tokens:
+                self.found.written_tokens[mark.lifetime][request] += mark.tokens - done
+                done = mark.tokens
+
+
+class Grid(Store):
+    """Any prefix that is stored is found, in whole steps of tokens; kind chance: if luck has it."""
+
+    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+        super().__init__(trace, rules, marks, luck, found)
+        self._path: list[int] = []
+
+    def lookup(self, request: int, at_s: float, machine: Machine) -> int:
+        rules = self.rules
+        self._path = self.trace.content.path(self.trace.prompt[request])
+        if rules.kind == "chance" and self.luck[request] >= rules.hit_probability:
+            return 0
+        tokens = self._stored(at_s, machine) // rules.granularity * rules.granularity
+        if tokens < rules.min_tokens:
+            return 0
+        self.found.read_tokens[request] = tokens
+        return tokens
+
+    def _stored(self, at_s: float, machine: Machine) -> int:
+        """Tokens up to the first segment of the prompt at hand that is not there."""
+        last = ROOT
+        for node in self._path:
+            entry = machine.get(node)
+            # `alive` in line: this and the loop of `store` run for every segment of every prompt.
+            if entry is None or entry.visible_s > at_s:
+                break
+            if at_s >= entry.expires_s and not self._lives(entry, at_s):
+                break
+            last = node
+        return self.end[last]
+
+    def store(self, request: int, moment: Moment, machine: Machine) -> None:
+        prompt = self.trace.prompt[request]
+        if self.end[prompt] < self.rules.min_tokens:
+            return
+        lifetime, at_s, refresh = self.marks.lifetime, moment.at_s, self.rules.refresh_on_read
+        cap_s = self.rules.lifetimes[lifetime].cap_s
+        until_s = moment.clock_s + self._seconds(lifetime, request)
+        for node in self._path:
+            entry = machine.get(node)
+            if entry is None or entry.visible_s > at_s or at_s >= entry.expires_s:
+                self.put(node, lifetime, request, moment, machine)
+            elif refresh:
+                entry.expires_s = until_s if cap_s is None else min(until_s, entry.first_s + cap_s)
+        if self.rules.lifetimes[lifetime].write_mult is not None:
+            written = self.end[prompt] - self.found.read_tokens[request]
+            self.found.written_tokens[lifetime][request] = written
+
+
+class Units(Store):
+    """Whole units only: ends of inputs and outputs, prefixes noticed to be common, every so many tokens."""
+
+    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+        super().__init__(trace, rules, marks, luck, found)
+        self._anchor = anchors(trace)
+        self._seen = {ROOT}
+        self._times: dict[int, int] = {}
+        self._read: Entry | None = None
+        self._grid: Grid | None = None
+        self._grid_machine: Machine = {}
+        if rules.interval_tokens is not None:
+            even = rules.model_copy(update={"granularity": rules.interval_tokens, "kind": "grid"})
+            self._grid = Grid(trace, even, marks, luck, found)
+
+    def lookup(self, request: int, at_s: float, machine: Machine) -> int:
+        node = self.trace.prompt[request]
+        while node != ROOT and not (node in machine and self.alive(machine[node], at_s)):
+            node = self.parent[node]
+        self._read = machine.get(node)
+        tokens = self.end[node]
+        if self._grid is not None:
+            tokens = max(tokens, self._grid.lookup(request, at_s, self._grid_machine))
+        self.found.read_tokens[request] = tokens
+        return tokens
+
+    def store(self, request: int, moment: Moment, machine: Machine) -> None:
+        if self._read is not None:
+            self.refresh(self._read, request, moment)
+        units = [self._anchor[request]]
+        if self.rules.unit_at_reply_end:
+            units.append(self.trace.reply[request])
+        common, times = self._notice(self.trace.prompt[request])
+        after = self.rules.common_prefix_after
+        if common != ROOT and after is not None and times >= after:
+            units.append(common)
+        for unit in units:
+            if self.end[unit] >= self.rules.min_tokens:
+                self.put(unit, self.marks.lifetime, request, moment, machine)
+        if self._grid is not None:
+            self._grid.store(request, moment, self._grid_machine)
+
+    def _notice(self, prompt: int) -> tuple[int, int]:
+        """The longest prefix that earlier prompts had too, and how many prompts have had it by now."""
+        node = prompt
+        while node not in self._seen:
+            self._seen.add(node)
+            node = self.parent[node]
+        self._times[node] = self._times.get(node, 1) + 1
+        return node, self._times[node]
+
+
+class Objects(Store):
+    """Cache objects that the client makes for the marked prefix when there is none, and rents by the hour.
+
+    An object lives from its making, is not kept alive by reads, and serves the request it was made for.
+    """
+
+    def lookup(self, request: int, at_s: float, machine: Machine) -> int:
+        marks = self.marks.of(request)
+        if not marks or self.end[marks[0].node] < max(1, self.rules.min_tokens):
+            return 0
+        node, lifetime = marks[0].node, marks[0].lifetime
+        tokens = self.end[node]
+        if not self.alive(machine.get(node), at_s):
+            machine[node] = Entry(at_s, self._until(lifetime, request, at_s, at_s), at_s, lifetime)
+            self.found.created_tokens[request] = tokens
+            self.found.storage_s[request] = machine[node].expires_s - at_s
+        self.found.read_tokens[request] = tokens
+        return tokens
+
+    def store(self, request: int, moment: Moment, machine: Machine) -> None:
+        """Nothing: only objects are kept."""
+
+
+KINDS: dict[str, type[Store]] = {
+    "breakpoint": Breakpoints,
+    "grid": Grid,
+    "chance": Grid,
+    "unit": Units,
+    "object": Objects,
+}
+"""The store of each kind of rules."""

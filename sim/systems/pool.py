@@ -1,0 +1,147 @@
+"""Equal replicas of an engine: hardware, memory, scheduler, iteration times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import PositiveInt
+
+from calibration import catalogue
+from calibration.catalogue import Gpu, Model
+from calibration.profile import Profile
+from sim.caches.block import BlockCache, Evicted
+from sim.caches.radix import RadixConfig
+from sim.caches.replay import require_fit
+from sim.caches.tiered import TieredConfig
+from sim.engine.latency import IterationTime
+from sim.engine.latency_config import Latency, Roofline
+from sim.engine.memory import Memory
+from sim.engine.options import VllmEngine
+from sim.engine.plan import MemoryOf, ReplicaPlan, SourceOf
+from sim.engine.sglang_memory import SglangMemory
+from sim.engine.sglang_options import SglangEngine
+from sim.systems import kv
+from sim.systems.kv import Engine, EngineCache
+from sim.systems.tiers import tiered_memory
+from workloads.errors import InputError
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+
+class Pool(Schema):
+    """``replicas`` replicas, each on ``tensor_parallel`` GPUs of one kind.
+
+    ``role: prefill`` and ``role: decode`` are the two halves of a disaggregated system.
+    """
+
+    role: Literal["both", "prefill", "decode"] = "both"
+    replicas: PositiveInt = 1
+    hardware: str | None = None
+    tensor_parallel: PositiveInt = 1
+    engine: Engine = VllmEngine()
+    memory: Memory = Memory()
+    latency: Latency = Roofline()
+
+    def gpu(self, key: str) -> Gpu | None:
+        """The GPU that ``hardware`` names; InputError if there is none of that name."""
+        return catalogue.gpu(self.hardware, f"{key}.hardware") if self.hardware else None
+
+    def profile(self, model: Model | None, key: str, folder: Path) -> Profile:
+        """Where the iteration times come from."""
+        return self.latency.profile(model, self.gpu(key), key, folder, self.tensor_parallel)
+
+    def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
+        """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""
+        gpu = self.gpu(key)
+        self._require_split(model, key)
+        self.profile(model, key, folder)
+        size = kv.block_size(cache, self.engine)
+        blocks = self.memory.kv_blocks
+        if blocks is None:
+            blocks = kv.stated_blocks(cache, self.engine, key)
+        if blocks is None:
+            if model is None or gpu is None:
+                raise InputError(
+                    f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
+                    "and hardware to compute it from"
+                )
+            blocks = self.memory.blocks(model, gpu, size, key, self.tensor_parallel)
+        engine: Engine
+        if isinstance(self.engine, SglangEngine):
+            if not isinstance(cache, RadixConfig | kv.NoCache):
+                raise InputError(
+                    f"{key}.cache.kind = {cache.kind!r} does not go with engine.kind sglang, whose memory "
+                    "is its radix cache; allowed: radix, none"
+                )
+            engine = self.engine.resolved(gpu, model, blocks, size, f"{key}.engine")
+        else:
+            if not self.engine.scheduler_reserve_full_isl and not kv.is_own(cache, self.engine):
+                raise InputError(  # what it finds is known only after admission: the chunk might not fit
+                    f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
+                    f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
+                )
+            engine = self.engine.resolved(gpu)
+        memory = self.memory.model_copy(update={"kv_blocks": blocks})
+        return self.model_copy(update={"memory": memory, "engine": engine})
+
+    def _require_split(self, model: Model | None, key: str) -> None:
+        if model is not None and model.num_attention_heads % self.tensor_parallel:
+            raise InputError(
+                f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the "
+                f"{model.num_attention_heads} attention heads of {model.name}; allowed: a divisor"
+            )
+
+    def require_fit(self, trace: Trace, cache: EngineCache, key: str) -> None:
+        """Raise InputError if a request is larger than a replica's KV memory."""
+        blocks, size = self.kv_blocks, kv.block_size(cache, self.engine)
+        if isinstance(self.engine, SglangEngine):
+            self.engine.require_fit(trace, blocks, size, key)
+        else:
+            require_fit(trace, size, blocks, f"KV memory of {key}")
+
+    @property
+    def kv_blocks(self) -> int:
+        """KV blocks of a replica, once filled in."""
+        assert self.memory.kv_blocks is not None, "filled_in() first"
+        return self.memory.kv_blocks
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the scheduler is vLLM's with default options, but for its limits."""
+        return isinstance(self.engine, VllmEngine) and self.engine.options().plain
+
+    def plans(
+        self,
+        trace: Trace,
+        cache: EngineCache,
+        model: Model | None,
+        folder: Path,
+        tier_hits: dict[str, int],
+    ) -> list[ReplicaPlan]:
+        """The replicas of one run; hits in lower tiers are added to ``tier_hits``."""
+        profile = self.profile(model, "", folder)
+        time = IterationTime(profile.coefficients, profile.domain)
+        options = self.engine if isinstance(self.engine, SglangEngine) else self.engine.options()
+
+        def memory(evicted: Evicted | None) -> BlockCache | SglangMemory:
+            return kv.make_memory(trace, cache, self.engine, self.kv_blocks, evicted)
+
+        def plan() -> ReplicaPlan:
+            make: MemoryOf = memory
+            source: SourceOf | None = None
+            if isinstance(cache, TieredConfig) and cache.takes_time:
+                assert model is not None
+                make, source = tiered_memory(
+                    trace, cache, self.kv_blocks, model.kv_bytes_per_token, tier_hits
+                )
+            return ReplicaPlan(
+                memory=make,
+                latency=time,
+                options=options,
+                fast_forward=self.engine.fast_forward,
+                source=source,
+                gpus=self.tensor_parallel,
+            )
+
+        return [plan() for _ in range(self.replicas)]

@@ -1,0 +1,156 @@
+"""The real engine: its blocks hold what they should, and it schedules as the simulator does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calibration import catalogue
+from calibration.model import Work
+from calibration.profile import Coefficients
+from calibration.runner import Runner
+from calibration.serving import PagedCache, ServingReplica, Texts, serving
+from sim.engine.fleet import Fleet
+from sim.engine.latency import IterationTime
+from sim.engine.make import make_replica
+from sim.engine.options import SchedulerOptions
+from sim.engine.plan import ReplicaPlan
+from sim.engine.routers.round_robin import RoundRobin
+from sim.records import Records
+from tests.engine.driving import check_always
+from workloads.generators.chat import ChatWorkload
+from workloads.trace import Trace
+
+SPEED = Coefficients(step=1e-3, token=1e-5, decode_kv=1e-7)
+
+
+class TimedAsPredicted(ServingReplica):
+    """Computes every step, and lets simulated time pass as if it had taken what was predicted."""
+
+    def _duration_s(self, *args):  # type: ignore[no-untyped-def]
+        super()._duration_s(*args)
+        return self.computed[-1].predicted_s
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    """A small model in double precision: sampled tokens do not depend on how a batch is cut."""
+    return Runner(catalogue.model("tiny-1m", Path()), "cpu", "float64", 16 * 300, 1600)
+
+
+def _trace(seed: int) -> Trace:
+    config = {
+        "kind": "chat",
+        "sessions": 8,
+        "arrival": {"process": "poisson", "rate_per_s": 300.0},
+        "turns": {"distribution": "geometric", "mean": 3},
+        "think_time_s": {"distribution": "exponential", "mean": 0.02},
+        "system_prompt": {"tokens": 70},
+        "user_tokens": {"distribution": "lognormal", "mean": 25, "sigma": 0.8},
+        "reply_tokens": {"distribution": "lognormal", "mean": 30, "sigma": 0.7},
+    }
+    trace = ChatWorkload.model_validate(config).build(seed, Path())
+    # Two identical prompts in one step, their length a multiple of the block size: copies of a block.
+    twin = trace.content.append(trace.content.append(0, 70), 26)
+    for _ in range(3):
+        trace.add(prompt=twin, output_tokens=3, arrival_s=0.01)
+    return trace
+
+
+def _least_blocks(trace: Trace) -> int:
+    """What the largest request needs."""
+    return -(-max(trace.content.end[reply] for reply in trace.reply) // 16)
+
+
+def _fleet(runner: Runner, trace: Trace, blocks: int, caching: bool, make: object) -> Fleet:
+    plan = ReplicaPlan(
+        memory=lambda _: PagedCache(trace.content, 16, blocks, caching=caching),
+        latency=IterationTime(SPEED),
+        options=SchedulerOptions(max_num_batched_tokens=48, max_num_seqs=8),
+    )
+    return Fleet(trace, [plan], RoundRobin, make=make)  # type: ignore[arg-type]
+
+
+def _serve(runner: Runner, trace: Trace, blocks: int, caching: bool) -> tuple[Records, ServingReplica]:
+    texts = Texts(trace.content, runner.model.vocab_size, seed=3)
+
+    def make(plan, number, env, memory, *, source, **more):  # type: ignore[no-untyped-def]
+        return TimedAsPredicted(runner, texts, number, env, memory, plan.latency, plan.options, **more)
+
+    fleet = check_always(_fleet(runner, trace, blocks, caching, make))
+    records = fleet.run()
+    replica = fleet.replicas[0]
+    assert isinstance(replica, ServingReplica)
+    return records, replica
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_reused_blocks_change_no_token(runner: Runner, seed: int) -> None:
+    """What is sampled from shared, evicted and recomputed blocks is what is sampled without any cache.
+
+    And each request's tokens are those of its whole text computed alone.
+    """
+    trace = _trace(seed)
+    without, plain = _serve(runner, trace, 280, caching=False)
+    assert without.cache_read_input_tokens.sum() == 0
+    for blocks in (280, _least_blocks(trace) + 2):
+        runner.decoder.pool.data.normal_()  # what a block held before must not matter
+        records, replica = _serve(runner, trace, blocks, caching=True)
+        assert records.cache_read_input_tokens.sum() > 500
+        if blocks < 280:
+            assert records.evicted_blocks and records.preemptions.sum() > 0, "memory is tight"
+        assert replica.sampled == plain.sampled
+    texts = Texts(trace.content, runner.model.vocab_size, seed=3)
+    for index in (0, len(trace) - 1):
+        path = trace.content.path(trace.reply[index])
+        for i, token in enumerate(plain.sampled[index]):
+            known = texts.tokens(path, 0, trace.input_tokens[index] + i)
+            alone = runner.step([Work(0, len(known), range(100))], known)
+            assert alone.sampled.tolist() == [token]
+
+
+@pytest.mark.parametrize("caching", [True, False])
+@pytest.mark.parametrize("tight", [True, False])
+def test_it_schedules_as_the_simulator(runner: Runner, caching: bool, tight: bool) -> None:
+    """Given the same step times the real engine's records are the simulator's, under pressure too."""
+    trace = _trace(4)
+    blocks = _least_blocks(trace) + 2 if tight else 280
+    real, _ = _serve(runner, trace, blocks, caching)
+    simulated = _fleet(runner, trace, blocks, caching, make_replica).run()
+    for name in ("cache_read_input_tokens", "preemptions"):
+        assert (getattr(real, name) == getattr(simulated, name)).all(), name
+    for name in ("arrival_s", "scheduled_s", "first_token_s", "finished_s"):
+        assert getattr(real, name) == pytest.approx(getattr(simulated, name), abs=1e-9), name
+    assert real.evicted_blocks == simulated.evicted_blocks
+    assert real.engine is not None and simulated.engine is not None
+    assert real.engine.iterations == simulated.engine.iterations
+
+
+def test_time_is_what_steps_took(runner: Runner) -> None:
+    """Without predictions in between: a request alone takes the sum of its steps' measured times."""
+    trace = Trace()
+    trace.add(prompt=trace.content.append(0, 100), output_tokens=5, arrival_s=2.0)
+    texts = Texts(trace.content, runner.model.vocab_size, seed=3)
+    fleet = _fleet(runner, trace, 30, True, serving(runner, texts))
+    records = fleet.run()
+    replica = fleet.replicas[0]
+    assert isinstance(replica, ServingReplica)
+    assert [step.sequences for step in replica.computed] == [
+        [(0, 48)], [(48, 48)], [(96, 4)], [(100, 1)], [(101, 1)], [(102, 1)], [(103, 1)],
+    ]  # fmt: skip
+    took = sum(step.measured_s for step in replica.computed)
+    assert records.finished_s[0] - 2.0 == pytest.approx(took) and took > 0
+
+
+def test_texts_are_the_contents(runner: Runner) -> None:
+    """Requests that share a segment share its tokens; any slice is a slice of the whole."""
+    trace = _trace(1)
+    texts = Texts(trace.content, 1000, seed=1)
+    path = trace.content.path(trace.reply[0])
+    end = trace.content.end[path[-1]]
+    whole = texts.tokens(path, 0, end)
+    assert len(whole) == end and len(set(whole)) > 20
+    for first, last in ((0, 1), (69, 72), (70, 70), (end - 1, end), (5, end - 3)):
+        assert texts.tokens(path, first, last) == whole[first:last]
+    assert Texts(trace.content, 1000, seed=2).tokens(path, 0, end) != whole

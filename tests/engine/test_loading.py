@@ -1,0 +1,303 @@
+"""KV that must be brought in: from lower tiers, and from the replica that prefilled it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibration.profile import Coefficients
+from sim.caches.block import BlockCache
+from sim.caches.tiered import TieredConfig
+from sim.engine.disaggregated import DisaggregatedFleet
+from sim.engine.fleet import Fleet
+from sim.engine.latency import IterationTime
+from sim.engine.link import LinkSpeed
+from sim.engine.options import SchedulerOptions
+from sim.engine.plan import NO_HARDSHIPS, ReplicaPlan
+from sim.engine.routers.round_robin import RoundRobin
+from sim.records import Records
+from sim.systems.tiers import tiered_memory
+from tests.caches.cases import QUICK, trace_of
+from tests.engine.driving import ONE_SECOND, check_always
+from tests.engine.test_against_oracle import Case, cases
+from tests.engine.test_fast_forward import REALISTIC
+from tests.engine.test_hardships import _same
+from workloads.content import ROOT
+from workloads.generators.script import ScriptWorkload
+from workloads.trace import Trace
+
+BOTH = pytest.mark.parametrize("fast_forward", [True, False])
+GB = 10**9
+"""Bytes of a token here, so that a link of 1 GB/s carries one a second."""
+
+
+def _options(case: Case | None = None) -> SchedulerOptions:
+    return (
+        SchedulerOptions(64, 64)
+        if case is None
+        else SchedulerOptions(case.max_num_batched_tokens, case.max_num_seqs)
+    )
+
+
+def _tiered(
+    trace: Trace,
+    blocks: int,
+    *,
+    block_size: int = 1,
+    host: int | None = None,
+    disk: int | None = None,
+    write: str = "write_through",
+    fast_forward: bool = True,
+    coefficients: Coefficients = ONE_SECOND,
+    options: SchedulerOptions | None = None,
+    gb_per_s: float = 1.0,
+    latency_ms: float = 0.0,
+) -> tuple[Fleet, dict[str, int]]:
+    speed = {"gb_per_s": gb_per_s, "latency_ms": latency_ms}
+    tiers: list[dict[str, Any]] = [{"name": "gpu", "capacity_blocks": blocks}]
+    tiers.append({"name": "host", "capacity_blocks": host, **speed})
+    if disk is not None:
+        tiers.append({"name": "disk", "capacity_blocks": disk, **speed})
+    config = TieredConfig.model_validate(
+        {"kind": "tiered", "block_size": block_size, "tiers": tiers, "write": write}
+    )
+    hits: dict[str, int] = {}
+    memory, source = tiered_memory(trace, config, blocks, GB, hits)
+    time = IterationTime(coefficients)
+    plan = ReplicaPlan(memory, time, options or _options(), fast_forward, source)
+    return Fleet(trace, [plan], RoundRobin), hits
+
+
+def _disaggregated(
+    trace: Trace,
+    blocks: int,
+    *,
+    decoders: int = 1,
+    block_size: int = 1,
+    fast_forward: bool = True,
+    coefficients: Coefficients = ONE_SECOND,
+    options: SchedulerOptions | None = None,
+    caching: bool = True,
+    link: LinkSpeed | None = None,
+) -> DisaggregatedFleet:
+    plan = ReplicaPlan(
+        lambda _: BlockCache(trace.content, block_size, blocks, caching=caching),
+        IterationTime(coefficients),
+        options or _options(),
+        fast_forward,
+    )
+    return DisaggregatedFleet(
+        trace,
+        [plan],
+        [plan] * decoders,
+        RoundRobin,
+        link=link or LinkSpeed(gb_per_s=1.0),
+        kv_bytes=GB,
+        hardships=NO_HARDSHIPS,
+    )
+
+
+def _trace(*requests: tuple[float, str, int]) -> Trace:
+    """Requests (arrival in s, one message per letter, output tokens); a message has eight tokens."""
+    trace = Trace()
+    known: dict[str, int] = {"": ROOT}
+    for arrival_s, messages, output_tokens in requests:
+        for i in range(len(messages)):
+            if messages[: i + 1] not in known:
+                known[messages[: i + 1]] = trace.content.append(known[messages[:i]], 8)
+        trace.add(prompt=known[messages], output_tokens=output_tokens, arrival_s=arrival_s)
+    return trace
+
+
+# -- tiers ---------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_load_takes_bytes_over_bandwidth_and_a_latency(fast_forward: bool) -> None:
+    """Seven of eight tokens are on the host: 7 s and half a second on the way, then one is computed."""
+    trace = _trace((0.0, "a", 1), (10.0, "bc", 1), (20.0, "a", 1))
+    fleet, hits = _tiered(trace, 16, host=None, fast_forward=fast_forward, latency_ms=500.0)
+    records = check_always(fleet).run()
+    assert records.cache_read_input_tokens.tolist() == [0, 0, 7]
+    assert hits == {"host": 7}
+    assert records.scheduled_s.tolist() == [0.0, 10.0, 27.5]
+    assert records.finished_s.tolist() == [1.0, 11.0, 28.5]
+    assert records.tier == [None, None, "host"]
+    assert records.engine is not None and records.engine.loaded_tokens == 7
+
+
+@BOTH
+def test_loads_queue_for_the_link_and_nobody_waits_behind_them(fast_forward: bool) -> None:
+    """Two loads of 7 s one after the other; a new prompt behind them is computed at once."""
+    trace = _trace(
+        (0.0, "a", 1), (1.0, "b", 1), (2.0, "cde", 1), (10.0, "a", 1), (10.0, "b", 1), (10.0, "f", 2)
+    )
+    fleet, _ = _tiered(trace, 26, fast_forward=fast_forward)
+    records = check_always(fleet).run()
+    assert records.cache_read_input_tokens.tolist() == [0, 0, 0, 7, 7, 0]
+    assert records.scheduled_s[3:].tolist() == [17.0, 24.0, 10.0]
+    assert records.finished_s[5] == 12.0
+
+
+@BOTH
+def test_what_is_loading_holds_its_memory(fast_forward: bool) -> None:
+    """The 8 blocks of the loading request leave 8 of 16: a prompt of 16 waits until it is through."""
+    trace = _trace((0.0, "a", 1), (5.0, "bc", 1), (10.0, "a", 1), (11.0, "de", 1))
+    fleet, _ = _tiered(trace, 16, fast_forward=fast_forward)
+    records = check_always(fleet).run()
+    assert records.scheduled_s.tolist() == [0.0, 5.0, 17.0, 18.0]
+
+
+@st.composite
+def _scripts(draw: Any) -> tuple[Trace, int]:
+    prompts = draw(st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=8))
+    requests = [
+        {"prompt": list(prompt), "reply": "reply", "at_s": 1000.0 * i} for i, prompt in enumerate(prompts)
+    ]
+    lengths = {"a": 2, "b": 3, "c": 4, "d": 6, "reply": 2}
+    workload = ScriptWorkload.model_validate({"kind": "script", "messages": lengths, "requests": requests})
+    trace = workload.build(0, Path())
+    return trace, max(p + 1 for p in trace.input_tokens) + draw(st.integers(0, 8))
+
+
+@QUICK
+@given(
+    _scripts(),
+    st.integers(1, 12),
+    st.sampled_from([None, 4, 12]),
+    st.sampled_from(["write_through", "write_through_selective", "write_back"]),
+    st.booleans(),
+)
+def test_one_at_a_time_finds_what_a_replay_finds(
+    script: tuple[Trace, int], host: int, disk: int | None, write: str, fast_forward: bool
+) -> None:
+    """With nobody else about, hits in every tier are those of the tiers without times."""
+    trace, blocks = script
+    fleet, hits = _tiered(trace, blocks, host=host, disk=disk, write=write, fast_forward=fast_forward)
+    records = check_always(fleet).run()
+    names = ["gpu", "host", "disk"][: 2 if disk is None else 3]
+    tiers = [
+        {"name": name, "capacity_blocks": size}
+        for name, size in zip(names, [blocks, host, disk], strict=False)
+    ]
+    config = {"kind": "tiered", "tiers": tiers, "block_size": 1, "write": write}
+    replay = TieredConfig.model_validate(config).replay(trace, "cache")
+    want: dict[str, int] = {}
+    for at, request in trace.instant_order():
+        served = replay.serve(request, at)
+        assert records.cache_read_input_tokens[request] == served.hit_tokens
+        for name, tokens in served.tiers:
+            want[name] = want.get(name, 0) + tokens
+    want.pop("gpu", None)
+    assert hits == want
+
+
+# -- prefill and decode apart -------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_request_goes_over_the_link(fast_forward: bool) -> None:
+    """Prefill 0 to 1, eight tokens over the link until 9.25, then one token a second."""
+    trace = _trace((0.0, "a", 4))
+    link = LinkSpeed(gb_per_s=1.0, latency_ms=250.0)
+    fleet = _disaggregated(trace, 16, fast_forward=fast_forward, link=link)
+    records = check_always(fleet).run()
+    assert (records.scheduled_s[0], records.first_token_s[0]) == (0.0, 1.0)
+    assert records.finished_s[0] == 12.25
+    assert records.replica[0] == 1
+    assert records.engine is not None and records.engine.scheduled_tokens == 8 + 3
+
+
+@BOTH
+def test_the_decoder_asks_for_what_it_has_not(fast_forward: bool) -> None:
+    """The second prompt shares eight tokens, which the decoder still has: eight travel, not sixteen."""
+    trace = _trace((0.0, "a", 2), (20.0, "ab", 2))
+    records = check_always(_disaggregated(trace, 40, fast_forward=fast_forward)).run()
+    assert records.cache_read_input_tokens.tolist() == [0, 8]
+    assert records.engine is not None and records.engine.loaded_tokens == 16
+    assert records.finished_s.tolist() == [10.0, 30.0]
+
+
+@BOTH
+def test_one_token_needs_no_decoder(fast_forward: bool) -> None:
+    """The first token is the last one, and nothing travels."""
+    records = check_always(_disaggregated(_trace((0.0, "a", 1)), 16, fast_forward=fast_forward)).run()
+    assert (records.finished_s[0], records.replica[0]) == (1.0, 0)
+    assert records.engine is not None and records.engine.loaded_tokens == 0
+
+
+@BOTH
+def test_decodes_are_not_delayed_by_prefills(fast_forward: bool) -> None:
+    """The point of it: while prompts of 100 s are computed, the decoder gives a token a second."""
+    slow_prefill = Coefficients(step=1.0, prefill=99.0)
+    trace = _trace((0.0, "a", 50), (100.0, "b", 1), (101.0, "c", 1))
+    plan = ReplicaPlan(
+        lambda _: BlockCache(trace.content, 1, 60), IterationTime(slow_prefill), _options(), fast_forward
+    )
+    fast = ReplicaPlan(
+        lambda _: BlockCache(trace.content, 1, 60), IterationTime(ONE_SECOND), _options(), fast_forward
+    )
+    together = Fleet(trace, [plan], RoundRobin).run()
+    apart = DisaggregatedFleet(
+        trace, [plan], [fast], RoundRobin, link=LinkSpeed(gb_per_s=8.0), kv_bytes=GB, hardships=NO_HARDSHIPS
+    ).run()
+    assert together.finished_s[0] == 100 + 49 + 2 * 99
+    assert apart.finished_s[0] == 100 + 1 + 49
+
+
+# -- both, at random ----------------------------------------------------------------------------------
+
+
+def _random(case: Case, seed: int) -> None:
+    rng = random.Random(seed)
+    for request in case.requests:
+        request.arrival = rng.uniform(0, 0.3)
+    link = LinkSpeed(gb_per_s=rng.choice([20.0, 300.0, 1e6]), latency_ms=rng.choice([0.0, 3.0]))
+    write = rng.choice(["write_through", "write_through_selective", "write_back"])
+    host, decoders = rng.randint(1, 20), rng.choice([1, 2])
+    tiered: list[Records] = []
+    apart: list[Records] = []
+    for fast_forward in (True, False):
+        common: dict[str, Any] = {
+            "block_size": case.block_size,
+            "fast_forward": fast_forward,
+            "coefficients": REALISTIC,
+            "options": _options(case),
+        }
+        fleet, _ = _tiered(
+            trace_of(case.requests), case.blocks, host=host, write=write, gb_per_s=link.gb_per_s, **common
+        )
+        tiered.append(check_always(fleet).run())
+        split = _disaggregated(
+            trace_of(case.requests),
+            case.blocks,
+            link=link,
+            decoders=decoders,
+            caching=case.caching,
+            **common,
+        )
+        apart.append(check_always(split).run())
+        for decoder in split.decoders:
+            decoder.check()
+    _same(*tiered)
+    _same(*apart)
+
+
+@QUICK
+@given(cases(), st.integers(0, 1 << 30))
+def test_nothing_is_lost_on_the_way(case: Case, seed: int) -> None:
+    """Tiny memories, slow links: all complete, no block leaks, runs of iterations equal single ones."""
+    _random(case, seed)
+
+
+@pytest.mark.slow
+@settings(parent=QUICK, max_examples=1500)
+@given(cases(), st.integers(0, 1 << 30))
+def test_nothing_is_lost_on_the_way_thoroughly(case: Case, seed: int) -> None:
+    """The same, many more."""
+    _random(case, seed)

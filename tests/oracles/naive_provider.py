@@ -1,0 +1,81 @@
+"""A provider's cache written down from its rules: lists of prefixes, looked through one by one.
+
+Nothing is shared with the code under test: a prompt is a tuple of (message, tokens), an entry a prefix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Prompt = tuple[tuple[str, int], ...]
+
+
+@dataclass
+class _Entry:
+    prefix: Prompt
+    visible_s: float
+    expires_s: float
+
+
+def _tokens(prefix: Prompt) -> int:
+    return sum(tokens for _, tokens in prefix)
+
+
+class NaiveBreakpoints:
+    """Anthropic's rules: entries end at marks, a lookup walks back from them, reads restart the clock."""
+
+    def __init__(self, ttl_s: float, minimum: int, lookback: int, visible_after_s: float) -> None:
+        self.ttl_s, self.minimum, self.lookback = ttl_s, minimum, lookback
+        self.visible_after_s = visible_after_s
+        self.entries: list[_Entry] = []
+
+    def serve(self, prompt: Prompt, marks: list[int], at_s: float) -> tuple[int, int]:
+        """(tokens read, tokens written) of a prompt with marks after so many of its messages."""
+        self.entries = [entry for entry in self.entries if entry.expires_s > at_s]
+        read: Prompt = ()
+        for mark in sorted(marks, reverse=True):
+            if read:
+                break
+            for length in range(mark, max(0, mark - self.lookback), -1):
+                if self._found(prompt[:length], at_s):
+                    read = prompt[:length]
+                    break
+        for entry in self.entries:
+            mine = entry.prefix == read or (len(entry.prefix) in marks and len(entry.prefix) <= len(read))
+            if mine and entry.prefix == prompt[: len(entry.prefix)] and entry.visible_s <= at_s:
+                entry.expires_s = at_s + self.ttl_s
+        done = _tokens(read)
+        for mark in sorted(marks):
+            prefix = prompt[:mark]
+            if len(prefix) > len(read) and _tokens(prefix) >= self.minimum:
+                self.entries.append(_Entry(prefix, at_s + self.visible_after_s, at_s + self.ttl_s))
+                done = _tokens(prefix)
+        return _tokens(read), done - _tokens(read)
+
+    def _found(self, prefix: Prompt, at_s: float) -> bool:
+        return any(entry.prefix == prefix and entry.visible_s <= at_s for entry in self.entries)
+
+
+class NaiveGrid:
+    """OpenAI's older rules: every token of every prompt is stored; the longest run counts in steps."""
+
+    def __init__(self, ttl_s: float, minimum: int, step: int, visible_after_s: float) -> None:
+        self.ttl_s, self.minimum, self.step, self.visible_after_s = ttl_s, minimum, step, visible_after_s
+        self.seen: list[tuple[tuple[tuple[str, int], ...], float]] = []
+
+    def serve(self, prompt: Prompt, at_s: float) -> int:
+        """Tokens read: a token is there if a prompt with the same tokens up to it came in time."""
+        tokens = tuple((name, i) for name, length in prompt for i in range(length))
+        found = 0
+        for earlier, came_s in self.seen:
+            if came_s + self.visible_after_s <= at_s < came_s + self.ttl_s:
+                common = 0
+                for mine, theirs in zip(tokens, earlier, strict=False):
+                    if mine != theirs:
+                        break
+                    common += 1
+                found = max(found, common)
+        if len(tokens) >= self.minimum:
+            self.seen.append((tokens, at_s))
+        found = found // self.step * self.step
+        return found if found >= self.minimum else 0

@@ -1,0 +1,111 @@
+"""The files that ship: every value has a source with a date, and they say what the reference says."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+import yaml
+
+from sim.providers import catalogue
+from sim.providers.schema import is_sourced, plain
+from workloads.errors import InputError
+
+PLAIN = {"match", "modes", "notes"}
+"""Keys that are choices of the file, not values of the provider."""
+
+
+def _bare(data: Any, at: str) -> list[str]:
+    """Paths of values without provenance."""
+    if is_sourced(data):
+        return []
+    if isinstance(data, dict):
+        return [p for key, value in data.items() if key not in PLAIN for p in _bare(value, f"{at}.{key}")]
+    if isinstance(data, list):
+        return [p for i, value in enumerate(data) for p in _bare(value, f"{at}[{i}]")]
+    return [at]
+
+
+def _sources(data: Any) -> set[str]:
+    if is_sourced(data):
+        return {data["source"]}
+    children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return {source for child in children for source in _sources(child)}
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_value_has_a_source_and_a_date(name: str) -> None:
+    known = yaml.safe_load(catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8"))
+    records = catalogue.raw(name)["records"]
+    assert _bare(records, name) == []
+    for source in _sources(records):
+        assert isinstance(known[source]["seen"], date)
+        assert known[source]["url"]
+
+
+def test_every_source_is_used() -> None:
+    known = yaml.safe_load(catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8"))
+    used = {source for name in catalogue.names() for source in _sources(catalogue.raw(name)["records"])}
+    assert set(known) == used
+
+
+def test_sourced_and_plain_values_are_the_same() -> None:
+    assert plain({"a": {"value": [1], "source": "x"}, "b": [{"value": 2, "source": "y"}]}) == {
+        "a": [1],
+        "b": [2],
+    }
+    assert plain({"value": 3, "other": 4}) == {"value": 3, "other": 4}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "mode", "kind"),
+    [
+        ("anthropic", "claude-opus-5", "automatic", "breakpoint"),
+        ("openai", "gpt-5", "automatic", "grid"),
+        ("openai", "gpt-5.5", "automatic", "grid"),
+        ("openai", "gpt-4o", "automatic", "grid"),
+        ("openai", "gpt-5.6-sol", "automatic", "breakpoint"),
+        ("openai", "gpt-5.6", "explicit", "breakpoint"),
+        ("openai", "gpt-6.1-sol", "automatic", "breakpoint"),
+        ("gemini", "gemini-2.5-pro", "automatic", "chance"),
+        ("gemini", "gemini-3.1-pro-preview", "explicit", "object"),
+        ("bedrock", "global.anthropic.claude-opus-5", "explicit", "breakpoint"),
+        ("bedrock", "claude-opus-5", "explicit", "breakpoint"),
+        ("bedrock", "global.openai.gpt-5.6-sol", "explicit", "breakpoint"),
+        ("deepseek", "deepseek-v4-pro", "automatic", "unit"),
+    ],
+)
+def test_record_for(provider: str, model: str, mode: str, kind: str) -> None:
+    assert catalogue.record(provider, model, mode, "x").kind == kind
+
+
+def test_no_record() -> None:
+    with pytest.raises(
+        InputError,
+        match=r"x\.caching\.mode = 'explicit': openai does not offer it for gpt-5; allowed: automatic, off",
+    ):
+        catalogue.record("openai", "gpt-5", "explicit", "x")
+    with pytest.raises(InputError, match=r"x\.caching\.mode = 'automatic': bedrock does not offer"):
+        catalogue.record("bedrock", "claude-opus-5", "automatic", "x")
+    with pytest.raises(InputError, match="no caching rules of anthropic for it"):
+        catalogue.record("anthropic", "gpt-5", "automatic", "x")
+    with pytest.raises(InputError, match=r"'antropic' .did you mean 'anthropic'"):
+        catalogue.require_known("antropic", "x.provider")
+
+
+def test_read_multiples_are_those_of_the_price_library() -> None:
+    """Where the library has the model, the rule's multiple is its read price over its input price."""
+    from sim.providers.prices import price_list
+    from tests.providers.test_bills import NOON
+
+    for provider, model in [("anthropic", "claude-opus-5"), ("anthropic", "claude-opus-5-5"), ("anthropic", "claude-fable-5-2"), ("openai", "gpt-4o"), ("openai", "gpt-4.1"), ("openai", "gpt-5"), ("openai", "gpt-6-sol"), ("openai", "gpt-6.1-sol"), ("xai", "grok-4.7"), ("kimi", "kimi-k3"), ("gemini", "gemini-3.8-flash"), ("groq", "openai/gpt-oss-120b")]:  # fmt: skip  # noqa: E501
+        rules = catalogue.record(provider, model, "automatic", "x")
+        card = price_list(
+            rules, catalogue.provider(provider).library, model, "standard", NOON, None, "x"
+        ).cards[0]
+        assert float(card.read / card.input) == pytest.approx(rules.read_mult)
+        for lifetime, price in zip(rules.lifetimes, card.writes, strict=True):
+            assert float(price / card.input) == (
+                1.0 if lifetime.write_mult is None else lifetime.write_mult
+            )
