@@ -24,7 +24,7 @@ goldens: .venv/installed-test  ## accept the present output as the expected one;
 	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen
 	git status --short tests/sim/test_regression
 
-bench: .venv/installed-test  ## time the simulator and print the figures
+bench: .venv/installed-test  ## time the simulator; fails if it became slower than recorded
 	$(BIN)/python -m benchmarks.speed
 
 .venv/installed: pyproject.toml

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports import canvas, units
-from reports.canvas import Figure
-from reports.figures import Picture, mark
+from reports.canvas import Figure, Picture
+from reports.figures import mark
 from sim.habits import SESSIONS, Figures, Study
 
 BAR_IN, AROUND_IN = 0.2, 1.25

@@ -160,6 +160,45 @@ def habits(
 
 
 @app.command()
+def capacity(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    precision: Annotated[
+        float,
+        typer.Option("--precision", metavar="SHARE", help="How exactly to find the rate, relative."),
+    ] = 0.02,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
+
+    Changes workload.arrival.rate_per_s, or arrival.speed of a recorded trace; all else stays the same.
+    """
+    from sim.capacity import study
+    from sim.config import load_config
+
+    loaded = load_config(config, overrides)
+    folder = out if out is not None else Path("runs") / loaded.name
+
+    from reports import capacity as report
+    from reports import files
+
+    files.require_writable(folder)
+    with _progress(quiet) as progress:
+        studied = study(loaded, precision, progress)
+        progress("writing the report", 0, None)
+        paths = report.write(studied, folder)
+    if not quiet:
+        from rich.console import Console
+
+        Console().print(report.table(studied))
+        for path in paths:
+            typer.echo(f"Written: {path}")
+
+
+@app.command()
 def breakeven(
     offers: Annotated[
         list[str] | None,

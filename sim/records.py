@@ -286,6 +286,20 @@ class Records:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens
 
+    def only(self, counted: NDArray[np.bool_]) -> Records:
+        """The rows of the requests that are ``counted``; totals of the run stay as they are."""
+        columns = {
+            f.name: getattr(self, f.name)[counted]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        out = replace(self, **columns)
+        if self.tier:
+            out.tier = [tier for tier, keep in zip(self.tier, counted, strict=True) if keep]
+        if self.hosted is not None:
+            out.hosted = self.hosted.only(counted)
+        return out
+
     @property
     def cache_creation_input_tokens(self) -> Ints:
         """Prompt tokens that were written into a provider's cache for a price, per request."""
@@ -300,17 +314,7 @@ class Records:
         counted = self.completed & (self.arrival_s >= warmup_s)
         if counted.all():
             return self
-        n = len(self)
-        columns = {
-            f.name: getattr(self, f.name)[counted]
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), np.ndarray)
-        }
-        out = replace(self, **columns)
-        if self.tier:
-            out.tier = [self.tier[i] for i in range(n) if counted[i]]
-        if self.hosted is not None:
-            out.hosted = self.hosted.only(counted)
+        out = self.only(counted)
         if warmup_s > 0:
             out.whole = False
             out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None

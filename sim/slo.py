@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from sim import metrics
 from sim.records import Records
@@ -13,12 +13,14 @@ from workloads.schema import Schema
 class Slo(Schema):
     """Limits in ms on vLLM's three names; a request is good if it meets all that are stated.
 
-    A reply of one token has no TPOT; it counts as 0 there, as in vLLM's goodput.
+    A reply of one token has no TPOT; it counts as 0 there, as in vLLM's goodput. ``share`` of the requests
+    have to be good for a rate to count as sustainable (``python -m sim capacity``).
     """
 
     ttft_ms: PositiveFloat | None = None
     tpot_ms: PositiveFloat | None = None
     e2el_ms: PositiveFloat | None = None
+    share: float = Field(default=0.99, gt=0, le=1)
 
     @model_validator(mode="after")
     def _some_limit(self) -> Slo:
@@ -37,3 +39,9 @@ class Slo(Schema):
             if limit_ms is not None:
                 fine &= values_s * 1e3 <= limit_ms
         return int(fine.sum())
+
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """The stated limits by vLLM's names."""
+        limits = {"ttft": self.ttft_ms, "tpot": self.tpot_ms, "e2el": self.e2el_ms}
+        return {name: limit for name, limit in limits.items() if limit is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from workloads.trace import Trace
 class Poisson(Schema):
     """Independent arrivals: exponential gaps with mean 1 / rate."""
 
+    RATE: ClassVar[str] = "rate_per_s"
+    """The field that makes arrivals denser, every other draw the same."""
     process: Literal["poisson"]
     rate_per_s: PositiveFloat
 
@@ -29,6 +31,8 @@ class Poisson(Schema):
 class Uniform(Schema):
     """Evenly spaced arrivals, the first one at time 0."""
 
+    RATE: ClassVar[str] = "rate_per_s"
+    """The field that makes arrivals denser, every other draw the same."""
     process: Literal["uniform"]
     rate_per_s: PositiveFloat
 
@@ -47,6 +51,8 @@ class ClosedLoop(Schema):
     all arrivals equal to a scheduler that breaks ties by them, as when a client stamps its requests.
     """
 
+    RATE: ClassVar[None] = None
+    """How fast sessions begin follows from how fast they are served."""
     process: Literal["closed_loop"]
     concurrency: PositiveInt
     equal_arrival: bool = False
@@ -67,6 +73,7 @@ class ClosedLoop(Schema):
 class Recorded(Schema):
     """Arrivals as the trace has them, ``speed`` times as fast. Think times stay as they are."""
 
+    RATE: ClassVar[str] = "speed"
     process: Literal["recorded"] = "recorded"
     speed: PositiveFloat = 1.0
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from calibration.profile import Coefficients
 from sim.metrics import e2el_s, queue_time_s
 from sim.records import Records
 from tests.engine.driving import fleet_of, watch
+from tests.engine.queueing import mean_and_half_width
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 
@@ -23,10 +23,6 @@ STEP_S = 0.001
 MEAN_TOKENS = 1000
 MEAN_S = STEP_S * MEAN_TOKENS
 REQUESTS = 2500
-SEEDS = range(1, 26)
-STUDENT_T = 3.745
-"""0.9995 quantile of Student's t with 24 degrees of freedom (25 seeds): 99.9 %, two-sided. From
-R. A. Fisher, F. Yates, Statistical Tables for Biological, Agricultural and Medical Research, table III."""
 
 
 def _trace(load: float, seed: int, reply_tokens: Any) -> Trace:
@@ -57,8 +53,9 @@ def _serve(trace: Trace) -> Records:
 
 def _mean_and_half_width(load: float, reply_tokens: Any) -> tuple[float, float]:
     """Mean queue time over all seeds, and half the width of its 99.9 % confidence interval."""
-    means = [queue_time_s(_serve(_trace(load, seed, reply_tokens))).mean() for seed in SEEDS]
-    return float(np.mean(means)), float(STUDENT_T * np.std(means, ddof=1) / len(means) ** 0.5)
+    return mean_and_half_width(
+        lambda seed: float(queue_time_s(_serve(_trace(load, seed, reply_tokens))).mean())
+    )
 
 
 @pytest.mark.parametrize("load", [0.5, 0.7])

@@ -141,6 +141,22 @@ def test_habits_need_a_chat(cli_here, tmp_path: Path) -> None:  # type: ignore[n
     _fails(cli_here, tmp_path, "habits", _write(tmp_path), "--out", "taken", said=("--out taken",))
 
 
+def test_capacity_needs_limits_and_a_rate(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The study of capacity says what it lacks before it runs; nothing is written."""
+    path, slo = _write(tmp_path), ("--set", "slo={ttft_ms: 500}")
+    closed = ("--set", "workload.arrival={process: closed_loop, concurrency: 2}")
+    replay = ("--set", "systems={x: {kind: cache, cache: {kind: ideal}}}")
+    _fails(cli_here, tmp_path, "capacity", path, said=("slo is missing; allowed: limits",))
+    _fails(cli_here, tmp_path, "capacity", path, *slo, *closed, said=("'closed_loop'", "allowed: poisson"))
+    _fails(cli_here, tmp_path, "capacity", path, *slo, *replay, said=("at least one of kind engine",))
+    _fails(cli_here, tmp_path, "capacity", path, *slo, "--precision", "0", said=("--precision 0; allowed",))
+    _fails(
+        cli_here, tmp_path, "capacity", path, "--set", "slo={ttft_ms: 5, share: 2}", said=("slo.share = 2",)
+    )
+    (tmp_path / "taken").write_text("mine")
+    _fails(cli_here, tmp_path, "capacity", path, *slo, "--out", "taken", said=("--out taken",))
+
+
 HOSTED = "systems.one={kind: provider, provider: anthropic, model: claude-opus-5, %s}"
 CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
 

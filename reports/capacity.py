@@ -1,0 +1,180 @@
+"""The study of capacity for a reader: a table, a figure per engine and the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports import canvas, files, units
+from reports.canvas import Figure
+from reports.console import BADGES
+from reports.figures import mark
+from sim.bracket import MOST_DOUBLINGS, Outcome
+from sim.capacity import SIDES, Side, Study, SystemCapacity
+
+FILES = ("config.yaml", "capacity.json")
+"""Beside a figure for each engine."""
+LABELS = {"without_cache": "without cache", "with_cache": "with cache"}
+MANY_LATE = 0.1
+"""From this share on it is said that requests arrive when the load is falling already."""
+CAPTION = (
+    "Share of requests that meet every limit, over the arrival rate. Every dot is a run of the same\n"
+    "sessions, only closer together; vertical lines mark the highest rates that keep the share wanted."
+)
+
+
+def limits(study: Study) -> str:
+    """What a request has to meet, and how many of them: '99% of requests within ttft 500 ms'."""
+    return f"{study.slo.share * 100:g}% of requests within {_stated(study)}"
+
+
+def _stated(study: Study) -> str:
+    return ", ".join(f"{name} {ms:,g} ms" for name, ms in study.slo.limits_ms.items())
+
+
+def table(study: Study) -> RenderableType:
+    """Rates without and with the cache, what they serve and cost, and what to know about them."""
+    priced = any(_cost(side) for system in study.systems.values() for side in _sides(system).values())
+    head = Text(f"Highest sustainable rate: {units.shortened(study.config.name)}", "bold")
+    out = Table(title=Text.assemble(head, f"\n{limits(study)}"), title_justify="left", pad_edge=False)
+    headings = [study.unit.replace(" ", "\n", 1), "ratio", "requests\nper s", "per GPU", "good"]
+    out.add_column("", overflow="fold")
+    for heading in [*headings, *["$ per\nM tokens"] * priced]:
+        out.add_column(heading, justify="right")
+    notes: list[str] = []
+    for name, system in study.systems.items():
+        out.add_section()
+        title = Text(units.printable(name), "bold")
+        if system.calibrated is not None:
+            title.append("  ").append_text(BADGES[system.calibrated])
+        out.add_row(title)
+        for label, side in _sides(system).items():
+            ratio = system.ratio if label == LABELS["with_cache"] else None
+            out.add_row(f"  {label}", *cells(side, ratio)[: len(headings) + priced])
+            notes += [f"{name} {label}: {note}" for note in side_notes(study, side)]
+        notes += [f"{name}: {note}" for note in system.notes]
+    return Group(out, *(Text(units.printable(note)) for note in [*general_notes(study), *notes]))
+
+
+def _sides(system: SystemCapacity) -> dict[str, Side]:
+    return {LABELS[side]: getattr(system, side) for side in SIDES}
+
+
+def _cost(side: Side) -> float | None:
+    return side.best.cost_usd_per_1m_tokens if side.best else None
+
+
+def cells(side: Side, ratio: float | None) -> list[str]:
+    """Rate, ratio, requests/s, requests/s per GPU, share of good ones, dollars per million tokens."""
+    best = side.best
+    if best is None:
+        return [side.search.outcome.value, "", "", "", "", ""]
+    cost, numbers = _cost(side), (best.rate, best.requests_per_s, best.requests_per_s_per_gpu)
+    rate, per_s, per_gpu = ("" if number is None else units.significant(number) for number in numbers)
+    times = "" if ratio is None else f"{units.significant(ratio)} x"
+    dollars = "" if cost is None else units.usd(cost)
+    return [rate, times, per_s, per_gpu, units.percent(best.good_share), dollars]
+
+
+def general_notes(study: Study) -> list[str]:
+    """How the rates were found, and on what they rest."""
+    return [
+        f"The same {units.count_of(study.requests)} requests at every rate ({study.rate_key}), found to "
+        f"{study.precision * 100:g}%. Supposed: the share of good requests falls with the rate.",
+        "Requests per s and dollars: what completes while sessions still begin, by the GPUs held.",
+    ]
+
+
+def side_notes(study: Study, side: Side) -> list[str]:
+    """What has to be known about one side: no rate found, a share that rises, a long end of the run."""
+    rates = list(side.search.shares)
+    shares = {rate: units.percent(share) for rate, share in side.search.shares.items()}
+    if side.search.outcome is Outcome.UNBOUNDED:
+        last = rates[-1]
+        return [
+            f"no bound: at {_rate(study, last)}, {2**MOST_DOUBLINGS:,} times the configured rate, "
+            f"{shares[last]} of requests are still good; these sessions cannot overload it"
+        ]
+    if side.search.outcome is Outcome.NONE:
+        first = rates[0]
+        return [
+            f"no rate: at {_rate(study, first)}, the configured rate / {2**MOST_DOUBLINGS:,}, only "
+            f"{shares[first]} of requests are good; the limits are too tight without any load"
+        ]
+    notes, rise = [], side.search.largest_rise
+    if rise is not None:
+        low, high = rise
+        points = (side.search.shares[high] - side.search.shares[low]) * 100
+        notes.append(
+            f"not monotone: from {_rate(study, low)} to {_rate(study, high)} the share of good requests "
+            f"rises by {units.significant(points, 2)} points, to {shares[high]}"
+        )
+    if side.search.contradictions:
+        at = ", ".join(units.significant(rate) for rate in side.search.contradictions)
+        notes.append(f"not the only boundary: enough are good above it, or too few below, at {at}")
+    assert side.best is not None
+    if side.best.late_share > MANY_LATE:
+        notes.append(
+            f"{units.percent(side.best.late_share)} of the requests arrive after the last session began, "
+            "under a load that only falls: the rate is overstated; give more sessions"
+        )
+    return notes
+
+
+def _rate(study: Study, rate: float) -> str:
+    return f"{units.significant(rate)} {study.unit}"
+
+
+@canvas.styled
+def figure(study: Study, name: str) -> Figure:
+    """Share of good requests over the rate, both sides, the wanted share and the rates found marked."""
+    system = study.systems[name]
+    title = f"Requests within the limits: {units.shortened(name)}"
+    figure, axes = canvas.new(
+        title,
+        f"arrival rate, {study.unit}",
+        f"share of requests{mark(system.calibrated)}\nwithin {_stated(study)}",
+        height_in=4.2,
+    )
+    colours = {"without cache": canvas.WITHOUT, "with cache": canvas.WITH}
+    for label, side in _sides(system).items():
+        _line(axes, label, side, colours[label])
+    axes.axhline(
+        study.slo.share, color="#555555", linewidth=0.9, linestyle=":",
+        label=f"wanted: {study.slo.share * 100:g}%",
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(-0.02, 1.05)
+    axes.xaxis.set_major_formatter(canvas.plain())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    figure.legend(loc="outside lower center", ncols=3, title=CAPTION, title_fontsize=7.5)
+    return figure
+
+
+def _line(axes: Axes, label: str, side: Side, colour: str) -> None:
+    found = side.search.outcome.value
+    if side.best is not None:
+        found = f"up to {units.significant(side.best.rate)}"
+        axes.axvline(side.best.rate, color=colour, linewidth=0.9, linestyle="--")
+    rates, shares = list(side.search.shares), list(side.search.shares.values())
+    axes.plot(rates, shares, "o-", color=colour, markersize=3.5, label=f"{label}: {found}")
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write config.yaml, capacity.json and capacity-SYSTEM.png per engine, all or none; their paths."""
+    text = json.dumps(study.summary(), indent=2, allow_nan=False) + "\n"
+    contents = {
+        "config.yaml": study.config.to_yaml().encode(),
+        "capacity.json": text.encode(),
+        **{f"capacity-{name}.png": canvas.png(figure(study, name)) for name in study.systems},
+    }
+    files.put(folder, contents)
+    return [folder / name for name in contents]
