@@ -306,6 +306,11 @@ def test_damaged_samples(made: Path, calibration: Command, tmp_path: Path) -> No
         whole.replace("kvsamples/1", "kvsamples/0"): ("s.jsonl:1: schema = 'kvsamples/0'",),
         whole.replace('"t_s":', '"time":', 1): ("s.jsonl:2: t_s is missing",),
         whole + "nonsense\n": ("'nonsense' is no JSON object",),
+        whole.replace('"hardware"', '"hardwear"', 1): ("s.jsonl:1: hardware is missing",),
+        whole.replace('"gemm_tflops": 0.12', '"gemm_tflops": "fast"'): (
+            "s.jsonl:1: Hardware: gemm_tflops",
+        ),
+        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "more than 0"),
         whole[: whole.rindex("\n", 0, -200) + 1]: ("passes are whole",),
     }
     for text, said in cases.items():
