@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue, samples
 from calibration.measure import Bench, measure
 from calibration.profile import Profile, load

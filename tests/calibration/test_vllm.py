@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue
 from calibration.serving import Texts
 from sim.caches.replay import BlockConfig
