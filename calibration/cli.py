@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +78,7 @@ def run(
     options.require_installed("torch", "scipy", "sklearn")
     from calibration import catalogue
     from calibration.plan import GRIDS
-    from calibration.run import PASSES, calibrate, require_new, runner_for
+    from calibration.run import PASSES, require_new, runner_for
     from calibration.runner import require_device
 
     require_device(device)
@@ -93,30 +93,18 @@ def run(
         kind = dtype or ("float32" if device == "cpu" else model.dtype)
         options.require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
         path = options.profile_path(out, name, device, kind, several=len(models) > 1)
+        if len(models) > 1 and path.exists():
+            typer.echo(f"Kept, as it exists: {path}")
+            continue
         require_new(path)
         jobs.append((model, kind, path))
     for model, kind, path in jobs:
         runner = runner_for(model, device, kind, grid, seed)
-        with _progress(quiet) as progress:
-            built = calibrate(
-                runner,
-                path,
-                grid=grid,
-                passes=passes or PASSES[device],
-                seed=seed,
-                progress=progress,
-                hardware_name=hardware,
-                max_drift=max_drift,
-            )
-        if not quiet:
-            from reports import calibration as report
-
-            _print(report.profile_table(built.profile))
-            typer.echo(f"Written: {path}")
+        plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
+        _calibrate(runner, path, plan, hardware, max_drift, quiet)
         if validate:
             _validate(path, runner, seeds, shares, quiet)
         _forget(runner)
-        del runner
 
 
 @app.command()
@@ -233,6 +221,22 @@ def third_party(
     from reports import calibration as report
 
     _print(report.third_party_table(compared))
+
+
+def _calibrate(
+    runner: Runner, path: Path, plan: dict[str, Any], hardware: str | None, max_drift: float, quiet: bool
+) -> None:
+    from calibration.run import calibrate
+
+    with _progress(quiet) as progress:
+        built = calibrate(
+            runner, path, progress=progress, hardware_name=hardware, max_drift=max_drift, **plan
+        )
+    if not quiet:
+        from reports import calibration as report
+
+        _print(report.profile_table(built.profile))
+        typer.echo(f"Written: {path}")
 
 
 def _validate(
