@@ -8,10 +8,10 @@ demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
 
 test: .venv/installed-test  ## the default test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-all: .venv/installed-test  ## the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto -m "slow or not slow"
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

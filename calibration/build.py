@@ -8,12 +8,14 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from calibration import catalogue, fit, samples
 from calibration.catalogue import Gpu, Model
 from calibration.columns import Floats
 from calibration.fit import Fitted, Measured
 from calibration.profile import (
+    Coefficients,
     Fit,
     Hardware,
     Heldout,
@@ -54,17 +56,20 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
     """
     taken = samples.read(path)
     head = taken.header
-    model = Model.model_validate(head["model"])
-    hardware, software = (
-        Hardware.model_validate(head["hardware"]),
-        Software.model_validate(head["software"]),
-    )
+    try:
+        model = Model.model_validate(head["model"])
+        hardware = Hardware.model_validate(head["hardware"])
+        software = Software.model_validate(head["software"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}:1: {error.title}: {key}: {first['msg']}") from None
     kept, drift = fit.steady(taken, max_drift)
     training, heldout = fit.table(taken, "fit", kept), fit.table(taken, "heldout", kept)
     fitted = fit.fit(training, hinged=head["clock"] == "cpu_time", seed=head["seed"])
-    coefficients = fitted.coefficients()
     device = _device(head, hardware, model)
-    predicted = fit.seconds(coefficients, heldout.steps)
+    coefficients = fitted.coefficients()
+    block_bytes = software.block_size * model.kv_bytes_per_token
     profile = Profile(
         id=f"{hardware.device}, {model.name}, {model.dtype}, torch {software.torch}, "
         f"{software.attention_backend}",
@@ -77,33 +82,42 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
         domain=fit.domain(training),
         hardware=hardware,
         software=software,
-        protocol=Protocol(
-            clock=head["clock"],
-            grid=head["grid"],
-            passes=head["passes"],
-            rejected_passes=sorted(set(range(head["passes"])) - set(kept)),
-            drift=[round(d, 5) for d in drift],
-            max_drift=max_drift,
-            configurations=len({*taken.configurations}),
-            seed=head["seed"],
-        ),
+        protocol=_protocol(taken, kept, drift, max_drift),
         samples=SamplesFile(
             file=os.path.relpath(path.resolve(), out.resolve().parent), sha256=samples.sha256(path)
         ),
         fit=_rates(path, fitted, model, device),
-        heldout=Heldout(
-            errors=fit.errors(predicted, heldout.median_s),
-            by_family=fit.by_family(predicted, heldout),
-            baselines=fit.baselines(training, heldout, roofline(model, device).coefficients, head["seed"]),
-            noise_floor=fit.noise_floor(heldout),
-        ),
-        transfer=[
-            Transfer.model_validate(entry)
-            for entry in fit.transfers(taken, kept, software.block_size * model.kv_bytes_per_token)
-        ],
+        heldout=_heldout(coefficients, training, heldout, roofline(model, device), head["seed"]),
+        transfer=[Transfer.model_validate(line) for line in fit.transfers(taken, kept, block_bytes)],
         overhead_s=_overheads(taken, kept),
     )
     return Built(profile, fitted, training, heldout)
+
+
+def _protocol(taken: Samples, kept: list[int], drift: list[float], max_drift: float) -> Protocol:
+    head = taken.header
+    return Protocol(
+        clock=head["clock"],
+        grid=head["grid"],
+        passes=head["passes"],
+        rejected_passes=sorted(set(range(head["passes"])) - set(kept)),
+        drift=[round(d, 5) for d in drift],
+        max_drift=max_drift,
+        configurations=len({*taken.configurations}),
+        seed=head["seed"],
+    )
+
+
+def _heldout(
+    coefficients: Coefficients, training: Measured, heldout: Measured, peak: Profile, seed: int
+) -> Heldout:
+    predicted = fit.seconds(coefficients, heldout.steps)
+    return Heldout(
+        errors=fit.errors(predicted, heldout.median_s),
+        by_family=fit.by_family(predicted, heldout),
+        baselines=fit.baselines(training, heldout, peak.coefficients, seed),
+        noise_floor=fit.noise_floor(heldout),
+    )
 
 
 def rebuild(path: Path) -> Built:

@@ -5,16 +5,15 @@ Heavy imports happen inside the commands: ``--help`` is instant, and only measur
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from calibration import options
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-FOLDER = Path("runs/calibration")
 
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile file.")]
 Models = Annotated[
@@ -77,48 +75,36 @@ def run(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    _require("torch", "scipy", "sklearn")
+    options.require_installed("torch", "scipy", "sklearn")
     from calibration import catalogue
     from calibration.plan import GRIDS
-    from calibration.run import PASSES, calibrate, require_new, runner_for
+    from calibration.run import PASSES, require_new, runner_for
     from calibration.runner import require_device
 
     require_device(device)
     grid = grid or ("gpu" if device == "cuda" else "cpu")
-    _choice("--grid", grid, list(GRIDS))
-    shares = _shares(loads)
+    options.require_choice("--grid", grid, list(GRIDS))
+    shares = options.busy_shares(loads)
     if hardware:
         catalogue.gpu(hardware, "--hardware")
     jobs = []
     for name in models:
         model = catalogue.model(name, Path(), "--model")
         kind = dtype or ("float32" if device == "cpu" else model.dtype)
-        _choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
-        path = _out(out, name, device, kind, several=len(models) > 1)
+        options.require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
+        path = options.profile_path(out, name, device, kind, several=len(models) > 1)
+        if len(models) > 1 and path.exists():
+            typer.echo(f"Kept, as it exists: {path}")
+            continue
         require_new(path)
         jobs.append((model, kind, path))
     for model, kind, path in jobs:
         runner = runner_for(model, device, kind, grid, seed)
-        with _progress(quiet) as progress:
-            built = calibrate(
-                runner,
-                path,
-                grid=grid,
-                passes=passes or PASSES[device],
-                seed=seed,
-                progress=progress,
-                hardware_name=hardware,
-                max_drift=max_drift,
-            )
-        if not quiet:
-            from reports import calibration as report
-
-            _print(report.profile_table(built.profile))
-            typer.echo(f"Written: {path}")
+        plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
+        _calibrate(runner, path, plan, hardware, max_drift, quiet)
         if validate:
             _validate(path, runner, seeds, shares, quiet)
         _forget(runner)
-        del runner
 
 
 @app.command()
@@ -136,17 +122,18 @@ def show(
     from reports import calibration as report
 
     if out is not None:
-        _require("scipy", "sklearn")
+        options.require_installed("scipy", "sklearn")
         from calibration.build import rebuild
+        from reports import calibration_figures as figures
         from reports import files
 
         built = rebuild(profile)
         files.require_writable(out)
-        paths = report.write(built, out)
+        paths = figures.write(built, out)
     _print(report.profile_table(loaded))
     if out is not None:
-        for path in paths:
-            typer.echo(f"Written: {path}")
+        for path, caption in paths.items():
+            typer.echo(f"Written: {path}: {caption}")
 
 
 @app.command()
@@ -156,7 +143,7 @@ def fit(
     max_drift: MaxDrift = 0.05,
 ) -> None:
     """Fit kept samples again and write a profile."""
-    _require("scipy", "sklearn")
+    options.require_installed("scipy", "sklearn")
     from calibration.build import build
 
     if out.exists() or out.suffix != ".yaml":
@@ -185,10 +172,10 @@ def validate(
     from calibration.profile import load
     from calibration.validate_input import require_runnable
 
-    shares = _shares(loads)
+    shares = options.busy_shares(loads)
     loaded = load(profile)
     require_runnable(loaded, profile, model)
-    _require("torch", "scipy")
+    options.require_installed("torch", "scipy")
     from calibration.run import runner_for
 
     assert loaded.model is not None and loaded.protocol is not None and loaded.hardware is not None
@@ -222,7 +209,7 @@ def third_party(
     quiet: Quiet = False,
 ) -> None:
     """Serve chats with transformers' continuous batching on the CPU, and simulate them."""
-    _require("torch", "scipy", "transformers", "psutil", extra="third-party")
+    options.require_installed("torch", "scipy", "transformers", "psutil", extra="third-party")
     from calibration import catalogue
     from calibration.third_party_report import study
     from calibration.validate import CHATS
@@ -234,6 +221,22 @@ def third_party(
     from reports import calibration as report
 
     _print(report.third_party_table(compared))
+
+
+def _calibrate(
+    runner: Runner, path: Path, plan: dict[str, Any], hardware: str | None, max_drift: float, quiet: bool
+) -> None:
+    from calibration.run import calibrate
+
+    with _progress(quiet) as progress:
+        built = calibrate(
+            runner, path, progress=progress, hardware_name=hardware, max_drift=max_drift, **plan
+        )
+    if not quiet:
+        from reports import calibration as report
+
+        _print(report.profile_table(built.profile))
+        typer.echo(f"Written: {path}")
 
 
 def _validate(
@@ -255,39 +258,6 @@ def _validate(
 
         _print(report.validation_table(profile, compared))
     return compared
-
-
-def _out(out: Path | None, name: str, device: str, dtype: str, *, several: bool) -> Path:
-    """Where a model's profile goes."""
-    if out is not None and not several:
-        return out
-    stem = Path(name).parent.name if name.endswith(".json") else name
-    return (out or FOLDER) / f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}.{device}.{dtype}.yaml"
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        shares = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        shares = ()
-    if not shares or not all(0 < share < 1 for share in shares):
-        raise InputError(f"--loads {text}: allowed: numbers between 0 and 1, separated by commas")
-    return shares
-
-
-def _choice(option: str, value: str, allowed: list[str]) -> None:
-    if value not in allowed:
-        raise InputError(f"{option} {value}: allowed: {', '.join(allowed)}")
-
-
-def _require(*packages: str, extra: str = "calibration") -> None:
-    """InputError if an optional package is not installed."""
-    for package in packages:
-        if find_spec(package) is None:
-            raise InputError(
-                f"{package} is not installed; allowed: pip install 'prefixsim[{extra}]' (for a GPU, "
-                "with the build of torch that fits its driver)"
-            )
 
 
 def _forget(runner: Runner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -70,4 +71,5 @@ def _cpu() -> str:
 
 def _driver() -> str | None:
     version = Path("/proc/driver/nvidia/version")
-    return version.read_text().split("  ")[1].strip() if version.is_file() else None
+    found = re.search(r"\d+\.\d+(\.\d+)?", version.read_text()) if version.is_file() else None
+    return found[0] if found else None

@@ -7,7 +7,7 @@ contexts (attention over block tables).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,30 +20,35 @@ from calibration.model import Decoder, Step, Work
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class _Graph:
-    """A captured decode of ``size`` rows, contexts of up to ``longest`` tokens."""
+class DecodeGraph:
+    """Decodes of up to ``size`` rows, with contexts of up to ``longest`` tokens, in fixed buffers."""
 
     def __init__(self, decoder: Decoder, size: int, longest: int) -> None:
         pool, device = decoder.pool, decoder.device
-        self._spare = pool.blocks
-        self._block_size = pool.block_size
+        self._spare, self._block_size = pool.blocks, pool.block_size
         most = -(-longest // pool.block_size)
         self._inputs = torch.zeros(3, size, dtype=torch.int64, device=device)
+        self._inputs[2] = self._spare * self._block_size
         self._table = torch.full((size, most), self._spare, dtype=torch.int32, device=device)
         layout = Layout([(longest - 1, 1)] * size, self._table, pool.block_size)
         self._plan = decoder.attention.backend.plan(layout)
         self._plan.used.fill_(1)
         step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, self._plan)
+        self._replay, self._logits = self._capture(decoder, step)
+
+    def _capture(self, decoder: Decoder, step: Step) -> tuple[Callable[[], None], Tensor]:
+        """What computes the step again, and where its logits then are."""
         cuda: Any = torch.cuda
         side = cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        side.wait_stream(cuda.current_stream())
+        with cuda.stream(side):
             for _ in range(2):  # what is set up lazily must not happen during the capture
                 decoder.forward(step)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits = decoder.forward(step)
+        cuda.current_stream().wait_stream(side)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            logits = decoder.forward(step)
+        return graph.replay, logits
 
     def run(self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
         """Logits of the rows of ``work``."""
@@ -63,7 +68,7 @@ class _Graph:
         self._table[:rows, :most].copy_(torch.from_numpy(table), non_blocking=True)
         self._table[rows:, :1] = self._spare
         self._plan.used.copy_(torch.from_numpy(used), non_blocking=True)
-        self._graph.replay()
+        self._replay()
         return self._logits[:rows].clone()
 
 
@@ -73,7 +78,7 @@ class DecodeGraphs:
     def __init__(self, decoder: Decoder, longest: int) -> None:
         self._longest = longest
         with torch.inference_mode():
-            self._graphs = {size: _Graph(decoder, size, longest) for size in SIZES}
+            self._graphs = {size: DecodeGraph(decoder, size, longest) for size in SIZES}
 
     def fits(self, work: Sequence[Work]) -> bool:
         """Whether the step is all decodes and not too large."""

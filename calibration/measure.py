@@ -25,6 +25,7 @@ Progress = Callable[[str, int, int], None]
 SAME = ("model", "device", "dtype", "grid", "seed", "passes", "clock", "software")
 """Header entries in which an interrupted measurement and the one that goes on must agree."""
 LAUNCHES = 100
+BUFFER_BLOCKS = 128
 
 
 class Bench:
@@ -36,11 +37,8 @@ class Bench:
         self._order = stream(seed, "blocks").permutation(pool.blocks)
         self._at = 0
         self._tokens = stream(seed, "tokens")
-        data = pool.data
-        self._host = torch.empty(
-            (*data.shape[:2], 256, *data.shape[3:]), dtype=data.dtype, pin_memory=data.is_cuda
-        ).normal_()
-        self._one = torch.zeros(1, device=data.device)
+        self._host: torch.Tensor | None = None
+        self._one = torch.zeros(1, device=pool.data.device)
 
     def time(self, configuration: Configuration) -> tuple[float, float]:
         """Seconds by the runner's clock and by the wall."""
@@ -63,7 +61,8 @@ class Bench:
         """All layers of some blocks between the pool and the host, or gathered within the device."""
         path, layout = configuration.family.split()
         count = configuration.spec[0][1]
-        data, host = self._runner.decoder.pool.data, self._host
+        data = self._runner.decoder.pool.data
+        host = self._buffer(data, count)
         if layout == "contiguous":
             first = self._at % (data.shape[2] - count)
             self._at = (self._at + count) % len(self._order)
@@ -95,6 +94,13 @@ class Bench:
 
         t_s, wall_s, _ = self._runner.time({"h2d": there, "d2h": back, "gather": gather}[path])
         return t_s, wall_s
+
+    def _buffer(self, data: torch.Tensor, count: int) -> torch.Tensor:
+        """Host memory for ``count`` blocks, page-locked beside a GPU; kept from one copy to the next."""
+        if self._host is None or self._host.shape[2] < count:
+            shape = (*data.shape[:2], max(count, BUFFER_BLOCKS), *data.shape[3:])
+            self._host = torch.empty(shape, dtype=data.dtype, pin_memory=data.is_cuda).normal_()
+        return self._host
 
     def _launch(self) -> tuple[float, float]:
         """One smallest possible operation, averaged over a hundred."""

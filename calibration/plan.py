@@ -79,7 +79,7 @@ GRIDS = {
         heldout=80,
         kv_tokens=300_000,
         sentinel=(512, 8, 1024),
-        blocks=(1, 16, 64, 256),
+        blocks=(1, 8, 32, 128),
     ),
     "cpu": Grid(  # not only powers of two: products of odd sizes take longer
         new=(1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 47, 64, 90, 128, 181, 256, 384),
@@ -90,7 +90,7 @@ GRIDS = {
         heldout=64,
         kv_tokens=34_000,
         sentinel=(512, 8, 1024),
-        blocks=(1, 16, 64, 256),
+        blocks=(1, 8, 32, 128),
     ),
     "tiny": Grid(
         new=(1, 2, 3, 5, 8, 16, 31, 64),

@@ -26,9 +26,11 @@ def require_new(out: Path) -> None:
     """InputError unless a profile can be written to ``out``, which must not exist yet."""
     if out.suffix != ".yaml":
         raise InputError(f"--out {out}: allowed: a file name ending in .yaml")
-    packed = samples_file(out).with_suffix(".jsonl.gz")
+    taking = samples_file(out)
+    packed = taking.with_suffix(".jsonl.gz")
     for path in (out, packed):
-        if path.exists():
+        going_on = path == packed and taking.exists()  # stopped after packing, before the end
+        if path.exists() and not going_on:
             raise InputError(f"{path}: exists; allowed: another --out, or `fit` to fit its samples again")
 
 

@@ -74,7 +74,10 @@ class Runner:
         self.decoder = Decoder(self.model, choice, pool, longest, seed)
         self.graphs: DecodeGraphs | None = None
         if graphs and self.device.type == "cuda" and choice.backend.in_graphs:
-            self.graphs = DecodeGraphs(self.decoder, longest)
+            try:
+                self.graphs = DecodeGraphs(self.decoder, longest)
+            except RuntimeError as error:  # the profile says that decodes ran without, and why
+                choice.rejected["CUDA graphs"] = str(error).strip().splitlines()[0][:120]
 
     @property
     def clock(self) -> Clock:

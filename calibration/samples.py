@@ -17,6 +17,10 @@ from calibration.plan import Configuration
 from workloads.errors import InputError
 
 SCHEMA = "kvsamples/1"
+HEADER = (
+    "model", "device", "dtype", "grid", "seed", "passes", "clock", "kv_tokens", "hardware", "software",
+    "hardware_name", "created",
+)  # fmt: skip
 KEYS = ("family", "split", "spec", "pass", "t_s", "wall_s")
 
 
@@ -53,12 +57,17 @@ def read(path: Path) -> Samples:
     header = _object(path, 1, lines[0])
     if header.get("schema") != SCHEMA:
         raise InputError(f"{path}:1: schema = {header.get('schema')!r}; allowed: {SCHEMA}")
+    absent = [key for key in HEADER if key not in header]
+    if absent:
+        raise InputError(f"{path}:1: {absent[0]} is missing; allowed: the header of a samples file")
     samples = Samples(header, [], [], [], [])
     for number, line in enumerate(lines[1:-1], start=2):
         row = _object(path, number, line)
         missing = [key for key in KEYS if key not in row]
         if missing:
             raise InputError(f"{path}:{number}: {missing[0]} is missing; allowed: {', '.join(KEYS)}")
+        if not all(isinstance(row[key], float) and row[key] > 0 for key in ("t_s", "wall_s")):
+            raise InputError(f"{path}:{number}: t_s = {row['t_s']!r}; allowed: seconds, more than 0")
         spec = tuple((int(h), int(n)) for h, n in row["spec"])
         samples.configurations.append(Configuration(row["family"], row["split"], spec))
         samples.passes.append(row["pass"])

@@ -21,7 +21,7 @@ import pandas as pd
 from IPython.display import SVG
 
 from calibration.build import rebuild
-from reports import calibration as report
+from reports import calibration_figures as figures
 from reports import canvas
 
 root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
@@ -35,7 +35,7 @@ print(profile.id, profile.source, sep="\n")
 # Iterations that the fit never saw, off the grid that it saw.
 
 # %%
-SVG(canvas.svg(report.measured_against_predicted(built)))
+SVG(canvas.svg(figures.measured_against_predicted(built)))
 
 # %% [markdown]
 # ## What is left
@@ -43,7 +43,7 @@ SVG(canvas.svg(report.measured_against_predicted(built)))
 # Errors inside the grey band cannot be told from noise: two halves of the same passes disagree as much.
 
 # %%
-SVG(canvas.svg(report.residuals(built)))
+SVG(canvas.svg(figures.residuals(built)))
 
 # %% [markdown]
 # ## Simpler models
@@ -57,7 +57,7 @@ errors = pd.DataFrame({name: errors.model_dump() for name, errors in rows.items(
 errors[["mape", "p90", "p99", "bias"]].style.format("{:.1%}")
 
 # %%
-SVG(canvas.svg(report.models(profile)))
+SVG(canvas.svg(figures.models(profile)))
 
 # %% [markdown]
 # ## What the coefficients say

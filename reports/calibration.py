@@ -1,29 +1,22 @@
-"""A measured profile and its validation as tables and figures."""
+"""A measured profile and its validation as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from calibration.profile import Errors, Profile
-from reports import canvas, units
+from reports import units
 
 if TYPE_CHECKING:
-    from calibration.build import Built
     from calibration.third_party_report import Compared
     from calibration.validate import Comparison
 
-MARKS = {"prefill": "o", "cached prefill": "s", "decode": "^", "mixed": "D"}
 GATES = {"linear_tflops": (0.60, 0.85), "weights_gb_per_s": (0.60, 1.0)}
 """Shares of the peak that a large model reaches on a large GPU; outside, something may be wrong."""
 LARGE = 5e9
@@ -38,9 +31,6 @@ SHOWN: tuple[tuple[str, list[tuple[int, int]], int, int], ...] = (
     ("8 decodes at 1,024 and a prefill of 248", [(0, 248)], 8, 1024),
 )
 """Iterations on which profiles are compared: prefills, decodes, context of each decode."""
-
-
-# -- tables ----------------------------------------------------------------------------------------
 
 
 def profile_table(profile: Profile) -> RenderableType:
@@ -228,109 +218,3 @@ def _s(seconds: float) -> str:
         if seconds >= size:
             return f"{units.significant(seconds / size)} {unit}"
     return "0" if not seconds else f"{units.significant(seconds / 1e-12)} ps"
-
-
-# -- figures ---------------------------------------------------------------------------------------
-
-
-@canvas.styled
-def measured_against_predicted(built: Built) -> Figure:
-    """Held-out iterations: predicted over measured time, ms, by family."""
-    figure, axes = canvas.new(
-        "Held-out iterations, measured and predicted", "measured, ms (median of passes)", "predicted, ms"
-    )
-    measured, predicted = built.heldout.median_s * 1e3, built.predicted_s * 1e3
-    ends = [min(measured.min(), predicted.min()) * 0.8, max(measured.max(), predicted.max()) * 1.25]
-    axes.plot(ends, ends, color="#999999", linewidth=1, label="equal")
-    for family, colour, where in _families(built):
-        axes.scatter(
-            measured[where], predicted[where], s=18, marker=MARKS[family], color=colour, label=family
-        )
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
-    for axis in (axes.xaxis, axes.yaxis):
-        _plain_log(axis)
-    canvas.legend(figure, columns=3)
-    return figure
-
-
-@canvas.styled
-def residuals(built: Built) -> Figure:
-    """Relative errors of held-out iterations over their time, and the noise floor."""
-    figure, axes = canvas.new(
-        "Errors of held-out iterations", "measured, ms (median of passes)", "predicted / measured - 1"
-    )
-    measured = built.heldout.median_s
-    error = built.predicted_s / measured - 1
-    heldout = built.profile.heldout
-    assert heldout is not None
-    floor = heldout.noise_floor
-    axes.axhspan(-floor, floor, color="#E6E6E6", label=f"noise floor {floor:.1%}")
-    low, high = built.fitted.interval(built.heldout.steps)
-    for family, colour, where in _families(built):
-        x = measured[where] * 1e3
-        axes.scatter(x, error[where], s=18, marker=MARKS[family], color=colour, label=family)
-        axes.vlines(x, low[where] / measured[where] - 1, high[where] / measured[where] - 1, color=colour,
-                    linewidth=0.7)  # fmt: skip
-    axes.axhline(0, color="#999999", linewidth=1)
-    axes.set_xscale("log")
-    _plain_log(axes.xaxis)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    canvas.legend(figure, columns=3)
-    return figure
-
-
-@canvas.styled
-def models(profile: Profile) -> Figure:
-    """Held-out error of this profile beside simpler models."""
-    heldout = profile.heldout
-    assert heldout is not None
-    figure, axes = canvas.new("Mean error on held-out iterations", "mean absolute error", "")
-    rows = {"this profile": heldout.errors, **heldout.baselines}
-    names = list(rows)[::-1]
-    sizes = [rows[name].mape for name in names]
-    colours = [canvas.WITH if name == "this profile" else canvas.IDLE for name in names]
-    bars = axes.barh(names, sizes, color=colours)
-    axes.bar_label(bars, [f"{size:.1%}" for size in sizes], padding=3)
-    axes.axvline(heldout.noise_floor, color=canvas.BLACK, linestyle=":", label="noise floor")
-    axes.set_xlim(0, max(*sizes, heldout.noise_floor) * 1.18)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    canvas.legend(figure, columns=1)
-    return figure
-
-
-CAPTIONS: dict[str, tuple[Callable[..., Figure], str]] = {
-    "measured-against-predicted": (
-        measured_against_predicted,
-        "Iterations that the fit never saw: on the line the prediction is right.",
-    ),
-    "residuals": (
-        residuals,
-        "Relative errors of the same iterations with the 90 % interval of the prediction. Inside the grey "
-        "band an error cannot be told from noise.",
-    ),
-}
-
-
-def write(built: Built, folder: Path) -> list[Path]:
-    """The figures of a profile as PNG in ``folder``; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = {name: draw(built) for name, (draw, _) in CAPTIONS.items()}
-    figures["models"] = models(built.profile)
-    paths = []
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        path.write_bytes(canvas.png(figure))
-        paths.append(path)
-    return paths
-
-
-def _plain_log(axis: Axis) -> None:
-    """1, 2, 5, 10, ... as they are written."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(canvas.plain())
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _families(built: Built) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    family = np.array([step.family for step in built.heldout.steps])
-    return [(name, colour, family == name) for name, colour in zip(MARKS, canvas.LINES, strict=False)]

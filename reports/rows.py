@@ -43,12 +43,14 @@ def has_times(entry: dict[str, Any]) -> bool:
 def compare(summary: dict[str, Any], system: str) -> list[Row]:
     """The rows of ``system``; what it does not have is left out."""
     rows = [
+        *_unserved(summary, system),
         _saved(summary, system, "computed_prompt_tokens", "prompt tokens computed", units.tokens),
         _both(summary, system, "prefix_cache_hit_rate", "hit rate, by tokens", units.percent),
         _both(summary, system, "request_hit_rate", "requests with a hit", units.percent),
         _time(summary, system, "p50_ttft_ms", "TTFT p50"),
         _time(summary, system, "p99_ttft_ms", "TTFT p99"),
         _time(summary, system, "mean_tpot_ms", "TPOT mean"),
+        _goodput(summary, system),
         _saved(summary, system, "gpu_seconds", "GPU-hours held", units.gpu_hours),
         _saved(summary, system, "gpu_busy_seconds", "GPU-hours busy", units.gpu_hours),
         *_money(summary, system),
@@ -56,6 +58,32 @@ def compare(summary: dict[str, Any], system: str) -> list[Row]:
         _both(summary, system, "num_preemptions", "preemptions", units.count_of),
     ]
     return [row for row in rows if row is not None]
+
+
+def _unserved(summary: dict[str, Any], system: str) -> list[Row | None]:
+    """Requests that did not complete, if any: the other rows do not count them."""
+    without, with_cache = summary["no_cache"][system], summary["systems"][system]
+    if not without["failed"] and not with_cache["failed"]:
+        return []
+    kinds = (
+        ("completed", "requests completed"),
+        ("rejected", "requests rejected"),
+        ("timed_out", "requests timed out"),
+        ("aborted", "requests aborted"),
+    )
+    return [
+        Row(label, units.count_of(without[key]), units.count_of(with_cache[key]))
+        for key, label in kinds
+        if without[key] or with_cache[key]
+    ]
+
+
+def _goodput(summary: dict[str, Any], system: str) -> Row | None:
+    """Requests per second within the service-level limits, where there are some."""
+    without, with_cache = (summary[part][system]["request_goodput"] for part in ("no_cache", "systems"))
+    if without is None or with_cache is None:
+        return None
+    return Row("requests/s within slo", f"{without:.3g}", f"{with_cache:.3g}")
 
 
 def money_label(entry: dict[str, Any]) -> str:

@@ -50,6 +50,11 @@ class ProfileFile(Schema):
         """
         path = find_file(self.path, folder)
         profile = profiles.load(path)
+        if tensor_parallel != 1:
+            raise InputError(
+                f"{key}.latency.profile = {path}: measured on one GPU, not on {tensor_parallel} together; "
+                "allowed: tensor_parallel 1, or latency of kind roofline, constant or linear"
+            )
         if model is not None and profile.model is not None and not model.same_shape(profile.model):
             raise InputError(
                 f"{key}.latency.profile = {path}: measured for {profile.model.name} in "

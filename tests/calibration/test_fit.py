@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+
 import torch
 from torch import Tensor
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue
 from calibration.build import rebuild
 from calibration.profile import load

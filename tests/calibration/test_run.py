@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue, samples
 from calibration.measure import Bench, measure
 from calibration.profile import Profile, load
@@ -78,6 +82,24 @@ def test_run_writes_a_profile_and_its_samples(made: Path) -> None:
     assert profile.protocol is not None and profile.protocol.clock == "cpu_time"
     assert profile.heldout is not None and profile.heldout.errors.n == 12
     assert profile.heldout.errors.mape < 0.6, "the order of magnitude is right even on a busy machine"
+
+
+def test_several_models_in_one_command(calibration: Command, tmp_path: Path) -> None:
+    """A profile each in one folder; given again, the command keeps what is there and does the rest."""
+    shape = catalogue.model("tiny-1m", Path()).model_dump()
+    (tmp_path / "narrow").mkdir()
+    config = tmp_path / "narrow" / "config.json"
+    config.write_text(json.dumps({**shape, "intermediate_size": 256, "model_type": "llama"}))
+    args = ("run", *TINY, "--model", config, "--passes", "2", "--out", tmp_path / "out")
+    assert calibration(*args).returncode == 0
+    wide, narrow = (tmp_path / "out" / f"{name}.cpu.float32.yaml" for name in ("tiny-1m", "narrow"))
+    first = wide.read_bytes()
+    assert load(narrow).model != load(wide).model
+    narrow.unlink()
+    narrow.with_name("narrow.cpu.float32.samples.jsonl.gz").unlink()
+    again = calibration(*args)
+    assert again.returncode == 0 and f"Kept, as it exists: {wide}" in again.stdout
+    assert wide.read_bytes() == first and narrow.exists()
 
 
 def test_show_fit_compare(made: Path, calibration: Command, tmp_path: Path) -> None:
@@ -271,6 +293,10 @@ def test_nothing_is_overwritten(made: Path, calibration: Command) -> None:
     """An existing profile, or existing samples of one, stop a run before it measures."""
     folder = made.parent
     _fails(calibration, folder, "run", *TINY, "--out", made, said=(f"{made}: exists",))
+    beside = made.with_name("tiny.samples.jsonl")
+    beside.touch()
+    _fails(calibration, folder, "run", *TINY, "--out", made, said=(f"{made}: exists",))
+    beside.unlink()
     packed = folder / "tiny.samples.jsonl.gz"
     _fails(calibration, folder, "fit", packed, "--out", made, said=("allowed: a new file name",))
 
@@ -306,6 +332,11 @@ def test_damaged_samples(made: Path, calibration: Command, tmp_path: Path) -> No
         whole.replace("kvsamples/1", "kvsamples/0"): ("s.jsonl:1: schema = 'kvsamples/0'",),
         whole.replace('"t_s":', '"time":', 1): ("s.jsonl:2: t_s is missing",),
         whole + "nonsense\n": ("'nonsense' is no JSON object",),
+        whole.replace('"hardware"', '"hardwear"', 1): ("s.jsonl:1: hardware is missing",),
+        whole.replace('"gemm_tflops": 0.12', '"gemm_tflops": "fast"'): (
+            "s.jsonl:1: Hardware: gemm_tflops",
+        ),
+        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "more than 0"),
         whole[: whole.rindex("\n", 0, -200) + 1]: ("passes are whole",),
     }
     for text, said in cases.items():

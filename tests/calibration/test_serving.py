@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue
 from calibration.model import Work
 from calibration.profile import Coefficients

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
+pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
+
+
 from calibration import catalogue
 from calibration.profile import Coefficients
 from calibration.third_party import VERSION, Limits, Transformers

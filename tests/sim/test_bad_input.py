@@ -322,3 +322,16 @@ def test_hugging_face_config(
 def test_exit_code_of_the_process(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The same through a real process: exit code 2, one message, no traceback, nothing written."""
     _fails(cli, tmp_path, "run", _write(tmp_path), "--set", "workload.sessions=0", said=("greater than 0",))
+
+
+def test_a_profile_of_another_model(cli_here, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+    """Measured times go with the model that they were measured for."""
+    path = next((root / "calibration" / "profiles").glob("*.tiny-40m.*.yaml"))
+    setting = f"systems.one.latency={{profile: {path}}}"
+    said = ("systems.one.latency.profile", "measured for Tiny 40M in float32", "not for Meta Llama 3 8B")
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, said=said)
+    other = tmp_path / "p.yaml"
+    other.write_text(path.read_text().replace("kvprofile/1", "kvprofile/0"))
+    setting = "systems.one.latency={profile: p.yaml}"
+    said = ("p.yaml: schema = kvprofile/0", "kvprofile/1")
+    _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, said=said)

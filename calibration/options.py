@@ -1,0 +1,46 @@
+"""What the command line's options mean, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from workloads.errors import InputError
+
+FOLDER = Path("runs/calibration")
+
+
+def profile_path(out: Path | None, name: str, device: str, dtype: str, *, several: bool) -> Path:
+    """Where a model's profile goes."""
+    if out is not None and not several:
+        return out
+    stem = Path(name).parent.name if name.endswith(".json") else name
+    return (out or FOLDER) / f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}.{device}.{dtype}.yaml"
+
+
+def busy_shares(text: str) -> tuple[float, ...]:
+    """The numbers in ``text``; InputError unless they are shares between 0 and 1."""
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise InputError(f"--loads {text}: allowed: numbers between 0 and 1, separated by commas")
+    return shares
+
+
+def require_choice(option: str, value: str, allowed: list[str]) -> None:
+    """InputError unless ``value`` is allowed."""
+    if value not in allowed:
+        raise InputError(f"{option} {value}: allowed: {', '.join(allowed)}")
+
+
+def require_installed(*packages: str, extra: str = "calibration") -> None:
+    """InputError if an optional package is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise InputError(
+                f"{package} is not installed; allowed: pip install 'prefixsim[{extra}]' (for a GPU, "
+                "with the build of torch that fits its driver)"
+            )
