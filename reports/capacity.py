@@ -105,7 +105,7 @@ def side_notes(study: Study, side: Side) -> list[str]:
         first = rates[0]
         return [
             f"no rate: at {_rate(study, first)}, the configured rate / {2**MOST_DOUBLINGS:,}, only "
-            f"{shares[first]} of requests are good; the limits are too tight without any load"
+            f"{shares[first]} of requests are good; the limits are too tight at hardly any load"
         ]
     notes, rise = [], side.search.largest_rise
     if rise is not None:
