@@ -18,6 +18,8 @@ class IterationTime:
     def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
         self._domain = domain
+        self.is_bounded = domain is not None
+        """Whether there is a domain outside of which times are extrapolated."""
         self._hinges = tuple(coefficients.hinges.items())
         self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
         self._fixed_s: dict[tuple[int, int], float] = {}

@@ -187,14 +187,15 @@ class Replica(Leaving):
             self.totals.note_usage(self.memory)
         self.totals.iterations += steps
         self.totals.busy_s += now - self._began_s
-        self.totals.extrapolated_s += self._latency.extrapolated_s(
-            [(request.computed, chunk) for request, chunk in self._chunks],
-            count,
-            decodes.context,
-            self._first_s,
-            self._slope_s,
-            steps,
-        )
+        if self._latency.is_bounded:
+            self.totals.extrapolated_s += self._latency.extrapolated_s(
+                [(request.computed, chunk) for request, chunk in self._chunks],
+                count,
+                decodes.context,
+                self._first_s,
+                self._slope_s,
+                steps,
+            )
         done = list(decodes.advance(steps))
         for request in done:
             self._forget_writer(request)
