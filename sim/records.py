@@ -6,6 +6,7 @@ from the start of the trace.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -78,13 +79,13 @@ class StepLog:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.end_s: list[float] = []
-        self.first_s: list[float] = []
+        self.end_s = array("d")
+        self.first_s = array("d")
         """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        self.slope_s: list[float] = []
-        self.iterations: list[int] = []
-        self.decodes: list[int] = []
-        self.first_tokens: list[int] = []
+        self.slope_s = array("d")
+        self.iterations = array("q")
+        self.decodes = array("q")
+        self.first_tokens = array("q")
         """Tokens that completed prefills gave at the end of the run."""
         self.gaps_s: list[float] = []
         """Gaps between a request's tokens across a preemption."""
@@ -138,19 +139,22 @@ class StepLog:
 
 
 class RequestLog:
-    """The request table while it is being filled; lists of one entry per request of the trace."""
+    """The request table while it is being filled; one entry per request of the trace.
+
+    Arrays, not lists: a run of a million requests writes them once and reads them when it is over.
+    """
 
     def __init__(self, trace: Trace) -> None:
         n = len(trace)
         self.trace = trace
-        self.arrival_s = [NAN] * n
-        self.scheduled_s = [NAN] * n
-        self.first_token_s = [NAN] * n
-        self.finished_s = [NAN] * n
-        self.hit_tokens = [0] * n
-        self.replica = [-1] * n
-        self.preemptions = [0] * n
-        self.retries = [0] * n
+        self.arrival_s = array("d", [NAN]) * n
+        self.scheduled_s = array("d", [NAN]) * n
+        self.first_token_s = array("d", [NAN]) * n
+        self.finished_s = array("d", [NAN]) * n
+        self.hit_tokens = array("q", [0]) * n
+        self.replica = array("q", [-1]) * n
+        self.preemptions = array("q", [0]) * n
+        self.retries = array("q", [0]) * n
         self.status: list[str | None] = [None] * n
         """How it ended, one of ``STATUS``; None while it has not."""
         self.tier: list[str | None] = [None] * n

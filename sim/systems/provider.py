@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,9 +180,10 @@ class ProviderSystem(Schema):
         caching = caching.filled(rules)
         served = serve(trace, rules, caching, self.latency, tick)
         log = RequestLog(trace)
-        log.arrival_s = log.scheduled_s = served.arrival_s
-        log.first_token_s, log.finished_s = served.first_token_s, served.finished_s
-        log.hit_tokens = served.found.read_tokens
+        log.arrival_s = log.scheduled_s = array("d", served.arrival_s)
+        log.first_token_s = array("d", served.first_token_s)
+        log.finished_s = array("d", served.finished_s)
+        log.hit_tokens = array("q", served.found.read_tokens)
         log.status = [COMPLETED] * len(trace)
         records = Records.of(log)
         card = [prices.card(*request) for request in zip(trace.input_tokens, served.arrival_s, strict=True)]

@@ -119,7 +119,7 @@ def test_a_run_is_one_event() -> None:
     trace = Trace()
     trace.add(prompt=trace.content.append(0, 10), output_tokens=1000, arrival_s=0.0)
     fast, slow = _both(trace, blocks=100)
-    assert fast.steps[0].iterations == [1, 999]
+    assert list(fast.steps[0].iterations) == [1, 999]
     assert len(slow.steps[0].iterations) == 1000
 
 

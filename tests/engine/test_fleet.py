@@ -51,7 +51,7 @@ def test_who_arrive_together_share_an_iteration(fast_forward: bool) -> None:
     fleet = fleet_of(_trace((2.0, 1), (2.0, 1)), blocks=9, fast_forward=fast_forward)
     records = fleet.run()
     assert records.scheduled_s.tolist() == [2.0, 2.0]
-    assert fleet.replicas[0].steps.first_tokens == [2]
+    assert list(fleet.replicas[0].steps.first_tokens) == [2]
 
 
 @BOTH

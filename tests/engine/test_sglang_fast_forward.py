@@ -87,7 +87,7 @@ def test_a_run_is_one_event() -> None:
     trace = Trace()
     trace.add(prompt=trace.content.append(0, 10), output_tokens=1000, arrival_s=0.0)
     fast, slow = _both(trace, pages=1100)
-    assert fast.steps[0].iterations == [1, 999]
+    assert list(fast.steps[0].iterations) == [1, 999]
     assert len(slow.steps[0].iterations) == 1000
 
 
@@ -98,7 +98,7 @@ def test_evictions_do_not_end_a_run() -> None:
         trace.add(prompt=trace.content.append(0, 100), output_tokens=1, arrival_s=float(i))
     trace.add(prompt=trace.content.append(0, 10), output_tokens=900, arrival_s=100.0)
     fast, _ = _both(trace, pages=1000)
-    assert fast.steps[0].iterations[-2:] == [1, 899]
+    assert list(fast.steps[0].iterations[-2:]) == [1, 899]
     assert fast.evicted_blocks == 800
 
 

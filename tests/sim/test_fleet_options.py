@@ -154,7 +154,7 @@ def test_iterations_after_a_time() -> None:
     log.add_gap(7.0, 1.0)
     log.add_gap(13.0, 2.0)
     late = log.after(12.0)
-    assert (late.first_s, late.iterations, late.first_tokens) == ([4.0], [2], [1])
+    assert (list(late.first_s), list(late.iterations), list(late.first_tokens)) == ([4.0], [2], [1])
     assert (late.busy_s, log.busy_s) == (9.0, 20.0)
     assert late.gaps_s == [2.0]
 
