@@ -182,6 +182,7 @@ class Profile(Part):
     created: str | None = None
     tool_version: str | None = None
     model: Model | None = None
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
     domain: Domain | None = None
     hardware: Hardware | None = None
     software: Software | None = None

@@ -172,7 +172,6 @@ class BlockCache:
 
     def take(self, blocks: int) -> None:
         """Allocate free blocks: those without content first, then evict what the policy names."""
-        assert blocks <= self.free_blocks
         if blocks <= self.empty_blocks:
             self.empty_blocks -= blocks
             return
@@ -237,6 +236,7 @@ class BlockCache:
 
     def _evict(self, blocks: int) -> None:
         queue, report = self._queue, self._evicted
+        assert blocks <= queue.blocks, "more blocks taken than are free"
         self.evicted_blocks += blocks
         while blocks:
             run = queue.pop(blocks)

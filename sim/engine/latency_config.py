@@ -50,10 +50,10 @@ class ProfileFile(Schema):
         """
         path = find_file(self.path, folder)
         profile = profiles.load(path)
-        if tensor_parallel != 1:
+        if tensor_parallel != profile.tensor_parallel:
             raise InputError(
-                f"{key}.latency.profile = {path}: measured on one GPU, not on {tensor_parallel} together; "
-                "allowed: tensor_parallel 1, or latency of kind roofline, constant or linear"
+                f"{key}.latency.profile = {path}: measured on {profile.tensor_parallel} GPU(s) together, not "
+                f"on {tensor_parallel}; allowed: tensor_parallel {profile.tensor_parallel}, or another profile"
             )
         if model is not None and profile.model is not None and not model.same_shape(profile.model):
             raise InputError(

@@ -23,6 +23,7 @@ GOOD = {
     "systems": {"one": {"kind": "engine", "model": "llama-3-8b", "hardware": "h200"}},
 }
 LINE = {"timestamp": 0, "input_length": 700, "output_length": 5, "hash_ids": [0, 1]}
+PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-40m.float32.yaml"
 TRACE = {"kind": "trace", "format": "mooncake", "path": "trace.jsonl"}
 
 
@@ -92,6 +93,8 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("systems.one.pools=[{role: prefill}]", ("systems.one.pools with roles prefill", "allowed: all both, or some prefill and some decode")),
         ("systems.one.pools=[{role: prefill}, {role: decode}]", ("systems.one.kv_link goes with pools of role prefill and decode",)),
         ("systems.one.tensor_parallel=3", ("systems.one.tensor_parallel = 3 does not divide the 32 attention heads", "allowed: a divisor")),
+        (f"systems.one={{kind: engine, model: tiny-40m, hardware: h200, tensor_parallel: 2, latency: {{profile: {PROFILE}}}}}",
+         ("measured on 1 GPU(s) together, not on 2", "allowed: tensor_parallel 1")),
         ("systems.one.failures=[{replica: 1, at_s: 3}]", ("systems.one.failures.0.replica = 1", "allowed: 0 to 0")),
         ("systems.one.failures=[{replica: 0, at_s: 3, back_s: 2}]", ("back_s (2) must be later than at_s (3)",)),
         ("systems.one.failures=[{replica: 0, at_s: 3}, {replica: 0, at_s: 9}]", ("systems.one.failures.1.at_s = 9: replica 0 is down then",)),

@@ -1,0 +1,59 @@
+"""Every study of generated chats runs as it stands, smaller; what it is meant to show holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sim import load_config, run
+
+STUDIES = Path(__file__).parents[2] / "configs" / "studies"
+CHATS = sorted(
+    path.stem
+    for path in STUDIES.glob("*.yaml")
+    if yaml.safe_load(path.read_text())["workload"]["kind"] == "chat"
+)
+
+
+def _summary(name: str, *settings: str) -> dict[str, Any]:
+    return run(load_config(STUDIES / f"{name}.yaml", settings)).summary()["systems"]
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_study_runs(name: str) -> None:
+    """Twenty sessions: every system ends every request."""
+    systems = _summary(name, "workload.sessions=20")
+    assert len(systems) > 1 or name == "capacity"
+    for entry in systems.values():
+        assert entry["completed"] + entry["failed"] >= 20
+        assert entry["cache"]["prefix_cache_hit_rate"] >= 0
+
+
+def test_tiers_add_hits() -> None:
+    """Each tier adds hits, and the host's are worth their loads."""
+    systems = _summary("tiers", "workload.sessions=300")
+    rates = [systems[name]["cache"]["prefix_cache_hit_rate"] for name in ("gpu", "host", "host-and-disk")]
+    assert rates == sorted(rates) and rates[2] > rates[0] + 0.1
+    assert systems["host"]["mean_ttft_ms"] < systems["gpu"]["mean_ttft_ms"]
+
+
+def test_prefill_and_decode_apart() -> None:
+    """A slow link is paid for in time per token, half the prefilling GPUs in time to first token."""
+    systems = _summary("disaggregation", "workload.sessions=300")
+    tpot_ms = {name: entry["mean_tpot_ms"] for name, entry in systems.items()}
+    ttft_ms = {name: entry["mean_ttft_ms"] for name, entry in systems.items()}
+    assert tpot_ms["slow-link"] > 1.1 * tpot_ms["two-and-two"]
+    assert ttft_ms["one-and-three"] > ttft_ms["two-and-two"] > ttft_ms["together"]
+
+
+def test_isolation_loses_hits() -> None:
+    """A salt per tenant loses the shared system prompt; a part of the cache each loses no less."""
+    systems = _summary("isolation", "workload.sessions=200")
+    hits = {name: entry["cache"]["prefix_cache_hits_tokens"] for name, entry in systems.items()}
+    assert hits["shared"] > hits["salted"] > 0
+    assert hits["replay-shared"] > hits["replay-salted"] > 0
+    lost = systems["salted"]["cache"]["hits_lost_to_isolation_tokens"]
+    assert lost == hits["shared"] - hits["salted"]
