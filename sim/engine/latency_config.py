@@ -50,10 +50,11 @@ class ProfileFile(Schema):
         """
         path = find_file(self.path, folder)
         profile = profiles.load(path)
-        if tensor_parallel != profile.tensor_parallel:
+        gpus = profile.tensor_parallel
+        if tensor_parallel != gpus:
             raise InputError(
-                f"{key}.latency.profile = {path}: measured on {profile.tensor_parallel} GPU(s) together, not "
-                f"on {tensor_parallel}; allowed: tensor_parallel {profile.tensor_parallel}, or another profile"
+                f"{key}.latency.profile = {path}: measured on {gpus} GPU(s) together, not on "
+                f"{tensor_parallel}; allowed: tensor_parallel {gpus}, or another profile"
             )
         if model is not None and profile.model is not None and not model.same_shape(profile.model):
             raise InputError(
