@@ -79,9 +79,9 @@ class PagedCache(BlockCache):
             if not self._holders[block] and block not in self._named:
                 self._free.append(block)
 
-    def check(self, owed_blocks: int = 0) -> None:
+    def check(self) -> None:
         """Assert the invariants of the base, and that no block is lost or held twice."""
-        super().check(owed_blocks)
+        super().check()
         held = {block for blocks in self._tables.values() for block in blocks}
         assert len(self._free) == len(set(self._free)) and not held & set(self._free)
         assert held | self._named | set(self._free) == set(range(self.capacity_blocks))

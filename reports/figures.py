@@ -29,9 +29,11 @@ def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Pictur
     """The figures that apply to a system: a replay has no times and holds no GPU."""
     sessions = bool(run.records.turn.max() > 1)
     pictures = [Picture(prompt_tokens(name, run), BY_TURN if sessions else BY_LENGTH)]
-    if run.records.engine is not None or run.records.hosted is not None:
+    served = bool(run.records.completed.any() or run.twin.completed.any())
+    if served and (run.records.engine is not None or run.records.hosted is not None):
         pictures.insert(0, Picture(ttft(name, run), TTFT))
-    if run.records.engine is not None:
+    entries = summary["systems"][name], summary["no_cache"][name]
+    if run.records.engine is not None and all(e["duration"] is not None for e in entries):
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
     if run.records.hosted is not None:
         pictures += hosted.of_provider(name, summary)
@@ -54,8 +56,12 @@ TTFT = (
 @canvas.styled
 def ttft(name: str, run: SystemRun) -> Figure:
     """Distribution of the time to first token with and without the cache of an engine, ms or s."""
-    curves = [(label, colour, metrics.ttft_s(records) * 1e3) for label, colour, records in _both(run)]
-    largest = max(float(values.max()) for _, _, values in curves)
+    curves = []
+    for label, colour, records in _both(run):
+        values = metrics.ttft_s(records.measured()) * 1e3
+        if len(values):
+            curves.append((label, colour, values))
+    largest = max((float(values.max()) for _, _, values in curves), default=0.0)
     scale, unit = (units.MS_PER_S, "s") if largest >= 10 * units.MS_PER_S else (1.0, "ms")
     figure, axes = canvas.new(
         f"Time to first token: {units.shortened(name)}",

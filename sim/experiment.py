@@ -67,7 +67,9 @@ class Result:
             if systems[name]["cost"]["pricing"] in ("gpu_hours", "provider"):
                 cost = systems[name]["cost"]
                 before = twins[name]["cost"]["cost_usd_total"]
-                cost["saved_usd_by_cache"] = before - cost["cost_usd_total"]
+                after = cost["cost_usd_total"]
+                if before is not None and after is not None:
+                    cost["saved_usd_by_cache"] = before - after
             if run.compare is not None:
                 systems[name]["regret"] = run.compare
             saved[name] = metrics.savings(twins[name], systems[name])

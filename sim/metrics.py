@@ -114,7 +114,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
     def per_s(amount: int) -> float | None:
         return amount / duration if duration else None
 
-    start = float(records.arrival_s.min()) if completed else 0.0
+    start = max(warmup_s, float(everything.arrival_s.min()))
     return {
         "duration": duration,
         "completed": completed,

@@ -64,10 +64,11 @@ class EngineTotals:
 
     def add(self, other: EngineTotals) -> None:
         """Add the counters of ``other``; the highest usage is that of the fullest replica."""
+        mine, others = self.max_used_blocks, other.max_used_blocks
+        if not self.capacity_blocks or others * self.capacity_blocks > mine * other.capacity_blocks:
+            self.max_used_blocks, self.capacity_blocks = others, other.capacity_blocks
         for name in EngineTotals.__slots__:
-            if name in ("max_used_blocks", "capacity_blocks"):
-                setattr(self, name, max(getattr(self, name), getattr(other, name)))
-            else:
+            if name not in ("max_used_blocks", "capacity_blocks"):
                 setattr(self, name, getattr(self, name) + getattr(other, name))
 
 

@@ -90,6 +90,11 @@ class BlockCache:
         self._evicted = evicted
 
     @property
+    def has_clock(self) -> bool:
+        """Whether what goes first may depend on the time at which it goes."""
+        return not isinstance(self._queue, Lru)
+
+    @property
     def now_s(self) -> float:
         """Simulated time in s, for policies that ask; whoever drives the cache sets it."""
         return self._queue.now_s
@@ -218,8 +223,8 @@ class BlockCache:
         table.entries = []
         table.published = table.at = 0
 
-    def check(self, owed_blocks: int = 0) -> None:
-        """Assert the invariants; O(runs). ``owed_blocks`` may be published and not allocated yet."""
+    def check(self) -> None:
+        """Assert the invariants; O(runs)."""
         self._queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
         free = {id(run) for run in self._queue.idle()}
@@ -232,7 +237,7 @@ class BlockCache:
                 assert (run.refs == 0) == (id(run) in free) and run.refs >= 0
                 held += run.hi - run.lo if run.refs else 0
         assert self.cached_blocks == held + self._queue.blocks
-        assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks + owed_blocks
+        assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks
 
     def _evict(self, blocks: int) -> None:
         queue, report = self._queue, self._evicted

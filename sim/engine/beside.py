@@ -31,7 +31,7 @@ class CacheBeside(BlockCache):
         found = self.cache.serve(table.owner, self.now_s).hit_tokens
         return min(found, table.prompt_tokens - 1)
 
-    def check(self, owed_blocks: int = 0) -> None:
+    def check(self) -> None:
         """Assert the invariants of the memory and of the cache beside it."""
-        super().check(owed_blocks)
+        super().check()
         self.cache.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -80,11 +81,18 @@ class Fleet:
         ]
         self.replicas = self._make_replicas()
         self._alive: list[AnyReplica] = list(self.replicas)
+        self._failures: list[deque[Failure]] = [deque() for _ in plans]
+        """What is to happen to each replica yet: the next failure is due once it is back from the last."""
         for failure in hardships.failures:
-            At(self.env, failure.at_s, ARRIVAL, self._fail, failure)
+            self._failures[failure.replica].append(failure)
+        for number in range(len(plans)):
+            self._await_failure(number)
         self._sampler = None
         if sample_s is not None:
-            self._sampler = Sampler(self.env, self._every_replica(), sample_s)
+            self._sampler = Sampler(self.env, self._every_replica(), sample_s, self._going_on)
+
+    def _going_on(self) -> bool:
+        return self._done < len(self._trace)
 
     def _make_replicas(self) -> list[AnyReplica]:
         return [
@@ -266,6 +274,11 @@ class Fleet:
 
     # -- failures ----------------------------------------------------------------------------------
 
+    def _await_failure(self, number: int) -> None:
+        if self._failures[number]:
+            failure = self._failures[number].popleft()
+            At(self.env, max(0.0, failure.at_s - self.env.now), ARRIVAL, self._fail, failure)
+
     def _fail(self, event: At) -> None:
         """A replica dies: nothing more is sent to it, and what it has is retried elsewhere."""
         failure = event.value
@@ -298,3 +311,4 @@ class Fleet:
         stranded, self._stranded = self._stranded, []
         for index in stranded:
             self._send(index)
+        self._await_failure(number)

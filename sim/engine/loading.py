@@ -81,6 +81,9 @@ class LoadingReplica(Replica):
     def _may_idle(self) -> bool:
         return not self.running and not self._ready and (not self.waiting or bool(self._loading))
 
+    def _others_take(self) -> bool:
+        return bool(self._ready) or super()._others_take()
+
     def _admit(self, budget: int) -> None:
         """As `Replica` does; who was loaded goes first, who must load leaves the queue for it."""
         memory, size = self.memory, self.memory.block_size

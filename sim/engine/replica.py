@@ -67,6 +67,7 @@ class Replica(Leaving):
         self._began_s = 0.0
         self._first_s = self._slope_s = 0.0
         self._steps = 1
+        self._allocated = 0  # iterations of it whose decodes have their blocks
 
     @property
     def work(self) -> StepLog:
@@ -86,9 +87,8 @@ class Replica(Leaving):
     @property
     def held_blocks(self) -> int:
         """KV blocks that running requests hold at this moment."""
-        held = self.memory.capacity_blocks - self.memory.free_blocks
-        begun = self._begun()
-        return held + self._decodes.needs(self._decodes.step + 1, begun - 1) if begun > 1 else held
+        self._allocate(self._begun())
+        return self.memory.capacity_blocks - self.memory.free_blocks
 
     @property
     def queued_tokens(self) -> int:
@@ -97,7 +97,9 @@ class Replica(Leaving):
 
     def cached_tokens(self, path: list[int], tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
-        self._write_back(path, self._begun())
+        begun = self._begun()
+        self._allocate(begun)
+        self._write_back(path, begun)
         table = BlockTable(path, tokens, -1)
         return self.memory.lookup(table, tokens).blocks * self.memory.block_size
 
@@ -156,12 +158,12 @@ class Replica(Leaving):
         elif self._fast_forward and not preempted and not self._must_step():
             slope = latency.slope_s(decodes.count)
             steps = decodes.next_finish() - decodes.step
-            if steps > 1:  # this iteration's blocks are allocated already
-                now = decodes.step + 1
-                steps = 1 + decodes.steps_within(now, steps - 1, self.memory.free_blocks)
+            if steps > 1:
+                done = self._allocated
+                free = self.memory.free_blocks
+                steps = done + decodes.steps_within(decodes.step + done, steps - done, free)
         first += latency.fixed_s(tokens, sequences)
         self.totals.scheduled_tokens += tokens
-        self.totals.note_usage(self.memory)
         self._began_s, self._first_s, self._slope_s, self._steps = (
             self._env.now,
             first,
@@ -181,10 +183,9 @@ class Replica(Leaving):
         self.memory.now_s = now
         self._steps = 1
         count = decodes.count
-        if steps > 1:
-            self.memory.take(decodes.needs(decodes.step + 1, steps - 1))
-            self.totals.scheduled_tokens += count * (steps - 1)
-            self.totals.note_usage(self.memory)
+        self._allocate(steps)
+        self.totals.note_usage(self.memory)
+        self.totals.scheduled_tokens += count * (steps - 1)
         self.totals.iterations += steps
         self.totals.busy_s += now - self._began_s
         if self._latency.is_bounded:
@@ -235,11 +236,19 @@ class Replica(Leaving):
     # -- scheduling --------------------------------------------------------------------------------
 
     def _allocate_decodes(self) -> bool:
-        """Give every decode its next token's block; whether somebody had to be preempted."""
+        """Give every decode its next token's block; whether somebody had to be preempted.
+
+        If nobody else takes blocks in this iteration they are taken when it ends, with those of the run,
+        or when somebody looks: what an eviction order without a clock evicts is the same then.
+        """
         decodes, memory = self._decodes, self.memory
         needed = decodes.needs(decodes.step, 1)
+        self._allocated = 1
         if needed <= memory.free_blocks:
-            memory.take(needed)
+            if memory.has_clock or self._others_take():
+                memory.take(needed)
+            else:
+                self._allocated = 0
             return False
         for request in list(self.running):
             if request.phase != DECODE or not decodes.needs_block(request):
@@ -251,6 +260,17 @@ class Replica(Leaving):
                     return True
             memory.take(1)
         return True
+
+    def _others_take(self) -> bool:
+        """Whether an iteration that begins now may take blocks for prompts."""
+        return bool(self.waiting) or self._partial is not None
+
+    def _allocate(self, iterations: int) -> None:
+        """Give the decodes the blocks of the first ``iterations`` iterations of the run."""
+        if iterations > self._allocated:
+            decodes, done = self._decodes, self._allocated
+            self.memory.take(decodes.needs(decodes.step + done, iterations - done))
+            self._allocated = iterations
 
     def _continue_prefill(self, request: Request, budget: int) -> int:
         """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
@@ -389,15 +409,14 @@ class Replica(Leaving):
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + cache)."""
         memory = self.memory
-        # Iterations of a run are allocated for when it ends; a lookup meanwhile publishes their blocks.
-        begun = max(1, self._begun())
-        owed = self._decodes.needs(self._decodes.step + 1, begun - 1)
-        memory.check(owed)
+        begun = self._begun()
+        self._allocate(begun)
+        memory.check()
         decoding = [request for request in self.running if request.phase == DECODE]
         self._decodes.check(decoding)
         shared = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)
         held = shared + self._unpublished_blocks(begun)
-        assert held + memory.free_blocks == memory.capacity_blocks + owed
+        assert held + memory.free_blocks == memory.capacity_blocks
         assert len(self.running) <= self._max_seqs
 
     def _unpublished_blocks(self, begun: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import simpy
@@ -32,7 +32,14 @@ class Sampler:
     A sample at the time of other events shows what they leave behind. Looking changes nothing.
     """
 
-    def __init__(self, env: simpy.Environment, replicas: Sequence[AnyReplica], interval_s: float) -> None:
+    def __init__(
+        self,
+        env: simpy.Environment,
+        replicas: Sequence[AnyReplica],
+        interval_s: float,
+        going_on: Callable[[], bool],
+    ) -> None:
+        self._going_on = going_on
         self.samples: list[Sample] = []
         self._env = env
         self._replicas = replicas
@@ -58,7 +65,7 @@ class Sampler:
                     now[1] - before[1],
                 )
             )
-        if self._env.peek() < float("inf"):
+        if self._going_on() and self._env.peek() < float("inf"):
             self._number += 1
             due_s = self._number * self._interval_s
             At(self._env, max(0.0, due_s - self._env.now), AFTER_REPLICAS + 1, self._look)

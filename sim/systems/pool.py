@@ -92,6 +92,15 @@ class Pool(Schema):
                 f"{model.num_attention_heads} attention heads of {model.name}; allowed: a divisor"
             )
 
+        if model is not None:
+            few, many = sorted((model.num_key_value_heads, self.tensor_parallel))
+            if many % few:  # vLLM's models assert the same
+                raise InputError(
+                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the "
+                    f"{model.num_key_value_heads} KV heads of {model.name} nor is a multiple of them; "
+                    "allowed: either"
+                )
+
     def require_fit(self, trace: Trace, cache: EngineCache, key: str) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
         blocks, size = self.kv_blocks, kv.block_size(cache, self.engine)

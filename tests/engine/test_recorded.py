@@ -33,7 +33,7 @@ def _schedules_as_recorded(recording: Recording, fast_forward: bool) -> None:
 
     def look(now: float) -> None:
         queues = len(replica.running), len(replica.waiting)
-        states[int(now)] = (replica.memory.free_blocks, *queues)
+        states[int(now)] = (replica.memory.capacity_blocks - replica.held_blocks, *queues)
 
     if not fast_forward:  # else most steps are passed over
         watch(fleet, look)
