@@ -26,14 +26,17 @@ CURVE_POINTS = 600
 
 
 def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Picture]:
-    """The figures that apply to a system: a replay has no times and holds no GPU."""
+    """The figures that apply to a system: a replay has no times and holds no GPU.
+
+    ``run`` is as measured; where a side has no completed request there is nothing to draw.
+    """
+    if not len(run.records) or not len(run.twin):
+        return []
     sessions = bool(run.records.turn.max() > 1)
     pictures = [Picture(prompt_tokens(name, run), BY_TURN if sessions else BY_LENGTH)]
-    served = bool(run.records.completed.any() or run.twin.completed.any())
-    if served and (run.records.engine is not None or run.records.hosted is not None):
+    if run.records.engine is not None or run.records.hosted is not None:
         pictures.insert(0, Picture(ttft(name, run), TTFT))
-    entries = summary["systems"][name], summary["no_cache"][name]
-    if run.records.engine is not None and all(e["duration"] is not None for e in entries):
+    if run.records.engine is not None:
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))
     if run.records.hosted is not None:
         pictures += hosted.of_provider(name, summary)
@@ -42,9 +45,10 @@ def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Pictur
     return pictures
 
 
-def of_experiment(runs: Mapping[str, SystemRun]) -> Picture:
-    """The figure in which all systems stand side by side."""
-    return Picture(computed_over_time(runs), OVER_TIME)
+def of_experiment(runs: Mapping[str, SystemRun]) -> Picture | None:
+    """The figure in which all systems stand side by side; None if none completed a request."""
+    drawn = {name: run for name, run in runs.items() if len(run.records) and len(run.twin)}
+    return Picture(computed_over_time(drawn), OVER_TIME) if drawn else None
 
 
 TTFT = (
@@ -56,12 +60,8 @@ TTFT = (
 @canvas.styled
 def ttft(name: str, run: SystemRun) -> Figure:
     """Distribution of the time to first token with and without the cache of an engine, ms or s."""
-    curves = []
-    for label, colour, records in _both(run):
-        values = metrics.ttft_s(records.measured()) * 1e3
-        if len(values):
-            curves.append((label, colour, values))
-    largest = max((float(values.max()) for _, _, values in curves), default=0.0)
+    curves = [(label, colour, metrics.ttft_s(records) * 1e3) for label, colour, records in _both(run)]
+    largest = max(float(values.max()) for _, _, values in curves)
     scale, unit = (units.MS_PER_S, "s") if largest >= 10 * units.MS_PER_S else (1.0, "ms")
     figure, axes = canvas.new(
         f"Time to first token: {units.shortened(name)}",

@@ -83,11 +83,12 @@ def _line(label: str, own: Figures, good: Figures | None) -> Line:
     more = times = more_usd = ""
     if good is not None:
         more = _signed(own["computed_tokens"] - good["computed_tokens"], units.tokens)
-        times = f"{units.significant(own['computed_tokens'] / good['computed_tokens'])} x"
+        if good["computed_tokens"]:
+            times = f"{units.significant(own['computed_tokens'] / good['computed_tokens'])} x"
         if own["cost_usd"] is not None:
             more_usd = _more_usd(own["cost_usd"], good["cost_usd"])
     tokens = (
-        units.percent(own["hit_rate"]),
+        "" if own["hit_rate"] is None else units.percent(own["hit_rate"]),
         units.tokens(own["prompt_tokens"]),
         units.tokens(own["computed_tokens"]),
         more,

@@ -95,6 +95,7 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
     It holds no wall-clock times: the same configuration gives the same bytes.
     """
     summary = result.summary() if summary is None else summary
+    measured = result.measured()
     sections = [
         Section(
             name=name,
@@ -104,7 +105,7 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
             rows=compare(summary, name),
             images=[image(picture) for picture in figures.of_system(name, run, summary)],
         )
-        for name, run in result.runs.items()
+        for name, run in measured.items()
     ]
     template = environment().from_string(files("reports").joinpath("template.html").read_text("utf-8"))
     return template.render(
@@ -119,7 +120,7 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
         crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
         headings=side_by_side.HEADINGS,
         comparisons=[image(picture) for picture in side_by_side.pictures(summary)],
-        overview=image(figures.of_experiment(result.runs)),
+        overview=image(overview) if (overview := figures.of_experiment(measured)) else None,
         claims=[
             {**claim, "verdict": claim_verdict(claim), "figures": claim_figures(claim)}
             for claim in summary["claims"]

@@ -34,12 +34,14 @@ def weigh(claim: Claim, records: Records, twin: Records, price: Price | None) ->
     Keys: quantity, system, source, claimed_saved, derived_saved, holds (None: cannot be decided),
     conditions (sentences).
     """
-    tokens = int(records.input_tokens.sum())
-    share = int(records.cache_read_input_tokens.sum()) / tokens
     claimed = claim.saved
     derived: float | None
     conditions: list[str] = []
-    if claim.quantity == "ttft":
+    tokens = int(records.input_tokens.sum())
+    share = int(records.cache_read_input_tokens.sum()) / tokens if tokens else 0.0
+    if not len(records) or not len(twin):
+        derived, conditions = None, ["no request completed"]
+    elif claim.quantity == "ttft":
         derived, conditions = hosted.ttft(claimed, records, twin)
     elif claim.quantity == "cost" or (claim.quantity == "input_cost" and records.hosted is not None):
         derived, conditions = hosted.cost(claimed, records, twin, claim.quantity == "cost")

@@ -66,16 +66,27 @@ class Config(Schema):
         config._folder = self._folder
         return config
 
+    def _absolute(self, path: str) -> str:
+        """``path`` as `find_file` finds it: in the configuration's folder or the current one."""
+        here = self.folder / path
+        return str(here.resolve() if here.is_file() else Path(path).resolve())
+
     def to_yaml(self, *, paths_as_written: bool = False) -> str:
         """The configuration as YAML that loads to the same experiment from any folder.
 
         With ``paths_as_written`` file names stay as the user gave them: for showing, not for running.
         """
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        path = data["workload"].get("path")
-        if path is not None and not paths_as_written:
-            here = self.folder / path
-            data["workload"]["path"] = str(here.resolve() if here.is_file() else Path(path).resolve())
+        if not paths_as_written:
+            if "path" in data["workload"]:
+                data["workload"]["path"] = self._absolute(data["workload"]["path"])
+            for system in data["systems"].values():
+                if str(system.get("model", "")).endswith(".json"):
+                    system["model"] = self._absolute(system["model"])
+                for part in (system, *system.get("pools", [])):
+                    latency = part.get("latency")
+                    if isinstance(latency, dict) and "profile" in latency:
+                        latency["profile"] = self._absolute(latency["profile"])
         return yaml.safe_dump(data, sort_keys=False)
 
 

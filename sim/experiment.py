@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,7 @@ class Result:
             if run.compare is not None:
                 systems[name]["regret"] = run.compare
             saved[name] = metrics.savings(twins[name], systems[name])
+        measured = self.measured()
         summary = {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
@@ -85,12 +86,20 @@ class Result:
             "systems": systems,
             "no_cache": twins,
             "savings": saved,
-            "claims": [_weigh(claim, self.runs[claim.system]) for claim in self.config.claims],
+            "claims": [_weigh(claim, measured[claim.system]) for claim in self.config.claims],
         }
         if any(run.records.hosted is not None for run in self.runs.values()):
             summary["side_by_side"] = sidebyside.rows(summary, self.trace)
             summary["crossovers"] = sidebyside.crossovers(summary, self.trace)
         return summary
+
+    def measured(self) -> dict[str, SystemRun]:
+        """The runs without warm-up and without requests that did not complete: what figures are made of."""
+        warmup_s = self.config.warmup_s
+        return {
+            name: replace(run, records=run.records.measured(warmup_s), twin=run.twin.measured(warmup_s))
+            for name, run in self.runs.items()
+        }
 
     def requests(self) -> pd.DataFrame:
         """The request table as a data frame: one row per request and system, twins included."""

@@ -139,7 +139,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         **distribution(queue_time_s(records), "queue_time"),
         "engine_iterations": engine.iterations if engine else None,
         "gpu_busy_seconds": records.gpu_busy_s if engine else None,
-        "extrapolated_seconds": engine.extrapolated_s if engine else None,
+        "extrapolated_seconds": engine.extrapolated_s if engine and records.whole else None,
         "cache": cache_figures(records),
         "cost": cost_figures(records, price, duration),
     }

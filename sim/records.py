@@ -314,15 +314,17 @@ class Records:
         """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
 
         With a warm-up, iterations count from then on too, and what was not counted by the time is gone:
-        ``engine`` keeps what can be told, and blocks asked for, found and evicted become None.
+        ``engine`` keeps what can be told, and evictions become None. Blocks asked for and found are those
+        of all requests, or None.
         """
         counted = self.completed & (self.arrival_s >= warmup_s)
         if counted.all():
             return self
         out = self.only(counted)
+        out.query_blocks = out.hit_blocks = None  # they count all requests
         if warmup_s > 0:
             out.whole = False
-            out.query_blocks = out.hit_blocks = out.evicted_blocks = out.evicted_tokens = None
+            out.evicted_blocks = out.evicted_tokens = None
             out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
             out.steps = [log.after(warmup_s) for log in self.steps]
             out.work = [log.after(warmup_s) for log in self.work]

@@ -42,7 +42,8 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         cost = bills.request_usd(records)
     tier = np.array(records.tier or [None] * n, dtype=object)
     if records.engine is not None:
-        tier[(hits > 0) & (tier == np.array(None))] = "gpu"
+        first = next(iter(records.hit_tokens_by_tier), "gpu")
+        tier[(hits > 0) & (tier == np.array(None))] = first
     return {
         "system": np.full(n, system, dtype=object),
         "request_id": np.array(names, dtype=object) if names else np.arange(n),

@@ -14,7 +14,7 @@ from sim.engine.plan import Hardships, ReplicaPlan
 from sim.engine.request import Request
 from sim.engine.routers import Router, Setting
 from sim.engine.routers.base import least_loaded
-from sim.records import COMPLETED, Records, RequestLog
+from sim.records import COMPLETED, RequestLog
 from workloads.trace import Trace
 
 
@@ -68,11 +68,6 @@ class DisaggregatedFleet(Fleet):
 
     def _every_plan(self) -> list[ReplicaPlan]:
         return [*self._plans, *self._decode_plans]
-
-    def _records(self) -> Records:
-        records = super()._records()
-        records.hit_blocks = sum(replica.totals.hit_blocks for replica in self.replicas)
-        return records
 
     def _request(self, index: int) -> Request:
         """The request as the prefilling replica sees it: it ends with its first token."""

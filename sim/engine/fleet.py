@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import simpy
 
 from sim.caches.block import BlockTable
+from sim.engine.beside import CacheBeside
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
 from sim.engine.interface import AnyReplica
 from sim.engine.make import make_replica
@@ -156,7 +157,9 @@ class Fleet:
         records.steps = [replica.steps for replica in replicas]
         records.work = [replica.work for replica in replicas]
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
-        records.hit_blocks = totals.hit_blocks
+        records.hit_blocks = int((records.cache_read_input_tokens // size).sum())
+        if isinstance(self.replicas[0].memory, CacheBeside):  # it counts no blocks
+            records.query_blocks = records.hit_blocks = None
         records.evicted_blocks = totals.evicted_blocks
         records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
         records.samples = self._sampler.samples if self._sampler else []

@@ -38,7 +38,7 @@ class Source(Protocol):
         """Start to bring in what `find` has just found; the simulated time at which it is there."""
 
     def left(self, request: Request) -> None:
-        """``request`` has given its blocks back; ``computed`` tokens of it are in the cache."""
+        """``request`` is complete and has given its blocks back; ``computed`` tokens of it were cached."""
 
 
 class LoadingReplica(Replica):
@@ -146,8 +146,8 @@ class LoadingReplica(Replica):
         elif len(self.running) < self._max_seqs:
             self._cut_run()
 
-    def _release(self, request: Request) -> None:
-        super()._release(request)
+    def _finish(self, request: Request, now: float) -> None:
+        super()._finish(request, now)
         self._source.left(request)
 
     def check(self) -> None:

@@ -24,6 +24,7 @@ class Sample(NamedTuple):
     prefix_cache_queries_tokens: int
     """Prompt tokens of the requests admitted since the sample before."""
     prefix_cache_hits_tokens: int
+    """Of these, found; what came over a link to a replica that only decodes is among them."""
 
 
 class Sampler:

@@ -176,6 +176,12 @@ class EngineSystem(Pool):
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
+        bound = self.max_queued_requests
+        if trace.concurrency is not None and bound is not None and bound < trace.concurrency:
+            raise InputError(
+                f"{key}.max_queued_requests = {bound} in closed loop: who is turned away is replaced at "
+                f"the same instant; allowed: at least the concurrency ({trace.concurrency})"
+            )
         for pool in self._pools():
             pool.require_fit(trace, self.cache, key)
         if not kv.is_own(self.cache, self._pools()[0].engine):

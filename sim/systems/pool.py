@@ -139,7 +139,7 @@ class Pool(Schema):
         def plan() -> ReplicaPlan:
             make: MemoryOf = memory
             source: SourceOf | None = None
-            if isinstance(cache, TieredConfig) and cache.takes_time:
+            if isinstance(cache, TieredConfig) and cache.takes_time and self.role != "decode":
                 assert model is not None
                 make, source = tiered_memory(
                     trace, cache, self.kv_blocks, model.kv_bytes_per_token, tier_hits

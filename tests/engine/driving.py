@@ -65,7 +65,7 @@ def check_always(fleet: Fleet) -> Fleet:
     """Have every replica's invariants checked at every instant."""
 
     def look(now: float) -> None:
-        for replica in fleet.replicas:
+        for replica in fleet._every_replica():
             replica.check()
 
     watch(fleet, look)

@@ -152,7 +152,7 @@ def _hardships(rng: random.Random, requests: int, replicas: int, last_s: float) 
             failures.append(Failure(replica, at, back))
             if back is None:
                 break
-            at = back + last_s  # in any case after the iteration in which it died
+            at = back
     return Hardships(
         max_queued_requests=rng.choice([None, 1, 2, 5]),
         deadline_s=rng.choice([None, [rng.uniform(0, last_s) for _ in range(requests)]]),

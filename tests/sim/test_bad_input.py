@@ -102,6 +102,7 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
          ("systems.one.engine.async_scheduling = True with failures or deadline_s", "allowed: false")),
         ("systems.one.deadline_s=-1", ("systems.one.deadline_s = -1",)),
         ("systems.one.max_queued_requests=0", ("systems.one.max_queued_requests = 0", "greater than 0")),
+        ("systems.one={kind: engine, model: qwen2.5-7b, hardware: h200, tensor_parallel: 7}", ("systems.one.tensor_parallel = 7 neither divides the 4 KV heads",)),
         ("systems.one.sample_s=0", ("systems.one.sample_s = 0", "greater than 0")),
         ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}, {name: c}]}", ("gb_per_s is given for some tiers only",)),
         ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: a}]}", ("two tiers have the same name",)),

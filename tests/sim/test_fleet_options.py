@@ -13,6 +13,7 @@ import yaml
 
 from calibration import catalogue
 from calibration.roofline import roofline
+from reports import files
 from sim import Result, load_config, run
 from sim.records import StepLog
 
@@ -33,9 +34,9 @@ def _run(tmp_path: Path, system: dict[str, Any], **more: Any) -> Result:
     config = {"name": "fleet", "workload": CHAT, "systems": {"one": OWN | system}, **more}
     (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(config))
     result = run(load_config(tmp_path / "fleet.yaml"))
+    files.write(result, result.summary(), tmp_path / "out")
     # What is written as the resolved configuration gives the same run again.
-    (tmp_path / "resolved.yaml").write_text(result.config.to_yaml())
-    again = run(load_config(tmp_path / "resolved.yaml"))
+    again = run(load_config(tmp_path / "out" / "config.yaml"))
     for name in ("finished_s", "cache_read_input_tokens", "replica"):
         one, other = (getattr(r.runs["one"].records, name) for r in (result, again))
         assert np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
@@ -144,6 +145,40 @@ def test_warm_up_is_left_out(tmp_path: Path) -> None:
     assert after["duration"] == records.finished_s.max() - records.arrival_s[late].min()
     assert after["gpu_busy_seconds"] < before["gpu_busy_seconds"]
     assert after["cache"]["evicted_blocks"] is None and before["cache"]["evicted_blocks"] is not None
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        {"deadline_s": 0, "price": {"gpu_hour_usd": 2.0}},
+        {"failures": [{"replica": 0, "at_s": 0}], "price": {"gpu_hour_usd": 2.0}, "sample_s": 1},
+    ],
+)
+def test_nothing_completes(tmp_path: Path, system: dict[str, Any]) -> None:
+    """Figures are null, claims undecided, and the report says what became of the requests."""
+    claim = {"quantity": "computed_tokens", "saved": 0.5, "system": "one", "source": "nobody"}
+    result = _run(tmp_path, system, slo={"ttft_ms": 100}, claims=[claim])
+    summary = result.summary()
+    entry = summary["systems"]["one"]
+    assert entry["completed"] == 0 and entry["failed"] == len(result.trace)
+    assert entry["duration"] is None and entry["mean_ttft_ms"] is None
+    assert entry["cost"]["cost_usd_total"] is None
+    assert summary["claims"][0]["derived_saved"] is None and summary["claims"][0]["holds"] is None
+    assert "requests" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_warm_up_beyond_the_trace(tmp_path: Path) -> None:
+    """Nothing is left to count, and the report still renders."""
+    entry = _run(tmp_path, {"price": {"gpu_hour_usd": 2.0}}, warmup_s=1e6).summary()["systems"]["one"]
+    assert entry["completed"] == 0 and entry["duration"] is None
+
+
+def test_files_beside_the_configuration(tmp_path: Path) -> None:
+    """A profile named relative to the configuration is found from the resolved one too."""
+    shipped = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-40m.float32.yaml"
+    (tmp_path / "p.yaml").write_text(shipped.read_text())
+    system = {"model": "tiny-40m", "latency": {"profile": "p.yaml"}}
+    assert _run(tmp_path, system).summary()["systems"]["one"]["calibrated"] is True
 
 
 def test_iterations_after_a_time() -> None:
