@@ -129,7 +129,8 @@ class Marks:
         self._ends = trace.content.end
         self._before = trace.messages_before()
         self._anchor = anchors(trace)
-        self.system = system_ends(trace) if trace.system_messages else None
+        asked = self._strategy in NEEDS_SYSTEM or rules.opening
+        self.system = system_ends(trace) if asked and trace.system_messages else None
 
     def of(self, request: int) -> list[Mark]:
         """The marks of ``request``; a place that carries two marks carries one."""
