@@ -9,6 +9,7 @@ from reports import canvas, units
 from reports.canvas import Figure, Picture
 from reports.figures import mark
 from sim.habits import SESSIONS, Figures, Study
+from sim.habits import dollars as paid
 
 BAR_IN, AROUND_IN = 0.2, 1.25
 """Height of a bar with its gap, and of everything around the bars."""
@@ -19,20 +20,31 @@ TOKENS = (
     f"Prompt tokens sent {PER}, computed and read from the cache; the percentage is the share that was "
     "read. Each good habit stands above its bad twins, whose conversations are the same."
 )
+WRITTEN = " Written tokens are computed ones that the provider bills as cache writes."
 DOLLARS = (
     f"Dollars {PER} beyond what the good habit costs on the same conversations; to the left of zero the "
     "twin is cheaper, because it sends less."
+)
+RELATIVE = (
+    "What caching saves (blue) or costs (red) under each habit: dollars beyond those of the same prompts "
+    "with caching off, as a share of them. Of GPUs by the hour only the time in which they compute counts."
 )
 BUSY = " GPUs by the hour: only the time in which they compute, since a habit does not change what is held."
 
 
 def of_system(study: Study, system: str) -> list[Picture]:
     """The figures that apply to a system: dollars only where it has a price."""
-    pictures = [Picture(tokens(study, system), TOKENS)]
-    pricing = _first(study, system)["pricing"]
-    if pricing is not None:
+    billed = _first(study, system)["written_tokens"] is not None
+    pictures = [Picture(tokens(study, system), TOKENS + WRITTEN * billed)]
+    if priced(study, system):
+        pricing = _first(study, system)["pricing"]
         pictures.append(Picture(dollars(study, system), DOLLARS + BUSY * (pricing == "gpu_hours")))
     return pictures
+
+
+def priced(study: Study, system: str) -> bool:
+    """Whether the system has a price."""
+    return _first(study, system)["pricing"] is not None
 
 
 def _first(study: Study, system: str) -> Figures:
@@ -57,6 +69,7 @@ def tokens(study: Study, system: str) -> Figure:
         at += 1
     sent = np.array([figures["prompt_tokens"] for _, figures in bars])
     computed = np.array([figures["computed_tokens"] for _, figures in bars])
+    written = np.array([figures["written_tokens"] or 0 for _, figures in bars])
     scale, unit = (units.MILLION, ", millions") if sent.max() >= units.MILLION else (1, "")
     figure, axes = canvas.new(
         f"Prompt tokens by habit: {units.shortened(system)}",
@@ -64,17 +77,53 @@ def tokens(study: Study, system: str) -> Figure:
         "",
         height_in=AROUND_IN + BAR_IN * at,
     )
-    axes.barh(places, computed, 0.78, color=canvas.COMPUTED, label="computed")
+    axes.barh(places, computed - written, 0.78, color=canvas.COMPUTED, label="computed")
+    if written.any():
+        left = computed - written
+        axes.barh(places, written, 0.78, left=left, color=canvas.VERMILION, label="computed and written")
     axes.barh(
         places, sent - computed, 0.78, left=computed, color=canvas.CACHED, label="read from the cache"
     )
     for place, end, (_, figures) in zip(places, sent, bars, strict=True):
-        _note(axes, end, place, units.percent(figures["hit_rate"]))
+        _note(axes, end, place, units.rate(figures["hit_rate"]))
     axes.xaxis.set_major_formatter(canvas.plain(scale))
     axes.set_xlim(0, sent.max() * 1.12)
     _rows(axes, places, [name for name, _ in bars])
-    canvas.legend(figure)
+    canvas.legend(figure, 3)
     return figure
+
+
+@canvas.styled
+def overview(study: Study) -> Picture:
+    """What caching saves under every habit (rows) on every system with a price (columns)."""
+    systems = [system for system in study.config.systems if priced(study, system)]
+    rows: dict[str, list[float]] = {}
+    for name, compared in study.pairs.items():
+        rows.setdefault(compared.good_name, [_beyond_off(compared.good[system]) for system in systems])
+        rows[name] = [_beyond_off(compared.bad[system]) for system in systems]
+    shares = np.array(list(rows.values()))
+    figure, axes = canvas.new(
+        "Dollars against caching off", "", "", height_in=AROUND_IN + BAR_IN * (len(rows) + 1)
+    )
+    reach = max(0.01, float(np.abs(shares).max()))
+    axes.imshow(
+        shares, cmap="RdBu_r", vmin=-1.3 * reach, vmax=1.3 * reach, aspect="auto"
+    )  # text stays legible
+    for (row, column), share in np.ndenumerate(shares):
+        text = ("+" if share > 0 else "") + f"{share * 100:.0f}%"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5)
+    names = [units.shortened(system, 20) for system in systems]
+    axes.set_xticks(range(len(systems)), names, rotation=30, ha="right", rotation_mode="anchor")
+    _rows(axes, list(range(len(rows))), list(rows))
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return Picture(figure, RELATIVE)
+
+
+def _beyond_off(figures: Figures) -> float:
+    usd, without = paid(figures)
+    return usd / without - 1 if usd is not None and without else 0.0
 
 
 @canvas.styled

@@ -1,31 +1,25 @@
-"""The study of client habits for a reader: a table, a page and the numbers as JSON."""
+"""The study of client habits for a reader: a page and the numbers as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from reports import files, habit_figures, units
-from reports.console import BADGES
 from reports.html import Image, environment, image
-from sim.habits import SESSIONS, Compared, Figures, Study
+from sim.habits import SESSIONS, Compared, Figures, Study, dearer, dollars
 
 FILES = ("config.yaml", "habits.json", "habits.html")
 PER = f"per {SESSIONS:,} sessions"
-TOKENS = ("hit\nrate", "prompt\ntokens", "tokens\ncomputed", "more\ncomputed", "times the\ngood one")
-COSTS = ("TTFT\nmean", "GPU\nbusy", "dollars", "more\ndollars", "busy\ndollars", "dollars\nwithout cache")
-"""Headings; a column that no system fills is left out. Amounts are ``PER``."""
-NAME_WIDTH = 26
-"""So many characters of a habit's name stay on one line."""
-TERMINAL_COSTS = 5
-"""So many of them fit into a terminal of 80 columns."""
+TOKENS = (
+    "hit rate", "prompt tokens", "tokens computed", "more computed", "times the good one", "tokens written",
+)  # fmt: skip
+COSTS = ("TTFT mean", "GPU busy", "dollars", "more dollars", "busy dollars", "dollars without cache")
+"""Headings; a column that the system does not fill is left out. Amounts are ``PER``."""
+DEARER = "!"
+"""Behind dollars that caching off would have saved."""
 DEFINITIONS = (
     (
         "Twins",
@@ -38,6 +32,11 @@ DEFINITIONS = (
         "The share of all prompt tokens that was read from the cache; the others had to be computed.",
     ),
     (
+        "Tokens written",
+        "Prompt tokens that a provider bills as cache writes, part of the computed ones. A write costs "
+        "more than plain input and pays only if it is read, so a bad habit can cost more than caching off.",
+    ),
+    (
         "More, times the good one",
         "What the bad twin takes beyond the good habit above it, and the ratio of computed tokens.",
     ),
@@ -45,7 +44,8 @@ DEFINITIONS = (
         "Dollars",
         "At token prices: computed, cached and output tokens. By the hour: GPUs held from the first "
         "arrival to the last token, which a habit hardly changes unless fewer GPUs are held. Busy dollars: "
-        "the part of them in which the GPUs computed. Without cache: the same prompts with caching off.",
+        "the part of them in which the GPUs computed. Without cache: the same prompts with caching off. "
+        "Providers: their bill.",
     ),
     (
         "Shorter prompts",
@@ -80,37 +80,46 @@ def lines(study: Study, system: str) -> list[Line]:
 
 
 def _line(label: str, own: Figures, good: Figures | None) -> Line:
-    more = times = more_usd = ""
+    more = ratio = extra = ""
     if good is not None:
         more = _signed(own["computed_tokens"] - good["computed_tokens"], units.tokens)
-        if good["computed_tokens"]:
-            times = f"{units.significant(own['computed_tokens'] / good['computed_tokens'])} x"
+        ratio = times(good, own)
         if own["cost_usd"] is not None:
-            more_usd = _more_usd(own["cost_usd"], good["cost_usd"])
+            extra = more_usd(own["cost_usd"], good["cost_usd"])
+    written = own["written_tokens"]
     tokens = (
-        "" if own["hit_rate"] is None else units.percent(own["hit_rate"]),
+        units.rate(own["hit_rate"]),
         units.tokens(own["prompt_tokens"]),
         units.tokens(own["computed_tokens"]),
         more,
-        times,
+        ratio,
+        "" if written is None else units.tokens(written),
     )
-    busy, usd = own["gpu_busy_s"], [own[key] for key in ("cost_usd", "cost_usd_busy")]
+    busy = own["gpu_busy_s"]
     costs = (
         units.times_ms(own["mean_ttft_ms"])[0],
         "" if busy is None else f"{units.significant(busy)} s",
-        _usd(usd[0]),
-        more_usd,
-        _usd(usd[1]),
-        _usd(own["cost_usd_without_cache"]),
+        usd_text(own["cost_usd"]) + f" {DEARER}" * dearer(own),
+        extra,
+        usd_text(own["cost_usd_busy"]),
+        usd_text(own["cost_usd_without_cache"]),
     )
     return Line(label, good is None, tokens, costs)
 
 
-def _usd(amount: float | None) -> str:
+def times(good: Figures, bad: Figures) -> str:
+    """Computed tokens of the bad habit over those of the good one; empty where that computes nothing."""
+    if not good["computed_tokens"]:
+        return ""
+    return f"{units.significant(bad['computed_tokens'] / good['computed_tokens'])} x"
+
+
+def usd_text(amount: float | None) -> str:
+    """Dollars, or empty text."""
     return "" if amount is None else units.usd(amount)
 
 
-def _more_usd(usd: float, good_usd: float) -> str:
+def more_usd(usd: float, good_usd: float) -> str:
     """The difference as exactly as the amounts are shown: in cents from one dollar on."""
     if good_usd < 1:
         return _signed(usd - good_usd, units.usd)
@@ -123,66 +132,52 @@ def _signed(amount: float, text: units.Format) -> str:
 
 
 def sentence(study: Study, system: str) -> str:
-    """The habit that makes this system compute most, against its good twin."""
+    """The habit that makes this system compute most, and under how many caching off would be cheaper."""
+    pairs = study.pairs
 
     def ratio(compared: Compared) -> float:
-        return float(compared.bad[system]["computed_tokens"] / compared.good[system]["computed_tokens"])
+        bad, good = (figures[system]["computed_tokens"] for figures in (compared.bad, compared.good))
+        return float(bad / good) if good else float("inf")
 
-    name, worst = max(study.pairs.items(), key=lambda item: ratio(item[1]))
+    if not any(figures[system]["hit_rate"] for both in pairs.values() for figures in (both.good, both.bad)):
+        return "Nothing is read from a cache under any of these habits."
+    name, worst = max(pairs.items(), key=lambda item: ratio(item[1]))
     own, good = worst.bad[system], worst.good[system]
     text = (
         f"Caching fails most under {name}: {units.tokens(own['computed_tokens'])} tokens computed {PER} "
         f"instead of {units.tokens(good['computed_tokens'])} ({worst.good_name})"
     )
     if own["cost_usd"] is not None and own["pricing"] != "gpu_hours":
-        text += f", {_usd(own['cost_usd'])} instead of {_usd(good['cost_usd'])}"
+        text += f", {usd_text(own['cost_usd'])} instead of {usd_text(good['cost_usd'])}"
     elif own["mean_ttft_ms"] is not None:
         after, before = units.times_ms(own["mean_ttft_ms"], good["mean_ttft_ms"])
         text += f", {after} to the first token on average instead of {before}"
-    return text + "."
+    return text + "." + _lost(study, system)
 
 
-def table(study: Study) -> RenderableType:
-    """What each habit costs, for the terminal: all systems' tokens, then seconds and dollars."""
-    rows = {system: lines(study, system) for system in study.config.systems}
-    title = f"What client habits cost {PER}: {units.shortened(study.config.name)}"
-    parts: list[RenderableType] = [
-        _table(title, TOKENS, study, {system: [(x, x.tokens) for x in of] for system, of in rows.items()})
-    ]
-    costs = {system: [(x, x.costs[:TERMINAL_COSTS]) for x in of] for system, of in rows.items()}
-    costs = {system: of for system, of in costs.items() if any(any(cells) for _, cells in of)}
-    if costs:
-        parts.append(_table(f"Seconds and dollars {PER}", COSTS[:TERMINAL_COSTS], study, costs))
-    parts += [Text(f"{name}: {units.printable(sentence(study, name))}") for name in rows]
-    return Group(*parts)
+def _lost(study: Study, system: str) -> str:
+    """A sentence on the habits under which caching off is cheaper; none if there are none."""
+    lost = {name: figures for name, figures in habits(study, system).items() if dearer(figures)}
+    if not lost:
+        return ""
+
+    def share(figures: Figures) -> float:
+        return float(figures["cost_usd"] / figures["cost_usd_without_cache"]) - 1
+
+    name = max(lost, key=lambda name: share(lost[name]))
+    more = f"{name} (+{units.percent(share(lost[name]))})"
+    if len(lost) == 1:
+        return f" Dearer than caching off under {more}."
+    return f" Dearer than caching off under {len(lost)} habits, most under {more}."
 
 
-def _table(
-    title: str, headings: Sequence[str], study: Study, rows: dict[str, list[tuple[Line, tuple[str, ...]]]]
-) -> Table:
-    out = Table(title=Text(title, "bold"), title_justify="left", pad_edge=False)
-    longest = max(len(line.label) + 2 for of_one in rows.values() for line, _ in of_one)
-    out.add_column("habit", overflow="fold", min_width=min(longest, NAME_WIDTH))
-    filled = [
-        i for i in range(len(headings)) if any(cells[i] for of_one in rows.values() for _, cells in of_one)
-    ]
-    for i in filled:
-        out.add_column(headings[i], justify="right")
-    for system, of_one in rows.items():
-        out.add_section()
-        out.add_row(_title(study, system))
-        for line, cells in of_one:
-            label = Text(("" if line.good else "  ") + units.printable(line.label))
-            out.add_row(label, *(cells[i] for i in filled))
+def habits(study: Study, system: str) -> dict[str, Figures]:
+    """Every habit once, the good one above its bad twins, with the figures of ``system``."""
+    out: dict[str, Figures] = {}
+    for name, compared in study.pairs.items():
+        out.setdefault(compared.good_name, compared.good[system])
+        out[name] = compared.bad[system]
     return out
-
-
-def _title(study: Study, system: str) -> Text:
-    title = Text(units.printable(system), "bold")
-    calibrated = next(iter(study.pairs.values())).good[system]["calibrated"]
-    if calibrated is not None:
-        title.append("  ").append_text(BADGES[calibrated])
-    return title
 
 
 def write(study: Study, folder: Path) -> list[Path]:
@@ -191,6 +186,17 @@ def write(study: Study, folder: Path) -> list[Path]:
     contents = (study.config.to_yaml(), text, render(study))
     files.put(folder, {name: content.encode() for name, content in zip(FILES, contents, strict=True)})
     return [folder / name for name in FILES]
+
+
+def matrix(study: Study) -> tuple[list[str], list[tuple[Line, list[str]]]]:
+    """The systems that have a price, and what every habit costs on each of them."""
+    priced = [system for system in study.config.systems if habit_figures.priced(study, system)]
+    by_system = {system: habits(study, system) for system in priced}
+    rows = []
+    for line in lines(study, next(iter(study.config.systems))):
+        own = [by_system[system][line.label] for system in priced]
+        rows.append((line, [usd_text(dollars(x)[0]) + f" {DEARER}" * dearer(x) for x in own]))
+    return priced, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +225,12 @@ def render(study: Study) -> str:
                 sentence=units.unbroken(sentence(study, system)),
                 calibrated=own[0]["calibrated"],
                 notes=list(dict.fromkeys(note for figures in own for note in figures["notes"])),
-                headings=[(TOKENS + COSTS)[i].replace("\n", " ") for i in filled],
+                headings=[(TOKENS + COSTS)[i] for i in filled],
                 rows=[(line, [cells[i] for i in filled]) for line, cells in rows],
                 images=[image(picture) for picture in habit_figures.of_system(study, system)],
             )
         )
+    priced, rows_of_all = matrix(study)
     page = resources("reports").joinpath("template.html").read_text("utf-8")
     style = page[page.index("<style>") : page.index("</style>")].removeprefix("<style>")
     template = environment().from_string(resources("reports").joinpath("habits.html").read_text("utf-8"))
@@ -232,6 +239,10 @@ def render(study: Study) -> str:
         style=style,
         per=PER,
         sections=sections,
+        priced=priced,
+        rows_of_all=rows_of_all,
+        overview=image(habit_figures.overview(study)) if priced else None,
+        dearer=DEARER,
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         definitions=DEFINITIONS,
         configuration=study.config.to_yaml(paths_as_written=True),

@@ -84,6 +84,15 @@ def percent(share: float) -> str:
     return f"{value:.1g}%" if size >= 0.0005 else "0.0%"
 
 
+def rate(share: float | None) -> str:
+    """`percent`, or empty text where nothing was asked for.
+
+    >>> rate(None)
+    ''
+    """
+    return "" if share is None else percent(share)
+
+
 def gpu_hours(gpu_seconds: float) -> str:
     """GPU-hours, without the unit.
 

@@ -143,7 +143,7 @@ def habits(
     loaded = load_config(config, overrides)
     folder = out if out is not None else Path("runs") / loaded.name
 
-    from reports import files
+    from reports import files, habits_console
     from reports import habits as report
 
     files.require_writable(folder)
@@ -154,7 +154,7 @@ def habits(
     if not quiet:
         from rich.console import Console
 
-        Console().print(report.table(studied))
+        Console().print(habits_console.table(studied))
         for path in paths:
             typer.echo(f"Written: {path}")
 

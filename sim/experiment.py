@@ -151,8 +151,11 @@ def load_trace(config: Config) -> Trace:
     return trace
 
 
-def run(config: Config, progress: Progress | None = None) -> Result:
-    """Run the experiment. Writes nothing; ``progress`` hears of each part of it."""
+def run(config: Config, progress: Progress | None = None, strategies: bool = True) -> Result:
+    """Run the experiment. Writes nothing; ``progress`` hears of each part of it.
+
+    ``strategies``: whether providers' other placements of marks may be tried (their ``regret``).
+    """
     say = progress or (lambda part, done, total: None)
     say("loading the workload", 0, None)
     start = time.perf_counter()
@@ -174,7 +177,7 @@ def run(config: Config, progress: Progress | None = None) -> Result:
         twin = system.run_without_cache(trace, key, folder, twin_tick)
         end = time.perf_counter()
         compare = None
-        if isinstance(system, ProviderSystem):
+        if strategies and isinstance(system, ProviderSystem):
             say(f"{name}: other strategies", 0, None)
             costs = (float(bills.exact(table).total_usd) for table in (records, twin))
             compare = system.compare(trace, *costs)

@@ -24,6 +24,7 @@ AMOUNTS = {
     "cost_usd_busy": "cost.cost_usd_busy",
 }
 """Figures per ``SESSIONS`` sessions and where they stand in a system's entry of a summary."""
+DOLLARS = ("cost_usd", "cost_usd_busy")
 RATES = {"hit_rate": "cache.prefix_cache_hit_rate", "mean_ttft_ms": "mean_ttft_ms"}
 """Figures per token or request."""
 
@@ -46,7 +47,7 @@ class Compared:
         good, bad = self.good[system], self.bad[system]
         return {
             key: None if good[key] is None or bad[key] is None else bad[key] - good[key]
-            for key in (*RATES, *AMOUNTS)
+            for key in (*RATES, *AMOUNTS, "written_tokens")
         }
 
 
@@ -95,7 +96,8 @@ def study(config: Config, progress: Progress) -> Study:
     def figures(chat: ChatWorkload, label: str) -> dict[str, Figures]:
         nonlocal requests
         if chat.habits not in runs:
-            summary = run(config.with_workload(chat), _under(label, progress)).summary()
+            part = config.with_workload(chat)
+            summary = run(part, _under(label, progress), strategies=False).summary()
             requests = summary["requests"]
             runs[chat.habits] = {
                 system: figures_of(entry, summary["no_cache"][system], chat.sessions)
@@ -117,11 +119,36 @@ def figures_of(entry: dict[str, Any], without: dict[str, Any], sessions: int) ->
     return {
         **{key: _at(entry, path) for key, path in RATES.items()},
         **amounts,
-        "cost_usd_without_cache": _scaled(_at(without, AMOUNTS["cost_usd"]), per),
+        "written_tokens": _scaled(_written(entry), per),
+        **{f"{key}_without_cache": _scaled(_at(without, AMOUNTS[key]), per) for key in DOLLARS},
         "pricing": _at(entry, "cost.pricing"),
         "calibrated": entry["calibrated"],
         "notes": entry["notes"],
     }
+
+
+def dollars(figures: Figures) -> tuple[float | None, float | None]:
+    """The dollars that a habit can change, with the cache and without.
+
+    Of GPUs paid by the hour those of the time in which they compute: what is held stays the same.
+    """
+    key = "cost_usd_busy" if figures["pricing"] == "gpu_hours" else "cost_usd"
+    return figures[key], figures[f"{key}_without_cache"]
+
+
+def dearer(figures: Figures) -> bool:
+    """Whether the bill is higher than that of the same prompts with caching off: writes are not read.
+
+    GPUs by the hour have no such bill; how busy they are depends on more than what they find.
+    """
+    usd, without = figures["cost_usd"], figures["cost_usd_without_cache"]
+    return usd is not None and figures["pricing"] != "gpu_hours" and usd > without
+
+
+def _written(entry: dict[str, Any]) -> int | None:
+    """Tokens written into a provider's cache for a price; None where no provider bills."""
+    bill = entry["cost"].get("bill")
+    return None if bill is None else sum(bill["cache_write_tokens"].values())
 
 
 def _at(entry: dict[str, Any], path: str) -> Any:

@@ -39,4 +39,5 @@ def salted(trace: Trace) -> Trace:
         reply=replies,
         continuations=copied(trace.continuations),
         system_messages=copied(trace.system_messages),
+        resent_replies=copied(trace.resent_replies),
     )

@@ -51,6 +51,8 @@ class Trace:
     """Segments that go on with the message of the segment before them; see ``message_path``."""
     system_messages: set[int] = field(default_factory=set)
     """Segments at which system messages end, where the trace says so."""
+    resent_replies: set[int] = field(default_factory=set)
+    """Segments at which replies end that are resent behind other content than they were generated on."""
     named_blocks: list[int] | None = None
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
@@ -121,6 +123,22 @@ class Trace:
             return path
         nexts = [*path[1:], NONE]
         return [at for at, after in zip(path, nexts, strict=True) if after not in self.continuations]
+
+    def messages_before(self) -> list[int]:
+        """For each segment the one at which the message before its own ends (the root: there is none).
+
+        That is the segment before it where the trace tells no messages apart. O(segments).
+        """
+        before = self.content.parent
+        if not self.continuations:
+            return before
+        before = list(before)
+        for segment in self.continuations:
+            at = segment
+            while at in self.continuations:
+                at = self.content.parent[at]
+            before[segment] = self.content.parent[at]
+        return before
 
     def where(self, index: int) -> str:
         """Where request ``index`` comes from, for messages."""

@@ -114,7 +114,7 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """The marks of each request, deepest first.
+    """The marks of each request, deepest first. They stand at ends of messages.
 
     Where a trace names blocks, the tokens after a prompt's last whole block are in no other prompt. A
     mark at its end is then found at the end of that block, though all tokens are written.
@@ -127,8 +127,10 @@ class Marks:
         self._window = caching.window
         self._system_lifetime, self.lifetime = caching.lifetimes(rules)
         self._ends = trace.content.end
+        self._before = trace.messages_before()
         self._anchor = anchors(trace)
-        self.system = system_ends(trace) if trace.system_messages else None
+        asked = self._strategy in NEEDS_SYSTEM or rules.opening
+        self.system = system_ends(trace) if asked and trace.system_messages else None
 
     def of(self, request: int) -> list[Mark]:
         """The marks of ``request``; a place that carries two marks carries one."""
@@ -137,15 +139,14 @@ class Marks:
         if self._automatic or strategy in ("last", "window"):
             marks = [Mark(anchor, end[prompt], self.lifetime)]
             if strategy == "window":
-                parent = self._trace.content.parent
-                node = parent[anchor]
+                node = self._before[anchor]
                 while len(marks) < self._window and node != ROOT:
                     marks.append(Mark(node, end[node], self.lifetime))
-                    node = parent[node]
+                    node = self._before[node]
         else:
             marks = []
         if strategy == "all":
-            history = self._trace.content.parent[prompt]
+            history = self._before[prompt]
             if history not in (ROOT, self._system_of(prompt)):
                 marks.append(Mark(history, end[history], self.lifetime))
         if strategy in NEEDS_SYSTEM:

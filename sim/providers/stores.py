@@ -111,7 +111,8 @@ class Breakpoints(Store):
     def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
         super().__init__(trace, rules, marks, luck, found)
         by_message = rules.lookback_unit == "message" and trace.messages
-        self._not_counted = set(trace.reply) if by_message else set()
+        self._not_counted = {*trace.reply, *trace.resent_replies} if by_message else set()
+        self._before = trace.messages_before()
         self._marks: list[Mark] = []
         self._read: Entry | None = None
 
@@ -124,7 +125,7 @@ class Breakpoints(Store):
 
     def _longest(self, request: int, at_s: float, machine: Machine) -> int:
         """The segment at whose end the longest entry in reach ends, or ROOT."""
-        parent, skipped, lookback = self.parent, self._not_counted, self.rules.lookback
+        before, skipped, lookback = self._before, self._not_counted, self.rules.lookback
         for mark in self._marks:
             node, left = mark.node, lookback
             while node != ROOT and left:
@@ -132,7 +133,7 @@ class Breakpoints(Store):
                     return node
                 if node not in skipped:
                     left -= 1
-                node = parent[node]
+                node = before[node]
         if self.rules.opening and self.marks.system is not None:
             opening = self.marks.system[self.trace.prompt[request]]
             if self.alive(machine.get(opening), at_s):

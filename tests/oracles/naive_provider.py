@@ -5,9 +5,10 @@ Nothing is shared with the code under test: a prompt is a tuple of (message, tok
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-Prompt = tuple[tuple[str, int], ...]
+Prompt = tuple[tuple[Hashable, int], ...]
 
 
 @dataclass
@@ -22,11 +23,23 @@ def _tokens(prefix: Prompt) -> int:
 
 
 class NaiveBreakpoints:
-    """Anthropic's rules: entries end at marks, a lookup walks back from them, reads restart the clock."""
+    """Anthropic's rules: entries end at marks, a lookup walks back from them, reads restart the clock.
 
-    def __init__(self, ttl_s: float, minimum: int, lookback: int, visible_after_s: float) -> None:
+    OpenAI's newer ones: only messages that ``counts`` takes use up the lookback, and ``opening``: the end
+    of the first message is tried as well.
+    """
+
+    def __init__(
+        self,
+        ttl_s: float,
+        minimum: int,
+        lookback: int,
+        visible_after_s: float,
+        counts: Callable[[Hashable], bool] = lambda name: True,
+        opening: bool = False,
+    ) -> None:
         self.ttl_s, self.minimum, self.lookback = ttl_s, minimum, lookback
-        self.visible_after_s = visible_after_s
+        self.visible_after_s, self.counts, self.opening = visible_after_s, counts, opening
         self.entries: list[_Entry] = []
 
     def serve(self, prompt: Prompt, marks: list[int], at_s: float) -> tuple[int, int]:
@@ -34,12 +47,14 @@ class NaiveBreakpoints:
         self.entries = [entry for entry in self.entries if entry.expires_s > at_s]
         read: Prompt = ()
         for mark in sorted(marks, reverse=True):
-            if read:
-                break
-            for length in range(mark, max(0, mark - self.lookback), -1):
+            length, left = mark, self.lookback
+            while length and left and not read:
                 if self._found(prompt[:length], at_s):
                     read = prompt[:length]
-                    break
+                left -= self.counts(prompt[length - 1][0])
+                length -= 1
+        if not read and self.opening and self._found(prompt[:1], at_s):
+            read = prompt[:1]
         for entry in self.entries:
             mine = entry.prefix == read or (len(entry.prefix) in marks and len(entry.prefix) <= len(read))
             if mine and entry.prefix == prompt[: len(entry.prefix)] and entry.visible_s <= at_s:
@@ -61,7 +76,7 @@ class NaiveGrid:
 
     def __init__(self, ttl_s: float, minimum: int, step: int, visible_after_s: float) -> None:
         self.ttl_s, self.minimum, self.step, self.visible_after_s = ttl_s, minimum, step, visible_after_s
-        self.seen: list[tuple[tuple[tuple[str, int], ...], float]] = []
+        self.seen: list[tuple[tuple[tuple[Hashable, int], ...], float]] = []
 
     def serve(self, prompt: Prompt, at_s: float) -> int:
         """Tokens read: a token is there if a prompt with the same tokens up to it came in time."""

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from reports import habit_figures
+from reports import habit_figures, habits_console, units
 from reports import habits as report
 from sim.config import load_config
-from sim.habits import Study, study
+from sim.habits import Study, dearer, study
 from tests.conftest import Cli
 
 CONFIG = """\
@@ -30,6 +30,8 @@ systems:
   priced: {kind: cache, cache: {kind: block}, price: {input_usd_per_1m: 10, cached_input_usd_per_1m: 1}}
   unpriced: {kind: cache, cache: {kind: block}}
   gpu: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
+  hosted: {kind: provider, provider: anthropic, model: claude-opus-5}
+  uncached: {kind: provider, provider: anthropic, model: claude-opus-5, caching: {mode: off}}
 twins:
   clock: {good: {system_prompt: fixed}, bad: {system_prompt: clock}}
   window: {good: {history: append}, bad: {history: {kind: window, turns: 1}}}
@@ -47,7 +49,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def _text(studied: Study, width: int) -> str:
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(report.table(studied))
+        console.print(habits_console.table(studied))
     return capture.get()
 
 
@@ -87,28 +89,57 @@ def test_lines(studied: Study) -> None:
     assert clock.costs[2] == clock.costs[5] == f"${(sent + 120_000) / 1e5:.2f}"
     computed = studied.pairs["clock"].good["priced"]["computed_tokens"]
     assert clock.tokens[4] == f"{(sent + 120_000) / computed:.1f} x"
-    assert good.tokens[3:] == ("", "")
+    assert good.tokens[3:] == ("", "", "")
     assert clock.costs[3] == f"+${float(clock.costs[2][1:]) - float(good.costs[2][1:]):.2f}"
 
 
 def test_cheaper_twin_and_small_amounts(studied: Study) -> None:
     """A window that sends much less is told as cheaper; from one dollar on cents are enough."""
-    assert report._more_usd(39.086, 39.618) == "-$0.53"
-    assert report._more_usd(39.6181, 39.618) == "$0.00"
-    assert report._more_usd(0.00512, 0.005) == "+$0.000120"
+    assert report.more_usd(39.086, 39.618) == "-$0.53"
+    assert report.more_usd(39.6181, 39.618) == "$0.00"
+    assert report.more_usd(0.00512, 0.005) == "+$0.000120"
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_table_fits(studied: Study, width: int) -> None:
-    """No cell is cut, in a narrow terminal either; systems without times or prices have no costs."""
+    """One table of 80 columns: a section per pair, in it a row per system, no cell cut."""
     text = _text(studied, width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
-    tokens, costs = text.split("Seconds and dollars")
-    assert all(system in tokens for system in ("priced", "unpriced", "gpu"))
-    rows = [line for line in costs.splitlines() if line.startswith("│")]
-    assert not any("unpriced" in row for row in rows) and any("gpu" in row for row in rows)
+    shown = text.partition("times comp.:")[0].splitlines()
+    assert max(map(len, shown)) <= 80
+    for name in ("clock instead of system_prompt: fixed", "window instead of", "edit instead of"):
+        (at,) = (i for i, line in enumerate(shown) if line.startswith(name))
+        rows = shown[at + 1 : at + 1 + len(studied.config.systems)]
+        assert [row.split()[0] for row in rows] == list(studied.config.systems)
     assert "uncalibrated" in text
+
+
+def test_table_tells_where_caching_off_is_cheaper(studied: Study) -> None:
+    """Under a clock all tokens are written and none read: its dollars are marked, the good ones are not."""
+    clock = studied.pairs["clock"]
+    bad, good = (figures["hosted"] for figures in (clock.bad, clock.good))
+    assert (
+        bad["cost_usd"] > bad["cost_usd_without_cache"]
+        and good["cost_usd"] < good["cost_usd_without_cache"]
+    )
+    rows = [line for line in _text(studied, 80).splitlines() if line.startswith("  hosted ")]
+    cells = rows[0].split()
+    assert cells[5:7] == [f"${good['cost_usd']:.2f}", f"${bad['cost_usd']:.2f}!"]
+    assert cells[8:10] == [f"{bad['written_tokens'] / 1e6:.2f}", "M"]
+    assert "! dearer than the same prompts with caching off" in _text(studied, 80)
+
+
+def test_table_shows_times_where_there_is_room(studied: Study, tmp_path: Path) -> None:
+    """Without prices the columns of dollars and writes go, and times to the first token come."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    unpriced = ["systems={gpu: {kind: engine, model: llama-3-8b, hardware: h200}}"]
+    config = load_config(tmp_path / "config.yaml", unpriced)
+    shown = _text(study(config, lambda part, done, total: None), 80).partition("times comp.:")[0]
+    both = studied.pairs["clock"]
+    times = [units.significant(figures["gpu"]["mean_ttft_ms"]) for figures in (both.good, both.bad)]
+    assert f"{times[0]} to {times[1]} ms" in shown and "dollars" not in shown and "written" not in shown
+    assert "TTFT" not in _text(studied, 80)
 
 
 def test_sentence(studied: Study) -> None:
@@ -118,15 +149,65 @@ def test_sentence(studied: Study) -> None:
     assert "$65.10 instead of $" in priced
     assert "to the first token on average instead of" in gpu
     assert report.sentence(studied, "unpriced").endswith("(system_prompt: fixed).")
+    assert report.sentence(studied, "uncached") == "Nothing is read from a cache under any of these habits."
+
+
+def test_sentence_on_writes_that_are_never_read(studied: Study) -> None:
+    """How many habits make caching dearer than no caching, and the worst of them."""
+    told = report.sentence(studied, "hosted")
+    lost = [name for name, own in report.habits(studied, "hosted").items() if dearer(own)]
+    assert "clock" in lost and "system_prompt: fixed" not in lost
+    own = studied.pairs["clock"].bad["hosted"]
+    share = own["cost_usd"] / own["cost_usd_without_cache"] - 1
+    assert f"Dearer than caching off under {len(lost)} habits, most under " in told
+    assert f"clock (+{share:.1%})." in told
+    assert "Dearer" not in report.sentence(studied, "priced")
+
+
+def test_matrix(studied: Study) -> None:
+    """Every habit by every system with a price; GPUs by the hour with the dollars of their busy time."""
+    systems, rows = report.matrix(studied)
+    assert systems == ["priced", "gpu", "hosted", "uncached"]
+    assert [line.label for line, _ in rows] == [line.label for line in report.lines(studied, "gpu")]
+    clock, both = rows[1][1], studied.pairs["clock"].bad
+    assert clock[0] == f"${both['priced']['cost_usd']:.2f}"
+    assert clock[1] == f"${both['gpu']['cost_usd_busy']:.2f}"
+    assert clock[2] == f"${both['hosted']['cost_usd']:.2f} !"
+    assert clock[3] == f"${both['uncached']['cost_usd']:.2f}"
+
+
+def test_overview_figure(studied: Study) -> None:
+    """A cell for every habit and priced system: dollars against caching off."""
+    figure = habit_figures.overview(studied).figure
+    axes = figure.axes[0]
+    assert _ticks(figure) == [line.label for line in report.lines(studied, "priced")]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["priced", "gpu", "hosted", "uncached"]
+    own = studied.pairs["clock"].bad["hosted"]
+    share = own["cost_usd"] / own["cost_usd_without_cache"] - 1
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown[2, 1] == f"+{share:.0%}"
+    assert shown[0, 1] == shown[3, 0] == "0%"
+
+
+def test_written_tokens_in_the_figure(studied: Study) -> None:
+    """Computed, written and read tokens add up to what was sent; without writes there are two parts."""
+    parts = [c.datavalues for c in habit_figures.tokens(studied, "hosted").axes[0].containers]
+    own = studied.pairs["clock"].bad["hosted"]
+    assert [part[1] for part in parts] == [
+        own["prompt_tokens"] - own["written_tokens"],
+        own["written_tokens"],
+        0,
+    ]
+    assert len(habit_figures.tokens(studied, "priced").axes[0].containers) == 2
 
 
 def test_page(studied: Study) -> None:
     """One self-contained page: every system, figures with captions, the mark on computed times."""
     page = report.render(studied)
-    assert page.count("<figure>") == page.count("<figcaption>") == 5
-    assert page.count('src="data:image/svg+xml') == 5 and "http" not in page
+    assert page.count("<figure>") == page.count("<figcaption>") == 10
+    assert page.count('src="data:image/svg+xml') == 10 and "http" not in page
     assert "<script" not in page and "Uncalibrated." in page
-    for system in ("priced", "unpriced", "gpu"):
+    for system in studied.config.systems:
         assert f"<h2>{system} " in page
 
 

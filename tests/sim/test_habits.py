@@ -10,7 +10,7 @@ import yaml
 
 from sim import load_config, run
 from sim.config import Config
-from sim.habits import Study, study
+from sim.habits import Study, dearer, study
 from sim.twins import USUAL, described
 from workloads.errors import InputError
 from workloads.habits import Habits
@@ -33,6 +33,10 @@ CONFIG: dict[str, Any] = {
         "replay": {"kind": "cache", "cache": {"kind": "block"}, "price": TOKEN_PRICE},
         "gpu": {
             "kind": "engine", "model": "llama-3-8b", "hardware": "h200", "price": {"gpu_hour_usd": 3.5},
+        },
+        "hosted": {
+            "kind": "provider", "provider": "anthropic", "model": "claude-opus-5",
+            "rules": {"min_tokens": 0},
         },
     },
     "twins": {
@@ -70,7 +74,14 @@ def test_figures_are_those_of_a_run_with_that_habit(tmp_path: Path) -> None:
             assert figures["cost_usd"] == entry["cost"]["cost_usd_total"] * 50
             without = summary["no_cache"][system]["cost"]["cost_usd_total"]
             assert figures["cost_usd_without_cache"] == without * 50
+            if system == "hosted":
+                written = entry["cost"]["bill"]["cache_write_tokens"].values()
+                assert figures["written_tokens"] == sum(written) * 50 > 0
+            else:
+                assert figures["written_tokens"] is None
             if system == "gpu":
+                busy = summary["no_cache"][system]["cost"]["cost_usd_busy"]
+                assert figures["cost_usd_busy_without_cache"] == busy * 50
                 assert figures["gpu_busy_s"] == entry["gpu_busy_seconds"] * 50
                 assert figures["cost_usd_busy"] == entry["cost"]["cost_usd_busy"] * 50
 
@@ -83,7 +94,7 @@ def test_a_clock_costs_the_whole_bill(tmp_path: Path) -> None:
     assert bad["cost_usd"] == bad["cost_usd_without_cache"]
     assert bad["prompt_tokens"] - good["prompt_tokens"] == 16 * 4 * 1000
     assert more["computed_tokens"] == bad["computed_tokens"] - good["computed_tokens"] > 0
-    assert more["gpu_busy_s"] is None
+    assert more["gpu_busy_s"] is more["written_tokens"] is None
     assert more["hit_rate"] == -good["hit_rate"]
 
 
@@ -105,7 +116,8 @@ def test_twins_change_the_workloads_own_habits(tmp_path: Path) -> None:
 
 def test_the_usual_pairs_without_twins(tmp_path: Path) -> None:
     """An experiment that names no pairs is compared under all five, each worse than its good twin."""
-    config = _config(tmp_path, twins={}, workload=CONFIG["workload"] | {"turns": 8})
+    own = {name: system for name, system in CONFIG["systems"].items() if name != "hosted"}
+    config = _config(tmp_path, twins={}, workload=CONFIG["workload"] | {"turns": 8}, systems=own)
     studied = _study(config)
     assert (
         list(studied.pairs) == list(USUAL) == ["clock", "fields-in-system", "window", "summarise", "edit"]
@@ -153,11 +165,31 @@ def test_only_chats_have_habits(tmp_path: Path) -> None:
         _study(_config(tmp_path, workload=script, twins={}))
 
 
-def test_the_study_of_the_project(root: Path) -> None:
-    """configs/studies/habits.yaml, with fewer sessions: what must show, shows on every system."""
-    config = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=60"])
-    pairs = _study(config).pairs
-    for system in config.systems:
+def test_no_other_strategies_are_tried(tmp_path: Path) -> None:
+    """A study does not ask what the best placement of marks would have been: that takes most of a run."""
+    parts: set[str] = set()
+    study(_config(tmp_path), lambda part, done, total: parts.add(part))
+    assert parts and not any("strategies" in part for part in parts)
+    assert "regret" in run(_config(tmp_path)).summary()["systems"]["hosted"]
+
+
+@pytest.fixture(scope="module")
+def project(root: Path) -> Study:
+    """configs/studies/habits.yaml, with fewer sessions."""
+    return _study(load_config(root / "configs/studies/habits.yaml", ["workload.sessions=60"]))
+
+
+SELF_HOSTED = ("blocks", "vllm-h200")
+MOVING = ("claude", "gpt-6")
+"""One mark, at the end of the prompt."""
+BEFORE = ("claude-all", "gpt-6-all")
+"""Marks on the system message and before the newest message."""
+
+
+def test_habits_on_caches_that_find_any_prefix(project: Study) -> None:
+    """Own caches and the older rules of OpenAI: what must show, shows on all of them."""
+    pairs = project.pairs
+    for system in (*SELF_HOSTED, "gpt-5"):
         hits = {name: both.bad[system]["hit_rate"] for name, both in pairs.items()}
         assert hits["clock-first"] == 0 < hits["clock-last"] < hits["edit-last"]
         fields = pairs["fields-in-system"]
@@ -165,3 +197,41 @@ def test_the_study_of_the_project(root: Path) -> None:
         assert fields.more(system)["computed_tokens"] > 0
         for name in ("window", "summarise", "summarise-always", "edit-first", "edit-last"):
             assert pairs[name].more(system)["computed_tokens"] > 0
+        assert not any(dearer(both.bad[system]) for both in pairs.values())
+
+
+@pytest.mark.parametrize("system", [*MOVING, *BEFORE, "claude-system"])
+def test_writes_that_are_never_read_cost_more_than_no_caching(project: Study, system: str) -> None:
+    """Marks behind a changing block: nothing is read; the writes come on top of the bill of caching off."""
+    for name in ("clock-first", "clock-last", "fields-in-system"):
+        bad = project.pairs[name].bad[system]
+        assert bad["hit_rate"] == 0 and dearer(bad)
+        per_token = 5e-6 if system.startswith("claude") else 2e-6  # claude-opus-5, gpt-6-sol: input, USD
+        extra = bad["written_tokens"] * per_token * 0.25
+        assert bad["cost_usd"] - bad["cost_usd_without_cache"] == pytest.approx(extra)
+    assert not dearer(project.pairs["clock-first"].good[system])
+
+
+def test_fields_behind_the_last_mark(project: Study) -> None:
+    """Fields in the user message are the good place only if the marks stand before it."""
+    for moving, before in zip(MOVING, BEFORE, strict=True):
+        fields = {system: project.pairs["fields-in-system"].good[system] for system in (moving, before)}
+        assert fields[moving]["written_tokens"] == fields[moving]["prompt_tokens"]
+        assert dearer(fields[moving]) and fields[moving]["hit_rate"] == 0
+        assert not dearer(fields[before]) and fields[before]["hit_rate"] > 0.7
+        assert fields[before]["cost_usd"] < fields[moving]["cost_usd"] / 2
+
+
+def test_no_marks_and_a_mark_on_the_system_message_alone(project: Study) -> None:
+    """Nowhere: nothing is written or read. On the system message: less is read, whatever the history."""
+    for both in project.pairs.values():
+        for figures in (both.good, both.bad):
+            off = figures["claude-off"]
+            assert off["hit_rate"] == off["written_tokens"] == 0
+            assert off["cost_usd"] == off["cost_usd_without_cache"]
+    good = project.pairs["edit-first"].good
+    assert (
+        0 < good["claude-system"]["hit_rate"] < good["claude"]["hit_rate"] < good["claude-all"]["hit_rate"]
+    )
+    edited = project.pairs["edit-first"].bad
+    assert edited["claude-system"]["hit_rate"] == good["claude-system"]["hit_rate"]

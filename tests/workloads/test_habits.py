@@ -12,34 +12,17 @@ from hypothesis import strategies as st
 
 from sim.caches.ideal import IdealConfig
 from sim.caches.message import MessageConfig
+from tests.chats import HABITS, TEXT, common, drawn, workload
 from tests.oracles import naive_prompts
 from tests.oracles.plain_chat import plain_chat
-from workloads.generators.chat import ChatWorkload
+from workloads.content import ROOT
 from workloads.habits import Habits
 from workloads.tenants import salted
 from workloads.trace import NONE, Trace
 
-TEXT = 30
-"""Tokens of the system message's text in most tests."""
-
-
-def _workload(habits: dict[str, Any], **changes: Any) -> ChatWorkload:
-    plain: dict[str, Any] = {
-        "kind": "chat",
-        "sessions": 4,
-        "arrival": {"process": "poisson", "rate_per_s": 1},
-        "turns": {"distribution": "geometric", "mean": 5},
-        "think_time_s": {"distribution": "exponential", "mean": 9},
-        "system_prompt": {"tokens": TEXT},
-        "user_tokens": {"distribution": "uniform", "low": 1, "high": 6},
-        "reply_tokens": {"distribution": "uniform", "low": 1, "high": 6},
-        "habits": habits,
-    }
-    return ChatWorkload.model_validate(plain | changes)
-
 
 def _chat(habits: dict[str, Any], seed: int = 1, **changes: Any) -> Trace:
-    trace = _workload(habits, **changes).build(seed, Path())
+    trace = workload(habits, **changes).build(seed, Path())
     trace.check()
     return trace
 
@@ -55,15 +38,6 @@ def _after(trace: Trace) -> list[tuple[int, int]]:
     return [(i, after) for i, after in enumerate(trace.follower) if after != NONE]
 
 
-def _drawn(trace: Trace) -> list[list[tuple[int, int]]]:
-    """(user tokens, reply tokens) of every turn by session, of a chat with good habits."""
-    ends, parents = trace.content.end, trace.content.parent
-    sessions: list[list[tuple[int, int]]] = [[] for _ in range(max(trace.session) + 1)]
-    for prompt, reply, session in zip(trace.prompt, trace.output_tokens, trace.session, strict=True):
-        sessions[session].append((ends[prompt] - ends[parents[prompt]], reply))
-    return sessions
-
-
 def _base(trace: Trace) -> tuple[Any, ...]:
     """What habits must not touch."""
     return (
@@ -72,42 +46,6 @@ def _base(trace: Trace) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _common_tokens(one: list[Any], other: list[Any]) -> int:
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
-
-
-AT = st.integers(0, TEXT)
-SYSTEM_HABITS = st.one_of(
-    st.just({"kind": "fixed"}),
-    st.fixed_dictionaries({"kind": st.just("clock"), "tokens": st.integers(1, 5), "at_token": AT}),
-)
-FIELDS = st.one_of(
-    st.just({"kind": "none"}),
-    st.fixed_dictionaries({"kind": st.just("user"), "tokens": st.integers(1, 5), "kept": st.booleans()}),
-    st.fixed_dictionaries(
-        {"kind": st.just("system"), "tokens": st.integers(1, 5), "at_token": st.none() | AT}
-    ),
-)
-HISTORIES = st.one_of(
-    st.just({"kind": "append"}),
-    st.fixed_dictionaries({"kind": st.just("window"), "turns": st.integers(1, 4)}),
-    st.integers(1, 4).flatmap(
-        lambda turns: st.fixed_dictionaries(
-            {
-                "kind": st.just("summarise"),
-                "turns": st.just(turns),
-                "keep_turns": st.integers(0, turns),
-                "tokens": st.integers(1, 9),
-            }
-        )
-    ),
-    st.fixed_dictionaries({"kind": st.just("edit"), "turn": st.integers(1, 4) | st.integers(-4, -1)}),
-)
-HABITS = st.fixed_dictionaries(
-    {"system_prompt": SYSTEM_HABITS, "dynamic_fields": FIELDS, "history": HISTORIES}
-)
 SHARED_BY = st.sampled_from(["all", "tenant", "session", "none"])
 
 
@@ -116,24 +54,27 @@ SHARED_BY = st.sampled_from(["all", "tenant", "session", "none"])
 def test_against_a_client_that_writes_prompts_out(
     habits: dict[str, Any], shared_by: str, seed: int
 ) -> None:
-    """Any habits together: messages of every prompt, and the common prefix of every pair of prompts."""
+    """Any habits together: messages of every prompt, which of them are replies, and common prefixes."""
     shape = {"system_prompt": {"tokens": TEXT, "shared_by": shared_by}, "tenants": 2}
     trace, plain = _chat(habits, seed, **shape), _chat({}, seed, **shape)
     assert _base(trace) == _base(plain)
     texts = {"all": [0] * len(trace), "tenant": trace.tenant, "session": trace.session}
     prompts = naive_prompts.prompts(
-        _drawn(plain), texts.get(shared_by, list(range(len(trace)))), TEXT, habits
+        drawn(plain), texts.get(shared_by, list(range(len(trace)))), TEXT, habits
     )
-    ends = trace.content.end
+    ends, before = trace.content.end, trace.messages_before()
     for request, prompt in enumerate(prompts):
         starts = [0, *(ends[segment] for segment in trace.message_path(trace.prompt[request]))]
         lengths = [end - start for start, end in pairwise(starts)]
         assert lengths == [len(message) for message in prompt]
-        first = trace.message_path(trace.prompt[request])[0]
-        assert first in trace.system_messages
+        path = trace.message_path(trace.prompt[request])
+        assert path[0] in trace.system_messages
+        assert [before[segment] for segment in path] == [ROOT, *path[:-1]]
+        replies = [segment in trace.resent_replies or segment in trace.reply for segment in path]
+        assert replies == [message[0][0] == "reply" for message in prompt]
     flat = [[token for message in prompt for token in message] for prompt in prompts]
     for one, other in combinations(range(len(trace)), 2):
-        assert _common(trace, one, other) == _common_tokens(flat[one], flat[other])
+        assert _common(trace, one, other) == common(flat[one], flat[other])
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -141,12 +82,12 @@ def test_against_a_client_that_writes_prompts_out(
 def test_what_an_ideal_cache_finds(habits: dict[str, Any], seed: int) -> None:
     """Hits are the longest prefix shared with any earlier prompt and its reply, written out as text."""
     trace, plain = _chat(habits, seed), _chat({}, seed)
-    prompts = naive_prompts.prompts(_drawn(plain), [0] * len(trace), TEXT, habits)
+    prompts = naive_prompts.prompts(drawn(plain), [0] * len(trace), TEXT, habits)
     cache = IdealConfig(kind="ideal").replay(trace, "cache")
     known: list[list[Any]] = []
     for at, request in trace.instant_order():
         prompt = [token for message in prompts[request] for token in message]
-        expected = max((_common_tokens(prompt, text) for text in known), default=0)
+        expected = max((common(prompt, text) for text in known), default=0)
         assert cache.serve(request, at).hit_tokens == expected
         known.append(prompt + naive_prompts.words(trace.output_tokens[request], "reply", request))
 
@@ -160,11 +101,11 @@ def _columns(trace: Trace) -> tuple[Any, ...]:
 def test_good_habits_are_the_plain_chat(shared_by: str, tokens: int) -> None:
     """By default the trace is, segment by segment, that of a generator that knows no habits."""
     prompt = {"tokens": tokens, "shared_by": shared_by}
-    workload = _workload({}, system_prompt=prompt, tenants=2)
-    trace = workload.build(5, Path())
+    configured = workload({}, system_prompt=prompt, tenants=2)
+    trace = configured.build(5, Path())
     spelled_out = {"system_prompt": "fixed", "dynamic_fields": "none", "history": "append"}
     assert _columns(_chat(spelled_out, 5, system_prompt=prompt, tenants=2)) == _columns(trace)
-    assert _columns(plain_chat(workload, 5)) == _columns(trace)
+    assert _columns(plain_chat(configured, 5)) == _columns(trace)
     assert not trace.continuations
 
 
@@ -192,7 +133,7 @@ def test_append() -> None:
 def test_window(turns: int) -> None:
     """P while the history fits, S alone once it slides; the last turns and the new message are sent."""
     trace = _chat({"history": {"kind": "window", "turns": turns}}, sessions=30)
-    said = _drawn(_chat({}, sessions=30))
+    said = drawn(_chat({}, sessions=30))
     for one, other in _after(trace):
         fits = trace.turn[one] <= turns
         assert _common(trace, one, other) == (trace.input_tokens[one] if fits else TEXT)
@@ -207,7 +148,7 @@ def test_summarise() -> None:
     trace = _chat(
         {"history": {"kind": "summarise", "turns": 3, "keep_turns": 1, "tokens": 7}}, turns=12, sessions=3
     )
-    said = _drawn(_chat({}, turns=12, sessions=3))
+    said = drawn(_chat({}, turns=12, sessions=3))
     for one, other in _after(trace):
         turn = trace.turn[other]
         written = turn in (5, 8, 11)
@@ -222,7 +163,7 @@ def test_edit(turn: int) -> None:
     """What comes before the rewritten message, P while that does not exist yet; lengths stay."""
     trace, plain = _chat({"history": {"kind": "edit", "turn": turn}}), _chat({})
     assert trace.input_tokens == plain.input_tokens
-    said = _drawn(plain)
+    said = drawn(plain)
     for one, other in _after(trace):
         edited = turn if turn > 0 else trace.turn[other] + turn
         before = TEXT + sum(user + reply for user, reply in said[trace.session[one]][: edited - 1])
@@ -255,9 +196,9 @@ def test_a_message_cache_sees_whole_messages() -> None:
     clock = _chat({"system_prompt": {"kind": "clock", "at_token": 10}}, sessions=1, turns=4)
     assert _message_hits(clock) == [0, 0, 0, 0]
     fields = _chat({"dynamic_fields": "user"}, sessions=1, turns=4)
-    drawn = _drawn(_chat({}, sessions=1, turns=4))[0]
+    said = drawn(_chat({}, sessions=1, turns=4))[0]
     # Turn k sent user message k with fields, turn k + 1 without them: another message.
-    expected = [0] + [TEXT + sum(u + r for u, r in drawn[:k]) for k in range(3)]
+    expected = [0] + [TEXT + sum(u + r for u, r in said[:k]) for k in range(3)]
     assert _message_hits(fields) == expected
 
 
@@ -275,6 +216,9 @@ def test_tenants_keep_their_message_boundaries() -> None:
         ends = [trace.content.end[segment] for segment in trace.message_path(one)]
         assert [apart.content.end[segment] for segment in apart.message_path(other)] == ends
         assert apart.message_path(other)[0] in apart.system_messages
+        replies = [segment in trace.resent_replies for segment in trace.message_path(one)]
+        assert [segment in apart.resent_replies for segment in apart.message_path(other)] == replies
+    assert apart.resent_replies
 
 
 def test_a_word_is_a_habit_with_its_defaults() -> None:

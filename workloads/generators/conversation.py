@@ -72,9 +72,13 @@ class Conversation:
         del path[unchanged:]
         messages.append(user_tokens + self._kept)
         at = path[-1] if path else self._system
-        for tokens in messages[len(path) :]:
-            at = content.append(at, tokens)
+        newest = len(messages) - 1
+        for place in range(len(path), len(messages)):
+            at = content.append(at, messages[place])
             path.append(at)
+            # Questions and replies alternate up to the newest question; a summary stands before the first.
+            if (newest - place) % 2 and place:
+                self._trace.resent_replies.add(at)
         if self._dropped:
             at = content.append(at, self._dropped)
             self._trace.continuations.add(at)
