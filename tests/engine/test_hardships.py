@@ -201,8 +201,8 @@ def _everything_ends_once(case: Case, seed: int) -> None:
     """Records.check() and every replica's check() run inside; here the three ways are compared."""
     rng = random.Random(seed)
     closed = rng.random() < 0.25
-    # In closed loop times are whole seconds, so that ties are ties in every way. One replica: what one hands
-    # to another whose iteration ends at that instant meets it before or after (docs/models.md).
+    # In closed loop times are whole seconds, so that ties are ties in every way. One replica: what one
+    # hands to another whose iteration ends at that instant meets it before or after (docs/models.md).
     coefficients, last_s = (ONE_SECOND, 25.0) if closed else (REALISTIC, 0.3)
     for request in case.requests:
         request.arrival = rng.uniform(0, last_s)
