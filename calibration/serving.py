@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import simpy
-
 from calibration.model import Work
 from calibration.plan import Sequence
 from calibration.runner import Runner
 from sim.caches.block import BlockCache, BlockTable, Hit
+from sim.engine.events import Clock
 from sim.engine.options import SchedulerOptions
 from sim.engine.plan import ReplicaPlan
 from sim.engine.stepping import Step, SteppingReplica
@@ -168,7 +167,7 @@ def serving(runner: Runner, texts: Texts) -> Callable[..., ServingReplica]:
     def make(
         plan: ReplicaPlan,
         number: int,
-        env: simpy.Environment,
+        env: Clock,
         memory: PagedCache,
         *,
         source: None,

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import simpy
-
 from calibration.catalogue import Model
 from calibration.plan import Sequence
 from calibration.serving import Texts
 from sim.caches.block import MISS, BlockCache, BlockTable, Hit
+from sim.engine.events import Clock
 from sim.engine.options import SchedulerOptions
 from sim.engine.plan import ReplicaPlan
 from sim.engine.stepping import Step, SteppingReplica
@@ -84,7 +83,7 @@ class AfterComputeReplica(SteppingReplica):
 def simulated(
     plan: ReplicaPlan,
     number: int,
-    env: simpy.Environment,
+    env: Clock,
     memory: BlockCache,
     *,
     source: None,

@@ -18,6 +18,31 @@ AFTER_REPLICAS = 1 << 30
 """Deadlines: what ends exactly at its deadline has kept it."""
 
 
+class Clock(simpy.Environment):
+    """SimPy's clock, which also tells how far the present instant has got.
+
+    Where iterations of two replicas end at one instant, the one with the lower number has begun its next
+    iteration when the other hands something over; a replica that takes many iterations in one event has
+    to know that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._instant_s = -1.0
+        self._turn = ARRIVAL
+
+    def take_turn(self, priority: int) -> None:
+        """What has ``priority`` happens now."""
+        if self._instant_s != self._now:
+            self._instant_s, self._turn = self._now, priority
+        elif priority > self._turn:
+            self._turn = priority
+
+    def is_past(self, priority: int) -> bool:
+        """Whether the turn of ``priority`` is over in this instant."""
+        return self._instant_s == self._now and self._turn > priority
+
+
 class At(simpy.Event):
     """An event ``delay_s`` from now with a priority of its own; SimPy's Timeout has a fixed one."""
 

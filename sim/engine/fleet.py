@@ -8,11 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import simpy
-
 from sim.caches.block import BlockTable
 from sim.engine.beside import CacheBeside
-from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At
+from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.make import make_replica
 from sim.engine.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan, SourceOf
@@ -59,7 +57,7 @@ class Fleet:
         tick: Callable[[int], None] = lambda done: None,
         make: Callable[..., AnyReplica] = make_replica,
     ) -> None:
-        self.env = simpy.Environment()
+        self.env = Clock()
         self.log = RequestLog(trace)
         self._trace = trace
         self._prompt_tokens = trace.input_tokens
@@ -266,6 +264,7 @@ class Fleet:
         """The deadline of a request: its client leaves, if it is still there."""
         index = event.value
         assert isinstance(index, int) and self._served is not None
+        self.env.take_turn(AFTER_REPLICAS)
         if index in self._stranded:
             self._stranded.remove(index)
         elif index in self._served:

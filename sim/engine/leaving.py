@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
+from sim.engine.events import Clock
 from sim.engine.interface import KvMemory
 from sim.engine.request import Request
+from sim.engine.timing import Timed
 from sim.records import EngineTotals, RequestLog
 
 
-class Leaving:
+class Leaving(Timed):
     """What every replica does about them; the engine says who waits, who runs and how one is dropped.
 
     A request that runs leaves between two iterations, as the engines look at aborted requests only there;
@@ -20,10 +22,9 @@ class Leaving:
     totals: EngineTotals
     memory: KvMemory
     _log: RequestLog
-    _event: object | None
-    _steps: int
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, env: Clock) -> None:
+        super().__init__(number, env)
         self._aborted: set[int] = set()
         """Running requests to be dropped when the iteration under way ends."""
         self._failed: Callable[[list[int]], None] | None = None
@@ -38,10 +39,10 @@ class Leaving:
                 if request.preemptions:
                     self._log.abandon(request, self.totals)
                 if place == 0:
-                    self._cut_run()  # the next one may fit
+                    self._cut()  # the next one may fit
                 return
         self._aborted.add(index)
-        self._cut_run()
+        self._cut()
 
     def fail(self, gone: Callable[[list[int]], None]) -> None:
         """Die at the end of the iteration under way; ``gone`` then hears which requests were here."""
@@ -49,7 +50,7 @@ class Leaving:
             gone([])
             return
         self._failed = gone
-        self._cut_run()
+        self._cut()
 
     def restart(self, memory: KvMemory) -> None:
         """Come back after a failure, with an empty ``memory``."""
@@ -57,12 +58,9 @@ class Leaving:
         self.totals.evicted_blocks += self.memory.evicted_blocks
         self.memory = memory
 
-    def _cut_run(self) -> None:
-        if self._steps > 1:
-            self._cut()
-
     def _let_leave(self) -> None:
         """Between two iterations: drop who was given up, and everybody if the replica fails."""
+        self._env.take_turn(self._priority)
         present, waiting = self._present(), self._queued()
         lost = [request.index for request in [*present, *waiting] if request.index not in self._aborted]
         for request in present:
@@ -96,8 +94,4 @@ class Leaving:
 
     def _drop(self, request: Request) -> None:
         """Take a running request out and give back what it holds; its full blocks stay in the cache."""
-        raise NotImplementedError
-
-    def _cut(self) -> None:
-        """End a run of iterations at the first boundary at or after now."""
         raise NotImplementedError

@@ -13,11 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-import simpy
-
 from sim.caches.block import BlockCache
 from sim.caches.lower import LowerTiers
-from sim.engine.events import FIRST_REPLICA, At
+from sim.engine.events import FIRST_REPLICA, At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.link import Link
 from sim.engine.replica import Replica
@@ -47,7 +45,7 @@ class LoadingReplica(Replica):
     def __init__(
         self,
         number: int,
-        env: simpy.Environment,
+        env: Clock,
         memory: BlockCache,
         latency: IterationTime,
         *,
@@ -144,7 +142,7 @@ class LoadingReplica(Replica):
             self.memory.now_s = self._env.now
             self._schedule(0.0, self._begin)
         elif len(self.running) < self._max_seqs:
-            self._cut_run()
+            self._cut()
 
     def _finish(self, request: Request, now: float) -> None:
         super()._finish(request, now)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import simpy
-
 from sim.caches.block import BlockCache
+from sim.engine.events import Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.loading import LoadingReplica
 from sim.engine.plan import ReplicaPlan, SourceOf
@@ -22,7 +21,7 @@ from sim.records import RequestLog
 def make_replica(
     plan: ReplicaPlan,
     number: int,
-    env: simpy.Environment,
+    env: Clock,
     memory: BlockCache | SglangMemory,
     *,
     log: RequestLog,

@@ -9,17 +9,15 @@ has a closed form, so they pass in one event, which a new arrival may cut short 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, MutableSequence
-from typing import Any
-
-import simpy
+from collections.abc import Callable, Iterable, MutableSequence
 
 from sim.caches.block import BlockCache, BlockTable
 from sim.engine.batch import Decodes
-from sim.engine.events import FIRST_REPLICA, At
-from sim.engine.latency import IterationTime, run_s, steps_to_reach
+from sim.engine.events import Clock
+from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
+from sim.engine.writers import Writers
 from sim.records import EngineTotals, RequestLog, StepLog
 
 
@@ -32,7 +30,7 @@ class Replica(Leaving):
     def __init__(
         self,
         number: int,
-        env: simpy.Environment,
+        env: Clock,
         memory: BlockCache,
         latency: IterationTime,
         *,
@@ -42,14 +40,12 @@ class Replica(Leaving):
         log: RequestLog,
         finished: Callable[[int], None],
     ) -> None:
-        super().__init__()
-        self.number = number
+        super().__init__(number, env)
         self.memory: BlockCache = memory
         self.steps = StepLog()
         self.totals = EngineTotals()
         self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}  # in order of admission
-        self._env = env
         self._latency = latency
         self._max_tokens = max_num_batched_tokens
         self._max_seqs = max_num_seqs
@@ -59,15 +55,9 @@ class Replica(Leaving):
         self._decodes = Decodes(memory.block_size)
         self._partial: Request | None = None  # prompt begun, not complete: last of the running
         self._chunks: list[tuple[Request, int]] = []  # prompt work of the iteration under way
-        self._writers: dict[int, list[Request]] = {}  # reply segment -> decodes that write it
-        self._contested: set[int] = set()  # reply segments with several writers
+        self._writers = Writers()
         self._admissions = 0
-        # The event under way (None: idle), when it began, and the iterations it stands for.
-        self._event: At | None = None
-        self._began_s = 0.0
-        self._first_s = self._slope_s = 0.0
-        self._steps = 1
-        self._allocated = 0  # iterations of it whose decodes have their blocks
+        self._allocated = 0  # iterations under way whose decodes have their blocks
 
     @property
     def work(self) -> StepLog:
@@ -87,7 +77,7 @@ class Replica(Leaving):
     @property
     def held_blocks(self) -> int:
         """KV blocks that running requests hold at this moment."""
-        self._allocate(self._begun())
+        self._allocate(self._iterations_begun())
         return self.memory.capacity_blocks - self.memory.free_blocks
 
     @property
@@ -97,19 +87,11 @@ class Replica(Leaving):
 
     def cached_tokens(self, path: list[int], tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
-        begun = self._begun()
+        begun = self._iterations_begun()
         self._allocate(begun)
         self._write_back(path, begun)
         table = BlockTable(path, tokens, -1)
         return self.memory.lookup(table, tokens).blocks * self.memory.block_size
-
-    def _begun(self) -> int:
-        """Iterations of the present run that have begun by now; 0 if none is under way."""
-        if self._event is None or not self.running:
-            return 0
-        if self._steps == 1:
-            return 1
-        return steps_to_reach(self._first_s, self._slope_s, self._env.now - self._began_s)
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
@@ -120,10 +102,6 @@ class Replica(Leaving):
         elif self._steps > 1 and len(self.waiting) == 1 and len(self.running) < self._max_seqs:
             self._cut()
 
-    def _schedule(self, delay_s: float, callback: Callable[[Any], None]) -> None:
-        priority = FIRST_REPLICA + self.number
-        self._event = At(self._env, delay_s, priority, callback)
-
     # -- one iteration -----------------------------------------------------------------------------
 
     def _begin(self, event: object = None) -> None:
@@ -133,8 +111,8 @@ class Replica(Leaving):
         decodes, latency = self._decodes, self._latency
         self._chunks = []
         preempted = self._allocate_decodes()
-        if self._contested:
-            self._write_back(sorted(self._contested), 1)
+        if self._writers.contested:
+            self._write_back(sorted(self._writers.contested), 1)
         budget = self._max_tokens - decodes.count
         if self._partial is not None and budget > 0:
             chunk = self._continue_prefill(self._partial, budget)
@@ -164,24 +142,18 @@ class Replica(Leaving):
                 steps = done + decodes.steps_within(decodes.step + done, steps - done, free)
         first += latency.fixed_s(tokens, sequences)
         self.totals.scheduled_tokens += tokens
-        self._began_s, self._first_s, self._slope_s, self._steps = (
-            self._env.now,
-            first,
-            slope,
-            steps,
-        )
-        self._schedule(run_s(first, slope, steps), self._end)
+        self._start(first, slope, steps)
 
     def _may_idle(self) -> bool:
         return not self.waiting and not self.running
 
     def _end(self, event: object) -> None:
         """Apply the results of the iterations that end now, then begin the next one."""
-        if event is not self._event:
-            return  # superseded: the run was cut short
-        decodes, now, steps = self._decodes, self._env.now, self._steps
+        steps = self._ended(event)
+        if not steps:
+            return
+        decodes, now = self._decodes, self._env.now
         self.memory.now_s = now
-        self._steps = 1
         count = decodes.count
         self._allocate(steps)
         self.totals.note_usage(self.memory)
@@ -199,7 +171,7 @@ class Replica(Leaving):
             )
         done = list(decodes.advance(steps))
         for request in done:
-            self._forget_writer(request)
+            self._writers.remove(request)
         first_tokens = 0
         for request, chunk in self._chunks:
             request.computed += chunk
@@ -211,7 +183,7 @@ class Replica(Leaving):
                 done.append(request)
             else:
                 decodes.enter(request)
-                self._remember_writer(request)
+                self._writers.add(request)
         self.steps.add(now, self._first_s, self._slope_s, steps, count, first_tokens)
         for request in done:
             self._finish(request, now)
@@ -323,7 +295,7 @@ class Replica(Leaving):
         """Release everything and go back to the head of the queue; generated tokens are kept."""
         if request.phase == DECODE:
             self._decodes.leave(request)
-            self._forget_writer(request)
+            self._writers.remove(request)
             request.last_token_s = self._env.now
         if request is self._partial:
             self._partial = None
@@ -341,42 +313,17 @@ class Replica(Leaving):
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
 
     # -- replies being written ---------------------------------------------------------------------
-    # A decode's full blocks enter the map when somebody could look: when it leaves, and before a
-    # lookup of a prompt that contains its reply. Order matters only if two write the same segment;
-    # then the replica steps one by one.
 
-    def _write_back(self, segments: list[int], ahead: int) -> None:
-        writers = self._writers
-        due = {request for segment in segments for request in writers.get(segment, ())}
-        if not due:
-            return
-        for request in sorted(due, key=lambda request: request.order):  # as the engine publishes
-            written = request.base + self._decodes.step + ahead
-            self.memory.publish(request.table, written)
-
-    def _remember_writer(self, request: Request) -> None:
-        for segment in request.reply:
-            writers = self._writers.setdefault(segment, [])
-            writers.append(request)
-            if len(writers) == 2:
-                self._contested.add(segment)
-
-    def _forget_writer(self, request: Request) -> None:
-        for segment in request.reply:
-            writers = self._writers[segment]
-            writers.remove(request)
-            if len(writers) == 1:
-                self._contested.discard(segment)
-            elif not writers:
-                del self._writers[segment]
+    def _write_back(self, segments: Iterable[int], ahead: int) -> None:
+        """Publish what decodes have written of ``segments``, ``ahead`` iterations from the last end on."""
+        for request in self._writers.of(segments):
+            self.memory.publish(request.table, request.base + self._decodes.step + ahead)
 
     def _must_step(self) -> bool:
         """Whether two write one reply, or the blocked head of the queue reads one being written."""
-        if self._contested:
+        if self._writers.contested:
             return True
-        if not self.waiting:
-            return False
-        return any(segment in self._writers for segment in self.waiting[0].table.path)
+        return bool(self.waiting) and self._writers.write(self.waiting[0].table.path)
 
     # -- requests that leave early -----------------------------------------------------------------
 
@@ -389,27 +336,16 @@ class Replica(Leaving):
     def _drop(self, request: Request) -> None:
         if request.phase == DECODE:
             self._decodes.leave(request)
-            self._forget_writer(request)
+            self._writers.remove(request)
         elif request is self._partial:
             self._partial = None
         self._release(request)
         del self.running[request]
 
-    # -- arrivals during a run of iterations -------------------------------------------------------
-
-    def _cut(self) -> None:
-        """End the run at the first iteration boundary at or after now."""
-        now = self._env.now
-        steps = steps_to_reach(self._first_s, self._slope_s, now - self._began_s)
-        if steps < self._steps:
-            self._steps = steps
-            end = self._began_s + run_s(self._first_s, self._slope_s, steps)
-            self._schedule(max(0.0, end - now), self._end)
-
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + cache)."""
         memory = self.memory
-        begun = self._begun()
+        begun = self._iterations_begun()
         self._allocate(begun)
         memory.check()
         decoding = [request for request in self.running if request.phase == DECODE]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import simpy
-
-from sim.engine.events import AFTER_REPLICAS, At
+from sim.engine.events import AFTER_REPLICAS, At, Clock
 from sim.engine.interface import AnyReplica
 
 
@@ -35,7 +33,7 @@ class Sampler:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         replicas: Sequence[AnyReplica],
         interval_s: float,
         going_on: Callable[[], bool],
@@ -50,6 +48,7 @@ class Sampler:
         At(env, 0.0, AFTER_REPLICAS + 1, self._look)
 
     def _look(self, event: At) -> None:
+        self._env.take_turn(AFTER_REPLICAS)
         for place, replica in enumerate(self._replicas):
             totals = replica.totals
             now = totals.queries_tokens, totals.hits_tokens

@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
 
-import simpy
-
 from sim.engine.batch import Decodes
-from sim.engine.events import FIRST_REPLICA, At
+from sim.engine.events import Clock
 from sim.engine.interface import KvMemory
-from sim.engine.latency import IterationTime, run_s, steps_to_reach
+from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
 from sim.engine.sglang_admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio, PrefillPass, Verdict
@@ -41,7 +39,7 @@ class SglangReplica(Leaving):
     def __init__(
         self,
         number: int,
-        env: simpy.Environment,
+        env: Clock,
         memory: SglangMemory,
         latency: IterationTime,
         engine: SglangEngine,
@@ -52,14 +50,12 @@ class SglangReplica(Leaving):
         recorder: StepRecorder | None = None,
     ) -> None:
         assert engine.max_running_requests is not None, "resolved() first"
-        super().__init__()
-        self.number = number
+        super().__init__(number, env)
         self.memory: SglangMemory = memory
         self.steps = StepLog()
         self.work = StepLog()
         self.totals = EngineTotals()
         self.recorder = recorder
-        self._env = env
         self._latency = latency
         self._engine = engine
         self._max_running = engine.max_running_requests
@@ -76,12 +72,7 @@ class SglangReplica(Leaving):
         self._times = TokenTimes()
         self._order = 0
         self._admitted: list[tuple[SglangRequest, int]] = []  # by the last pass, with their cached tokens
-        # The iterations under way: the event that ends them (None: idle), and what they are.
-        self._event: At | None = None
-        self._chunks: list[tuple[SglangRequest, int]] = []  # a prefill batch; empty: decode steps
-        self._began_s = 0.0
-        self._first_s = self._slope_s = 0.0
-        self._steps = 1
+        self._chunks: list[tuple[SglangRequest, int]] = []  # the prefill batch under way; empty: decodes
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -126,23 +117,10 @@ class SglangReplica(Leaving):
 
     # -- time --------------------------------------------------------------------------------------
 
-    def _schedule(self, delay_s: float, callback: Callable[[Any], None]) -> None:
-        self._event = At(self._env, delay_s, FIRST_REPLICA + self.number, callback)
-
-    def _cut(self) -> None:
-        """End the run of decode steps at the first boundary at or after now."""
-        now = self._env.now
-        steps = steps_to_reach(self._first_s, self._slope_s, now - self._began_s)
-        if steps < self._steps:
-            self._steps = steps
-            end = self._began_s + run_s(self._first_s, self._slope_s, steps)
-            self._schedule(max(0.0, end - now), self._end)
-
     def _catch_up(self) -> None:
         """Give the decode steps that have begun by now their pages."""
         if self._steps > 1:
-            elapsed = self._env.now - self._began_s
-            self._pages.allocate(min(self._steps, steps_to_reach(self._first_s, self._slope_s, elapsed)))
+            self._pages.allocate(self._iterations_begun())
 
     def _begin(self, event: object = None) -> None:
         """Start a prefill batch or, if there is none, a run of decode steps."""
@@ -163,17 +141,11 @@ class SglangReplica(Leaving):
                 self._event = None
                 return
 
-    def _start(self, first_s: float, slope_s: float, steps: int) -> None:
-        self.totals.note_usage(self.memory)
-        self._began_s, self._first_s, self._slope_s = self._env.now, first_s, slope_s
-        self._steps = steps
-        self._schedule(run_s(first_s, slope_s, steps), self._end)
-
     def _end(self, event: object) -> None:
         """Apply the results of what ends now, then go on."""
-        if event is not self._event:
-            return  # superseded: the run was cut short
-        steps, self._steps = self._steps, 1
+        steps = self._ended(event)
+        if not steps:
+            return
         self.totals.iterations += steps
         self.totals.busy_s += self._env.now - self._began_s
         self.work.add(self._env.now, self._first_s, self._slope_s, steps, 0, 0)
@@ -247,6 +219,7 @@ class SglangReplica(Leaving):
         self.totals.scheduled_tokens += tokens
         if self.recorder is not None:
             self._note(self.recorder, [(request.index, chunk) for request, chunk in chunks], self._admitted)
+        self.totals.note_usage(self.memory)
         self._start(duration_s, 0.0, 1)
 
     def _end_prefill(self) -> list[SglangRequest]:
@@ -320,6 +293,7 @@ class SglangReplica(Leaving):
         first_s = latency.decode_s(count, decodes.context) + latency.fixed_s(count, count)
         if self.recorder is not None:
             self._note(self.recorder, [(request.index, 1) for request in self._batch], [], retracted)
+        self.totals.note_usage(self.memory)
         self._start(first_s, latency.slope_s(count), steps)
         return True
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 
-import simpy
-
 from sim.caches.block import BlockCache
+from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions
 from sim.engine.replica import Replica
@@ -54,7 +53,7 @@ class SteppingReplica(Replica):
     def __init__(
         self,
         number: int,
-        env: simpy.Environment,
+        env: Clock,
         memory: BlockCache,
         latency: IterationTime,
         options: SchedulerOptions,
@@ -122,13 +121,12 @@ class SteppingReplica(Replica):
             # All that ran had its last token in flight, or was preempted for the sake of one that had.
             assert self._async and (self._ahead is None or self._ahead.scheduled), "nothing fits"
             self._apply(step)
-        self._began_s, self._first_s = self._env.now, step.duration_s
-        self._schedule(step.duration_s, self._end)
+        self._start(step.duration_s, 0.0, 1)
 
     def _end(self, event: object) -> None:
         """Apply the results of the step that ends now, then begin the next one."""
         step = self._computing
-        assert step is not None
+        assert step is not None and self._ended(event)
         self.memory.now_s = self._env.now
         self.totals.iterations += 1
         self.totals.busy_s += self._env.now - self._began_s

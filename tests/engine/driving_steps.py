@@ -6,11 +6,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-import simpy
-
 from calibration.profile import Coefficients
 from sim.caches.block import BlockCache, BlockTable
-from sim.engine.events import ARRIVAL, At
+from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.options import SchedulerOptions
 from sim.engine.request import Request
@@ -45,7 +43,7 @@ class Drive:
         coefficients: Coefficients = ONE_SECOND,
     ) -> None:
         self.trace = trace
-        self.env = simpy.Environment()
+        self.env = Clock()
         self.log = RequestLog(trace)
         self.recorder = StepRecorder()
         self.added = [0] * len(trace)

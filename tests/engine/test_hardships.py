@@ -142,51 +142,29 @@ def test_closed_loop_keeps_so_many_sessions(way: dict[str, bool]) -> None:
     assert records.finished_s.tolist() == [3.0, 5.0, 2.0, 6.0]
 
 
-def _hardships(rng: random.Random, requests: int, replicas: int, last_s: float) -> Hardships:
+def _hardships(
+    rng: random.Random, requests: int, replicas: int, last_s: float, whole: bool = False
+) -> Hardships:
+    """Anything up to ``last_s``; ``whole`` seconds are also the ends of iterations."""
+
+    def draw(most_s: float) -> float:
+        return float(rng.randint(1, int(most_s))) if whole else rng.uniform(0, most_s)
+
     failures: list[Failure] = []
     for replica in range(replicas):
         at = 0.0
         while rng.random() < 0.6:
-            at += rng.uniform(0, last_s)
-            back = None if rng.random() < 0.2 else at + rng.uniform(0, last_s / 2)
+            at += draw(last_s)
+            back = None if rng.random() < 0.2 else at + draw(last_s / 2)
             failures.append(Failure(replica, at, back))
             if back is None:
                 break
             at = back
     return Hardships(
         max_queued_requests=rng.choice([None, 1, 2, 5]),
-        deadline_s=rng.choice([None, [rng.uniform(0, last_s) for _ in range(requests)]]),
+        deadline_s=rng.choice([None, [draw(last_s) for _ in range(requests)]]),
         failures=tuple(failures),
     )
-
-
-def _sglang_everything_ends_once(case: Case, seed: int) -> None:
-    """SGLang's replicas: runs of decode steps against single steps, invariants at every instant."""
-    rng = random.Random(seed)
-    for request in case.requests:
-        request.arrival = rng.uniform(0, 0.3)
-    replicas = rng.choice([1, 1, 2, 3])
-    hardships = _hardships(rng, len(case.requests), replicas, 0.3)
-    router = ROUTERS[rng.choice(list(ROUTERS))]
-    runs = []
-    for fast_forward in (True, False):
-        trace = trace_of(case.requests)
-        largest = max(p + o for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
-        fleet = sglang_fleet(
-            trace,
-            pages=-(-largest // case.block_size) + 2 + seed % 5,
-            page_size=case.block_size,
-            chunked_prefill_size=case.block_size * (1 + seed % 3),
-            max_running_requests=case.max_num_seqs,
-            caching=case.caching,
-            coefficients=REALISTIC,
-            replicas=replicas,
-            router=router,
-            hardships=hardships,
-            fast_forward=fast_forward,
-        )
-        runs.append(check_always(fleet).run())
-    _same(*runs)
 
 
 def _same(one: Records, other: Records) -> None:
@@ -197,39 +175,72 @@ def _same(one: Records, other: Records) -> None:
         assert getattr(one, name) == want, name
 
 
+class Situation:
+    """What happens to ``case`` under ``seed``: arrivals, hardships, replicas, router, times."""
+
+    def __init__(self, case: Case, seed: int) -> None:
+        rng = random.Random(seed)
+        # Whole seconds: replicas often end together, and other things happen when they do.
+        whole = rng.random() < 0.5
+        closed = whole and rng.random() < 0.5
+        last_s = 25.0 if whole else 0.3
+        self._requests = case.requests
+        for request in case.requests:
+            request.arrival = rng.randint(0, 12) if whole else rng.uniform(0, last_s)
+        replicas = rng.choice([1, 2, 2, 3])
+        self.engine: dict[str, Any] = {
+            "coefficients": ONE_SECOND if whole else REALISTIC,
+            "replicas": replicas,
+            "hardships": _hardships(rng, len(case.requests), replicas, last_s, whole),
+            "router": ROUTERS[rng.choice(list(ROUTERS))],
+            "caching": case.caching,
+            "max_num_seqs": case.max_num_seqs,
+            "block_size": case.block_size,
+        }
+        self._concurrency = rng.randint(1, 4) if closed else None
+
+    def trace(self) -> Trace:
+        """A trace of its own for every run."""
+        trace = trace_of(self._requests)
+        trace.concurrency = self._concurrency
+        return trace
+
+
 def _everything_ends_once(case: Case, seed: int) -> None:
     """Records.check() and every replica's check() run inside; here the three ways are compared."""
-    rng = random.Random(seed)
-    closed = rng.random() < 0.25
-    # In closed loop times are whole seconds, so that ties are ties in every way. One replica: what one
-    # hands to another whose iteration ends at that instant meets it before or after (docs/models.md).
-    coefficients, last_s = (ONE_SECOND, 25.0) if closed else (REALISTIC, 0.3)
-    for request in case.requests:
-        request.arrival = rng.uniform(0, last_s)
-    replicas = 1 if closed else rng.choice([1, 1, 2, 3])
-    hardships = _hardships(rng, len(case.requests), replicas, last_s)
-    router = ROUTERS[rng.choice(list(ROUTERS))]
-    concurrency = rng.randint(1, 4) if closed else None
-    runs = []
-    for way in WAYS.values():
-        trace = trace_of(case.requests)
-        trace.concurrency = concurrency
-        records = _run(
-            trace,
-            hardships,
-            way,
-            blocks=case.blocks,
-            block_size=case.block_size,
-            max_num_batched_tokens=case.max_num_batched_tokens,
-            max_num_seqs=case.max_num_seqs,
-            caching=case.caching,
-            coefficients=coefficients,
-            replicas=replicas,
-            router=router,
-        )
-        runs.append(records)
-    for other in runs[1:]:
-        _same(runs[0], other)
+    situation = Situation(case, seed)
+    limits = {"blocks": case.blocks, "max_num_batched_tokens": case.max_num_batched_tokens}
+    one, *others = (
+        check_always(fleet_of(situation.trace(), **limits, **situation.engine, **way)).run()
+        for way in WAYS.values()
+    )
+    for other in others:
+        _same(one, other)
+
+
+def _sglang_everything_ends_once(case: Case, seed: int) -> None:
+    """SGLang's replicas: runs of decode steps against single steps, invariants at every instant."""
+    situation = Situation(case, seed)
+    engine = dict(situation.engine)
+    size = engine["page_size"] = engine.pop("block_size")
+    engine["max_running_requests"] = engine.pop("max_num_seqs")
+    trace = situation.trace()
+    largest = max(p + o for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
+    pages = -(-largest // size) + 2 + seed % 5
+    chunk = size * (1 + seed % 3)
+    one, other = (
+        check_always(
+            sglang_fleet(
+                situation.trace(),
+                pages=pages,
+                chunked_prefill_size=chunk,
+                fast_forward=fast_forward,
+                **engine,
+            )
+        ).run()
+        for fast_forward in (True, False)
+    )
+    _same(one, other)
 
 
 @QUICK

@@ -8,11 +8,11 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.caches.block import BlockCache
+from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
 from sim.engine.make import make_replica
 from sim.engine.options import SchedulerOptions
@@ -278,7 +278,7 @@ def test_the_fast_replica_where_it_does(other: dict[str, Any]) -> None:
         memory = BlockCache(trace.content, 16, 9)
         log = RequestLog(trace)
         plan = ReplicaPlan(lambda evicted: memory, IterationTime(ONE_SECOND), options)
-        env = simpy.Environment()
+        env = Clock()
         made = make_replica(plan, 0, env, memory, log=log, finished=lambda i: None, recorder=recorder)
         assert isinstance(made, Replica)
         return type(made)
