@@ -6,14 +6,17 @@ Heavy imports happen inside the commands, so that ``--help`` is instant.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 app = typer.Typer(
     name="python -m sim",
@@ -29,6 +32,10 @@ Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
 ]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def _version(wanted: bool) -> None:
@@ -51,11 +58,9 @@ def _options(
 @app.command()
 def run(
     config: ConfigFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-    ] = None,
+    out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
 
@@ -65,7 +70,7 @@ def run(
     from sim.experiment import run as run_experiment
 
     loaded = load_config(config, overrides)
-    folder = out if out is not None else Path("runs") / loaded.name
+    folder = out or Path("runs") / loaded.name
 
     from reports import files
 
@@ -87,9 +92,7 @@ def run(
 @app.command()
 def curve(
     config: ConfigFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-    ] = None,
+    out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     block_size: Annotated[
         int | None,
@@ -99,14 +102,14 @@ def curve(
         float | None,
         typer.Option("--sample", metavar="RATE", help="Follow a share of the content, up to 1."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hit rate at every cache size (LRU): curve.csv, curve.png and a table."""
     from sim.config import load_config
     from sim.curve_sampled import study
 
     loaded = load_config(config, overrides)
-    folder = out if out is not None else Path("runs") / loaded.name
+    folder = out or Path("runs") / loaded.name
 
     from reports import curve as report
     from reports import files
@@ -117,21 +120,15 @@ def curve(
         progress("writing the curve", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        from rich.console import Console
-
-        Console().print(report.table(studied))
-        for path in paths:
-            typer.echo(f"Written: {path}")
+        _show(report.table(studied), paths)
 
 
 @app.command()
 def habits(
     config: ConfigFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-    ] = None,
+    out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """What each client habit costs beside its good twin: habits.json, habits.html and a table.
 
@@ -141,7 +138,7 @@ def habits(
     from sim.habits import study
 
     loaded = load_config(config, overrides)
-    folder = out if out is not None else Path("runs") / loaded.name
+    folder = out or Path("runs") / loaded.name
 
     from reports import files, habits_console
     from reports import habits as report
@@ -152,25 +149,19 @@ def habits(
         progress("writing the report", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        from rich.console import Console
-
-        Console().print(habits_console.table(studied))
-        for path in paths:
-            typer.echo(f"Written: {path}")
+        _show(habits_console.table(studied), paths)
 
 
 @app.command()
 def capacity(
     config: ConfigFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-    ] = None,
+    out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     precision: Annotated[
         float,
         typer.Option("--precision", metavar="SHARE", help="How exactly to find the rate, relative."),
     ] = 0.02,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
 
@@ -180,7 +171,7 @@ def capacity(
     from sim.config import load_config
 
     loaded = load_config(config, overrides)
-    folder = out if out is not None else Path("runs") / loaded.name
+    folder = out or Path("runs") / loaded.name
 
     from reports import capacity as report
     from reports import files
@@ -191,11 +182,7 @@ def capacity(
         progress("writing the report", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        from rich.console import Console
-
-        Console().print(report.table(studied))
-        for path in paths:
-            typer.echo(f"Written: {path}")
+        _show(report.table(studied), paths)
 
 
 @app.command()
@@ -208,7 +195,7 @@ def breakeven(
         Path, typer.Option("--out", metavar="DIR", help="Where to write; default runs/breakeven.")
     ] = Path("runs/breakeven"),
     day: Annotated[str, typer.Option("--day", metavar="DATE", help="Prices of which day.")] = "2026-11-24",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """When a provider's cache write pays for itself: a table, breakeven.csv and breakeven.png."""
     from datetime import UTC, datetime
@@ -228,11 +215,7 @@ def breakeven(
     files.require_writable(out)
     paths = report.write(found, out)
     if not quiet:
-        from rich.console import Console
-
-        Console().print(report.table(found))
-        for path in paths:
-            typer.echo(f"Written: {path}")
+        _show(report.table(found), paths)
 
 
 @app.command()
@@ -260,6 +243,15 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+def _show(table: RenderableType, paths: Iterable[Path]) -> None:
+    """A study's table, and where its files are."""
+    from rich.console import Console
+
+    Console().print(table)
+    for path in paths:
+        typer.echo(f"Written: {path}")
 
 
 @contextmanager

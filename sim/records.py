@@ -49,7 +49,6 @@ class EngineTotals:
     queries_tokens: int = 0
     """Prompt tokens of the requests admitted, repeats after a preemption not counted."""
     hits_tokens: int = 0
-    hit_blocks: int = 0
     preempted_queries_tokens: int = 0
     preempted_hits_tokens: int = 0
     evicted_blocks: int = 0
@@ -160,7 +159,7 @@ class RequestLog:
         """How it ended, one of ``STATUS``; None while it has not."""
         self.tier: list[str | None] = [None] * n
 
-    def admit(self, request: Request, now: float, cached: int, blocks: int, totals: EngineTotals) -> None:
+    def admit(self, request: Request, now: float, cached: int, totals: EngineTotals) -> None:
         """``request`` is admitted with ``cached`` tokens found; only the first time counts as its hit."""
         if request.preemptions:
             totals.preempted_queries_tokens += request.known_tokens
@@ -171,7 +170,6 @@ class RequestLog:
             self.hit_tokens[request.index] = cached
             totals.queries_tokens += request.prompt_tokens
             totals.hits_tokens += cached
-            totals.hit_blocks += blocks
 
     def end(self, index: int, status: str) -> None:
         """Request ``index`` is over; it must not have been before."""

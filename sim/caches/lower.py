@@ -32,7 +32,12 @@ class LowerTiers:
     @property
     def evicted(self) -> Callable[[int, int, int], None] | None:
         """Whom a block cache above has to tell what it evicts; None if nobody listens."""
-        return self.note_blocks if self._write == "write_back" else None
+        return self._note_blocks if self._write == "write_back" else None
+
+    @property
+    def evicted_leaf(self) -> Callable[[int, int, int], None] | None:
+        """The same for a tree above, which tells tokens."""
+        return self._note_tokens if self._write == "write_back" else None
 
     def stored(self, path: list[int], blocks: int) -> None:
         """The first ``blocks`` blocks of ``path`` are in the GPU's cache; write down what is due."""
@@ -80,11 +85,11 @@ class LowerTiers:
                 store.put(segment, lo, hi)
             spans = list(store.evict())
 
-    def note_blocks(self, owner: int, first: int, last: int) -> None:
+    def _note_blocks(self, owner: int, first: int, last: int) -> None:
         """The block cache evicts blocks ``first`` down to ``last`` of request ``owner``."""
         self._demote(owner, last, first + 1)
 
-    def note_tokens(self, owner: int, start: int, stop: int) -> None:
+    def _note_tokens(self, owner: int, start: int, stop: int) -> None:
         """The tree evicts the whole pages from token ``start`` to ``stop`` of request ``owner``."""
         self._demote(owner, start // self._size, stop // self._size)
 

@@ -40,8 +40,9 @@ class TieredCache:
         self._name = name
         self._size = first.block_size if isinstance(first, BlockConfig) else first.page_size
         self._lower = LowerTiers(trace, self._size, stores, write)
-        note = self._lower.note_blocks if isinstance(first, BlockConfig) else self._lower.note_tokens
-        self._gpu: ReplayCache = first.replay(trace, "cache", note)
+        lower = self._lower
+        heard = lower.evicted if isinstance(first, BlockConfig) else lower.evicted_leaf
+        self._gpu: ReplayCache = first.replay(trace, "cache", heard)
 
     @property
     def stores(self) -> list[TierStore]:

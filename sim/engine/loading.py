@@ -15,11 +15,11 @@ from typing import Protocol
 
 from sim.caches.block import BlockCache
 from sim.caches.lower import LowerTiers
-from sim.engine.events import FIRST_REPLICA, At, Clock
+from sim.engine.events import At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.link import Link
 from sim.engine.replica import Replica
-from sim.engine.request import PREFILL, Request
+from sim.engine.request import Request
 from sim.records import RequestLog
 
 LOADING = 3
@@ -32,7 +32,7 @@ class Source(Protocol):
     def find(self, request: Request, hit_blocks: int) -> int:
         """Tokens that can be brought in behind the first ``hit_blocks`` blocks."""
 
-    def fetch(self, request: Request, hit_blocks: int, tokens: int) -> float:
+    def fetch(self, request: Request, tokens: int) -> float:
         """Start to bring in what `find` has just found; the simulated time at which it is there."""
 
     def left(self, request: Request) -> None:
@@ -68,7 +68,7 @@ class LoadingReplica(Replica):
             finished=finished,
         )
         self._source = source
-        self._loading: dict[Request, int] = {}  # with the blocks found here and elsewhere
+        self._loading: dict[Request, None] = {}  # in the order of their loads
         self._ready: deque[Request] = deque()  # loaded, not yet in the batch; still in _loading
 
     @property
@@ -88,7 +88,7 @@ class LoadingReplica(Replica):
         while budget > 0 and len(self.running) < self._max_seqs:
             if self._ready:
                 request = self._ready.popleft()
-                blocks = self._loading.pop(request)
+                del self._loading[request]
                 cached = request.computed
                 held = -(-cached // size)
                 memory.give_back(-(-request.known_tokens // size) - held)
@@ -103,34 +103,26 @@ class LoadingReplica(Replica):
                 found = self._source.find(request, hit.blocks)
                 self.waiting.popleft()
                 cached = memory.acquire(request.table, hit)
-                blocks = held = hit.blocks
+                held = hit.blocks
                 if found:
                     memory.take(total - held)
                     request.computed = cached + found
-                    self._load(request, held, found)
+                    self._load(request, found)
                     continue
             else:
                 return
             chunk = min(request.known_tokens - cached, budget)
             memory.take(-(-(cached + chunk) // size) - held)
-            request.computed = cached
-            self._enter(request, cached, blocks)
+            self._enter(request, cached)
             self._compute(request, chunk)
             budget -= chunk
 
-    def _enter(self, request: Request, cached: int, blocks: int) -> None:
-        self._admissions += 1
-        request.order = self._admissions
-        request.phase = PREFILL
-        self.running[request] = None
-        self._log.admit(request, self._env.now, cached, blocks, self.totals)
-
-    def _load(self, request: Request, hit_blocks: int, tokens: int) -> None:
+    def _load(self, request: Request, tokens: int) -> None:
         request.phase = LOADING
-        self._loading[request] = hit_blocks + tokens // self.memory.block_size
+        self._loading[request] = None
         self.totals.loaded_tokens += tokens
-        there_s = self._source.fetch(request, hit_blocks, tokens)
-        At(self._env, there_s - self._env.now, FIRST_REPLICA + self.number, self._loaded, request)
+        there_s = self._source.fetch(request, tokens)
+        At(self._env, there_s - self._env.now, self._priority, self._loaded, request)
 
     def _loaded(self, event: At) -> None:
         """What ``request`` waited for is there: it is the next one to be admitted."""
@@ -186,7 +178,7 @@ class TierSource:
         self._found = self._lower.below(request.table.path, hit_blocks, cap)
         return sum(self._found.values()) * self._size
 
-    def fetch(self, request: Request, hit_blocks: int, tokens: int) -> float:
+    def fetch(self, request: Request, tokens: int) -> float:
         """Tiers load beside each other, the transfers of one tier one after the other."""
         there_s = 0.0
         for name, blocks in self._found.items():
@@ -217,7 +209,7 @@ class RemotePrefill:
             return 0
         return request.prompt_tokens - hit_blocks * self._size
 
-    def fetch(self, request: Request, hit_blocks: int, tokens: int) -> float:
+    def fetch(self, request: Request, tokens: int) -> float:
         """One transfer per request."""
         return self._link.transfer(tokens * self._kv_bytes)
 

@@ -275,14 +275,18 @@ class Replica(Leaving):
             cached = memory.acquire(request.table, hit)
             chunk = min(known - cached, budget)
             memory.take(-(-(cached + chunk) // size) - hit.blocks)
-            request.computed = cached
-            self._admissions += 1
-            request.order = self._admissions
-            request.phase = PREFILL
-            self.running[request] = None
-            self._log.admit(request, self._env.now, cached, hit.blocks, self.totals)
+            self._enter(request, cached)
             self._compute(request, chunk)
             budget -= chunk
+
+    def _enter(self, request: Request, cached: int) -> None:
+        """``request`` runs from now on, with ``cached`` tokens found."""
+        request.computed = cached
+        self._admissions += 1
+        request.order = self._admissions
+        request.phase = PREFILL
+        self.running[request] = None
+        self._log.admit(request, self._env.now, cached, self.totals)
 
     def _compute(self, request: Request, chunk: int) -> None:
         """Put ``chunk`` prompt tokens into this iteration; their full blocks can be hit at once."""

@@ -194,7 +194,7 @@ class SglangReplica(Leaving):
         self._admitted = [(request, request.computed) for request, _ in new]
         for request, cached in self._admitted:
             request.phase = PREFILL
-            self._log.admit(request, self._env.now, cached, request.kv.held, self.totals)
+            self._log.admit(request, self._env.now, cached, self.totals)
         self._begun = prefill.cut
         return prefill.admitted
 

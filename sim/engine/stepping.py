@@ -302,7 +302,7 @@ class SteppingReplica(Replica):
             request.computed = cached
             request.phase = PREFILL
             running[request] = None
-            self._log.admit(request, self._env.now, cached, hit.blocks, self.totals)
+            self._log.admit(request, self._env.now, cached, self.totals)
             step.admitted.append((request, cached))
             step.scheduled[request] = tokens
             budget -= tokens
