@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +34,8 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
     ("rent, reads per hour", lambda o: _or(o.reads_per_hour_for_rent, "")),
 )
 """Heading and content of each column."""
+NAMES = 4
+"""So many of them name an offer; in a terminal all but the lifetime stand on a line of their own."""
 NOTE = (
     "Write and read: price of a token as a multiple of the input price. Longest mean pause: with "
     "exponential pauses, the longest mean at which writing pays (any: writes are free). Keep warm "
@@ -57,20 +61,26 @@ def _pings(offer: Offer) -> str:
     return _time(float(be.keep_warm_s(offer.write, offer.read, offer.ping_s)))
 
 
-def table(offers: list[Offer]) -> Table:
-    """The offers for the terminal, one a line."""
-    out = Table(
-        title=Text("When a cache write pays for itself", style="bold"),
-        title_justify="left",
-        caption=NOTE,
-        caption_justify="left",
-    )
-    out.pad_edge = False
-    for i, (heading, _) in enumerate(COLUMNS):
-        out.add_column(heading, justify="left" if i < 4 else "right", overflow="fold")
-    for offer in offers:
-        out.add_row(*(Text(cell(offer)) for _, cell in COLUMNS))
-    return out
+def table(offers: list[Offer]) -> RenderableType:
+    """The offers for the terminal, one a line below the model's name; it fits into 80 characters."""
+    columns = COLUMNS[NAMES - 1 :]
+    widths = [max(map(len, (*head.split(), *(cell(o) for o in offers)))) for head, cell in columns]
+    headings = _grid(widths)
+    headings.add_row(*(Text(heading, "bold") for heading, _ in columns))
+    parts: list[RenderableType] = [Text("When a cache write pays for itself", "bold"), headings]
+    for names, of_model in groupby(offers, lambda o: f"{o.provider}, {o.model}, {o.mode}"):
+        rows = _grid(widths)
+        for offer in of_model:
+            rows.add_row(*(Text(cell(offer)) for _, cell in columns))
+        parts += [Text(names, "bold"), rows]
+    return Group(*parts, Text(NOTE, "dim"))
+
+
+def _grid(widths: list[int]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for i, width in enumerate(widths):
+        grid.add_column(width=width, justify="right" if i else "left", vertical="bottom")
+    return grid
 
 
 @canvas.styled
@@ -96,7 +106,7 @@ def figure(offers: list[Offer]) -> canvas.Figure:
     pinged = [float(be.pinged_cost(gap, first.read, first.ping_s)) for gap in pause_s.tolist()]
     axes.plot(
         pause_s / 60, pinged, color=canvas.BLACK, linewidth=1.2,
-        label=f"{first.lifetime}, kept warm every {units.significant(first.ping_s / 60)} min",
+        label=f"{first.lifetime}, kept warm every {float(first.ping_s) / 60:g} min",
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_ylim(0, 1.25 * max(1.0, *(float(offer.write) for offer in mine)))

@@ -112,7 +112,8 @@ def stacked(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> 
     left = np.zeros(len(bars))
     for i, (kind, colour) in enumerate(kinds):
         width = np.array([parts[i] for _, parts in bars])
-        axes.barh(at, width, 0.42, left=left, color=colour, label=kind)
+        if width.any():
+            axes.barh(at, width, 0.42, left=left, color=colour, label=kind)
         left += width
     for y, (text, _) in zip(at, bars, strict=True):
         axes.annotate(
@@ -142,3 +143,8 @@ def png(figure: Figure) -> bytes:
 
 
 __all__ = ["Bar", "Figure", "Picture", "legend", "new", "plain", "png", "stacked", "styled", "svg"]
+
+
+def mark(calibrated: bool | None) -> str:
+    """The mark that every figure with uncalibrated times carries."""
+    return " (uncalibrated)" if calibrated is False else ""

@@ -14,7 +14,6 @@ from rich.text import Text
 from reports import canvas, files, units
 from reports.canvas import Figure
 from reports.console import BADGES
-from reports.figures import mark
 from sim.bracket import MOST_DOUBLINGS, Outcome
 from sim.capacity import SIDES, Side, Study, SystemCapacity
 
@@ -86,7 +85,7 @@ def general_notes(study: Study) -> list[str]:
     """How the rates were found, and on what they rest."""
     return [
         f"The same {units.count_of(study.requests)} requests at every rate ({study.rate_key}), found to "
-        f"{study.precision * 100:g}%. Supposed: the share of good requests falls with the rate.",
+        f"{study.precision * 100:g}%. Assumed: the share of good requests falls with the rate.",
         "Requests per s and dollars: what completes while sessions still begin, by the GPUs held.",
     ]
 
@@ -139,7 +138,7 @@ def figure(study: Study, name: str) -> Figure:
     figure, axes = canvas.new(
         title,
         f"arrival rate, {study.unit}",
-        f"share of requests{mark(system.calibrated)}\nwithin {_stated(study)}",
+        f"share of requests{canvas.mark(system.calibrated)}\nwithin {_stated(study)}",
         height_in=4.2,
     )
     colours = {"without cache": canvas.WITHOUT, "with cache": canvas.WITH}

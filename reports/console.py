@@ -24,8 +24,6 @@ REPLAY_COLUMNS: tuple[Column, ...] = (
     ("requests with a hit", "requests with a hit", "with_cache"),
     ("evicted blocks", "evicted blocks", "with_cache"),
 )
-MIN_NAME_WIDTH = 24
-"""So many characters of a replay's name stay on one line."""
 STYLE_OF_GAIN = {1: "green", -1: "red", 0: ""}
 BADGES = {True: Text(" calibrated ", "black on green"), False: Text(" uncalibrated ", "black on yellow")}
 VERDICT_STYLE = {"holds": "green", "does not hold": "red", "not decided": "yellow"}
@@ -98,14 +96,27 @@ def _by_system(title: Text, rows: dict[str, dict[str, Row]], columns: Sequence[C
     """A line per system; a column that no system has is left out."""
     out = _new_table(title)
     out.pad_edge = False  # two columns more on a narrow terminal
-    longest = max(len(name) for name in rows)
-    out.add_column("system", overflow="fold", min_width=min(longest, MIN_NAME_WIDTH))
     columns = [column for column in columns if any(column[1] in of_one for of_one in rows.values())]
-    for heading, _, _ in columns:
-        out.add_column(heading, justify="right")
-    for name, of_one in rows.items():
-        cells = [getattr(of_one[label], field) if label in of_one else "" for _, label, field in columns]
-        out.add_row(Text(units.printable(name)), *cells)
+    cells = [
+        [
+            units.printable(name),
+            *(getattr(of_one[label], field) if label in of_one else "" for _, label, field in columns),
+        ]
+        for name, of_one in rows.items()
+    ]
+    return _filled(out, ["system", *(heading for heading, _, _ in columns)], cells)
+
+
+def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table:
+    """Columns as narrow as their figures and the words of their headings; only names are folded."""
+    for i, heading in enumerate(headings):
+        width = max(map(len, (*heading.split(), *(row[i] for row in rows))))
+        if i == 0:
+            out.add_column(heading, overflow="fold")
+        else:
+            out.add_column(heading, justify="right", width=width)
+    for row in rows:
+        out.add_row(*map(Text, row))
     return out
 
 
@@ -113,14 +124,7 @@ def _side_by_side(summary: dict[str, Any]) -> Table:
     """Every priced system in the same dollars."""
     out = _new_table(Text("Side by side", style="bold"))
     out.pad_edge = False
-    cells = side_by_side.table(summary)
-    shown = [i for i in range(len(side_by_side.HEADINGS)) if any(row[i] for row in cells)]
-    for i in shown:
-        left = {"overflow": "fold"} if i == 0 else {"justify": "right"}
-        out.add_column(side_by_side.HEADINGS[i], **left)  # type: ignore[arg-type]
-    for row in cells:
-        out.add_row(*(Text(row[i]) for i in shown))
-    return out
+    return _filled(out, *side_by_side.table(summary))
 
 
 def _notes(summary: dict[str, Any], names: list[str]) -> list[RenderableType]:

@@ -65,20 +65,20 @@ def ttft(name: str, run: SystemRun) -> Figure:
     scale, unit = (units.MS_PER_S, "s") if largest >= 10 * units.MS_PER_S else (1.0, "ms")
     figure, axes = canvas.new(
         f"Time to first token: {units.shortened(name)}",
-        f"time to first token, {unit}{mark(run.calibrated)}",
+        f"time to first token, {unit}{canvas.mark(run.calibrated)}",
         "share of requests",
     )
     for i, (label, colour, values) in enumerate(curves):
         values.sort()
         keep = _thinned(len(values))
         x, y = values[keep] / scale, (keep + 1) / len(values)
-        p50, p99 = units.times_ms(*np.percentile(values, (50, 99)).tolist())
+        p50, p99 = (units.significant(p / scale) for p in np.percentile(values, (50, 99)).tolist())
         axes.plot(
             np.r_[x[0], x],
             np.r_[0.0, y],
             color=colour,
             linewidth=3.6 if i == 0 else None,  # seen below the other one where the two are equal
-            label=f"{label}: p50 {p50}, p99 {p99}",
+            label=f"{label}: p50 {p50} {unit}, p99 {p99} {unit}",
             drawstyle="steps-post",
         )
     axes.set_xscale("log")
@@ -158,8 +158,10 @@ def _power(exponent: int) -> str:
 
 
 OVER_TIME = (
-    "Prompt tokens computed by the requests that arrived up to a time. Without a cache every prompt is "
-    "computed in full; the distance between the lines is what the cache has saved until then."
+    "Prompt tokens computed by the completed requests that arrived up to a time. Without a cache every "
+    "prompt is computed in full; the distance between a system's lines is what its cache has saved until "
+    "then. Systems without cache have a dashed line each: where clients wait for replies, slower systems "
+    "get their turns later."
 )
 
 
@@ -168,9 +170,11 @@ def computed_over_time(runs: Mapping[str, SystemRun]) -> Figure:
     """Cumulative prompt tokens computed over the time of arrival, each system and its twin."""
     latest = max(float(r.arrival_s.max()) for run in runs.values() for r in (run.records, run.twin))
     unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
+    rows = (len(runs) + 2) // 2  # of the legend, which is drawn below the panel
     figure, axes = canvas.new(
-        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed"
-    )
+        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed",
+        height_in=canvas.HEIGHT_IN + 0.17 * max(0, rows - 3),
+    )  # fmt: skip
     for i, (name, run) in enumerate(runs.items()):
         label = "without cache" if i == 0 else None
         x, y = _running_total(run.twin)
@@ -180,7 +184,7 @@ def computed_over_time(runs: Mapping[str, SystemRun]) -> Figure:
             x / scale,
             y,
             color=canvas.LINES[i % len(canvas.LINES)],
-            linestyle=canvas.DASHES[i % len(canvas.DASHES)],
+            linestyle=canvas.DASHES[(i + i // len(canvas.LINES)) % len(canvas.DASHES)],
             label=f"with cache: {units.shortened(name)}",
             drawstyle="steps-post",
         )
@@ -216,7 +220,7 @@ GPU_TIME = (
 @canvas.styled
 def gpu_time(name: str, summary: dict[str, Any]) -> Figure:
     """GPU time busy and idle, without and with the cache; with the bill where GPUs are paid by the hour."""
-    unit = f"GPU-hours{mark(summary['systems'][name]['calibrated'])}"
+    unit = f"GPU-hours{canvas.mark(summary['systems'][name]['calibrated'])}"
     figure, axes = canvas.new(f"GPU time: {units.shortened(name)}", unit, "", height_in=2.6)
     bars: list[Bar] = []
     for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
@@ -266,8 +270,3 @@ def _bill(records: Records, price: Price) -> tuple[float, float, float]:
 
 def _both(run: SystemRun) -> list[tuple[str, str, Records]]:
     return [("without cache", canvas.WITHOUT, run.twin), ("with cache", canvas.WITH, run.records)]
-
-
-def mark(calibrated: bool | None) -> str:
-    """The mark that every figure with uncalibrated times carries."""
-    return " (uncalibrated)" if calibrated is False else ""

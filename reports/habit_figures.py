@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 
 from reports import canvas, units
 from reports.canvas import Figure, Picture
-from reports.figures import mark
 from sim.habits import SESSIONS, Figures, Study
 from sim.habits import dollars as paid
 
@@ -132,7 +131,7 @@ def dollars(study: Study, system: str) -> Figure:
     first = _first(study, system)
     key, what = "cost_usd", "dollars"
     if first["pricing"] == "gpu_hours":
-        key, what = "cost_usd_busy", f"dollars, GPU-hours busy{mark(first['calibrated'])}"
+        key, what = "cost_usd_busy", f"dollars, GPU-hours busy{canvas.mark(first['calibrated'])}"
     more = [compared.more(system)[key] or 0.0 for compared in study.pairs.values()]
     figure, axes = canvas.new(
         f"Dollars of a habit: {units.shortened(system)}",

@@ -63,7 +63,7 @@ COLUMNS = (
     Column(
         ("", "more"),
         _more,
-        "dollars: of GPUs by the hour those of the time in which they compute.",
+        "dollars: for GPUs paid by the hour only the time in which they compute counts.",
     ),
     Column(
         ("written", "by bad"),

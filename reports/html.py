@@ -46,6 +46,15 @@ DEFINITIONS = (
         "turns into money only if fewer GPUs are held or more requests are served on them.",
     ),
     (
+        "Requests completed, rejected, timed out, aborted",
+        "How requests ended, where not all completed. Tokens, hit rates, TTFT and TPOT are of completed "
+        "ones only, so the requests without and with the cache may be others; GPU-hours are of all.",
+    ),
+    (
+        "Requests/s within slo",
+        "Completed requests per second that keep every limit under slo in the configuration below.",
+    ),
+    (
         "Evicted blocks, preemptions",
         "Cached blocks given up for new ones, and running requests pushed out because memory was short.",
     ),
@@ -107,18 +116,19 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
         )
         for name, run in measured.items()
     ]
+    headings, compared = side_by_side.table(summary)
     template = environment().from_string(files("reports").joinpath("template.html").read_text("utf-8"))
     return template.render(
         name=summary["name"],
         requests=f"{summary['requests']:,}",
-        tokens=units.tokens(sum(result.trace.input_tokens)),
+        tokens=units.unbroken(units.tokens(sum(result.trace.input_tokens))),
         seed=summary["seed"],
         version=summary["version"],
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         sections=sections,
-        side_by_side=side_by_side.table(summary) if "side_by_side" in summary else [],
+        side_by_side=compared,
         crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
-        headings=side_by_side.HEADINGS,
+        headings=headings,
         comparisons=[image(picture) for picture in side_by_side.pictures(summary)],
         overview=image(overview) if (overview := figures.of_experiment(measured)) else None,
         claims=[

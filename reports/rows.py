@@ -36,8 +36,8 @@ class Row:
 
 
 def has_times(entry: dict[str, Any]) -> bool:
-    """Whether a system's entry in the summary has service times; a replay has not."""
-    return entry["duration"] is not None
+    """Whether a system serves in simulated time; a replay does not, and completes everything."""
+    return entry["duration"] is not None or entry["failed"] > 0
 
 
 def compare(summary: dict[str, Any], system: str) -> list[Row]:
@@ -46,6 +46,7 @@ def compare(summary: dict[str, Any], system: str) -> list[Row]:
         *_unserved(summary, system),
         _saved(summary, system, "computed_prompt_tokens", "prompt tokens computed", units.tokens),
         _both(summary, system, "prefix_cache_hit_rate", "hit rate, by tokens", units.percent),
+        *_origins(summary["systems"][system]["cache"]),
         _both(summary, system, "request_hit_rate", "requests with a hit", units.percent),
         _time(summary, system, "p50_ttft_ms", "TTFT p50"),
         _time(summary, system, "p99_ttft_ms", "TTFT p99"),
@@ -76,6 +77,17 @@ def _unserved(summary: dict[str, Any], system: str) -> list[Row | None]:
         for key, label in kinds
         if without[key] or with_cache[key]
     ]
+
+
+def _origins(cache: dict[str, Any]) -> list[Row]:
+    """Which tier the hits came from, and what keeping tenants apart lost of them, in tokens."""
+    tiers = cache["prefix_cache_hits_tokens_by_tier"] or {}
+    rows = [
+        Row(f"- tokens read from {units.printable(tier)}", "", units.tokens(hits))
+        for tier, hits in tiers.items()
+    ]
+    lost = cache["hits_lost_to_isolation_tokens"]
+    return rows if lost is None else [*rows, Row("- hit tokens lost to isolation", "", units.tokens(lost))]
 
 
 def _goodput(summary: dict[str, Any], system: str) -> Row | None:

@@ -20,6 +20,9 @@ def sentence(summary: dict[str, Any], system: str) -> str:
     """One sentence on tokens, time and money saved; it says so where nothing is saved."""
     saved = summary["savings"][system]
     parts = [_tokens(saved["computed_prompt_tokens"])]
+    objects = summary["systems"][system]["cost"].get("bill", {}).get("cache_object_tokens")
+    if objects:
+        parts.append(f"but making cache objects computes {units.tokens(objects)} tokens")
     if has_times(summary["systems"][system]):
         parts.append(_change("the median TTFT", saved["p50_ttft_ms"], _time_pair))
         parts.append(_change("GPU busy time", saved["gpu_busy_seconds"]))
@@ -33,6 +36,12 @@ def sentence(summary: dict[str, Any], system: str) -> str:
         parts.append(_regret(summary["systems"][system].get("regret")))
     else:
         parts.append(_change("the bill at token prices", bill, _usd_pair))
+    before, after = (summary[part][system] for part in ("no_cache", "systems"))
+    if before["failed"] or after["failed"]:
+        completed = units.count_of(before["completed"]), units.count_of(after["completed"])
+        parts.append(
+            "only completed requests are counted, {} without and {} with the cache".format(*completed)
+        )
     return "; ".join(part for part in parts if part) + "."
 
 

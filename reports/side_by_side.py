@@ -29,9 +29,9 @@ HEADINGS = (
 )
 
 
-def table(summary: dict[str, Any]) -> list[list[str]]:
-    """The rows of ``summary["side_by_side"]`` as text, in the order of `HEADINGS`."""
-    return [
+def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of ``summary["side_by_side"]`` as text; a column that no system has is left out."""
+    rows = [
         [
             units.printable(row["system"]),
             units.percent(row["prefix_cache_hit_rate"]),
@@ -41,8 +41,10 @@ def table(summary: dict[str, Any]) -> list[list[str]]:
             _share(row["utilisation"]),
             _share(row["regret_ratio"]),
         ]
-        for row in summary["side_by_side"]
+        for row in summary.get("side_by_side", [])
     ]
+    shown = [i for i in range(len(HEADINGS)) if any(row[i] for row in rows)]
+    return [HEADINGS[i] for i in shown], [[row[i] for i in shown] for row in rows]
 
 
 def verdicts(summary: dict[str, Any]) -> list[str]:
@@ -130,8 +132,7 @@ def _split(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
 CROSSOVER = (
     "Renting costs the same per session at any traffic; an owned GPU costs its hour. A step is one more "
     f"GPU, taken when the others are busy {FULL:.0%} of the time at the busy seconds per session of this "
-    "run. A dot is the run itself, with the GPUs that it held. Times of the engine carry its "
-    "calibration mark."
+    "run. A dot is the run itself, with the GPUs that it held."
 )
 
 
@@ -149,11 +150,11 @@ def crossover(summary: dict[str, Any]) -> canvas.Figure:
     marks += [pair["first_sessions_per_h"] for pair in pairs if pair["first_sessions_per_h"]]
     x = np.geomspace(min(marks) / 3, max(marks) * 2, 800)
     for i, (name, pair) in enumerate(owned.items()):
+        mark = canvas.mark(summary["systems"][name]["calibrated"])
         hour_usd, capacity = pair["gpu_hour_usd"], pair["sessions_per_gpu_hour"]
         y = [owned_usd_per_1000_sessions(hour_usd, capacity, rate) for rate in x.tolist()]
-        axes.plot(
-            x, y, color=canvas.BLACK, linestyle=canvas.DASHES[i % 4], label=f"own: {units.shortened(name)}"
-        )
+        label = f"own: {units.shortened(name)}{mark}"
+        axes.plot(x, y, color=canvas.BLACK, linestyle=canvas.DASHES[i % 4], label=label)
         now, paid = pair["simulated_sessions_per_h"], pair["simulated_usd_per_1000_sessions"]
         axes.plot([now], [paid], "o", color=canvas.BLACK)
     for i, (name, usd) in enumerate(rented.items()):

@@ -132,7 +132,7 @@ def test_table_fits(studied: Study, width: int) -> None:
     text = _text(studied, width)
     assert "…" not in text and all(len(line) <= width for line in text.splitlines())
     assert "replay" not in text and "uncalibrated" in text
-    assert "Supposed: the share of good requests falls with the rate" in " ".join(text.split())
+    assert "Assumed: the share of good requests falls with the rate" in " ".join(text.split())
 
 
 def test_figure(studied: Study) -> None:

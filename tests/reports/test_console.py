@@ -7,10 +7,13 @@ import io
 import re
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from reports.console import table
+from reports.sentences import sentence
 from sim.experiment import Result
+from tests.reports.conftest import GPU, Build
 
 WIDTH = 100
 
@@ -111,3 +114,40 @@ def test_nothing_is_wider_than_the_terminal(everything: Result) -> None:
     text = shown(summary)
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_column_of_the_tables_of_systems_is_lost(everything: Result, width: int) -> None:
+    """Large figures and long names: names fold, figures and the last column stay whole."""
+    summary = everything.summary()
+    for part in ("systems", "no_cache"):
+        for entry in summary[part].values():
+            entry["cache"]["evicted_blocks"] = 123_456_789
+    for row in summary["side_by_side"]:
+        row["usd_per_1000_sessions"] = 19_299.75
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table(summary))
+    text = console.export_text()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    assert text.count("123,456,789") >= 2 * 2 + 2, "engines without and with, replays with cache"
+    assert text.count("$19,299.75") == len(summary["side_by_side"])
+
+
+def test_requests_that_did_not_complete_are_told(build: Build) -> None:
+    """How many there are, that the rest is counted, and where hits came from."""
+    tiers = "[{name: gpu}, {name: host, capacity_blocks: 99, gb_per_s: 20}]"
+    late = "{distribution: uniform, low: 0.05, high: 0.3}"
+    cache = f"{{kind: tiered, tiers: {tiers}}}"
+    result = build(f"  late: {{{GPU}, deadline_s: {late}}}\n  tiers: {{{GPU}, cache: {cache}}}\n")
+    text = " ".join(shown(result.summary()).split())
+    assert "requests timed out" in text
+    assert "- tokens read from gpu" in text and "- tokens read from host" in text
+    said = sentence(result.summary(), "late")
+    assert re.search(r"only completed requests are counted, \d+ without and \d+ with the cache", said)
+    assert "completed" not in sentence(result.summary(), "tiers")
+
+
+def test_an_engine_that_completes_nothing_is_no_replay(build: Build) -> None:
+    """It has no times, but it says what became of the requests."""
+    text = shown(build(f"  late: {{{GPU}, deadline_s: 0}}\n").summary())
+    assert "requests timed out" in text and "Replays" not in text

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 
 from reports import canvas, figures
 from reports.canvas import Picture
+from sim import metrics
 from sim.experiment import Result
+from tests.reports.conftest import GPU, Build
 
 UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")
 EXPERIMENTS = ("everything", "one_request", "single_turns")
@@ -168,3 +170,26 @@ def test_many_points_are_thinned() -> None:
     assert len(kept) <= figures.CURVE_POINTS
     assert kept[0] == 0 and kept[-1] == 99_999
     assert figures._thinned(1).tolist() == [0]
+
+
+def test_many_systems_are_all_unlike(everything: Result) -> None:
+    """Seventeen lines differ in colour or dashes, and their legend leaves the panel its height."""
+    run = everything.runs["replay"]
+    figure = figures.computed_over_time({f"system-{i}": run for i in range(17)})
+    lines = [line for line in only(figure).get_lines() if line.get_label().startswith("with cache")]
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in lines}
+    assert len(lines) == len(looks) == 17
+    few = only(figures.computed_over_time({"one": run}))
+    assert only(figure).get_window_extent().height > 0.8 * few.get_window_extent().height
+
+
+def test_the_legend_has_the_unit_of_the_axis(build: Build) -> None:
+    """Seconds, but below ten: the axis is in ms, and so is the legend."""
+    one_at_a_time = "engine: {max_num_seqs: 1}, latency: {kind: constant, iteration_s: 0.01}"
+    result = build(f"  one: {{{GPU}, {one_at_a_time}}}\n", sessions=8)
+    assert 1.0 < metrics.ttft_s(result.runs["one"].records).max() < 10.0
+    axes = only(figures.ttft("one", result.runs["one"]))
+    unit = axes.get_xlabel().split(", ")[1].split(" ")[0]
+    for text in (str(label) for label in axes.get_legend_handles_labels()[1]):
+        assert text.split(": ", 1)[1].split(" ")[2].rstrip(",") == unit
+        assert text.endswith(f" {unit}")
