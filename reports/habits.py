@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 
 from reports import files, habit_figures, units
-from reports.html import Image, environment, image
+from reports.html import Image, image, page
 from sim.habits import SESSIONS, Compared, Figures, Study, dearer, dollars
 
 FILES = ("config.yaml", "habits.json", "habits.html")
@@ -231,12 +230,14 @@ def render(study: Study) -> str:
             )
         )
     priced, rows_of_all = matrix(study)
-    page = resources("reports").joinpath("template.html").read_text("utf-8")
-    style = page[page.index("<style>") : page.index("</style>")].removeprefix("<style>")
-    template = environment().from_string(resources("reports").joinpath("habits.html").read_text("utf-8"))
-    return template.render(
-        study=study.summary(),
-        style=style,
+    summary = study.summary()
+    return page(
+        "habits.html",
+        name=summary["name"],
+        sessions=f"{summary['sessions']:,}",
+        requests=f"{summary['requests']:,}",
+        version=summary["version"],
+        seed=summary["seed"],
         per=PER,
         sections=sections,
         priced=priced,

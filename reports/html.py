@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import canvas, figures, side_by_side, units
 from reports.canvas import Picture
@@ -117,8 +116,8 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
         for name, run in measured.items()
     ]
     headings, compared = side_by_side.table(summary)
-    template = environment().from_string(files("reports").joinpath("template.html").read_text("utf-8"))
-    return template.render(
+    return page(
+        "run.html",
         name=summary["name"],
         requests=f"{summary['requests']:,}",
         tokens=units.unbroken(units.tokens(sum(result.trace.input_tokens))),
@@ -140,15 +139,20 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
     )
 
 
-def environment() -> Environment:
-    """How templates are read: everything escaped, nothing undefined."""
-    return Environment(
+def page(template: str, **values: Any) -> str:
+    """``template``, which extends ``page.html``, as text: everything escaped, nothing undefined.
+
+    ``page.html`` itself wants name, version, seed, uncalibrated, definitions and configuration.
+    """
+    environment = Environment(
+        loader=PackageLoader("reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template(template).render(values)
 
 
 def image(picture: Picture) -> Image:
