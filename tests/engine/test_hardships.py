@@ -14,10 +14,10 @@ from sim.engine.plan import Failure, Hardships
 from sim.engine.routers import ROUTERS
 from sim.records import Records
 from tests.caches.cases import QUICK, trace_of
+from tests.engine.comparing import REALISTIC, same_records
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
 from tests.engine.driving_sglang import sglang_fleet
 from tests.engine.test_against_oracle import Case, cases
-from tests.engine.test_fast_forward import CLOSE, REALISTIC
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace
 
@@ -167,14 +167,6 @@ def _hardships(
     )
 
 
-def _same(one: Records, other: Records) -> None:
-    for name in ("status", "retries", "cache_read_input_tokens", "replica", "preemptions"):
-        assert (getattr(one, name) == getattr(other, name)).all(), name
-    for name in ("arrival_s", "scheduled_s", "finished_s"):
-        want = pytest.approx(getattr(other, name), nan_ok=True, **CLOSE)
-        assert getattr(one, name) == want, name
-
-
 class Situation:
     """What happens to ``case`` under ``seed``: arrivals, hardships, replicas, router, times."""
 
@@ -215,7 +207,7 @@ def _everything_ends_once(case: Case, seed: int) -> None:
         for way in WAYS.values()
     )
     for other in others:
-        _same(one, other)
+        same_records(one, other)
 
 
 def _sglang_everything_ends_once(case: Case, seed: int) -> None:
@@ -240,7 +232,7 @@ def _sglang_everything_ends_once(case: Case, seed: int) -> None:
         ).run()
         for fast_forward in (True, False)
     )
-    _same(one, other)
+    same_records(one, other)
 
 
 @QUICK

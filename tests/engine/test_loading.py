@@ -23,10 +23,9 @@ from sim.engine.routers.round_robin import RoundRobin
 from sim.records import Records
 from sim.systems.tiers import tiered_memory
 from tests.caches.cases import QUICK, trace_of
+from tests.engine.comparing import REALISTIC, same_records
 from tests.engine.driving import ONE_SECOND, check_always
 from tests.engine.test_against_oracle import Case, cases
-from tests.engine.test_fast_forward import REALISTIC
-from tests.engine.test_hardships import _same
 from workloads.content import ROOT
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
@@ -282,8 +281,8 @@ def _random(case: Case, seed: int) -> None:
             **common,
         )
         apart.append(check_always(split).run())
-    _same(*tiered)
-    _same(*apart)
+    same_records(*tiered)
+    same_records(*apart)
 
 
 @QUICK

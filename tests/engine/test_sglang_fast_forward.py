@@ -14,8 +14,8 @@ from sim.engine.routers import ROUTERS
 from sim.gaps import TokenGaps
 from sim.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
+from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving_sglang import sglang_fleet
-from tests.engine.test_fast_forward import CLOSE, REALISTIC, _chat, _same_gaps, _same_totals
 from tests.engine.test_sglang_oracle import Case, cases
 from workloads.trace import Trace
 
@@ -37,10 +37,7 @@ def _both(trace: Trace, router: str | None = None, **engine: Any) -> tuple[Recor
         runs.append(fleet.run())
         evictions.append(evicted)
     fast, slow = runs
-    for name in ("cache_read_input_tokens", "replica", "preemptions"):
-        assert (getattr(fast, name) == getattr(slow, name)).all(), name
-    for name in ("arrival_s", "scheduled_s", "first_token_s", "finished_s"):
-        assert getattr(fast, name) == pytest.approx(getattr(slow, name), **CLOSE), name
+    same_records(fast, slow)
     if engine.get("replicas", 1) == 1:
         assert evictions[0] == evictions[1]
     return fast, slow
@@ -58,7 +55,7 @@ def _routed(fleet: Fleet, router: str, trace: Trace) -> Fleet:
 @pytest.mark.parametrize("spare", [1, 30, 1500])
 def test_chat(policy: str, page_size: int, replicas: int, spare: int) -> None:
     """Chats in closed loop, from a memory that holds one large request to a roomy one."""
-    trace = _chat(1)
+    trace = chat(1)
     tokens = max(p + o for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
     fast, slow = _both(
         trace,
@@ -72,14 +69,14 @@ def test_chat(policy: str, page_size: int, replicas: int, spare: int) -> None:
     )
     assert len(fast) > 200
     assert fast.preemptions.sum() > 0 or spare > 1, "the tight memory retracts"
-    _same_totals(fast, slow)
-    _same_gaps(fast, slow)
+    same_totals(fast, slow)
+    same_gaps(fast, slow)
 
 
 @pytest.mark.parametrize("router", ["kv_aware", "least_loaded"])
 def test_routers_see_the_same_in_the_middle_of_a_run(router: str) -> None:
     """What a replica holds and has cached when a request arrives does not depend on how time passes."""
-    _both(_chat(2), router=router, pages=6000, replicas=3, chunked_prefill_size=512)
+    _both(chat(2), router=router, pages=6000, replicas=3, chunked_prefill_size=512)
 
 
 def test_a_run_is_one_event() -> None:
@@ -105,7 +102,7 @@ def test_evictions_do_not_end_a_run() -> None:
 def test_same_again() -> None:
     """Two runs leave equal records, to the last bit."""
     one, other = (
-        sglang_fleet(_chat(1), pages=3000, replicas=2, schedule_policy="lpm", coefficients=REALISTIC).run()
+        sglang_fleet(chat(1), pages=3000, replicas=2, schedule_policy="lpm", coefficients=REALISTIC).run()
         for _ in range(2)
     )
     assert one.finished_s.tolist() == other.finished_s.tolist()
@@ -130,8 +127,8 @@ def _open_loop(case: Case, seed: int) -> None:
         max_running_requests=case.max_running,
         **case.options,
     )
-    _same_totals(fast, slow)
-    _same_gaps(fast, slow)
+    same_totals(fast, slow)
+    same_gaps(fast, slow)
 
 
 @settings(QUICK, max_examples=150)
@@ -151,7 +148,7 @@ def test_open_loop_thoroughly(case: Case, seed: int) -> None:
 
 def test_without_caching_nothing_is_found() -> None:
     """The twin: every prompt is computed anew, copies are not merged, nothing is evicted."""
-    trace = _chat(1)
+    trace = chat(1)
     fast, _ = _both(trace, pages=5000, caching=False, schedule_policy="lpm", chunked_prefill_size=64)
     assert not fast.cache_read_input_tokens.any()
     assert fast.evicted_blocks == 0

@@ -22,11 +22,11 @@ from sim.engine.stepping import SteppingReplica
 from sim.engine.steps import StepRecorder
 from sim.records import RequestLog
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
+from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
 from tests.engine.driving_steps import Drive, Livelock, naive_scheduler, naive_steps
 from tests.engine.test_against_oracle import Case as PlainCase
 from tests.engine.test_against_oracle import cases as plain_cases
-from tests.engine.test_fast_forward import CLOSE, REALISTIC, _chat, _same_gaps, _same_totals
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -123,19 +123,16 @@ def _both(trace: Trace, **engine: Any) -> None:
             number, r._env, r.memory, r._latency, options, log=r._log, finished=r._finished
         )
     slow = (check_always(fleet) if len(trace) < 20 else fleet).run()
-    for name in ("cache_read_input_tokens", "replica", "preemptions"):
-        assert (getattr(fast, name) == getattr(slow, name)).all(), name
-    for name in ("arrival_s", "scheduled_s", "first_token_s", "finished_s"):
-        assert getattr(fast, name) == pytest.approx(getattr(slow, name), **CLOSE), name
-    _same_totals(fast, slow)
-    _same_gaps(fast, slow)
+    same_records(fast, slow)
+    same_totals(fast, slow)
+    same_gaps(fast, slow)
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize("spare", [0, 60, 1500])
 def test_chat_as_replica(replicas: int, spare: int) -> None:
     """With the default options it is `Replica`: chats in closed loop, tight memory to roomy."""
-    trace = _chat(3)
+    trace = chat(3)
     tokens = max(p + o - 1 for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
     blocks = -(-tokens // 16) + spare
     _both(trace, blocks=blocks, replicas=replicas, max_num_batched_tokens=256, max_num_seqs=32)
