@@ -68,6 +68,37 @@ class NaiveStep:
     finished: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Building:
+    """A prefill batch while it is built."""
+
+    promised: float
+    """Slots that are spoken for."""
+    inputs: int
+    """New tokens that it may yet take, and, where prompts are cut,"""
+    chunk: int | None
+    page_size: int
+    batch: list[Live] = field(default_factory=list)
+    record: NaiveStep = field(default_factory=lambda: NaiveStep([]))
+
+    @property
+    def full(self) -> bool:
+        """Whether it may take no further token."""
+        return self.inputs <= 0 or (self.chunk is not None and self.chunk <= 0)
+
+    def take(self, req: Live, count: int) -> None:
+        """Compute ``count`` further tokens of the request."""
+        req.target = len(req.row) + count
+        whole = req.target == len(req.tokens)
+        pages = -(-count // self.page_size) * self.page_size
+        self.promised += pages + self.page_size + (min(req.max_new, 4096) if whole else 0)
+        self.inputs -= pages
+        if self.chunk is not None:
+            self.chunk -= pages
+        self.batch.append(req)
+        self.record.sched.append((req.ask.id, count))
+
+
 class NaiveSglang:
     """The scheduler: ``add`` requests, then ``step`` until it says None (idle)."""
 
@@ -142,6 +173,7 @@ class NaiveSglang:
         self.running.reqs = stay
 
     def _prefill(self) -> NaiveStep | None:
+        """Build a batch of prompts, the begun one first, and compute it; None if there is none."""
         running = self.running
         if not running.reqs:
             running.full = False
@@ -155,76 +187,64 @@ class NaiveSglang:
         # What is promised: to running requests for their output, then to those of this batch.
         ratio = 1.0 if self.ignore_eos else self.ratio
         promised = sum([min(r.max_new - r.out, 4096) * ratio for r in running.reqs])
-        inputs, chunk = self.max_prefill, self.chunk
-        batch: list[Live] = []
-        record = NaiveStep([])
-
-        def take(req: Live, count: int) -> None:
-            nonlocal promised, inputs, chunk
-            req.target = len(req.row) + count
-            whole = req.target == len(req.tokens)
-            pages = self._ceil(count)
-            promised += pages + self.size + (min(req.max_new, 4096) if whole else 0)
-            inputs -= pages
-            if chunk is not None:
-                chunk -= pages
-            batch.append(req)
-            record.sched.append((req.ask.id, count))
-
-        still_begun: Live | None = None
+        building = Building(promised, self.max_prefill, self.chunk, self.size)
         if self.begun is not None:
-            assert chunk is not None
+            assert self.chunk is not None
             left = len(self.begun.tokens) - len(self.begun.row)
-            limit = min(chunk, int(self._available() - promised))
-            count = min(left, limit if limit > 0 else chunk)
-            take(self.begun, count)
-            still_begun = self.begun if count < left else None
+            limit = min(self.chunk, int(self._available() - promised))
+            building.take(self.begun, min(left, limit if limit > 0 else self.chunk))
         for req in list(self.waiting):
-            if self._available() - promised > 0 and (inputs <= 0 or (chunk is not None and chunk <= 0)):
+            if self._available() - building.promised > 0 and building.full:
                 break
-            if len(batch) >= rows:
+            if len(building.batch) >= rows:
                 running.full = True
             if running.full:
                 break
-            node = self._match(req, len(req.tokens) - 1)
-            self.radix.lock(node, 1)
-            row = self.radix.path_slots(node)
-            count = len(req.tokens) - len(row)
-            wanted = count + min(req.max_new - req.out, 4096) + self.size
-            verdict = "" if wanted < self._available() - promised else "no token"
-            if not verdict and chunk is None:
-                verdict = "other" if batch and self._ceil(count) >= inputs else ""
-            elif not verdict and chunk is not None and self._ceil(count) > chunk:
-                count = chunk // self.size * self.size
-                verdict = "" if count else "other"
-            if not verdict:
-                req.node, req.row, req.owned = node, row, len(row)
-                self.waiting.remove(req)
-                self.hits.setdefault(req.ask.id, []).append(len(row))
-                (record.resumed if req.retractions else record.new).append((req.ask.id, len(row)))
-                take(req, count)
-                if req.target < len(req.tokens):
-                    still_begun = req
-                if self._available() - promised <= 0:
-                    verdict = "no token"
-                elif inputs <= 0 or (chunk is not None and chunk <= 0):
-                    verdict = "other"
-            else:
-                self.radix.lock(node, -1)
+            verdict = self._admit(req, building)
             if verdict == "no token":
-                running.full = bool(batch or running.reqs)
+                running.full = bool(building.batch or running.reqs)
             if verdict:
                 break
-        if not batch:
-            return None
-        self.begun = still_begun
+        return self._compute(building) if building.batch else None
+
+    def _admit(self, req: Live, building: Building) -> str:
+        """Take the request or a part of it if it fits; why nobody may come after it, or nothing."""
+        node = self._match(req, len(req.tokens) - 1)
+        self.radix.lock(node, 1)
+        row = self.radix.path_slots(node)
+        count = len(req.tokens) - len(row)
+        wanted = count + min(req.max_new - req.out, 4096) + self.size
+        refused = "" if wanted < self._available() - building.promised else "no token"
+        if not refused and building.chunk is None:
+            refused = "other" if building.batch and self._ceil(count) >= building.inputs else ""
+        elif not refused and building.chunk is not None and self._ceil(count) > building.chunk:
+            count = building.chunk // self.size * self.size
+            refused = "" if count else "other"
+        if refused:
+            self.radix.lock(node, -1)
+            return refused
+        req.node, req.row, req.owned = node, row, len(row)
+        self.waiting.remove(req)
+        self.hits.setdefault(req.ask.id, []).append(len(row))
+        record = building.record
+        (record.resumed if req.retractions else record.new).append((req.ask.id, len(row)))
+        building.take(req, count)
+        if self._available() - building.promised <= 0:
+            return "no token"
+        return "other" if building.full else ""
+
+    def _compute(self, building: Building) -> NaiveStep:
+        """Give the batch its slots, then what is computed to the tree, and a token to complete prompts."""
+        batch, record = building.batch, building.record
+        last = batch[-1]
+        self.begun = last if last.target < len(last.tokens) else None
         evictions = len(self.radix.evictions)
         demand = sum(count for _, count in record.sched)
         self.radix.make_room(demand + (self.size * len(batch) if self.size > 1 else 0))
         for req in batch:
             while len(req.row) < req.target:
                 self.radix.allocate(req.row, req.ask.id)
-        self._note(record, evictions, len(running.reqs) + len(batch))
+        self._note(record, evictions, len(self.running.reqs) + len(batch))
         for req in batch:  # the results
             if req is self.begun:
                 continue
