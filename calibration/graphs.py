@@ -31,9 +31,10 @@ class DecodeGraph:
         self._inputs[2] = self._spare * self._block_size
         self._table = torch.full((size, most), self._spare, dtype=torch.int32, device=device)
         layout = Layout([(longest - 1, 1)] * size, self._table, pool.block_size)
-        self._plan = decoder.attention.backend.plan(layout)
-        self._plan.used.fill_(1)
-        step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, self._plan)
+        (run,) = plan = decoder.attention.backend.plan(layout)
+        self._used = run.used
+        self._used.fill_(1)
+        step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, plan)
         self._replay, self._logits = self._capture(decoder, step)
 
     def _capture(self, decoder: Decoder, step: Step) -> tuple[Callable[[], None], Tensor]:
@@ -67,7 +68,7 @@ class DecodeGraph:
         self._inputs.copy_(torch.from_numpy(inputs), non_blocking=True)
         self._table[:rows, :most].copy_(torch.from_numpy(table), non_blocking=True)
         self._table[rows:, :1] = self._spare
-        self._plan.used.copy_(torch.from_numpy(used), non_blocking=True)
+        self._used.copy_(torch.from_numpy(used), non_blocking=True)
         self._replay()
         return self._logits[:rows].clone()
 
