@@ -18,6 +18,9 @@ from calibration.attention import Layout
 from calibration.model import Decoder, Step, Work
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHORT = 4096
+"""Graphs for contexts of up to so many tokens, and others for any: a kernel divides the longest context
+that it was captured for among processors, and leaves a much shorter one to few of them."""
 
 
 class DecodeGraph:
@@ -74,17 +77,24 @@ class DecodeGraph:
 
 
 class DecodeGraphs:
-    """Graphs of `SIZES` rows, captured when made."""
+    """Graphs of `SIZES` rows, for short contexts and for any, captured when made."""
 
     def __init__(self, decoder: Decoder, longest: int) -> None:
         self._longest = longest
+        self._reaches = sorted({min(SHORT, longest), longest})
         with torch.inference_mode():
-            self._graphs = {size: DecodeGraph(decoder, size, longest) for size in SIZES}
+            self._graphs = {
+                (reach, size): DecodeGraph(decoder, size, reach)
+                for reach in self._reaches
+                for size in SIZES
+            }
 
     def fits(self, work: Sequence[Work]) -> bool:
         """Whether the step is all decodes and not too large."""
         return len(work) <= SIZES[-1] and all(w.new == 1 and w.cached < self._longest for w in work)
 
     def run(self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
-        """Logits, from the smallest graph that holds the batch."""
-        return self._graphs[next(size for size in SIZES if size >= len(work))].run(work, tokens)
+        """Logits, from the smallest graph that holds the batch and its longest context."""
+        size = next(size for size in SIZES if size >= len(work))
+        reach = next(reach for reach in self._reaches if reach > max(w.cached for w in work))
+        return self._graphs[reach, size].run(work, tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 import torch
 from torch import Tensor
 
-from calibration import attention, catalogue
+from calibration import attention, catalogue, graphs
 from calibration.attention import Choice, Varlen
-from calibration.graphs import DecodeGraph
+from calibration.graphs import DecodeGraph, DecodeGraphs
 from calibration.model import Decoder, KvPool, Step, Work
+from calibration.plan import CACHED, GRIDS, PREFILL, plan
+from calibration.runner import Runner
 
 TINY = catalogue.model("tiny-1m", Path())
 CPU = torch.device("cpu")
@@ -171,3 +174,56 @@ def test_a_graphs_buffers_hold_the_step() -> None:
             got = graph.run(work, tokens)
         assert torch.allclose(got, want, rtol=1e-12, atol=1e-12)
         assert torch.allclose(pool.data[:, :, :40], after[:, :, :40], rtol=1e-12, atol=1e-12)
+
+
+def test_the_smallest_graph_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rows and by the longest context, up to the last token that each was captured for."""
+    made = []
+
+    class Named:
+        def __init__(self, decoder: Decoder, size: int, reach: int) -> None:
+            made.append((reach, size))
+            self.run = lambda work, tokens: (reach, size)
+
+    monkeypatch.setattr(graphs, "DecodeGraph", Named)
+    decoder: Any = None
+    both = DecodeGraphs(decoder, longest=9000)
+    assert len(made) == 2 * len(graphs.SIZES)
+    for contexts, want in (
+        ((4095,), (4096, 1)),
+        ((4096,), (9000, 1)),
+        ((8999, 1, 1), (9000, 4)),
+        ((10,) * 5, (4096, 8)),
+    ):
+        work = [Work(h, 1, []) for h in contexts]
+        assert both.fits(work) and both.run(work, []) == want
+    assert not both.fits([Work(9000, 1, [])]) and not both.fits([Work(5, 2, [])])
+    DecodeGraphs(decoder, longest=500)
+    assert made[-1] == (500, 256) and len(made) == 3 * len(graphs.SIZES)
+
+
+def test_a_watcher_is_told_how_steps_are_computed() -> None:
+    """Which attention, whether decodes are in graphs, and why not what was wanted first."""
+    choice = Choice(_varlen(paged=True), 256, {"varlen-paged, blocks of 16": "too small"})
+    runner: Any = Runner.__new__(Runner)
+    runner.decoder, runner.graphs = SimpleNamespace(attention=choice), None
+    runner.device = CPU
+    assert runner.computes == "varlen-paged, blocks of 256"
+    runner.device = torch.device("cuda")
+    want = (
+        "varlen-paged, blocks of 256, decodes {} CUDA graphs\n  not varlen-paged, blocks of 16: too small"
+    )
+    assert runner.computes == want.format("WITHOUT")
+    runner.graphs = object()
+    assert runner.computes == want.format("in")
+
+
+def test_one_token_is_no_prefill_on_a_gpu() -> None:
+    """It runs in a decode's graph, so neither fit nor held-out steps may count it as a prefill."""
+
+    def fewest(grid: str, split: str) -> int:
+        made = [c for seed in range(5) for c in plan(GRIDS[grid], seed, 10**6, eager=False)]
+        return min(c.tokens for c in made if c.family in (PREFILL, CACHED) and c.split == split)
+
+    assert [fewest("gpu", split) for split in ("fit", "heldout")] == [2, 2]
+    assert [fewest("cpu", split) for split in ("fit", "heldout")] == [1, 1]
