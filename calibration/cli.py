@@ -17,7 +17,6 @@ from calibration import options
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from calibration.catalogue import Model
     from calibration.runner import Runner
     from calibration.validate import Comparison
 
@@ -81,7 +80,7 @@ def run(
     from calibration import catalogue
     from calibration.plan import GRIDS
     from calibration.profile import load
-    from calibration.run import PASSES, require_new
+    from calibration.run import PASSES, held_runner, require_new
     from calibration.runner import require_device
     from calibration.validate_input import require_runnable
 
@@ -108,11 +107,11 @@ def run(
     failed: list[Path] = []
     for model, kind, path in jobs:
         if path not in kept:
-            with _or_next(path, failed, len(jobs)), _runner(model, device, kind, grid, seed) as runner:
+            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
                 _calibrate(runner, path, plan, hardware, max_drift, quiet)
     for model, kind, path in jobs if validate else ():
         if path not in failed:
-            with _or_next(path, failed, len(jobs)), _runner(model, device, kind, grid, seed) as runner:
+            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
                 _validate(path, runner, seeds, shares, quiet)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} models failed, see above; the others are written")
@@ -271,29 +270,6 @@ def _validate(
 
         _print(report.validation_table(profile, compared))
     return compared
-
-
-@contextmanager
-def _runner(model: Model, device: str, dtype: str, grid: str, seed: int) -> Iterator[Runner]:
-    """A runner whose memory is given back afterwards; InputError if the device runs out of it."""
-    import gc
-
-    import torch
-
-    from calibration.run import runner_for
-
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    try:
-        runner = runner_for(model, device, dtype, grid, seed)
-        try:
-            yield runner
-        finally:  # whoever still knows the runner shall not keep weights and pool
-            del runner.decoder, runner.graphs
-    except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"model = {model.name!r}: {reason}; allowed: a smaller model or dtype") from None
 
 
 @contextmanager
