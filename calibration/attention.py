@@ -8,7 +8,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,8 +20,11 @@ from torch.nn import functional
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest relative difference of two ways to compute the same, by dtype."""
-PROBED = [(300, 40), (511, 1), (0, 17)]
-"""(cached, new) tokens of the batch on which a backend must agree with plain arithmetic."""
+PROBED = [(300, 40), (1199, 5), (0, 17), (1299, 1), (511, 1)]
+"""(cached, new) tokens of the batch on which a backend must agree with plain arithmetic.
+
+Several short queries over long contexts, and several decodes: what kernels divide among processors.
+"""
 
 
 @dataclass(slots=True)
@@ -86,10 +92,15 @@ class Sdpa:
 
 
 @dataclass(slots=True)
-class _Varlen:
+class Run:
+    """Neighbouring sequences that one call of the kernel computes: decodes, or none of them."""
+
+    rows: slice
+    """Their queries."""
     starts: Tensor
     key_starts: Tensor | None
     used: Tensor | None
+    """Tokens in KV of each, where the kernel reads block tables."""
     table: Tensor | None
     slots: Tensor | None
     most_new: int
@@ -97,54 +108,82 @@ class _Varlen:
 
 
 class Varlen:
-    """torch.nn.attention.varlen; its arguments differ between versions, so they are looked up."""
+    """torch.nn.attention.varlen; its arguments differ between versions, so they are looked up.
 
-    def __init__(self, *, paged: bool) -> None:
+    Decodes get a call of their own, without a causal mask (one query sees every key anyway): only then
+    does FlashAttention 2 pack the query heads of a KV head and divide long contexts among processors, and
+    a short query costs no empty tiles beside a long one.
+
+    ``key_starts``: FlashAttention 2 refuses block tables without the starts of packed keys, though it does
+    not read them; FlashAttention 3 refuses both together. ``whole``: contexts are not divided where
+    queries are not packed; torch's FlashAttention 2 then returns wrong rows (pytorch issue 194167).
+    """
+
+    def __init__(self, *, paged: bool, key_starts: bool = True, whole: bool = False) -> None:
         from torch.nn.attention.varlen import varlen_attn
 
         self.name = "varlen-paged" if paged else "varlen-gather"
         self.in_graphs = paged
-        self._paged = paged
+        self._paged, self._key_starts = paged, key_starts
         self._attend = varlen_attn
         known = inspect.signature(varlen_attn).parameters
         if paged and "block_table" not in known:
             raise NotImplementedError("this torch's varlen_attn takes no block_table")
-        self._options: dict[str, Any] = {}
-        if "enable_gqa" in known:
-            self._options["enable_gqa"] = True
-        if "window_size" in known:
-            self._options["window_size"] = (-1, 0)
-        else:
-            self._options["is_causal"] = True
+        if whole and "num_splits" not in known:
+            raise NotImplementedError("this torch's varlen_attn takes no num_splits")
+        self._options: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known else {}
+        self._causal: dict[str, Any] = {"window_size": (-1, 0)}
+        if "window_size" not in known:
+            self._causal = {"is_causal": True}
+        self._whole: dict[str, Any] = {"num_splits": 1} if whole else {}
 
-    def plan(self, layout: Layout) -> _Varlen:
-        """Starts of queries and keys, and where the keys are."""
-        device = layout.table.device
+    def plan(self, layout: Layout) -> list[Run]:
+        """Runs of decodes and of other sequences, in order."""
+        runs: list[Run] = []
+        first = row = 0
+        for _, group in itertools.groupby(layout.sequences, key=lambda sequence: sequence[1] == 1):
+            some = list(group)
+            tokens = sum(new for _, new in some)
+            part = Layout(some, layout.table[first : first + len(some)], layout.block_size)
+            runs.append(self._run_of(part, slice(row, row + tokens)))
+            first, row = first + len(some), row + tokens
+        return runs
+
+    def _run_of(self, layout: Layout, rows: slice) -> Run:
+        device, size = layout.table.device, layout.block_size
         new = [n for _, n in layout.sequences]
         total = [h + n for h, n in layout.sequences]
-        plan = _Varlen(_starts(new, device), None, None, None, None, max(new), max(total))
+        run = Run(rows, _starts(new, device), None, None, None, None, max(new), max(total))
         if self._paged:
-            plan.used = torch.tensor(total, dtype=torch.int32, device=device)
-            plan.table = layout.table
+            run.used = torch.tensor(total, dtype=torch.int32, device=device)
+            run.table = layout.table
+            run.key_starts = torch.zeros_like(run.starts) if self._key_starts else None
         else:
-            plan.key_starts = _starts(total, device)
-            size = layout.block_size
+            run.key_starts = _starts(total, device)
             places = [torch.arange(tokens, device=device) for tokens in total]
-            plan.slots = torch.cat(
+            run.slots = torch.cat(
                 [layout.table[i, at // size].long() * size + at % size for i, at in enumerate(places)]
             )
-        return plan
+        return run
 
     def run(self, q: Tensor, keys: Tensor, values: Tensor, plan: Any) -> Tensor:
         """See `Backend`."""
+        parts = [self._attend_run(q[run.rows], keys, values, run) for run in plan]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _attend_run(self, q: Tensor, keys: Tensor, values: Tensor, run: Run) -> Tensor:
         options = dict(self._options)
-        if plan.slots is not None:
-            keys = keys.flatten(0, 1).index_select(0, plan.slots)
-            values = values.flatten(0, 1).index_select(0, plan.slots)
+        if run.most_new > 1:
+            options |= self._causal
+        if run.most_new > 1 or q.shape[1] == keys.shape[-2]:
+            options |= self._whole
+        if run.slots is not None:
+            keys = keys.flatten(0, 1).index_select(0, run.slots)
+            values = values.flatten(0, 1).index_select(0, run.slots)
         else:
-            options |= {"seqused_k": plan.used, "block_table": plan.table}
+            options |= {"seqused_k": run.used, "block_table": run.table}
         out = self._attend(
-            q, keys, values, plan.starts, plan.key_starts, plan.most_new, plan.most_total, **options
+            q, keys, values, run.starts, run.key_starts, run.most_new, run.most_total, **options
         )
         assert isinstance(out, Tensor)
         return out
@@ -168,25 +207,32 @@ class Choice:
 
 def choose(heads: int, kv_heads: int, head_size: int, dtype: torch.dtype, device: torch.device) -> Choice:
     """The first backend that runs on ``device`` and agrees with plain arithmetic in `TOLERANCE`."""
-    rejected: dict[str, str] = {}
-    for name, block_size in (
-        ("varlen-paged", 16),
-        ("varlen-paged", 256),
-        ("varlen-gather", 16),
-        ("sdpa", 16),
-    ):
+    tried: dict[str, list[str]] = {}
+    for name, block_size, make in _candidates(heads, kv_heads, dtype):
         try:
-            if name == "sdpa":
-                backend: Backend = Sdpa(heads, kv_heads, dtype)
-            else:
-                backend = Varlen(paged=name == "varlen-paged")
+            backend = make()
             _agree(backend, block_size, heads, kv_heads, head_size, dtype, device)
         except (RuntimeError, NotImplementedError, ImportError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()
-            rejected[f"{name}, blocks of {block_size}"] = (reason[0] if reason else repr(error))[:120]
+            said = str(error).strip().splitlines()
+            reason = (said[0] if said else repr(error))[:120]
+            reasons = tried.setdefault(f"{name}, blocks of {block_size}", [])
+            if reason not in reasons:
+                reasons.append(reason)
         else:
-            return Choice(backend, block_size, rejected)
-    raise RuntimeError(f"no attention backend works on {device}: {rejected}")
+            return Choice(backend, block_size, {key: "; ".join(why) for key, why in tried.items()})
+    raise RuntimeError(f"no attention backend works on {device}: {tried}")
+
+
+def _candidates(
+    heads: int, kv_heads: int, dtype: torch.dtype
+) -> Iterator[tuple[str, int, Callable[[], Backend]]]:
+    """Backends in order of preference, each with a block size; see `Varlen` for its variants."""
+    for block_size in (16, 256):
+        for key_starts, whole in itertools.product((True, False), (True, False)):
+            make = partial(Varlen, paged=True, key_starts=key_starts, whole=whole)
+            yield "varlen-paged", block_size, make
+    yield "varlen-gather", 16, partial(Varlen, paged=False)
+    yield "sdpa", 16, partial(Sdpa, heads, kv_heads, dtype)
 
 
 def _agree(

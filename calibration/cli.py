@@ -73,13 +73,16 @@ def run(
 ) -> None:
     """Measure, fit and check: writes a profile and, beside it, every sample.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    An interrupted run goes on where it stopped when the same command is given again. Of several models all
+    are measured before the first is validated, and one that fails does not stop the others.
     """
     options.require_installed("torch", "scipy", "sklearn")
     from calibration import catalogue
     from calibration.plan import GRIDS
-    from calibration.run import PASSES, require_new, runner_for
+    from calibration.profile import load
+    from calibration.run import PASSES, held_runner, require_new
     from calibration.runner import require_device
+    from calibration.validate_input import require_runnable
 
     require_device(device)
     grid = grid or ("gpu" if device == "cuda" else "cpu")
@@ -87,24 +90,31 @@ def run(
     shares = options.busy_shares(loads)
     if hardware:
         catalogue.gpu(hardware, "--hardware")
-    jobs = []
+    jobs, kept = [], set()
     for name in models:
         model = catalogue.model(name, Path(), "--model")
         kind = dtype or ("float32" if device == "cpu" else model.dtype)
         options.require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
         path = options.profile_path(out, name, device, kind, several=len(models) > 1)
         if len(models) > 1 and path.exists():
+            require_runnable(load(path), path, name)
             typer.echo(f"Kept, as it exists: {path}")
-            continue
-        require_new(path)
+            kept.add(path)
+        else:
+            require_new(path)
         jobs.append((model, kind, path))
+    plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
+    failed: list[Path] = []
     for model, kind, path in jobs:
-        runner = runner_for(model, device, kind, grid, seed)
-        plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
-        _calibrate(runner, path, plan, hardware, max_drift, quiet)
-        if validate:
-            _validate(path, runner, seeds, shares, quiet)
-        _forget(runner)
+        if path not in kept:
+            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
+                _calibrate(runner, path, plan, hardware, max_drift, quiet)
+    for model, kind, path in jobs if validate else ():
+        if path not in failed:
+            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
+                _validate(path, runner, seeds, shares, quiet)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} models failed, see above; the others are written")
 
 
 @app.command()
@@ -228,6 +238,8 @@ def _calibrate(
 ) -> None:
     from calibration.run import calibrate
 
+    if not quiet:
+        typer.echo(f"Measuring {path}: {runner.computes}", err=True)
     with _progress(quiet) as progress:
         built = calibrate(
             runner, path, progress=progress, hardware_name=hardware, max_drift=max_drift, **plan
@@ -260,16 +272,16 @@ def _validate(
     return compared
 
 
-def _forget(runner: Runner) -> None:
-    """Give a model's memory back before the next one."""
-    if runner.device.type == "cuda":
-        import gc
-
-        import torch
-
-        del runner.decoder, runner.graphs
-        gc.collect()
-        torch.cuda.empty_cache()
+@contextmanager
+def _or_next(path: Path, failed: list[Path], jobs: int) -> Iterator[None]:
+    """With several models an InputError is told and noted, and the next one's turn comes."""
+    try:
+        yield
+    except InputError as error:
+        if jobs == 1:
+            raise
+        typer.echo(f"error: {path.name}: {error}", err=True)
+        failed.append(path)
 
 
 def _print(what: object) -> None:

@@ -18,6 +18,9 @@ from calibration.attention import Layout
 from calibration.model import Decoder, Step, Work
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHORT = 4096
+"""Graphs for contexts of up to so many tokens, and others for any: a kernel divides the longest context
+that it was captured for among processors, and leaves a much shorter one to few of them."""
 
 
 class DecodeGraph:
@@ -31,9 +34,10 @@ class DecodeGraph:
         self._inputs[2] = self._spare * self._block_size
         self._table = torch.full((size, most), self._spare, dtype=torch.int32, device=device)
         layout = Layout([(longest - 1, 1)] * size, self._table, pool.block_size)
-        self._plan = decoder.attention.backend.plan(layout)
-        self._plan.used.fill_(1)
-        step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, self._plan)
+        (run,) = plan = decoder.attention.backend.plan(layout)
+        self._used = run.used
+        self._used.fill_(1)
+        step = Step(self._inputs[0], self._inputs[1], self._inputs[2], None, plan)
         self._replay, self._logits = self._capture(decoder, step)
 
     def _capture(self, decoder: Decoder, step: Step) -> tuple[Callable[[], None], Tensor]:
@@ -67,23 +71,30 @@ class DecodeGraph:
         self._inputs.copy_(torch.from_numpy(inputs), non_blocking=True)
         self._table[:rows, :most].copy_(torch.from_numpy(table), non_blocking=True)
         self._table[rows:, :1] = self._spare
-        self._plan.used.copy_(torch.from_numpy(used), non_blocking=True)
+        self._used.copy_(torch.from_numpy(used), non_blocking=True)
         self._replay()
         return self._logits[:rows].clone()
 
 
 class DecodeGraphs:
-    """Graphs of `SIZES` rows, captured when made."""
+    """Graphs of `SIZES` rows, for short contexts and for any, captured when made."""
 
     def __init__(self, decoder: Decoder, longest: int) -> None:
         self._longest = longest
+        self._reaches = sorted({min(SHORT, longest), longest})
         with torch.inference_mode():
-            self._graphs = {size: DecodeGraph(decoder, size, longest) for size in SIZES}
+            self._graphs = {
+                (reach, size): DecodeGraph(decoder, size, reach)
+                for reach in self._reaches
+                for size in SIZES
+            }
 
     def fits(self, work: Sequence[Work]) -> bool:
         """Whether the step is all decodes and not too large."""
         return len(work) <= SIZES[-1] and all(w.new == 1 and w.cached < self._longest for w in work)
 
     def run(self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
-        """Logits, from the smallest graph that holds the batch."""
-        return self._graphs[next(size for size in SIZES if size >= len(work))].run(work, tokens)
+        """Logits, from the smallest graph that holds the batch and its longest context."""
+        size = next(size for size in SIZES if size >= len(work))
+        reach = next(reach for reach in self._reaches if reach > max(w.cached for w in work))
+        return self._graphs[reach, size].run(work, tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +73,7 @@ class Bench:
 
         def there() -> None:
             for layer in range(data.shape[0]):
-                part = host[layer, :, :count]
+                part = host[layer]
                 if layout == "contiguous":
                     data[layer, :, first : first + count].copy_(part, non_blocking=True)
                 else:
@@ -86,7 +87,7 @@ class Bench:
                     if layout == "contiguous"
                     else part.index_select(1, index)
                 )
-                host[layer, :, :count].copy_(some, non_blocking=True)
+                host[layer].copy_(some, non_blocking=True)
 
         def gather() -> None:
             for layer in range(data.shape[0]):
@@ -96,11 +97,18 @@ class Bench:
         return t_s, wall_s
 
     def _buffer(self, data: torch.Tensor, count: int) -> torch.Tensor:
-        """Host memory for ``count`` blocks, page-locked beside a GPU; kept from one copy to the next."""
-        if self._host is None or self._host.shape[2] < count:
-            shape = (*data.shape[:2], max(count, BUFFER_BLOCKS), *data.shape[3:])
-            self._host = torch.empty(shape, dtype=data.dtype, pin_memory=data.is_cuda).normal_()
-        return self._host
+        """Host memory for ``count`` blocks of each layer in one piece, kept from one copy to the next.
+
+        Beside a GPU it is page-locked: what is not, or not in one piece, is copied twice. Its content is
+        the pool's, which is random, as drawing billions of numbers on the host takes a while.
+        """
+        layers, both, blocks, *block = data.shape
+        each = layers * both * math.prod(block)
+        if self._host is None or self._host.numel() < count * each:
+            most = min(max(count, BUFFER_BLOCKS), blocks)
+            self._host = torch.empty(most * each, dtype=data.dtype, pin_memory=data.is_cuda)
+            self._host.copy_(data.flatten()[: most * each])
+        return self._host[: count * each].view(layers, both, count, *block)
 
     def _launch(self) -> tuple[float, float]:
         """One smallest possible operation, averaged over a hundred."""

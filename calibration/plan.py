@@ -70,8 +70,8 @@ class Grid:
 
 POWERS = tuple(2**i for i in range(9))
 GRIDS = {
-    "gpu": Grid(
-        new=tuple(sorted({*POWERS, 96, 192, 384, 768, 1536, 512, 1024, 2048, 4096, 8192})),
+    "gpu": Grid(  # no prefill of one token: it runs in the graph of a decode
+        new=tuple(sorted({*POWERS[1:], 96, 192, 384, 768, 1536, 512, 1024, 2048, 4096, 8192})),
         cached=(0, 512, 2048, 8192, 32768),
         batch=POWERS,
         context=(128, 512, 2048, 8192, 32768),
@@ -161,7 +161,7 @@ def _steps(
 ) -> list[tuple[Sequence, ...]]:
     """``count`` random steps, sizes log-uniform within the grid's ends, none of those ``fitted``."""
     random = stream(seed, name)
-    most_new, most_cached = max(grid.new), max(grid.cached)
+    fewest_new, most_new, most_cached = min(grid.new), max(grid.new), max(grid.cached)
     most_batch, most_context = max(grid.batch), max(grid.context)
 
     def between(low: int, high: int) -> int:
@@ -171,9 +171,9 @@ def _steps(
     while len(out) < count:
         spec: list[Sequence] = []
         if family == PREFILL:
-            spec = [(0, between(1, most_new))]
+            spec = [(0, between(fewest_new, most_new))]
         elif family == CACHED:
-            spec = [(between(16, most_cached), between(1, most_new))]
+            spec = [(between(16, most_cached), between(fewest_new, most_new))]
         if family in (DECODE, MIXED):
             batch = between(1, most_batch if family == DECODE else most_batch - 2)
             spec += [(between(16, most_context), 1) for _ in range(batch)]

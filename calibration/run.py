@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from calibration import samples
 from calibration.build import MAX_DRIFT, Built, build
@@ -39,6 +44,23 @@ def runner_for(model: Model, device: str, dtype: str, grid: str, seed: int) -> R
     axes = GRIDS[grid]
     longest = max(*axes.cached, *axes.context) + max(axes.new) + LONGEST
     return Runner(model, device, dtype, int(axes.kv_tokens * 1.2), longest, seed)
+
+
+@contextmanager
+def held_runner(model: Model, device: str, dtype: str, grid: str, seed: int) -> Iterator[Runner]:
+    """`runner_for`, its memory given back afterwards; InputError if the device runs out of it."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        runner = runner_for(model, device, dtype, grid, seed)
+        try:
+            yield runner
+        finally:  # whoever still knows the runner shall not keep weights and pool
+            del runner.decoder, runner.graphs
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"model = {model.name!r}: {reason}; allowed: a smaller model or dtype") from None
 
 
 def calibrate(

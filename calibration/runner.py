@@ -80,6 +80,16 @@ class Runner:
                 choice.rejected["CUDA graphs"] = str(error).strip().splitlines()[0][:120]
 
     @property
+    def computes(self) -> str:
+        """How attention and decodes are computed, for people who watch; with what was not to be had."""
+        choice = self.decoder.attention
+        way = f"{choice.backend.name}, blocks of {choice.block_size}"
+        if self.device.type == "cpu":
+            return way
+        refused = "".join(f"\n  not {name}: {why}" for name, why in choice.rejected.items())
+        return f"{way}, decodes {'in' if self.graphs else 'WITHOUT'} CUDA graphs{refused}"
+
+    @property
     def clock(self) -> Clock:
         """Which clock `Timed.t_s` is of."""
         return "cuda_event" if self.device.type == "cuda" else "cpu_time"

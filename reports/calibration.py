@@ -93,6 +93,11 @@ def doubts(profile: Profile) -> list[str]:
     if profile.protocol.clock != "cuda_event":
         return []
     out = []
+    if profile.software is not None and not profile.software.cuda_graphs:
+        out.append(
+            "doubtful: decodes without CUDA graphs, their time is that of launching "
+            f"({profile.software.attention_backend}; a later torch reads block tables)"
+        )
     for name, (low, high) in GATES.items():
         share = fit.implied.get(name, 0.0) / fit.peaks[name.partition("_")[2]]
         if not low <= share <= high:

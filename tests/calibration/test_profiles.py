@@ -11,7 +11,8 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 
 from calibration import catalogue
 from calibration.build import rebuild
-from calibration.profile import load
+from calibration.profile import Fit, load
+from reports.calibration import doubts
 
 SHIPPED = sorted((Path(catalogue.__file__).parent / "profiles").glob("*.yaml"))
 
@@ -38,3 +39,25 @@ def test_a_shipped_profile_is_good(path: Path) -> None:
     assert errors.mape <= (0.04 if gpu else 0.08) and abs(errors.bias) <= (0.01 if gpu else 0.02)
     simpler = [e.mape for e in profile.heldout.baselines.values()]
     assert errors.mape < min(simpler)
+
+
+def test_what_looks_wrong_on_a_gpu_is_told() -> None:
+    """Rates far from what a GPU reaches, and decodes that were launched one kernel at a time."""
+    large = catalogue.model("llama-3-8b", Path())
+    shipped = load(SHIPPED[0])
+    assert doubts(shipped) == [], "a small model on a CPU"
+    assert shipped.protocol is not None and shipped.software is not None
+    gpu = shipped.protocol.model_copy(update={"clock": "cuda_event"})
+
+    def told(linear_tflops: float, *, graphs: bool) -> list[str]:
+        rates = {"linear_tflops": linear_tflops, "weights_gb_per_s": 3500.0}
+        fit = Fit(
+            form="pnorm+nnls/1", intervals={}, implied=rates, peaks={"tflops": 989.0, "gb_per_s": 4800.0}
+        )
+        assert shipped.software is not None
+        software = shipped.software.model_copy(update={"cuda_graphs": graphs})
+        update = {"model": large, "protocol": gpu, "fit": fit, "software": software}
+        return doubts(shipped.model_copy(update=update))
+
+    assert told(700.0, graphs=True) == []
+    assert [line.split()[1] for line in told(90.0, graphs=False)] == ["decodes", "linear_tflops"]

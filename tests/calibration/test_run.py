@@ -102,6 +102,20 @@ def test_several_models_in_one_command(calibration: Command, tmp_path: Path) -> 
     assert wide.read_bytes() == first and narrow.exists()
 
 
+def test_one_model_that_fails_does_not_stop_the_others(calibration: Command, tmp_path: Path) -> None:
+    """One does not fit into memory: said, exit code 2, the other is written and validated."""
+    args = ("run", "--model", "llama-3.1-70b", *TINY[:-1], "--passes", "2", "--validate", "--loads", "0.5")
+    done = calibration(*args, "--out", tmp_path / "out")
+    assert done.returncode == 2 and done.stdout.count("9 of 9") == 2
+    assert "llama-3.1-70b.cpu.float32.yaml: model = 'Meta Llama 3.1 70B' does not fit" in done.stderr
+    assert "1 of 2 models failed" in done.stderr
+    written = {p.name for p in (tmp_path / "out").iterdir()}
+    assert written == {"tiny-1m.cpu.float32.yaml", "tiny-1m.cpu.float32.samples.jsonl.gz"}
+    again = calibration(*args, "--out", tmp_path / "out")
+    assert f"Kept, as it exists: {tmp_path / 'out' / 'tiny-1m.cpu.float32.yaml'}" in again.stdout
+    assert again.stdout.count("9 of 9") == 2, "what is kept is validated all the same"
+
+
 def test_show_fit_compare(made: Path, calibration: Command, tmp_path: Path) -> None:
     """The table has errors, baselines and noise; figures are written; a second fit gives the same file."""
     shown = calibration("show", made, "--out", "figures")
@@ -287,6 +301,20 @@ def test_too_little_memory(calibration: Command, tmp_path: Path) -> None:
     """70 billion parameters do not fit; the message has the sizes."""
     said = ("'Meta Llama 3.1 70B' does not fit on cpu", "weights take 262.8 GiB", "GiB are free; allowed")
     _fails(calibration, tmp_path, "run", "--model", "llama-3.1-70b", said=said)
+
+
+def test_memory_runs_out_later(
+    calibration: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU says when it was too full after all: one message."""
+    import torch
+
+    def full(*args: object) -> Runner:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
+
+    monkeypatch.setattr("calibration.run.runner_for", full)
+    said = ("model = 'Tiny 1M': CUDA out of memory. Tried to allocate 2 GiB.; allowed: a smaller",)
+    _fails(calibration, tmp_path, "run", *TINY, said=said)
 
 
 def test_nothing_is_overwritten(made: Path, calibration: Command) -> None:
