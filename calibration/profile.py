@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -23,12 +21,11 @@ from pydantic import (
 
 from calibration.catalogue import Model
 from workloads.errors import InputError
+from workloads.schema import Schema
 
 
-class Part(BaseModel):
-    """A part of a profile: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Part(Schema):
+    """A part of a profile."""
 
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
@@ -205,7 +202,7 @@ class Profile(Part):
     samples: Samples | None = None
     fit: Fit | None = None
     heldout: Heldout | None = None
-    transfer: list[Transfer] = []
+    transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
         default={}, description="seconds of: an empty launch, host work of a step beside the device's"
     )

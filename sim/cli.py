@@ -290,6 +290,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # nowhere to print to, say
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
     except MemoryError:
         typer.echo("error: not enough memory for this experiment; make the workload smaller", err=True)
         sys.exit(2)

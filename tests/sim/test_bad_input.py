@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -493,3 +496,17 @@ def test_a_profile_of_another_model(cli_here, tmp_path: Path, root: Path) -> Non
     setting = "systems.one.latency={profile: p.yaml}"
     said = ("p.yaml: schema = kvprofile/0", "kvprofile/1")
     _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, said=said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_nowhere_to_print_to(tmp_path: Path, root: Path) -> None:
+    """A full disk behind the redirected output is one message too."""
+    command = [sys.executable, "-m", "sim", "check", str(root / "configs" / "quickstart.yaml")]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
