@@ -16,7 +16,8 @@ Mode = Literal["automatic", "explicit"]
 UNLIMITED = 10**9
 
 
-Seconds = Annotated[float, Field(gt=0, le=MOST_S)]
+Seconds = Annotated[float, Field(gt=0, le=1e15)]
+"""Of a lifetime; the longest one is for ever."""
 Multiple = Annotated[float, Field(ge=0, le=1e6)]
 """Of the input price."""
 

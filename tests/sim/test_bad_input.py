@@ -246,7 +246,7 @@ CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
         (GRID % "peak: {windows_utc: [['11:00', '10:00']], weekdays: [0], mult: 2}", ("systems.one.rules.peak.windows_utc.0", "allowed: [begin, end] of one day in UTC")),
         (GRID % "peak: {windows_utc: [['11:00', '12:00']], weekdays: [7], mult: 2}", ("systems.one.rules.peak.weekdays.0 = 7", "less than or equal to 6")),
         (GRID % "peak: {windows_utc: [], weekdays: [0], mult: 2}", ("systems.one.rules.peak.windows_utc", "at least 1")),
-        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 1e300}]}", ("systems.one.rules.lifetimes.0.seconds = 1e+300", "less than or equal to 10000000000")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 1e300}]}", ("systems.one.rules.lifetimes.0.seconds = 1e+300", "less than or equal to 1000000000000000")),
         (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: '', seconds: 1}]}", ("systems.one.rules.lifetimes.0.name = ''", "at least 1 character")),
         ("systems.one.start=2026-13-01", ("--set systems.one.start=2026-13-01", "not YAML")),
     ],
