@@ -63,7 +63,9 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}:1: {error.title}: {key}: {first['msg']}") from None
+        raise InputError(
+            f"{path}:1: {error.title.lower()}.{key} = {str(first['input'])[:60]}: {first['msg']}"
+        ) from None
     kept, drift = fit.steady(taken, max_drift)
     training, heldout = fit.table(taken, "fit", kept), fit.table(taken, "heldout", kept)
     fitted = fit.fit(training, hinged=head["clock"] == "cpu_time", seed=head["seed"])
@@ -138,7 +140,7 @@ def rebuild(path: Path) -> Built:
 def _device(head: dict[str, object], hardware: Hardware, model: Model) -> Gpu:
     """The datasheet that the run named, or else the measured peaks as if they were one."""
     if head["hardware_name"]:
-        return catalogue.gpu(str(head["hardware_name"]))
+        return catalogue.gpu(str(head["hardware_name"]), "hardware_name")
     return Gpu(
         name=hardware.device,
         memory_mib=max(1, int(hardware.memory_gib * 1024)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from workloads.errors import InputError
@@ -22,6 +23,7 @@ from workloads.formats.files import find_file
 
 FOLDER = Path(__file__).parent
 BYTES_PER_VALUE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+MOST_PARAMS = 10**13
 # Keys of config.json files whose models this arithmetic does not describe.
 NOT_DENSE = ("num_local_experts", "num_experts", "n_routed_experts", "kv_lora_rank", "layer_types")
 
@@ -42,7 +44,20 @@ class Model(BaseModel):
     max_position_embeddings: PositiveInt
     tie_word_embeddings: bool = False
     attention_bias: bool = Field(default=False, description="bias on q, k and v")
-    dtype: str = "bfloat16"
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] = "bfloat16"
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Model:
+        if not self.name.isprintable():
+            raise ValueError(f"name ({self.name!r}) must be printable")
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads ({self.num_attention_heads}) must be a multiple of "
+                f"num_key_value_heads ({self.num_key_value_heads})"
+            )
+        if self.params > MOST_PARAMS:
+            raise ValueError(f"{self.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
+        return self
 
     def same_shape(self, other: Model) -> bool:
         """Whether both are the same arithmetic: all fields equal but names and the longest position."""
@@ -136,12 +151,13 @@ def _from_hugging_face(path: Path) -> Model:
     """Read a config.json; the defaults are those of the Llama and Qwen2 configuration classes."""
     try:
         raw = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: not a JSON object; allowed: a Hugging Face config.json")
     for key in NOT_DENSE:
-        if raw.get(key) and set(raw[key] if isinstance(raw[key], list) else [""]) != {"full_attention"}:
+        full = isinstance(raw.get(key), list) and all(kind == "full_attention" for kind in raw[key])
+        if raw.get(key) and not full:
             raise InputError(
                 f"{path}: {key} = {str(raw[key])[:60]}; allowed: dense models with full attention in "
                 "every layer (mixtures of experts, latent and mixed attention are not modelled)"
@@ -152,20 +168,21 @@ def _from_hugging_face(path: Path) -> Model:
         )
     raw.setdefault("name", raw.get("_name_or_path") or path.parent.name or path.name)
     raw["dtype"] = raw.get("dtype") or raw.get("torch_dtype") or "bfloat16"
-    if raw["dtype"] not in BYTES_PER_VALUE:
+    if raw["dtype"] not in list(BYTES_PER_VALUE):
         allowed = ", ".join(BYTES_PER_VALUE)
         raise InputError(f"{path}: dtype = {raw['dtype']!r}; allowed: {allowed}")
     if raw.get("num_key_value_heads") is None:
         raw["num_key_value_heads"] = raw.get("num_attention_heads")
-    if raw.get("head_dim") is None and raw.get("num_attention_heads") and raw.get("hidden_size"):
-        raw["head_dim"] = raw["hidden_size"] // raw["num_attention_heads"]
+    size, heads = raw.get("hidden_size"), raw.get("num_attention_heads")
+    if raw.get("head_dim") is None and isinstance(size, int) and isinstance(heads, int) and heads:
+        raw["head_dim"] = size // heads
     raw.setdefault("attention_bias", raw.get("model_type") == "qwen2")
     try:
         return Model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        shown = f"{key} = {raw.get(key)!r}: " if key else ""
         raise InputError(
-            f"{path}: {key} = {raw.get(key)!r}: {first['msg']}; allowed: a Hugging Face config.json of a "
-            "dense decoder"
+            f"{path}: {shown}{first['msg']}; allowed: a Hugging Face config.json of a dense decoder"
         ) from None

@@ -5,6 +5,7 @@ Heavy imports happen inside the commands: ``--help`` is instant, and only measur
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+INTERRUPTED = 130
+"""The exit code that typer ends with after Ctrl-C."""
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A profile file.")]
 Models = Annotated[
     list[str],
@@ -41,7 +44,9 @@ Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Traces to validate w
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 MaxDrift = Annotated[
     float,
-    typer.Option("--max-drift", min=0, help="Passes whose sentinels move more than this are dropped."),
+    typer.Option(
+        "--max-drift", min=0, max=100, help="Passes whose sentinels move more than this are dropped."
+    ),
 ]
 
 
@@ -62,7 +67,7 @@ def run(
     ] = None,
     passes: Annotated[int | None, typer.Option("--passes", min=1, help="Default: 8 CPU, 5 GPU.")] = None,
     grid: Annotated[str | None, typer.Option("--grid", help="gpu, cpu or tiny.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 0,
     max_drift: MaxDrift = 0.05,
     validate: Annotated[
         bool, typer.Option("--validate", help="Serve traces with the engine and simulate them, too.")
@@ -83,6 +88,7 @@ def run(
     from calibration.run import PASSES, held_runner, require_new
     from calibration.runner import require_device
     from calibration.validate_input import require_runnable
+    from reports import files
 
     require_device(device)
     grid = grid or ("gpu" if device == "cuda" else "cpu")
@@ -96,12 +102,13 @@ def run(
         kind = dtype or ("float32" if device == "cpu" else model.dtype)
         options.require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
         path = options.profile_path(out, name, device, kind, several=len(models) > 1)
-        if len(models) > 1 and path.exists():
+        if len(models) > 1 and os.path.lexists(path):
             require_runnable(load(path), path, name)
             typer.echo(f"Kept, as it exists: {path}")
             kept.add(path)
         else:
             require_new(path)
+            files.require_writable(path.parent)
         jobs.append((model, kind, path))
     plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
     failed: list[Path] = []
@@ -156,14 +163,15 @@ def fit(
     options.require_installed("scipy", "sklearn")
     from calibration.build import build
 
-    if out.exists() or out.suffix != ".yaml":
+    if os.path.lexists(out) or out.suffix != ".yaml":
         raise InputError(f"--out {out}: allowed: a new file name ending in .yaml")
-    built = build(samples, out, max_drift)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(built.profile.to_yaml())
 
     from reports import calibration as report
+    from reports import files
 
+    files.require_writable(out.parent)
+    built = build(samples, out, max_drift)
+    files.put(out.parent, {out.name: built.profile.to_yaml().encode()})
     _print(report.profile_table(built.profile))
     typer.echo(f"Written: {out}")
 
@@ -321,6 +329,12 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: samples are kept; the same command goes on from there", err=True)
-        sys.exit(130)
+    except OSError as error:  # nowhere to print to, say
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            typer.echo(
+                "interrupted: a run keeps its samples; the same command goes on from there", err=True
+            )
+        raise

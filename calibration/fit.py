@@ -7,7 +7,7 @@ that relative error is what is made small.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +49,19 @@ def steady(samples: Samples, max_drift: float) -> tuple[list[int], list[float]]:
     A pass's drift is the mean over sentinels of its median relative to the median of all passes.
     InputError if fewer than three passes (or than there are) are steady, or if passes are missing.
     """
+    kinds = {step.split for step in samples.configurations}
+    for split in ("sentinel", "fit", "heldout", "overhead"):
+        if split not in kinds:
+            raise InputError(f"samples: no {split} samples; allowed: all that a measurement takes")
     by: dict[Configuration, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for step, number, t_s in zip(samples.configurations, samples.passes, samples.t_s, strict=True):
         if step.split == "sentinel":
             by[step][number].append(t_s)
     passes = samples.header["passes"]
-    counts = np.bincount(samples.passes, minlength=passes)
-    if len(counts) > passes or not counts.all() or counts.min() != counts.max():
-        whole = int((counts == counts.max()).sum()) if counts.any() else 0
+    counts = Counter(samples.passes)
+    full = max(counts.values())
+    if len(counts) != passes or max(counts) >= passes or min(counts.values()) != full:
+        whole = sum(count == full for count in counts.values())
         raise InputError(
             f"samples: {whole} of {passes} passes are whole; allowed: all of them (the same run goes on "
             "where it stopped)"
@@ -77,13 +82,21 @@ def steady(samples: Samples, max_drift: float) -> tuple[list[int], list[float]]:
 
 
 def table(samples: Samples, split: str, passes: Sequence[int]) -> Measured:
-    """The samples of ``split`` in ``passes``, a row per configuration."""
+    """The samples of ``split`` in ``passes``, a row per configuration.
+
+    InputError if one was not timed in every pass.
+    """
     column = {number: i for i, number in enumerate(passes)}
     rows: dict[Configuration, Floats] = {}
     for step, number, t_s in zip(samples.configurations, samples.passes, samples.t_s, strict=True):
         if step.split == split and number in column:
             rows.setdefault(step, np.full(len(passes), np.nan))[column[number]] = t_s
-    return Measured(list(rows), np.array(list(rows.values())))
+    for step, times in rows.items():
+        if np.isnan(times).any():
+            raise InputError(
+                f"samples: not in every pass: {step}; allowed: every configuration in every one"
+            )
+    return Measured(list(rows), np.array(list(rows.values())).reshape(len(rows), len(passes)))
 
 
 @dataclass(slots=True)

@@ -6,27 +6,30 @@ The simulator reads profiles and nothing else about speed. This module never imp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
 )
 
 from calibration.catalogue import Model
 from workloads.errors import InputError
+from workloads.schema import Schema
 
 
-class Part(BaseModel):
-    """A part of a profile: frozen, unknown keys refused."""
+class Part(Schema):
+    """A part of a profile."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+"""Of an iteration, or of a token or a sequence in it."""
 
 
 class Coefficients(Part):
@@ -45,27 +48,33 @@ class Coefficients(Part):
     ``p`` = None stands for the limit: the larger of ``floor`` and ``token * T``.
     """
 
-    step: NonNegativeFloat = Field(default=0, description="s per iteration")
-    floor: NonNegativeFloat = Field(default=0, description="s to read the weights once")
-    token: NonNegativeFloat = Field(default=0, description="s of compute per new token")
-    p: float | None = Field(default=None, ge=1, description="sharpness of the knee between the two")
-    sequence: NonNegativeFloat = Field(default=0, description="s per sequence in the batch")
-    pair: NonNegativeFloat = Field(default=0, description="s per causal (new, earlier) token pair")
-    rectangle: NonNegativeFloat = Field(
+    step: Seconds = Field(default=0, description="s per iteration")
+    floor: Seconds = Field(default=0, description="s to read the weights once")
+    token: Seconds = Field(default=0, description="s of compute per new token")
+    p: float | None = Field(default=None, ge=1, le=15, description="sharpness of the knee between the two")
+    sequence: Seconds = Field(default=0, description="s per sequence in the batch")
+    pair: Seconds = Field(default=0, description="s per causal (new, earlier) token pair")
+    rectangle: Seconds = Field(
         default=0, description="s per (new, any) token pair, where a dense mask computes them all"
     )
-    prefill_kv: NonNegativeFloat = Field(default=0, description="s per KV token read in a prefill")
-    prefill: NonNegativeFloat = Field(default=0, description="s per prefill in the batch")
-    decode_kv: NonNegativeFloat = Field(default=0, description="s per KV token read in a decode")
-    hinges: dict[PositiveInt, NonNegativeFloat] = Field(
+    prefill_kv: Seconds = Field(default=0, description="s per KV token read in a prefill")
+    prefill: Seconds = Field(default=0, description="s per prefill in the batch")
+    decode_kv: Seconds = Field(default=0, description="s per KV token read in a decode")
+    hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per new token up to the k-th: small products run other kernels (CPU)"
     )
-    sequence_hinges: dict[PositiveInt, NonNegativeFloat] = Field(
+    sequence_hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per sequence up to the k-th: the output head's product is small too"
     )
 
 
-Range = tuple[NonNegativeInt, NonNegativeInt]
+def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[0] > ends[1]:
+        raise ValueError("allowed: [least, most]")
+    return ends
+
+
+Range = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ordered)]
 
 
 class Domain(Part):
@@ -90,15 +99,15 @@ class Hardware(Part):
     """The device that was measured."""
 
     device: str
-    memory_gib: float
+    memory_gib: PositiveFloat
     cpu: str
-    cores: int
-    threads: int
+    cores: PositiveInt
+    threads: PositiveInt
     sm_count: int | None = None
     driver: str | None = None
     cuda: str | None = None
-    gemm_tflops: float = Field(description="best of large matrix products, in the profile's dtype")
-    copy_gb_per_s: float = Field(description="bytes read and written by a large copy on the device")
+    gemm_tflops: PositiveFloat = Field(description="best of large matrix products, in the profile's dtype")
+    copy_gb_per_s: PositiveFloat = Field(description="bytes read and written by a large copy on the device")
 
 
 class Software(Part):
@@ -115,13 +124,13 @@ class Protocol(Part):
     """How it was measured."""
 
     clock: Literal["cuda_event", "cpu_time"]
-    grid: str
+    grid: Literal["gpu", "cpu", "tiny"]
     passes: PositiveInt
     rejected_passes: list[int]
     drift: list[float] = Field(description="sentinels of each pass against their median, relative")
-    max_drift: float
+    max_drift: NonNegativeFloat
     configurations: PositiveInt
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
 
 
 class Samples(Part):
@@ -134,11 +143,11 @@ class Samples(Part):
 class Errors(Part):
     """Relative errors of predictions; ``bias`` is their mean, ``sum_err`` the error of the sum."""
 
-    n: int
-    mape: float
-    p90: float
-    p99: float
-    max: float
+    n: PositiveInt
+    mape: NonNegativeFloat
+    p90: NonNegativeFloat
+    p99: NonNegativeFloat
+    max: NonNegativeFloat
     bias: float
     sum_err: float
 
@@ -149,7 +158,10 @@ class Heldout(Part):
     errors: Errors
     by_family: dict[str, Errors]
     baselines: dict[str, Errors]
-    noise_floor: float = Field(description="mean disagreement of two halves of the passes, relative")
+    noise_floor: float = Field(
+        allow_inf_nan=True,
+        description="mean disagreement of two halves of the passes, relative; NaN of one",
+    )
 
 
 class Fit(Part):
@@ -190,7 +202,7 @@ class Profile(Part):
     samples: Samples | None = None
     fit: Fit | None = None
     heldout: Heldout | None = None
-    transfer: list[Transfer] = []
+    transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
         default={}, description="seconds of: an empty launch, host work of a step beside the device's"
     )
@@ -204,11 +216,11 @@ class Profile(Part):
 def load(path: Path) -> Profile:
     """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Profile.model_validate(raw)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: not YAML: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; allowed: a profile in YAML") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,8 @@ def require_new(out: Path) -> None:
     taking = samples_file(out)
     packed = taking.with_suffix(".jsonl.gz")
     for path in (out, packed):
-        going_on = path == packed and taking.exists()  # stopped after packing, before the end
-        if path.exists() and not going_on:
+        going_on = path == packed and os.path.lexists(taking)  # stopped after packing, before the end
+        if os.path.lexists(path) and not going_on:
             raise InputError(f"{path}: exists; allowed: another --out, or `fit` to fit its samples again")
 
 

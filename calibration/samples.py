@@ -9,11 +9,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from calibration.plan import Configuration
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from calibration.plan import Configuration, Split
 from workloads.errors import InputError
 
 SCHEMA = "kvsamples/1"
@@ -22,6 +33,35 @@ HEADER = (
     "hardware_name", "created",
 )  # fmt: skip
 KEYS = ("family", "split", "spec", "pass", "t_s", "wall_s")
+
+
+class Header(BaseModel):
+    """What is used of a header; model, hardware and software are checked by their own types."""
+
+    model_config = ConfigDict(strict=True)
+
+    grid: Literal["gpu", "cpu", "tiny"]
+    seed: int = Field(ge=0, lt=2**32)
+    passes: PositiveInt
+    clock: Literal["cuda_event", "cpu_time"]
+    hardware_name: str | None
+    created: str
+
+
+class Row(BaseModel):
+    """One sample."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    family: str = Field(min_length=1)
+    split: Split
+    spec: list[tuple[NonNegativeInt, NonNegativeInt]] = Field(min_length=1)
+    number: NonNegativeInt = Field(alias="pass")
+    t_s: PositiveFloat = Field(description="s by the clock")
+    wall_s: PositiveFloat
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 @dataclass(slots=True)
@@ -46,7 +86,7 @@ def read(path: Path) -> Samples:
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; allowed: a samples file of calibration") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cut off or damaged ({error}); allowed: a whole samples file") from None
     lines = text.split("\n")
     if lines[-1]:
@@ -60,30 +100,41 @@ def read(path: Path) -> Samples:
     absent = [key for key in HEADER if key not in header]
     if absent:
         raise InputError(f"{path}:1: {absent[0]} is missing; allowed: the header of a samples file")
+    _checked(Header, path, 1, lines[0])
     samples = Samples(header, [], [], [], [])
     for number, line in enumerate(lines[1:-1], start=2):
-        row = _object(path, number, line)
-        missing = [key for key in KEYS if key not in row]
-        if missing:
-            raise InputError(f"{path}:{number}: {missing[0]} is missing; allowed: {', '.join(KEYS)}")
-        if not all(isinstance(row[key], float) and row[key] > 0 for key in ("t_s", "wall_s")):
-            raise InputError(f"{path}:{number}: t_s = {row['t_s']!r}; allowed: seconds, more than 0")
-        spec = tuple((int(h), int(n)) for h, n in row["spec"])
-        samples.configurations.append(Configuration(row["family"], row["split"], spec))
-        samples.passes.append(row["pass"])
-        samples.t_s.append(row["t_s"])
-        samples.wall_s.append(row["wall_s"])
+        row = _checked(Row, path, number, line)
+        samples.configurations.append(Configuration(row.family, row.split, tuple(row.spec)))
+        samples.passes.append(row.number)
+        samples.t_s.append(row.t_s)
+        samples.wall_s.append(row.wall_s)
     return samples
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{path}:{number}: {line[:60]!r} is no JSON object; allowed: a samples file")
     return value
+
+
+def _checked(kind: type[Checked], path: Path, number: int, line: str) -> Checked:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        shown = (
+            f"{key} = {str(first['input'])[:60]}: {first['msg']}"
+            if key
+            else f"{line[:60]!r} is no JSON object"
+        )
+        if first["type"] == "missing":
+            shown = f"{key} is missing"
+        raise InputError(f"{path}:{number}: {shown}; allowed: a line of a samples file") from None
 
 
 def begin(path: Path, header: dict[str, Any]) -> None:

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 
 def require_runnable(profile: Profile, path: Path, model: str | None) -> None:
     """InputError unless ``profile`` was measured, and for ``model`` if one is named."""
-    if profile.model is None or profile.software is None or profile.protocol is None:
-        raise InputError(f"{path}: model is missing; allowed: a profile that was measured")
+    for part in ("model", "hardware", "software", "protocol"):
+        if getattr(profile, part) is None:
+            raise InputError(f"{path}: {part} is missing; allowed: a profile that was measured")
+    assert profile.model is not None
+    if profile.model.head_dim % 2:
+        raise InputError(
+            f"{path}: model.head_dim = {profile.model.head_dim}; allowed: an even number (rotary positions "
+            "turn pairs)"
+        )
     if model is not None:
         wanted = catalogue.model(model, Path(), "--model")
         wanted = wanted.model_copy(update={"dtype": profile.model.dtype})

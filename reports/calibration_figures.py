@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from calibration.profile import Profile
-from reports import canvas
+from reports import canvas, files
 
 if TYPE_CHECKING:
     from calibration.build import Built
@@ -96,14 +96,10 @@ CAPTIONS = {
 
 def write(built: Built, folder: Path) -> dict[Path, str]:
     """The figures of a profile as PNG in ``folder``: their paths and captions."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = (measured_against_predicted(built), residuals(built), models(built.profile))
-    paths = {}
-    for (name, caption), figure in zip(CAPTIONS.items(), figures, strict=True):
-        path = folder / f"{name}.png"
-        path.write_bytes(canvas.png(figure))
-        paths[path] = caption
-    return paths
+    names = [f"{name}.png" for name in CAPTIONS]
+    files.put(folder, dict(zip(names, map(canvas.png, figures), strict=True)))
+    return {folder / name: caption for name, caption in zip(names, CAPTIONS.values(), strict=True)}
 
 
 def _plain_log(axis: Axis) -> None:

@@ -98,7 +98,8 @@ def new(title: str, x: str, y: str, height_in: float = HEIGHT_IN) -> tuple[Figur
 
 def legend(figure: Figure, columns: int = 2) -> None:
     """The legend below the panel, where it cannot cover data."""
-    figure.legend(loc="outside lower center", ncols=columns)
+    if any(axes.get_legend_handles_labels()[0] for axes in figure.axes):
+        figure.legend(loc="outside lower center", ncols=columns)
 
 
 def plain(scale: float = 1.0) -> FuncFormatter:

@@ -6,16 +6,31 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from sim.config import Config
     from sim.experiment import Result
 
 STEPS = "steps.parquet"
 SAMPLES = "timeseries.parquet"
+
+
+def require_other(path: Path, config: Config, folder: Path) -> None:
+    """InputError if ``folder``'s config.yaml is the file ``path`` that ``config`` was read from.
+
+    Unless it is resolved already, so that nothing of it would be lost.
+    """
+    mine = folder / "config.yaml"
+    if mine.exists() and mine.samefile(path) and mine.read_text(encoding="utf-8") != config.to_yaml():
+        raise InputError(
+            f"--out {folder}: the resolved experiment would overwrite {path}; allowed: another folder"
+        )
 
 
 def require_writable(folder: Path) -> None:
@@ -24,8 +39,11 @@ def require_writable(folder: Path) -> None:
     Creates nothing: looks at the nearest folder on the way that exists.
     """
     place = folder.absolute()
-    while not place.exists():
-        place = place.parent
+    try:
+        while not place.exists() and not place.is_symlink():
+            place = place.parent
+    except OSError as error:  # a name too long, say
+        raise InputError(f"--out {folder}: {error.strerror}; allowed: a folder to write to") from None
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         what = "not writable" if place.is_dir() else "not a folder"
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
@@ -41,10 +59,8 @@ def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
     Everything is written beside its place first and then moved, so an interrupted or failed write
     leaves the files of an earlier run as they were. Other files in the folder are left alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
-        text = json.dumps(summary, indent=2, allow_nan=False)
+    text = json.dumps(summary, indent=2, allow_nan=False)
+    with _staged(folder) as staging:
         (staging / "config.yaml").write_text(result.config.to_yaml(), encoding="utf-8")
         (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
         write_requests(result, staging / "requests.parquet")
@@ -53,23 +69,30 @@ def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
         (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
         write_steps(result, staging / STEPS)
         write_samples(result, staging / SAMPLES)
-        for path in staging.iterdir():
-            path.replace(folder / path.name)
-    except OSError as error:
-        raise InputError(f"--out {folder}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def put(folder: Path, contents: dict[str, bytes]) -> None:
     """Write ``contents`` (by file name) into ``folder``, all or none; InputError if that fails."""
+    with _staged(folder) as staging:
+        for name, content in contents.items():
+            (staging / name).write_bytes(content)
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A folder whose files are moved into ``folder`` in the end, all or none; InputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         try:
-            for name, content in contents.items():
-                (staging / name).write_bytes(content)
-            for name in contents:
+            yield staging
+            names = sorted(path.name for path in staging.iterdir())
+            for name in names:
+                if (folder / name).is_dir():
+                    raise InputError(
+                        f"--out {folder}: {name} is a folder there; allowed: a file, or nothing"
+                    )
+            for name in names:
                 (staging / name).replace(folder / name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

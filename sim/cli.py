@@ -75,6 +75,7 @@ def run(
     from reports import files
 
     files.require_writable(folder)
+    files.require_other(config, loaded, folder)
     with _progress(quiet) as progress:
         result = run_experiment(loaded, progress)
         progress("writing the report", 0, None)
@@ -144,6 +145,7 @@ def habits(
     from reports import habits as report
 
     files.require_writable(folder)
+    files.require_other(config, loaded, folder)
     with _progress(quiet) as progress:
         studied = study(loaded, progress)
         progress("writing the report", 0, None)
@@ -177,6 +179,7 @@ def capacity(
     from reports import files
 
     files.require_writable(folder)
+    files.require_other(config, loaded, folder)
     with _progress(quiet) as progress:
         studied = study(loaded, precision, progress)
         progress("writing the report", 0, None)
@@ -198,15 +201,17 @@ def breakeven(
     quiet: Quiet = False,
 ) -> None:
     """When a provider's cache write pays for itself: a table, breakeven.csv and breakeven.png."""
-    from datetime import UTC, datetime
+    from datetime import UTC, date, datetime, time
 
     from sim.providers import breakeven as study
     from sim.providers import catalogue
 
     try:
-        start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+        start = datetime.combine(date.fromisoformat(day), time(), UTC)
     except ValueError:
         raise InputError(f"--day {day}: not a date; allowed: like 2026-11-24") from None
+    if not 2000 <= start.year <= 2100:
+        raise InputError(f"--day {day}: allowed: from 2000 to 2100")
     found = study.offers(offers or catalogue.names(), start)
 
     from reports import breakeven as report
@@ -283,6 +288,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments, prog_name="python -m sim")
     except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:  # nowhere to print to, say
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except MemoryError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sim.records import Floats, Ints
 from workloads.errors import InputError
+from workloads.schema import MOST
 from workloads.trace import Trace
 
 DEFAULT_BLOCK_SIZE = 16
@@ -96,8 +97,8 @@ def blocks_of(trace: Trace, block_size: int | None = None) -> Blocks:
         np.minimum.at(until, np.array(trace.prompt), np.array(trace.named_blocks))
     else:
         size = DEFAULT_BLOCK_SIZE if block_size is None else block_size
-        if size < 1:
-            raise InputError(f"--block-size {size}: allowed: at least 1 token")
+        if not 1 <= size <= MOST:
+            raise InputError(f"--block-size {size}: allowed: at least 1 token, up to {MOST:.0e}")
         until = end // size
     prompts = np.array(trace.prompt, dtype=np.int64)[[i for _, i in trace.instant_order()]]
     blocks = Blocks(

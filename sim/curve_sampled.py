@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from sim.config import Config
 from sim.curve import Blocks, Curve, blocks_of, curve_of, exact, reuses
-from sim.experiment import Progress
+from sim.experiment import Progress, build_trace
 from sim.records import Floats, Ints
 from sim.systems.cache import CacheSystem
 from workloads.errors import InputError
@@ -88,7 +88,7 @@ def study(config: Config, block_size: int | None, rate: float | None, progress: 
     if rate is not None:
         _require_rate(rate)
     progress("loading the workload", 0, None)
-    trace = config.workload.build(config.seed, config.folder)
+    trace = build_trace(config)
     blocks = blocks_of(trace, block_size)
     progress("hit-rate curve", 0, None)
     sample = None

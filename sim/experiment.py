@@ -17,14 +17,13 @@ from sim.providers import bills
 from sim.records import Records
 from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError
+from workloads.schema import MOST, MOST_S
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
-MOST_S = 1e10
-"""Longest time that a workload may contain, s: 300 years, where a float still tells microseconds."""
 Progress = Callable[[str, int, int | None], None]
 """Called with (part of the run, requests done, requests in all)."""
 
@@ -137,8 +136,8 @@ def _extrapolation(records: Records) -> list[str]:
     return [f"extrapolated: {share:.1%} of the busy time lies outside of the profile's measured domain"]
 
 
-def load_trace(config: Config) -> Trace:
-    """Build the workload's trace and make sure that every system can take it (InputError)."""
+def build_trace(config: Config) -> Trace:
+    """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     trace = config.workload.build(config.seed, config.folder)
     trace.seed = config.seed
     longest = max(*(at for at in trace.arrival_s if at is not None), *trace.think_s, 0.0, 0.0)
@@ -146,6 +145,18 @@ def load_trace(config: Config) -> Trace:
         raise InputError(
             f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to {MOST_S:.0e} s"
         )
+    largest = max(range(len(trace)), key=lambda i: trace.content.end[trace.reply[i]])
+    tokens = trace.content.end[trace.reply[largest]]
+    if tokens > MOST:
+        raise InputError(
+            f"{trace.where(largest)}: prompt and reply have {tokens:,} tokens; allowed: up to {MOST:,}"
+        )
+    return trace
+
+
+def load_trace(config: Config) -> Trace:
+    """Build the workload's trace and make sure that every system can take it (InputError)."""
+    trace = build_trace(config)
     for name, system in config.systems.items():
         system.check_trace(trace, f"systems.{name}", config.folder)
     return trace
@@ -194,4 +205,4 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     return Result(config, trace, runs, load_s)
 
 
-__all__ = ["InputError", "Result", "SystemRun", "load_trace", "run"]
+__all__ = ["InputError", "Result", "SystemRun", "build_trace", "load_trace", "run"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, model_validator
 
-from workloads.schema import Schema
+from workloads.schema import Schema, Usd
 
 PER_MILLION = 1e-6
 
@@ -18,15 +18,17 @@ class Price(Schema):
     read from the cache (the same price where it is not given).
     """
 
-    gpu_hour_usd: NonNegativeFloat | None = None
-    input_usd_per_1m: NonNegativeFloat | None = None
-    cached_input_usd_per_1m: NonNegativeFloat | None = None
-    output_usd_per_1m: NonNegativeFloat = Field(default=0.0)
+    gpu_hour_usd: Usd | None = None
+    input_usd_per_1m: Usd | None = None
+    cached_input_usd_per_1m: Usd | None = None
+    output_usd_per_1m: Usd = Field(default=0.0)
 
     @model_validator(mode="after")
     def _one_way(self) -> Price:
         if (self.gpu_hour_usd is None) == (self.input_usd_per_1m is None):
             raise ValueError("give either gpu_hour_usd or input_usd_per_1m")
+        if self.gpu_hour_usd is not None and (self.cached_input_usd_per_1m or self.output_usd_per_1m):
+            raise ValueError("gpu_hour_usd pays for everything; allowed: no price per token beside it")
         return self
 
     @property

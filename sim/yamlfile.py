@@ -47,6 +47,8 @@ class Document:
             raise InputError(f"{path}{line}: not YAML: {error.problem}") from None
         except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{path}: not YAML: {error}") from None
+        except RecursionError:
+            raise InputError(f"{path}: nested too deeply; allowed: an experiment in YAML") from None
         if not isinstance(self.data, dict):
             raise InputError(f"{path}: {str(self.data)[:60]!r}; allowed: keys and values in YAML")
         assert node is not None
@@ -58,6 +60,7 @@ class Document:
         if id(node) in self._seen:
             return  # an alias: noted where its anchor stands, and possibly inside itself
         self._seen.add(id(node))
+        _require_text(node, self.where[at])
         if isinstance(node, yaml.MappingNode):
             for key_node, value in node.value:
                 key = (*at, key_node.value)
@@ -77,9 +80,14 @@ class Document:
         if not equals or not all(key.split(".")):
             raise InputError(f"{where}: allowed: dotted.key=value")
         try:
+            node = yaml.compose(text, Loader=Loader)
             value = yaml.load(text, Loader=Loader)
         except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{where}: the value is not YAML: {error}") from None
+        except RecursionError:
+            raise InputError(f"{where}: nested too deeply; allowed: dotted.key=value") from None
+        if node is not None:
+            _require_once(node, where, set())
         at: Any = self.data
         *parents, last = key.split(".")
         for part in parents:
@@ -92,7 +100,7 @@ class Document:
         else:
             raise InputError(f"{where}: {'.'.join(parents)} is {at!r}, not a section")
         parts = key.split(".")
-        self.where[tuple(int(part) if part.isdigit() else part for part in parts)] = where
+        self.where[tuple(int(part) if _is_place(part) else part for part in parts)] = where
 
     @staticmethod
     def _step(at: Any, part: str, where: str) -> Any:
@@ -101,7 +109,7 @@ class Document:
                 at[part] = {}
             return at[part]
         if isinstance(at, list):
-            if not part.isdigit() or int(part) >= len(at):
+            if not _is_place(part) or int(part) >= len(at):
                 raise InputError(f"{where}: item {part!r}; allowed: 0 to {len(at) - 1}")
             return at[int(part)]
         raise InputError(f"{where}: {part!r} is below {at!r}, which is not a section")
@@ -150,3 +158,31 @@ class Document:
 
 def _dotted(key: KeyPath) -> str:
     return ".".join(str(part) for part in key)
+
+
+def _is_place(part: str) -> bool:
+    """Whether ``part`` of a dotted key is the number of a list item."""
+    return part.isascii() and part.isdigit()
+
+
+def _require_once(node: yaml.Node, where: str, seen: set[int]) -> None:
+    """InputError if a mapping in ``node`` has a key twice; nodes in ``seen`` were looked at."""
+    _require_text(node, where)
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    children = node.value
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [key for i, key in enumerate(keys) if key in keys[:i]]
+        if twice:
+            raise InputError(f"{where}: {twice[0]} is given twice; allowed: once")
+        children = [value for _, value in node.value]
+    for child in children:
+        _require_once(child, where, seen)
+
+
+def _require_text(node: yaml.Node, where: str) -> None:
+    """InputError if ``node`` is half a character, which an escape can write and no file can hold."""
+    if isinstance(node, yaml.ScalarNode) and any("\ud800" <= letter <= "\udfff" for letter in node.value):
+        raise InputError(f"{where}: {node.value!r} is not text; allowed: whole characters")

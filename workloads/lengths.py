@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
-from workloads.schema import Schema
+from workloads.errors import InputError
+from workloads.schema import MOST, Schema
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ class Lognormal(Schema):
     distribution: Literal["lognormal"]
     median: PositiveFloat | None = None
     mean: PositiveFloat | None = None
-    sigma: float = Field(ge=0)
+    sigma: float = Field(ge=0, le=100)
 
     @model_validator(mode="after")
     def _one_location(self) -> Lognormal:
@@ -99,7 +100,13 @@ Distribution = Annotated[
 ]
 
 
-def whole(values: Floats, least: int = 1) -> list[int]:
-    """Round a sample to whole numbers of at least ``least`` (lengths, counts)."""
+def whole(values: Floats, key: str, least: int = 1) -> list[int]:
+    """Round a sample to whole numbers of at least ``least`` (lengths, counts).
+
+    InputError names ``key`` if one of them is beyond ``MOST``.
+    """
+    largest = float(values.max(initial=0.0))
+    if largest > MOST:
+        raise InputError(f"{key}: draws reach {largest:.3g}; allowed: up to {MOST:.0e}")
     rounded: list[int] = np.maximum(np.rint(values), least).astype(np.int64).tolist()
     return rounded

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+MOST = 10**12
+"""Most tokens of a request, and most of anything else that is counted: more is a slip of the keyboard."""
+MOST_S = 1e10
+"""Longest time that anything may take, s: 300 years, where a float still tells microseconds."""
+Usd = Annotated[float, Field(ge=0, le=1e9)]
+"""A price in dollars, of whatever."""
 
 
 class Schema(BaseModel):
@@ -29,4 +37,31 @@ class Schema(BaseModel):
                     "unknown key '{key}'{hint}; allowed: {allowed}",
                     {"key": str(key), "hint": hint, "allowed": ", ".join(allowed)},
                 )
-        return data
+        return {key: _as_text(value) if _numeric(cls._kind(key)) else value for key, value in data.items()}
+
+    @classmethod
+    def _kind(cls, key: str) -> Any:
+        return next(
+            field.annotation for name, field in cls.model_fields.items() if key in (name, field.alias)
+        )
+
+
+def _as_text(value: Any) -> Any:
+    """``value`` with text in place of true and false, which pydantic would take for the numbers 1 and 0."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    return value
+
+
+def _numeric(kind: Any) -> bool:
+    """Whether a field of this type holds numbers and nothing else, alone or as the items of something."""
+    origin, kinds = get_origin(kind), [part for part in get_args(kind) if part is not NoneType]
+    if origin is Annotated:
+        return _numeric(kinds[0])
+    if origin is dict:
+        return _numeric(kinds[1])
+    return kind in (int, float) or (bool(kinds) and all(map(_numeric, kinds)))

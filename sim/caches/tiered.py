@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches.base import ReplayCache, Served
 from sim.caches.lower import LowerTiers, Write
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig, require_fit
 from sim.caches.tiers import TierStore
+from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -82,10 +83,10 @@ class Tier(Schema):
     ``gb_per_s`` (1e9 bytes) and ``latency_ms`` are those of the link over which an engine loads from it.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     capacity_blocks: PositiveInt | None = None
-    gb_per_s: PositiveFloat | None = None
-    latency_ms: NonNegativeFloat = 0.0
+    gb_per_s: float | None = Field(default=None, ge=1e-6)
+    latency_ms: float = Field(default=0.0, ge=0, le=1e9)
 
 
 class TieredConfig(Schema):
@@ -113,6 +114,15 @@ class TieredConfig(Schema):
             raise ValueError(f"gb_per_s goes with cache: block, not {self.cache}")
         if len({tier.name for tier in self.tiers}) < len(self.tiers):
             raise ValueError("two tiers have the same name; allowed: a name each")
+        for i, tier in enumerate(self.tiers):
+            if tier.latency_ms and tier.gb_per_s is None:
+                raise ValueError(f"tiers.{i}.latency_ms goes with gb_per_s; allowed: both or none")
+        for i, tier in enumerate(rest[:-1], start=1):
+            if tier.capacity_blocks is None:
+                raise ValueError(
+                    f"tiers.{i}.capacity_blocks is missing: what lies below would never be used; allowed: "
+                    "unlimited in the last tier only"
+                )
         return self
 
     @property
@@ -124,13 +134,16 @@ class TieredConfig(Schema):
         """Fresh tiers; the first one must hold the largest request."""
         first, *rest = self.tiers
         blocks, size = first.capacity_blocks, self.block_size
-        if blocks is not None:
-            require_fit(trace, size, blocks, f"{key}.tiers.0.capacity_blocks")
+        if blocks is None:
+            raise InputError(
+                f"{key}.tiers.0.capacity_blocks is missing: what lies below would never be used; allowed: "
+                "a number of blocks"
+            )
+        require_fit(trace, size, blocks, f"{key}.tiers.0.capacity_blocks")
         top: BlockConfig | RadixConfig
         if self.cache == "block":
             top = BlockConfig(kind="block", block_size=size, capacity_blocks=blocks)
         else:
-            tokens = None if blocks is None else blocks * size
-            top = RadixConfig(kind="radix", page_size=size, capacity_tokens=tokens)
+            top = RadixConfig(kind="radix", page_size=size, capacity_tokens=blocks * size)
         stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
         return TieredCache(trace, top, first.name, stores, self.write)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
+from pydantic import BeforeValidator, Field
 
 from calibration import profile as profiles
 from calibration.catalogue import Gpu, Model
-from calibration.profile import Coefficients, Profile
+from calibration.profile import Coefficients, Profile, Seconds
 from calibration.roofline import roofline
 from workloads.errors import InputError
 from workloads.formats.files import find_file
@@ -20,8 +20,8 @@ class Roofline(Schema):
     """Datasheet figures of the GPU, at the given fractions of its compute and bandwidth."""
 
     kind: Literal["roofline"] = "roofline"
-    mfu: float = Field(default=1.0, gt=0, le=1)
-    mbu: float = Field(default=1.0, gt=0, le=1)
+    mfu: float = Field(default=1.0, ge=1e-3, le=1)
+    mbu: float = Field(default=1.0, ge=1e-3, le=1)
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
@@ -69,7 +69,7 @@ class Constant(Schema):
     """Every iteration takes the same time: for queueing theory and replayed schedules."""
 
     kind: Literal["constant"]
-    iteration_s: PositiveFloat
+    iteration_s: Seconds
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
@@ -82,8 +82,8 @@ class Linear(Schema):
     """An iteration takes ``step_s`` plus ``token_s`` per new token: the textbook proportionality."""
 
     kind: Literal["linear"]
-    token_s: PositiveFloat
-    step_s: NonNegativeFloat = 0.0
+    token_s: Seconds
+    step_s: Seconds = 0.0
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1

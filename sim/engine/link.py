@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import simpy
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field
 
 from workloads.schema import Schema
+
+GbPerS = Annotated[float, Field(ge=1e-6)]
+LatencyMs = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class LinkSpeed(Schema):
     """``gb_per_s`` (1e9 bytes) shared by all transfers in order, and ``latency_ms`` for each on top."""
 
-    gb_per_s: PositiveFloat
-    latency_ms: NonNegativeFloat = 0.0
+    gb_per_s: GbPerS
+    latency_ms: LatencyMs = 0.0
 
 
 class Link:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from calibration.catalogue import Gpu, Model
 from workloads.errors import InputError
@@ -19,7 +19,7 @@ class Memory(Schema):
     """
 
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    reserved_gib: NonNegativeFloat = 0.0
+    reserved_gib: float = Field(default=0.0, ge=0, le=1e6)
     kv_blocks: PositiveInt | None = None
 
     def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str, tensor_parallel: int = 1) -> int:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field
 
 from sim.providers import catalogue
 from sim.providers.schema import Peak, Rules
 from workloads.errors import InputError
-from workloads.schema import Schema
+from workloads.schema import Schema, Usd
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo
@@ -36,12 +36,12 @@ class ProviderPrice(Schema):
     price by the multiples of the rules. ``multiply`` is for what applies to everything (regions).
     """
 
-    input_usd_per_1m: NonNegativeFloat | None = None
-    cached_input_usd_per_1m: NonNegativeFloat | None = None
-    write_usd_per_1m: dict[str, NonNegativeFloat] = Field(default={})
-    output_usd_per_1m: NonNegativeFloat | None = None
-    storage_usd_per_1m_hour: NonNegativeFloat | None = None
-    multiply: PositiveFloat = 1.0
+    input_usd_per_1m: Usd | None = None
+    cached_input_usd_per_1m: Usd | None = None
+    write_usd_per_1m: dict[str, Usd] = Field(default={})
+    output_usd_per_1m: Usd | None = None
+    storage_usd_per_1m_hour: Usd | None = None
+    multiply: float = Field(default=1.0, gt=0, le=1e6)
 
 
 LAST_S = 2e11
@@ -120,6 +120,11 @@ def price_list(
         raise InputError(f"{key}.tier = {tier!r}: not in the price library; allowed: standard")
     if listed is None and given.input_usd_per_1m is None:
         raise InputError(f"{key}.price.input_usd_per_1m is missing: the price library has no {model!r}")
+    if given.input_usd_per_1m is None and listed.input_mtok is None:
+        raise InputError(
+            f"{key}.model = {model!r} has no price of input tokens in the price library; allowed: a model "
+            f"that reads text, or give {key}.price.input_usd_per_1m"
+        )
     thresholds = sorted({step.start for value in _values(listed) for step in getattr(value, "tiers", ())})
     storage = _storage(rules, model, given, key)
     cards = [_rates(rules, listed, above, given, storage) for above in (None, *thresholds)]
@@ -192,7 +197,8 @@ def _off_peak(start: datetime, peak: Peak | None) -> datetime:
         return start
     midnight = datetime.combine(start.date(), time(), UTC)
     hours = (midnight + timedelta(hours=hour) for hour in range(24))
-    return next(at for at in hours if not any(b <= at.time() < e for b, e in peak.windows_utc))
+    free = (at for at in hours if not any(b <= at.time() < e for b, e in peak.windows_utc))
+    return next(free, midnight)
 
 
 def models(library: str) -> list[ModelInfo]:

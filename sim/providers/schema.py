@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from workloads.schema import Schema
+from workloads.schema import MOST_S, Schema, Usd
 
 SOURCED = {"value", "source", "seen", "confidence", "alternatives"}
 """Keys of a value that is written with its provenance."""
 Mode = Literal["automatic", "explicit"]
 UNLIMITED = 10**9
+
+
+Seconds = Annotated[float, Field(gt=0, le=1e15)]
+"""Of a lifetime; the longest one is for ever."""
+Multiple = Annotated[float, Field(ge=0, le=1e6)]
+"""Of the input price."""
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{error}; allowed: a regular expression") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+def _window(times: tuple[time, time]) -> tuple[time, time]:
+    begin, end = times
+    if begin.tzinfo is not None or end.tzinfo is not None or begin >= end:
+        raise ValueError("allowed: [begin, end] of one day in UTC, such as ['01:00', '04:00']")
+    return times
 
 
 class Lifetime(Schema):
@@ -24,11 +49,11 @@ class Lifetime(Schema):
     ``list_price`` names the price in the price library.
     """
 
-    name: str
-    seconds: PositiveFloat
-    longest_s: PositiveFloat | None = None
-    cap_s: PositiveFloat | None = None
-    write_mult: NonNegativeFloat | None = None
+    name: str = Field(min_length=1)
+    seconds: Seconds
+    longest_s: Seconds | None = None
+    cap_s: Seconds | None = None
+    write_mult: Multiple | None = None
     list_price: Literal["cache_write_mtok", "cache_write_1h_mtok"] | None = None
 
     @model_validator(mode="after")
@@ -53,18 +78,18 @@ class Routing(Schema):
 class Peak(Schema):
     """Hours of the day (UTC) in which every price is multiplied."""
 
-    windows_utc: list[tuple[time, time]]
-    weekdays: list[int]
+    windows_utc: list[Annotated[tuple[time, time], AfterValidator(_window)]] = Field(min_length=1)
+    weekdays: list[Annotated[int, Field(ge=0, le=6)]] = Field(min_length=1)
     """Days on which the windows hold, Monday is 0."""
     holidays: list[date] = Field(default=[])
-    mult: PositiveFloat
+    mult: float = Field(gt=0, le=1e6)
 
 
 class Storage(Schema):
     """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
 
-    match: str
-    usd: NonNegativeFloat
+    match: Pattern
+    usd: Usd
 
 
 class Rules(Schema):
@@ -75,7 +100,7 @@ class Rules(Schema):
     ``chance`` (like grid, found with ``hit_probability``).
     """
 
-    match: str
+    match: Pattern
     modes: list[Mode]
     kind: Literal["breakpoint", "grid", "unit", "object", "chance"]
     lifetimes: list[Lifetime] = Field(min_length=1)
@@ -99,9 +124,9 @@ class Rules(Schema):
     at_ttl: Literal["miss", "hit"] = "miss"
     """A lookup at exactly the end of the lifetime."""
     visible_at: Literal["request_start", "first_token", "response_end"] = "first_token"
-    visible_delay_s: NonNegativeFloat = 0.0
+    visible_delay_s: float = Field(default=0.0, ge=0, le=MOST_S)
     hit_probability: float = Field(default=1.0, ge=0, le=1)
-    read_mult: NonNegativeFloat = 1.0
+    read_mult: Multiple = 1.0
     """Price of a read token as a multiple of the input price where the price list has none."""
     storage_usd_per_mtok_hour: list[Storage] = Field(default=[])
     scope: Literal["organisation", "subscription", "workspace", "project"] = "organisation"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from calibration import catalogue
 from calibration.catalogue import Model
@@ -26,7 +26,7 @@ from sim.systems.kv import EngineCache, NoCache
 from sim.systems.pool import Pool
 from workloads.errors import InputError
 from workloads.lengths import Distribution
-from workloads.schema import Schema
+from workloads.schema import MOST_S, Schema
 from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
@@ -36,8 +36,8 @@ class FailureConfig(Schema):
     """Replica ``replica`` (from 0) dies at ``at_s`` and comes back cold at ``back_s``, or never."""
 
     replica: int = Field(ge=0)
-    at_s: NonNegativeFloat
-    back_s: PositiveFloat | None = None
+    at_s: float = Field(ge=0, le=MOST_S)
+    back_s: float | None = Field(default=None, gt=0, le=MOST_S)
 
     @model_validator(mode="after")
     def _back_later(self) -> FailureConfig:
@@ -75,7 +75,7 @@ class EngineSystem(Pool):
     deadline_s: Distribution | None = None
     failures: list[FailureConfig] = Field(default=[])
     record_steps: bool = False
-    sample_s: PositiveFloat | None = None
+    sample_s: float | None = Field(default=None, ge=1e-3)
 
     @model_validator(mode="before")
     @classmethod

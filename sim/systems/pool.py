@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from calibration import catalogue
 from calibration.catalogue import Gpu, Model
@@ -28,6 +28,9 @@ from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
+SHORTEST_S = 1e-9
+"""Least time of an iteration: below it simulated time would not move on."""
+
 
 class Pool(Schema):
     """``replicas`` replicas, each on ``tensor_parallel`` GPUs of one kind.
@@ -36,7 +39,7 @@ class Pool(Schema):
     """
 
     role: Literal["both", "prefill", "decode"] = "both"
-    replicas: PositiveInt = 1
+    replicas: int = Field(default=1, gt=0, le=100_000)
     hardware: str | None = None
     tensor_parallel: PositiveInt = 1
     engine: Engine = VllmEngine()
@@ -48,8 +51,16 @@ class Pool(Schema):
         return catalogue.gpu(self.hardware, f"{key}.hardware") if self.hardware else None
 
     def profile(self, model: Model | None, key: str, folder: Path) -> Profile:
-        """Where the iteration times come from."""
-        return self.latency.profile(model, self.gpu(key), key, folder, self.tensor_parallel)
+        """Where the iteration times come from; InputError if an iteration takes next to no time."""
+        profile = self.latency.profile(model, self.gpu(key), key, folder, self.tensor_parallel)
+        time = IterationTime(profile.coefficients)
+        shortest_s = time.fixed_s(1, 1) + min(time.prefill_s(0, 1), time.decode_s(1, 0))
+        if shortest_s < SHORTEST_S:
+            raise InputError(
+                f"{key}.latency: an iteration of one token takes {shortest_s:g} s; allowed: at least "
+                f"{SHORTEST_S:g} s"
+            )
+        return profile
 
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
         """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from calibration import catalogue
 from calibration.profile import Coefficients, Profile, load
 from calibration.roofline import roofline
+from calibration.validate_input import require_runnable
 from sim.engine.memory import Memory, batch_defaults
 from workloads.errors import InputError
 
@@ -141,3 +143,66 @@ def test_profile_file(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(InputError, match="not YAML"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("coefficients.step", float("inf"), "coefficients.step = inf"),
+        ("coefficients.step", 1e300, "coefficients.step = 1e+300"),
+        ("coefficients.token", True, "coefficients.token = true: Input should be a valid number"),
+        ("coefficients.p", 1000, "coefficients.p = 1000"),
+        ("domain.tokens", [5, 1], "domain.tokens = [5, 1]: Value error, allowed: [least, most]"),
+        ("hardware.cores", -4, "hardware.cores = -4"),
+        ("hardware.memory_gib", float("nan"), "hardware.memory_gib = nan"),
+        ("model.dtype", "int4", "model.dtype = int4"),
+        ("protocol.grid", "fine", "protocol.grid = fine: Input should be 'gpu', 'cpu' or 'tiny'"),
+        ("protocol.seed", -1, "protocol.seed = -1"),
+        ("protocol.max_drift", float("nan"), "protocol.max_drift = nan"),
+        ("heldout.errors.mape", -0.5, "heldout.errors.mape = -0.5"),
+    ],
+)
+def test_a_profile_of_nonsense(tmp_path: Path, key: str, value: object, said: str) -> None:
+    """A number that no measurement can have is named."""
+    shipped = Path(catalogue.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
+    data = yaml.safe_load(shipped.read_text())
+    *parts, last = key.split(".")
+    at = data
+    for part in parts:
+        at = at[part]
+    at[last] = value
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert f"p.yaml: {said}" in str(error.value)
+
+
+def test_a_profile_nested_too_deeply(tmp_path: Path) -> None:
+    """No traceback of the parser."""
+    path = tmp_path / "p.yaml"
+    path.write_text("[" * 3000)
+    with pytest.raises(InputError, match="not YAML"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hardware": None}, "hardware is missing; allowed: a profile that was measured"),
+        ({"model.head_dim": 63}, "model.head_dim = 63; allowed: an even number"),
+    ],
+)
+def test_what_cannot_be_validated(change: dict[str, object], said: str) -> None:
+    """A profile without its machine, and a model that cannot be built."""
+    shipped = Path(catalogue.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
+    profile = load(shipped)
+    assert profile.model is not None
+    if "hardware" in change:
+        profile = profile.model_copy(update=change)
+    else:
+        model = profile.model.model_copy(update={"head_dim": change["model.head_dim"]})
+        profile = profile.model_copy(update={"model": model})
+    with pytest.raises(InputError) as error:
+        require_runnable(profile, Path("p.yaml"), None)
+    assert f"p.yaml: {said}" in str(error.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,77 @@ def test_missing_passes_are_refused(tmp_path: Path) -> None:
     path.write_text("".join(lines[:-50]))
     with pytest.raises(InputError, match="3 of 4 passes are whole"):
         fit.steady(samples.read(path), 0.05)
+
+
+@pytest.mark.parametrize("split", ["sentinel", "fit", "heldout", "overhead"])
+def test_every_kind_of_sample_is_needed(tmp_path: Path, split: str) -> None:
+    """Without one of them there is nothing to fit, to hold it against, or to know the passes by."""
+    path = synthetic.write(tmp_path / "s.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if f'"split":"{split}"' not in line))
+    with pytest.raises(InputError, match=f"samples: no {split} samples"):
+        fit.steady(samples.read(path), 0.05)
+
+
+def test_in_every_pass(tmp_path: Path) -> None:
+    """A row that is moved to another pass is missed in its own."""
+    path = synthetic.write(tmp_path / "s.jsonl")
+    taken = samples.read(path)
+    row = next(i for i, step in enumerate(taken.configurations) if step.split == "fit")
+    taken.passes[row] += 1
+    with pytest.raises(InputError, match=r"samples: not in every pass: Configuration\("):
+        fit.table(taken, "fit", range(4))
+
+
+SAMPLE = {"family": "decode", "split": "fit", "spec": [[5, 1]], "pass": 0, "t_s": 0.5, "wall_s": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ({"passes": -1}, {}, "s.jsonl:1: passes = -1: Input should be greater than 0"),
+        ({"passes": "8"}, {}, "s.jsonl:1: passes = 8: Input should be a valid integer"),
+        ({"seed": -1}, {}, "s.jsonl:1: seed = -1"),
+        ({"seed": 10**30}, {}, "s.jsonl:1: seed = 1000"),
+        (
+            {"clock": "sundial"},
+            {},
+            "s.jsonl:1: clock = sundial: Input should be 'cuda_event' or 'cpu_time'",
+        ),
+        ({"grid": "fine"}, {}, "s.jsonl:1: grid = fine: Input should be 'gpu', 'cpu' or 'tiny'"),
+        ({"created": None}, {}, "s.jsonl:1: created = None"),
+        ({"hardware_name": 3}, {}, "s.jsonl:1: hardware_name = 3"),
+        ({}, {"t_s": float("inf")}, "s.jsonl:2: t_s = inf: Input should be a finite number"),
+        ({}, {"t_s": float("nan")}, "s.jsonl:2: t_s = nan"),
+        ({}, {"wall_s": 0.0}, "s.jsonl:2: wall_s = 0.0: Input should be greater than 0"),
+        ({}, {"spec": []}, "s.jsonl:2: spec = []"),
+        ({}, {"spec": [[1]]}, "s.jsonl:2: spec.0"),
+        ({}, {"spec": [[0, 1.5]]}, "s.jsonl:2: spec.0.1 = 1.5"),
+        ({}, {"spec": [[-5, 1]]}, "s.jsonl:2: spec.0.0 = -5"),
+        ({}, {"family": [1]}, "s.jsonl:2: family = "),
+        ({}, {"split": "x"}, "s.jsonl:2: split = x"),
+        ({}, {"pass": -1}, "s.jsonl:2: pass = -1"),
+        ({}, {"pass": None}, "s.jsonl:2: pass = None"),
+    ],
+)
+def test_a_bad_line(tmp_path: Path, header: dict[str, object], row: dict[str, object], said: str) -> None:
+    """Named by file, line and field, with the value and what is wrong with it."""
+    path = tmp_path / "s.jsonl"
+    samples.begin(path, synthetic.header() | header)
+    with path.open("a") as file:
+        file.write(json.dumps(SAMPLE | row) + "\n")
+    with pytest.raises(InputError) as error:
+        samples.read(path)
+    assert said in str(error.value)
+
+
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    """Bytes in the middle that are not what was packed."""
+    packed = gzip.compress(synthetic.write(tmp_path / "s.jsonl").read_bytes())
+    path = tmp_path / "s.jsonl.gz"
+    path.write_bytes(packed[:2000] + b"\xff" * 20 + packed[2020:])
+    with pytest.raises(InputError, match=r"s.jsonl.gz: cut off or damaged"):
+        samples.read(path)
 
 
 def test_errors_by_hand() -> None:

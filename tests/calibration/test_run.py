@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main(["run", *TINY, "--passes", "3", "--out", str(path)])
     assert not end.value.code
     return path
+
+
+def test_ctrl_c_keeps_the_samples(tmp_path: Path, root: Path) -> None:
+    """A real process that is interrupted while it measures: what it says, its code, what it leaves."""
+    command = [sys.executable, "-m", "calibration", "run", *TINY, "--passes", "500", "--out", "p.yaml"]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    taking = tmp_path / "p.samples.jsonl"
+    while process.poll() is None and not (taking.exists() and taking.read_text().count("\n") > 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "interrupted: a run keeps its samples; the same command goes on from there\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["p.samples.jsonl"]
+    assert taking.read_text().endswith("}\n")
 
 
 def test_run_writes_a_profile_and_its_samples(made: Path) -> None:
@@ -327,6 +346,14 @@ def test_nothing_is_overwritten(made: Path, calibration: Command) -> None:
     beside.unlink()
     packed = folder / "tiny.samples.jsonl.gz"
     _fails(calibration, folder, "fit", packed, "--out", made, said=("allowed: a new file name",))
+    dangling = folder / "dangling.yaml"
+    dangling.symlink_to("nowhere/p.yaml")
+    for command in (("run", *TINY), ("fit", packed)):
+        _fails(calibration, folder, *command, "--out", dangling, said=(f"{dangling}: ",))
+        _fails(calibration, folder, *command, "--out", made / "p.yaml", said=(f"{made} is not a folder",))
+    dangling.unlink()
+    name = folder / ("x" * 300 + ".yaml")
+    _fails(calibration, folder, "fit", packed, "--out", name, said=("File name too long",))
 
 
 def test_profiles_that_do_not_fit(made: Path, calibration: Command, tmp_path: Path) -> None:
@@ -362,9 +389,9 @@ def test_damaged_samples(made: Path, calibration: Command, tmp_path: Path) -> No
         whole + "nonsense\n": ("'nonsense' is no JSON object",),
         whole.replace('"hardware"', '"hardwear"', 1): ("s.jsonl:1: hardware is missing",),
         whole.replace('"gemm_tflops": 0.12', '"gemm_tflops": "fast"'): (
-            "s.jsonl:1: Hardware: gemm_tflops",
+            "s.jsonl:1: hardware.gemm_tflops = fast",
         ),
-        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "more than 0"),
+        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "greater than 0"),
         whole[: whole.rindex("\n", 0, -200) + 1]: ("passes are whole",),
     }
     for text, said in cases.items():

@@ -11,11 +11,11 @@ from workloads.trace import NONE, Trace
 
 def plain_chat(workload: ChatWorkload, seed: int) -> Trace:
     """The trace of ``workload``, whose habits are not looked at."""
-    turns = whole(workload.turns.sample(stream(seed, "turns"), workload.sessions))
+    turns = whole(workload.turns.sample(stream(seed, "turns"), workload.sessions), "turns")
     starts = workload.arrival.times_s(stream(seed, "arrival"), workload.sessions).tolist()
     thinks = workload.think_time_s.sample(stream(seed, "think"), sum(turns)).tolist()
-    users = whole(workload.user_tokens.sample(stream(seed, "user"), sum(turns)))
-    replies = whole(workload.reply_tokens.sample(stream(seed, "reply"), sum(turns)))
+    users = whole(workload.user_tokens.sample(stream(seed, "user"), sum(turns)), "users")
+    replies = whole(workload.reply_tokens.sample(stream(seed, "reply"), sum(turns)), "replies")
     tenants = stream(seed, "tenant").integers(workload.tenants, size=workload.sessions).tolist()
     trace, heads, i = Trace(messages=True), {}, 0
     text, shared_by = workload.system_prompt.tokens, workload.system_prompt.shared_by

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,7 +106,7 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("systems.one.deadline_s=-1", ("systems.one.deadline_s = -1",)),
         ("systems.one.max_queued_requests=0", ("systems.one.max_queued_requests = 0", "greater than 0")),
         ("systems.one={kind: engine, model: qwen2.5-7b, hardware: h200, tensor_parallel: 7}", ("systems.one.tensor_parallel = 7 neither divides the 4 KV heads",)),
-        ("systems.one.sample_s=0", ("systems.one.sample_s = 0", "greater than 0")),
+        ("systems.one.sample_s=0", ("systems.one.sample_s = 0", "greater than or equal to 0.001")),
         ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}, {name: c}]}", ("gb_per_s is given for some tiers only",)),
         ("systems.one.cache={kind: tiered, tiers: [{name: a}, {name: a}]}", ("two tiers have the same name",)),
         ("systems.one={kind: engine, memory: {kv_blocks: 99}, latency: {kind: constant, iteration_s: 1}, cache: {kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}]}}",
@@ -127,6 +130,42 @@ def _fails(cli_here, folder: Path, *args: str | Path, said: tuple[str, ...]) -> 
         ("twins.x={bad: {history: append}}", ("twins.x: good and bad are the same habits",)),
         ("twins.x={bad: {system_prompt: {kind: clock, at_token: 11}}}", ("twins.x.bad: habits.system_prompt.at_token (11)", "allowed: 0 to")),
         ("twins.x={bad: {system_prompt: clok}}", ("twins.x.bad.system_prompt", "'fixed', 'clock'")),
+        ("seed=true", ("seed = 'true'", "valid integer")),
+        ("workload.sessions=yes", ("workload.sessions = 'true'", "valid integer")),
+        ("workload.arrival.rate_per_s=true", ("workload.arrival.rate_per_s = 'true'", "valid number")),
+        ("workload.turns={distribution: geometric, mean: true}", ("workload.turns.mean = 'true'", "valid number")),
+        ("systems.one={kind: provider, provider: anthropic, model: claude-opus-5, price: {write_usd_per_1m: {5m: true}}}", ("price.write_usd_per_1m.5m = 'true'", "valid number")),
+        ("workload.sessions=9223372036854775808", ("workload.sessions = 9223372036854775808", "less than or equal to 1000000000000")),
+        ("workload.tenants=10000000000000000000000", ("workload.tenants = 10000000000000000000000", "less than or equal to 1000000000000")),
+        ("workload.turns=1e300", ("workload.turns: draws reach 1e+300", "allowed: up to 1e+12")),
+        ("workload.turns=9e11", ("workload.turns: 2.7e+12 in all sessions", "allowed: up to 1e+12")),
+        ("workload.user_tokens=1e22", ("workload.user_tokens: draws reach 1e+22", "allowed: up to 1e+12")),
+        ("workload.reply_tokens={distribution: lognormal, median: 1, sigma: 99}", ("workload.reply_tokens: draws reach", "allowed: up to 1e+12")),
+        ("workload.reply_tokens={distribution: lognormal, mean: 1, sigma: 1e200}", ("workload.reply_tokens.sigma = 1e+200", "less than or equal to 100")),
+        ("workload.system_prompt.tokens=1e12", ("(session 0, turn 2): prompt and reply have 1,000,000,000,020 tokens", "allowed: up to 1,000,000,000,000")),
+        ("systems.one.replicas=1000000000", ("systems.one.replicas = 1000000000", "less than or equal to 100000")),
+        ("systems.one.latency={kind: constant, iteration_s: 1e300}", ("systems.one.latency.iteration_s = 1e+300", "less than or equal to 1000000")),
+        ("systems.one.latency={kind: constant, iteration_s: 1e-300}", ("systems.one.latency: an iteration of one token takes 1e-300 s", "allowed: at least 1e-09 s")),
+        ("systems.one.latency={kind: linear, token_s: 1e308}", ("systems.one.latency.token_s = 1e+308", "less than or equal to 1000000")),
+        ("systems.one.latency={mfu: 1e-300}", ("systems.one.latency.mfu = 1e-300", "greater than or equal to 0.001")),
+        ("systems.one.sample_s=1e-9", ("systems.one.sample_s = 1e-09", "greater than or equal to 0.001")),
+        ("systems.one.failures=[{replica: 0, at_s: 0, back_s: 1e300}]", ("systems.one.failures.0.back_s = 1e+300", "less than or equal to 10000000000")),
+        ("systems.one.memory.reserved_gib=1e300", ("systems.one.memory.reserved_gib = 1e+300", "less than or equal to 1000000")),
+        ("systems.one.kv_link={gb_per_s: 1e-300}", ("systems.one.kv_link.gb_per_s = 1e-300", "greater than or equal to 0.000001")),
+        ("systems.one.kv_link={gb_per_s: 1, latency_ms: 1e300}", ("systems.one.kv_link.latency_ms = 1e+300", "less than or equal to 1000000000")),
+        ("systems.one.price={gpu_hour_usd: 1e308}", ("systems.one.price.gpu_hour_usd = 1e+308", "less than or equal to 1000000000")),
+        ("systems.one.price={gpu_hour_usd: 1, output_usd_per_1m: 2}", ("systems.one.price: gpu_hour_usd pays for everything", "allowed: no price per token")),
+        ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a}, {name: b}]}}", ("systems.one.cache.tiers.0.capacity_blocks is missing", "allowed: a number of blocks")),
+        ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a, capacity_blocks: 9}, {name: b}, {name: c}]}}", ("systems.one.cache: tiers.1.capacity_blocks is missing", "allowed: unlimited in the last tier only")),
+        ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a, capacity_blocks: 9}, {name: ''}]}}", ("systems.one.cache.tiers.1.name = ''", "at least 1 character")),
+        ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a, capacity_blocks: 9}, {name: b, latency_ms: 5}]}}", ("tiers.1.latency_ms goes with gb_per_s",)),
+        ("systems.one.model=~nobody-of-this-name/config.json", ("~nobody-of-this-name/config.json: Could not determine home directory",)),
+        ("systems.one.latency={profile: %s}" % ("x" * 300), ("xxx: File name too long; allowed: the path of a file",)),
+        ("systems.one.²=3", ("systems.one", "unknown key '²'")),
+        ("systems.one.cache={kind: block, kind: radix}", ("--set systems.one.cache={kind: block, kind: radix}: kind is given twice", "allowed: once")),
+        ("workload=&a {kind: *a}", ("workload",)),
+        ("workload.sessions=" + "[" * 3000, ("nested too deeply",)),
+        ('claims=[{system: one, quantity: cost, saved: 0.5, source: "\\ud800"}]', ("'\\ud800' is not text", "allowed: whole characters")),
         ("=3", ("--set =3", "dotted.key=value")),
         ("workload.sessions.x=3", ("--set workload.sessions.x=3", "not a section")),
     ],
@@ -162,6 +201,10 @@ def test_capacity_needs_limits_and_a_rate(cli_here, tmp_path: Path) -> None:  # 
 
 
 HOSTED = "systems.one={kind: provider, provider: anthropic, model: claude-opus-5, %s}"
+GRID = (
+    "systems.one={kind: provider, provider: custom, model: mine, price: {input_usd_per_1m: 1}, "
+    "rules: {kind: grid, lifetimes: [{name: a, seconds: 300}], %s}}"
+)
 CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
 
 
@@ -195,6 +238,16 @@ CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
         (CUSTOM % "rules: {kind: grid, lifetimes: [{name: a, seconds: 300}]}", ("systems.one.price.input_usd_per_1m is missing",)),
         (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9, longest_s: 3}]}", ("systems.one.rules.lifetimes.0", "longest_s (3) must be at least seconds (9)")),
         (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 9}, {name: a, seconds: 5}]}", ("systems.one.rules: lifetimes a, a", "each name once")),
+        (HOSTED % "price: {multiply: 1e308}", ("systems.one.price.multiply = 1e+308", "less than or equal to 1000000")),
+        (HOSTED % "price: {input_usd_per_1m: 1e308}", ("systems.one.price.input_usd_per_1m = 1e+308", "less than or equal to 1000000000")),
+        ("systems.one={kind: provider, provider: groq, model: whisper-large-v3}", ("systems.one.model = 'whisper-large-v3' has no price of input tokens", "allowed: a model that reads text")),
+        (GRID % "storage_usd_per_mtok_hour: [{match: '[', usd: 1}]", ("systems.one.rules.storage_usd_per_mtok_hour.0.match = '['", "allowed: a regular expression")),
+        (GRID % "peak: {windows_utc: [['10:00Z', '11:00Z']], weekdays: [0], mult: 2}", ("systems.one.rules.peak.windows_utc.0", "allowed: [begin, end] of one day in UTC")),
+        (GRID % "peak: {windows_utc: [['11:00', '10:00']], weekdays: [0], mult: 2}", ("systems.one.rules.peak.windows_utc.0", "allowed: [begin, end] of one day in UTC")),
+        (GRID % "peak: {windows_utc: [['11:00', '12:00']], weekdays: [7], mult: 2}", ("systems.one.rules.peak.weekdays.0 = 7", "less than or equal to 6")),
+        (GRID % "peak: {windows_utc: [], weekdays: [0], mult: 2}", ("systems.one.rules.peak.windows_utc", "at least 1")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: a, seconds: 1e300}]}", ("systems.one.rules.lifetimes.0.seconds = 1e+300", "less than or equal to 1000000000000000")),
+        (CUSTOM % "price: {input_usd_per_1m: 1}, rules: {kind: grid, lifetimes: [{name: '', seconds: 1}]}", ("systems.one.rules.lifetimes.0.name = ''", "at least 1 character")),
         ("systems.one.start=2026-13-01", ("--set systems.one.start=2026-13-01", "not YAML")),
     ],
 )  # fmt: skip
@@ -229,6 +282,8 @@ def test_line_of_the_key(cli_here, tmp_path: Path) -> None:  # type: ignore[no-u
         ("name: a\nname: b\n", (":2: name is given twice",)),
         ("a: &a [*a]\n", ("unknown key 'a'",)),
         ("name: \x00", ("not YAML",)),
+        ("a: " + "[" * 3000, ("bad.yaml: nested too deeply",)),
+        ('name: "\\udc00"\n', (":1: '\\udc00' is not text",)),
     ],
 )
 def test_files(cli_here, tmp_path: Path, text: str, said: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
@@ -254,6 +309,11 @@ def test_missing_config(cli_here, tmp_path: Path) -> None:  # type: ignore[no-un
         (json.dumps(LINE | {"timestamp": None}), ("trace.jsonl:2: timestamp = None",)),
         (json.dumps(LINE | {"timestamp": float("nan")}), ("trace.jsonl:2: timestamp = nan",)),
         (json.dumps(LINE | {"hash_ids": [0]}), ()),
+        ("[" * 100_000, ("trace.jsonl:2: not JSON",)),
+        (json.dumps(LINE | {"timestamp": 10**400}), ("trace.jsonl:2: timestamp = 1000", "a number of at least 0")),
+        (json.dumps(LINE | {"timestamp": 10**20}), ("workload: times reach 1e+17 s", "allowed: arrivals")),
+        (json.dumps(LINE | {"input_length": 10**400}), ("trace.jsonl:2: input_length = 1000", "at least 1, up to 1e+12")),
+        (json.dumps(LINE | {"output_length": 10**13}), ("trace.jsonl:2: output_length = 10000000000000", "up to 1e+12")),
         (json.dumps(LINE | {"hash_ids": []}), ("trace.jsonl:2: hash_ids has 0 ids", "1 to 2")),
         (json.dumps(LINE | {"hash_ids": [0, 1, 2]}), ("trace.jsonl:2: hash_ids has 3 ids", "1 to 2")),
         (json.dumps(LINE | {"hash_ids": [0, "1"]}), ("trace.jsonl:2: hash_ids", "a list of integers")),
@@ -279,6 +339,51 @@ def test_trace_missing_or_empty(cli_here, tmp_path: Path) -> None:  # type: igno
     _fails(cli_here, tmp_path, "run", config, said=("trace.jsonl: no requests",))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arrival": 10**400}, ("arrival = 1000", "a number of at least 0")),
+        ({"session": 10**30}, ("session = 1000", "up to 1e+12")),
+        ({"turn": 10**30}, ("turn = 1000", "up to 1e+12")),
+        ({"id": "\ud800"}, ("id = '\\ud800'", "allowed: printable text")),
+    ],
+)
+def test_token_trace_lines(
+    cli_here, tmp_path: Path, change: dict[str, object], said: tuple[str, ...]
+) -> None:  # type: ignore[no-untyped-def]
+    """What no table of requests can hold."""
+    line = {"id": "a", "tokens": [1, 2], "output_tokens": [3], "arrival": 0}
+    (tmp_path / "trace.jsonl").write_text(json.dumps(line | change) + "\n")
+    config = _write(tmp_path, text=json.dumps(GOOD | {"workload": TRACE | {"format": "tokens"}}))
+    _fails(cli_here, tmp_path, "run", config, said=("trace.jsonl:1: ", *said))
+
+
+def test_curve_options(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The curve refuses the same workloads as a run, and blocks that no prompt fills."""
+    path = _write(tmp_path)
+    _fails(
+        cli_here, tmp_path, "curve", path, "--block-size", str(10**30), said=("--block-size 1000", "up to")
+    )
+    for setting, said in (
+        ("workload.system_prompt.tokens=1e12", "prompt and reply have"),
+        ("workload.arrival.rate_per_s=1e-300", "workload: times reach"),
+    ):
+        _fails(cli_here, tmp_path, "curve", path, "--set", setting, said=(said,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("anthropic", "--day", "2026-11-24T10:00+05:00"), "--day 2026-11-24T10:00+05:00: not a date"),
+        (("anthropic", "--day", "0001-01-01"), "--day 0001-01-01: allowed: from 2000 to 2100"),
+        (("groq:whisper-large-v3",), "groq.model = 'whisper-large-v3' has no price of input tokens"),
+    ],
+)
+def test_breakeven(cli_here, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:  # type: ignore[no-untyped-def]
+    """A day that is none, and a model whose prompts have no price."""
+    _fails(cli_here, tmp_path, "breakeven", *arguments, said=(said,))
+
+
 def test_ids_without_ids(cli_here, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The cache of block ids needs a trace that has them."""
     setting = "systems.one={kind: cache, cache: {kind: ids}}"
@@ -300,6 +405,49 @@ def test_out_is_a_file(cli_here, tmp_path: Path) -> None:  # type: ignore[no-unt
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+SLO = ("--set", "slo={ttft_ms: 500}")
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("x" * 300, "File name too long"),
+        ("dangling", "dangling is not a folder"),
+        ("/proc/nothing-can-be-made-here", ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "curve"])
+def test_out_cannot_be_made(cli_here, tmp_path: Path, command: str, out: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    """Whatever keeps the folder from being made is one message."""
+    (tmp_path / "dangling").symlink_to("nowhere")
+    _fails(cli_here, tmp_path, command, _write(tmp_path), "--out", out, said=(f"--out {out}", said))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(("run",), "summary.json"), (("curve",), "curve.png"), (("capacity", *SLO), "capacity.json")],
+)
+def test_a_folder_where_a_file_belongs(  # type: ignore[no-untyped-def]
+    cli_here, tmp_path: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    """Then no file is written, not even those before it."""
+    (tmp_path / "out" / name).mkdir(parents=True)
+    command, *options = arguments
+    said = (f"--out out: {name} is a folder there", "allowed: a file")
+    _fails(cli_here, tmp_path, command, _write(tmp_path), *options, "--out", "out", said=said)
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("habits",), ("capacity", *SLO)])
+def test_the_experiment_is_not_overwritten(cli_here, tmp_path: Path, arguments: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    """Results go beside an experiment called config.yaml only if it would stay as it is."""
+    text = json.dumps(GOOD)
+    (tmp_path / "config.yaml").write_text(text)
+    command, *options = arguments
+    said = ("--out .: the resolved experiment would overwrite config.yaml", "allowed: another folder")
+    _fails(cli_here, tmp_path, command, "config.yaml", *options, "--out", ".", said=said)
+    assert (tmp_path / "config.yaml").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -308,6 +456,15 @@ def test_out_is_a_file(cli_here, tmp_path: Path) -> None:  # type: ignore[no-unt
         ({"sliding_window": 4096}, ("sliding_window = 4096",)),
         ({"num_hidden_layers": None}, ("num_hidden_layers = None",)),
         ({"torch_dtype": "int4"}, ("dtype = 'int4'", "bfloat16")),
+        ({"torch_dtype": ["bfloat16"]}, ("dtype = ['bfloat16']", "bfloat16")),
+        ({"hidden_size": "64x"}, ("hidden_size = '64x'", "valid integer")),
+        ({"layer_types": [{}]}, ("layer_types = [{}]", "dense models")),
+        (
+            {"num_key_value_heads": 3},
+            ("num_attention_heads (4) must be a multiple of num_key_value_heads (3)",),
+        ),
+        ({"num_hidden_layers": 10**9}, ("parameters; at most 1e+13",)),
+        ({"name": "\ud800"}, ("name ('\\ud800') must be printable",)),
     ],
 )
 def test_hugging_face_config(
@@ -339,3 +496,17 @@ def test_a_profile_of_another_model(cli_here, tmp_path: Path, root: Path) -> Non
     setting = "systems.one.latency={profile: p.yaml}"
     said = ("p.yaml: schema = kvprofile/0", "kvprofile/1")
     _fails(cli_here, tmp_path, "run", _write(tmp_path), "--set", setting, said=said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_nowhere_to_print_to(tmp_path: Path, root: Path) -> None:
+    """A full disk behind the redirected output is one message too."""
+    command = [sys.executable, "-m", "sim", "check", str(root / "configs" / "quickstart.yaml")]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "No space left" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -237,7 +237,7 @@ def test_scope_of_ids(tmp_path: Path, scope: str, shared: int) -> None:
 R = "requests"
 ABSENT = object()
 BAD: list[tuple[tuple[Any, ...], Any, str]] = [
-    (("id",), ABSENT, "t.gz:2: id = None; allowed: text"),
+    (("id",), ABSENT, "t.gz:2: id = None; allowed: printable text"),
     (("id",), "first", "t.gz:2: id = 'first', as in line 1; allowed: once"),
     (("block_size",), ABSENT, "t.gz:2: session s: block_size = None; allowed: 64"),
     (("hash_id_scope",), ABSENT, "hash_id_scope = None; allowed: local, global"),
@@ -261,7 +261,7 @@ BAD: list[tuple[tuple[Any, ...], Any, str]] = [
     ((R, 1), _call(10.0, [1, -2, 3], 0, as_runs=False), "request 2: hash_ids contains -2; allowed"),
     ((R, 3, "duration_ms"), ABSENT, "request 4: duration_ms = None; allowed: a number of at least 0"),
     ((R, 3, "duration_ms"), 40001, "request 4: duration_ms = 40001; allowed: at most its end"),
-    ((R, 3, "agent_id"), ABSENT, "request 4: agent_id = None; allowed: text"),
+    ((R, 3, "agent_id"), ABSENT, "request 4: agent_id = None; allowed: printable text"),
     ((R, 4), _agent("x", 40.0, 1, []), "request 5: agent_id = 'x' for the second time; allowed: once"),
     ((R, 3, R, 0, "in"), 0, "request 4, call 1: in = 0; allowed: a whole number of at least 1"),
     ((R, 3, R, 0, "type"), "subagent", "request 4, call 1: type = 'subagent'; allowed: n, s"),

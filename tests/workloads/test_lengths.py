@@ -45,7 +45,7 @@ def test_geometric_starts_at_one() -> None:
 
 def test_whole() -> None:
     """Lengths are rounded, and at least one."""
-    assert whole(np.array([0.2, 1.6, 7.5])) == [1, 2, 8]
+    assert whole(np.array([0.2, 1.6, 7.5]), "key") == [1, 2, 8]
 
 
 def test_named_streams_differ() -> None:

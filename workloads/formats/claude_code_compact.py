@@ -291,8 +291,8 @@ def _optional(row: Row, key: str, where: str) -> float | None:
 
 def _text(row: Row, key: str, where: str) -> str:
     value = row.get(key)
-    if not isinstance(value, str) or not value:
-        raise InputError(f"{where}: {key} = {value!r}; allowed: text")
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise InputError(f"{where}: {key} = {value!r}; allowed: printable text")
     return value
 
 

@@ -12,10 +12,16 @@ def find_file(path: Path, folder: Path) -> Path:
 
     Raises InputError naming every place looked at.
     """
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f"{path}: {error}") from None
     places = [folder / path] if path.is_absolute() else [folder / path, Path.cwd() / path]
     for place in places:
-        if place.is_file():
-            return place
+        try:
+            if place.is_file():
+                return place
+        except OSError as error:  # a name too long, a folder that may not be looked into
+            raise InputError(f"{path}: {error.strerror}; allowed: the path of a file") from None
     tried = " or ".join(dict.fromkeys(str(place) for place in places))
     raise InputError(f"{path}: no such file; looked for {tried}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workloads.errors import InputError
+from workloads.schema import MOST
+
+FINITE = sys.float_info.max
 
 
 def rows(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -28,7 +31,7 @@ def rows(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
                 where = f"{path}:{line}"
                 try:
                     row = json.loads(raw)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     shown = raw[:60].decode(errors="replace").strip()
                     raise InputError(
                         f"{where}: not JSON ({error}): {shown!r}; allowed: one JSON object a line"
@@ -43,16 +46,19 @@ def rows(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
 def number(row: dict[str, Any], key: str, where: str) -> float:
     """The finite number of at least 0 under ``key``."""
     value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InputError(f"{where}: {key} = {value!r}; allowed: a number of at least 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FINITE:
+        raise InputError(f"{where}: {key} = {_shown(value)}; allowed: a number of at least 0")
     return value
 
 
 def whole(row: dict[str, Any], key: str, where: str, least: int = 1) -> int:
     """The whole number of at least ``least`` under ``key``."""
     value = row.get(key)
-    if type(value) is not int or value < least:
-        raise InputError(f"{where}: {key} = {value!r}; allowed: a whole number of at least {least}")
+    if type(value) is not int or not least <= value <= MOST:
+        raise InputError(
+            f"{where}: {key} = {_shown(value)}; allowed: a whole number of at least {least}, up to "
+            f"{MOST:.0e}"
+        )
     return value
 
 
@@ -62,3 +68,8 @@ def integers(row: dict[str, Any], key: str, where: str) -> list[int]:
     if not isinstance(value, list) or not all(type(item) is int for item in value):
         raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of integers")
     return value
+
+
+def _shown(value: object) -> str:
+    """The value as a message shows it: huge ones cut short."""
+    return repr(value)[:60]

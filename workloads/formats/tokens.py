@@ -76,11 +76,14 @@ def _request(where: str, line: int, row: dict[str, Any]) -> dict[str, Any]:
     salt = row.get("cache_salt")
     if salt is not None and not isinstance(salt, str):
         raise InputError(f"{where}: cache_salt = {salt!r}; allowed: text, or absent")
+    name = str(row.get("id", line))
+    if not name.isprintable():
+        raise InputError(f"{where}: id = {name!r}; allowed: printable text")
     prompt: Units = [(token, 1) for token in tokens]
     if salt is not None:
         prompt[0] = ((salt, tokens[0]), 1)
     return {
-        "id": str(row.get("id", line)),
+        "id": name,
         "line": line,
         "arrival": number(row, "arrival", where),
         "prompt": prompt,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from workloads.arrivals import Arrivals
+from workloads.errors import InputError
 from workloads.generators.conversation import Conversation, SystemMessages
 from workloads.habits import Habits
 from workloads.lengths import Distribution, whole
-from workloads.schema import Schema
+from workloads.schema import MOST, Schema
 from workloads.seeds import stream
 from workloads.trace import NONE, Trace
 
@@ -23,7 +24,7 @@ class SystemPrompt(Schema):
     every time. A client that changes only a part of it is a habit (``habits.system_prompt: clock``).
     """
 
-    tokens: int = Field(ge=0)
+    tokens: int = Field(ge=0, le=MOST)
     shared_by: Literal["all", "tenant", "session", "none"] = "all"
 
 
@@ -36,14 +37,14 @@ class ChatWorkload(Schema):
     """
 
     kind: Literal["chat"]
-    sessions: PositiveInt
+    sessions: int = Field(gt=0, le=MOST)
     arrival: Arrivals
     turns: Distribution
     think_time_s: Distribution
     system_prompt: SystemPrompt
     user_tokens: Distribution
     reply_tokens: Distribution
-    tenants: PositiveInt = 1
+    tenants: int = Field(default=1, gt=0, le=MOST)
     habits: Habits = Habits()
 
     @model_validator(mode="after")
@@ -53,12 +54,14 @@ class ChatWorkload(Schema):
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace; ``folder`` is not used."""
-        turns = whole(self.turns.sample(stream(seed, "turns"), self.sessions))
+        turns = whole(self.turns.sample(stream(seed, "turns"), self.sessions), "workload.turns")
         total = sum(turns)
+        if total > MOST:
+            raise InputError(f"workload.turns: {total:.3g} in all sessions; allowed: up to {MOST:.0e}")
         starts: list[float] = self.arrival.times_s(stream(seed, "arrival"), self.sessions).tolist()
         thinks: list[float] = self.think_time_s.sample(stream(seed, "think"), total).tolist()
-        users = whole(self.user_tokens.sample(stream(seed, "user"), total))
-        replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total))
+        users = whole(self.user_tokens.sample(stream(seed, "user"), total), "workload.user_tokens")
+        replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total), "workload.reply_tokens")
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=self.sessions).tolist()
 
         trace = Trace(messages=True)
