@@ -6,8 +6,7 @@ Heavy imports happen inside the commands: ``--help`` is instant, and only measur
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calibration import options
+from reports import terminal
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def show(
         built = rebuild(profile)
         files.require_writable(out)
         paths = figures.write(built, out)
-    _print(report.profile_table(loaded))
+    terminal.show(report.profile_table(loaded))
     if out is not None:
         for path, caption in paths.items():
             typer.echo(f"Written: {path}: {caption}")
@@ -172,7 +172,7 @@ def fit(
     files.require_writable(out.parent)
     built = build(samples, out, max_drift)
     files.put(out.parent, {out.name: built.profile.to_yaml().encode()})
-    _print(report.profile_table(built.profile))
+    terminal.show(report.profile_table(built.profile))
     typer.echo(f"Written: {out}")
 
 
@@ -215,7 +215,7 @@ def compare(
 
     from reports import calibration as report
 
-    _print(report.comparison_table(*profiles))
+    terminal.show(report.comparison_table(*profiles))
 
 
 @app.command("third-party")
@@ -233,12 +233,12 @@ def third_party(
     from calibration.validate import CHATS
 
     shape = catalogue.model(model, Path(), "--model")
-    with _progress(quiet) as progress:
+    with terminal.time_left(quiet) as progress:
         compared = study(shape, CHATS["cpu"], block_size=block_size, seeds=seeds, load=load, say=progress)
 
     from reports import calibration as report
 
-    _print(report.third_party_table(compared))
+    terminal.show(report.third_party_table(compared))
 
 
 def _calibrate(
@@ -248,14 +248,14 @@ def _calibrate(
 
     if not quiet:
         typer.echo(f"Measuring {path}: {runner.computes}", err=True)
-    with _progress(quiet) as progress:
+    with terminal.time_left(quiet) as progress:
         built = calibrate(
             runner, path, progress=progress, hardware_name=hardware, max_drift=max_drift, **plan
         )
     if not quiet:
         from reports import calibration as report
 
-        _print(report.profile_table(built.profile))
+        terminal.show(report.profile_table(built.profile))
         typer.echo(f"Written: {path}")
 
 
@@ -270,13 +270,13 @@ def _validate(
     require_same_device(profile, path, runner)
     assert profile.protocol is not None
     grid = profile.protocol.grid
-    with _progress(quiet) as progress:
+    with terminal.time_left(quiet) as progress:
         setup = Setup(profile, runner, CHATS[grid], grid)
         compared = setup.validate(seeds=seeds, loads=loads, say=progress)
     if not quiet:
         from reports import calibration as report
 
-        _print(report.validation_table(profile, compared))
+        terminal.show(report.validation_table(profile, compared))
     return compared
 
 
@@ -292,46 +292,10 @@ def _or_next(path: Path, failed: list[Path], jobs: int) -> Iterator[None]:
         failed.append(path)
 
 
-def _print(what: object) -> None:
-    from rich.console import Console
-
-    Console().print(what)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr with the time that is left; nothing without a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-        refresh_per_second=2,
-        speed_estimate_period=120,
-    ) as bars:
-        task = bars.add_task("", total=None)
-
-        def tell(part: str, done: int, total: int) -> None:
-            bars.update(task, description=part, completed=done, total=total)
-
-        yield tell
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: bad input is one message on stderr and exit code 2, never a traceback."""
+    """Entry point; see `terminal.call`."""
     try:
-        app(arguments, prog_name="python -m calibration")
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:  # nowhere to print to, say
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        terminal.call(app, "python -m calibration", arguments)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             typer.echo(

@@ -5,18 +5,13 @@ Heavy imports happen inside the commands, so that ``--help`` is instant.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from reports import terminal
 from workloads.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 app = typer.Typer(
     name="python -m sim",
@@ -76,17 +71,15 @@ def run(
 
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
-    with _progress(quiet) as progress:
+    with terminal.parts(quiet) as progress:
         result = run_experiment(loaded, progress)
         progress("writing the report", 0, None)
         summary = result.summary()
         files.write(result, summary, folder)
     if not quiet:
-        from rich.console import Console
-
         from reports import console
 
-        Console().print(console.table(summary))
+        terminal.show(console.table(summary))
         typer.echo(f"Report: {folder / 'report.html'}")
 
 
@@ -116,12 +109,12 @@ def curve(
     from reports import files
 
     files.require_writable(folder)
-    with _progress(quiet) as progress:
+    with terminal.parts(quiet) as progress:
         studied = study(loaded, block_size, sample, progress)
         progress("writing the curve", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        _show(report.table(studied), paths)
+        terminal.show(report.table(studied), paths)
 
 
 @app.command()
@@ -146,12 +139,12 @@ def habits(
 
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
-    with _progress(quiet) as progress:
+    with terminal.parts(quiet) as progress:
         studied = study(loaded, progress)
         progress("writing the report", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        _show(habits_console.table(studied), paths)
+        terminal.show(habits_console.table(studied), paths)
 
 
 @app.command()
@@ -180,12 +173,12 @@ def capacity(
 
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
-    with _progress(quiet) as progress:
+    with terminal.parts(quiet) as progress:
         studied = study(loaded, precision, progress)
         progress("writing the report", 0, None)
         paths = report.write(studied, folder)
     if not quiet:
-        _show(report.table(studied), paths)
+        terminal.show(report.table(studied), paths)
 
 
 @app.command()
@@ -220,7 +213,7 @@ def breakeven(
     files.require_writable(out)
     paths = report.write(found, out)
     if not quiet:
-        _show(report.table(found), paths)
+        terminal.show(report.table(found), paths)
 
 
 @app.command()
@@ -228,14 +221,12 @@ def rules(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER[:MODEL]", help="One that ships with rules.")],
 ) -> None:
     """A provider's caching rules: every value with its source, the date it was read, and alternatives."""
-    from rich.console import Console
-
     from reports import rules as report
     from sim.providers import catalogue
 
     name, _, model = provider.partition(":")
     catalogue.require_shipped(name, "PROVIDER")
-    Console().print(report.table(name, catalogue.provenance(name, model or None)))
+    terminal.show(report.table(name, catalogue.provenance(name, model or None)))
 
 
 @app.command()
@@ -250,49 +241,6 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
-def _show(table: RenderableType, paths: Iterable[Path]) -> None:
-    """A study's table, and where its files are."""
-    from rich.console import Console
-
-    Console().print(table)
-    for path in paths:
-        typer.echo(f"Written: {path}")
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress bars on stderr, one per part of the run; nothing without a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
-    ) as bars:
-        tasks = {}
-
-        def tell(part: str, done: int, total: int | None) -> None:
-            if part not in tasks:
-                tasks[part] = bars.add_task(part, total=total)
-            bars.update(tasks[part], completed=done)
-
-        yield tell
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: bad input is one message on stderr and exit code 2, never a traceback.
-
-    ``arguments`` default to those of the process. Ends by SystemExit, as command lines do.
-    """
-    try:
-        app(arguments, prog_name="python -m sim")
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:  # nowhere to print to, say
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except MemoryError:
-        typer.echo("error: not enough memory for this experiment; make the workload smaller", err=True)
-        sys.exit(2)
+    """Entry point; see `terminal.call`."""
+    terminal.call(app, "python -m sim", arguments)

@@ -1,0 +1,88 @@
+"""What both command lines do at a terminal: progress bars, tables, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
+    """Run ``app``: bad input is one message on stderr and exit code 2, never a traceback.
+
+    ``arguments`` default to those of the process. Ends by SystemExit, as command lines do.
+    """
+    try:
+        app(arguments, prog_name=name)
+    except MemoryError:
+        _refuse("not enough memory for this; make the workload or the model smaller")
+    except (InputError, OSError) as error:  # OSError: nowhere to print to, say
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+def show(table: RenderableType, paths: Iterable[Path] = ()) -> None:
+    """A table on stdout, and where the files are that go with it."""
+    from rich.console import Console
+
+    Console().print(table)
+    for path in paths:
+        typer.echo(f"Written: {path}")
+
+
+@contextmanager
+def parts(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress bars on stderr, one per part of the work; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as bars:
+        tasks = {}
+
+        def tell(part: str, done: int, total: int | None) -> None:
+            if part not in tasks:
+                tasks[part] = bars.add_task(part, total=total)
+            bars.update(tasks[part], completed=done)
+
+        yield tell
+
+
+@contextmanager
+def time_left(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar on stderr with the time that is left; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+        refresh_per_second=2,
+        speed_estimate_period=120,
+    ) as bars:
+        task = bars.add_task("", total=None)
+
+        def tell(part: str, done: int, total: int) -> None:
+            bars.update(task, description=part, completed=done, total=total)
+
+        yield tell
