@@ -24,7 +24,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     try:
         app(arguments, prog_name=name)
     except MemoryError:
-        _refuse("not enough memory for this; make the workload or the model smaller")
+        _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
         _refuse(str(error))
 
