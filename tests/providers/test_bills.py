@@ -171,6 +171,20 @@ def test_size_tier_is_strict_and_for_all_tokens() -> None:
     assert total(prices("xai", "grok-4.7"), Usage(199_999)) == 199_999 * usd("0.000002")
 
 
+@pytest.mark.parametrize("size", [32_000, 32_001, 256_000, 256_001])
+def test_several_size_tiers(size: int) -> None:
+    """Two thresholds: each tier's price is the library's own."""
+    from genai_prices import Usage as LibraryUsage
+    from genai_prices import calc_price
+
+    rules, model = Rules.model_validate(CUSTOM), "qwen/qwen3.7-flash"
+    listed = price_list(rules, "openrouter", model, "standard", NOON, None, "x")
+    assert listed.above_tokens == (32_000, 256_000)
+    usage = LibraryUsage(input_tokens=size, output_tokens=77)
+    theirs = calc_price(usage, model, provider_id="openrouter", genai_request_timestamp=NOON)
+    assert total(listed, Usage(size, 77)) == Fraction(theirs.total_price)
+
+
 def test_dated_prices() -> None:
     """The price of the day of the trace: gpt-5.6-sol before and after 2026-08-21."""
     assert total(
