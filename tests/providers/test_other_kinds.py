@@ -163,6 +163,8 @@ def test_routing_overflow_lands_on_a_cold_machine() -> None:
     hot = send(script({"a": 1280}, *_busy(60, 1.5)), routed)  # 40 a minute: three machines
     assert _misses(hot) == 3
     assert hot.overflows > 0
+    crowd = script({"a": 1280}, *_busy(46, 1.0))  # 15, 15, 15 and one on a fourth machine
+    assert send(crowd, routed).overflows == 31
     unrouted = routed.model_copy(update={"routing": None})
     assert _misses(send(script({"a": 1280}, *_busy(60, 1.5)), unrouted)) == 1
 
