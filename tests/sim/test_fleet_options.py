@@ -220,7 +220,7 @@ def test_time_series(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-de
     assert series["kv_cache_usage_perc"].between(0, 1).all() and series["kv_cache_usage_perc"].max() > 0
     at = series[series["time_s"] == 4.0]
     present = mine[(mine["scheduled_s"] <= 4.0) & (mine["finished_s"] > 4.0)]
-    assert at["num_requests_running"].sum() == len(present)
+    assert at["num_requests_running"].sum() == len(present) > 0
     # Looking changes nothing.
     one = run(load_config(tmp_path / "series.yaml", ["systems.one.sample_s=null"]))
     assert (one.runs["one"].records.finished_s == mine["finished_s"].to_numpy()).all()
