@@ -16,7 +16,18 @@ from calibration import build as _build
 from calibration import catalogue, fit, samples
 from calibration.build import build
 from calibration.catalogue import Gpu
-from calibration.plan import CACHED, DECODE, GRIDS, MIXED, PREFILL, Configuration, plan, schedule, sentinels
+from calibration.plan import (
+    CACHED,
+    DECODE,
+    GRIDS,
+    MIXED,
+    PREFILL,
+    Configuration,
+    _steps,
+    plan,
+    schedule,
+    sentinels,
+)
 from calibration.profile import Coefficients
 from tests.caches.cases import QUICK
 from tests.calibration import synthetic
@@ -148,6 +159,46 @@ def test_intervals_hold_the_truth(tmp_path: Path) -> None:
     assert widths[1] > 2 * widths[0] > 0.02
 
 
+def test_transfers_by_hand(tmp_path: Path) -> None:
+    """2 us and 5 us a block of 262,144 bytes: 52.4288 GB/s, in each path and layout."""
+    taken = samples.read(synthetic.write(tmp_path / "s.jsonl", grid="tiny", kv_tokens=800))
+    lines = fit.transfers(taken, range(4), 262_144)
+    assert {(line["path"], line["layout"]) for line in lines} == {
+        (path, layout) for path in ("h2d", "d2h", "gather") for layout in ("contiguous", "scattered")
+    }
+    for line in lines:
+        assert line["latency_s"] == pytest.approx(2e-6, rel=1e-5)
+        assert line["per_block_s"] == pytest.approx(5e-6, rel=1e-5)
+        assert line["gb_per_s"] == pytest.approx(52.4288, rel=1e-5)
+
+
+def test_baselines_by_hand() -> None:
+    """Times linear in new tokens: the plain fit is exact; a roofline of twice the time is 100 % off."""
+    steps = [Configuration(PREFILL, "fit", ((0, n),)) for n in (1, 5, 9, 40)]
+    steps += [Configuration(DECODE, "fit", ((h, 1),) * b) for h in (10, 70) for b in (1, 3)]
+    truth = Coefficients(step=1e-3, token=1e-5)
+    measured = fit.Measured(steps, fit.seconds(truth, steps)[:, None])
+    twice = Coefficients(step=2e-3, token=2e-5)
+    got = fit.baselines(measured, measured, twice, seed=0)
+    assert got["plain linear"].max < 1e-9
+    assert (got["roofline"].mape, got["roofline"].bias) == pytest.approx((1.0, 1.0))
+    assert got["random forest"].mape < 0.2
+
+
+@pytest.mark.parametrize(
+    ("noise", "drift", "least", "most"), [(0.05, (0.0,), 0.01, 0.1), (0.0, (-0.1, 0.0, 0.1), 0.15, 0.25)]
+)
+def test_intervals_tell_of_configurations_and_of_passes(
+    tmp_path: Path, noise: float, drift: tuple[float, ...], least: float, most: float
+) -> None:
+    """One noisy pass: other configurations might have been taken. Three passes that differ by 10 % and
+    nothing else: the median of three draws is each of them often enough, so the interval is 20 % wide."""
+    path = synthetic.write(tmp_path / "s.jsonl", noise=noise, drift=drift)
+    steps = _measured(path, "heldout").steps
+    low, high = fit.fit(_measured(path), hinged=True, seed=0).interval(steps)
+    assert least < float(((high - low) / fit.seconds(synthetic.TRUTH, steps)).mean()) < most
+
+
 def test_a_profile_of_samples(tmp_path: Path) -> None:
     """Everything a profile says, from times with 3 % noise; rates as computed by hand."""
     path = synthetic.write(tmp_path / "s.jsonl", noise=0.03)
@@ -215,12 +266,17 @@ def test_a_rate_is_refused_if_it_is_surely_beyond_the_peak() -> None:
         _rates(measured, decode_kv=narrow * 300 / 375)
 
 
-def test_rate_of_reading_the_weights() -> None:
-    """One token: the step, hinges, and a knee at 3 tokens with p = 2, which is sqrt(10) tokens' time."""
-    ones = np.ones(101)
-    implied = _rates(
-        catalogue.gpu("l4"), (3.0, 2.0), token=ones * 1e-3, step=ones * 2e-3, hinge_2=ones * 5e-4
-    )
+def test_rates_by_hand() -> None:
+    """2 FLOP per weight and token, 4 per head, head size, layer and pair, whichever coefficient pays.
+
+    Weights are read for one token: the step, hinges, and a knee at 3 tokens with p = 2, which is sqrt(10)
+    tokens' time.
+    """
+    seconds = {"token": 1e-3, "step": 2e-3, "hinge_2": 5e-4, "pair": 1e-6, "rectangle": 3e-6}
+    draws = {name: np.full(101, value) for name, value in seconds.items()}
+    implied = _rates(catalogue.gpu("l4"), (3.0, 2.0), **draws)
+    assert implied["linear_tflops"] == pytest.approx(2 * SHAPE.layer_params / 1e-3 / 1e12)
+    assert implied["attention_tflops"] == pytest.approx(4 * 8 * 8 * 64 / 4e-6 / 1e12)
     weights_gb = (SHAPE.layer_params + SHAPE.head_params) * SHAPE.bytes_per_value / 1e9
     assert implied["weights_gb_per_s"] == pytest.approx(weights_gb / (10**0.5 * 1e-3 + 2.5e-3))
 
@@ -260,3 +316,6 @@ def test_plans() -> None:
         assert first[:2] == first[-2:] == guards
         assert first == schedule(made, guards, 1, 0)
         assert first[22:24] == first[44:46] == guards, "sentinels every twenty"
+    # Both ends of an axis are drawn: one to four sequences.
+    drawn = _steps(GRIDS["tiny"], 1, "any", DECODE, 200, set())
+    assert {len(spec) for spec in drawn} == {1, 2, 3, 4}
