@@ -310,6 +310,7 @@ def test_plans() -> None:
         assert heldout and not any(c.spec in fitted for c in heldout), name
         box = max(c.tokens for c in timed if c.split == "fit")
         assert all(c.tokens <= box for c in heldout)
+        assert max(len(c.spec) for c in timed) == max(grid.batch)
         guards = sentinels(grid)
         first, second = (schedule(made, guards, 1, number) for number in (0, 1))
         assert first != second and sorted(map(str, first)) == sorted(map(str, second))
