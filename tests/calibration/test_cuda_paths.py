@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 import torch
 from torch import Tensor
 
-from calibration import attention, catalogue
+from calibration import attention, catalogue, graphs
 from calibration.attention import Choice, Varlen
 from calibration.graphs import DecodeGraph
 from calibration.model import Decoder, KvPool, Step, Work
@@ -111,3 +111,23 @@ def test_a_graphs_buffers_hold_the_step() -> None:
             got = graph.run(work, tokens)
         assert torch.allclose(got, want, rtol=1e-12, atol=1e-12)
         assert torch.allclose(pool.data[:, :, :40], after[:, :, :40], rtol=1e-12, atol=1e-12)
+
+
+class Sized:
+    """A graph that only tells its size."""
+
+    def __init__(self, decoder: Decoder, size: int, longest: int) -> None:
+        self._size = size
+
+    def run(self, work: list[Work], tokens: list[int]) -> int:
+        return self._size
+
+
+def test_the_smallest_graph_that_holds_a_step_of_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 256 decodes whose contexts are shorter than the longest; prompts have no graph."""
+    monkeypatch.setattr(graphs, "DecodeGraph", Sized)
+    made: Any = graphs.DecodeGraphs(None, longest=200)  # type: ignore[arg-type]
+    decode, longest, beyond, prompt = (Work(*hn, [0]) for hn in ((5, 1), (199, 1), (200, 1), (5, 2)))
+    assert made.fits([decode] * 255 + [longest]) and not made.fits([decode] * 257)
+    assert not made.fits([decode, beyond]) and not made.fits([decode, prompt])
+    assert [made.run([decode] * n, [1] * n) for n in (1, 2, 3, 256)] == [1, 2, 4, 256]
