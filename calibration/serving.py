@@ -71,11 +71,11 @@ class PagedCache(BlockCache):
             self._named.add(mine[number])
 
     def release(self, table: BlockTable, blocks: int) -> None:
-        """As in the base; blocks that nobody holds and nobody could find are free."""
+        """As in the base; blocks that nobody could find were this request's alone and are free."""
         super().release(table, blocks)
         for block in self._tables.pop(table, []):
             self._holders[block] -= 1
-            if not self._holders[block] and block not in self._named:
+            if block not in self._named:
                 self._free.append(block)
 
     def check(self) -> None:
