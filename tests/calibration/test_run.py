@@ -150,6 +150,7 @@ def test_hits_are_equal_and_times_are_near(made: Path, runner: Runner) -> None:
         if blocks is None:
             assert got.hits_equal == got.requests and got.real_hits == got.simulated_hits
         assert all(1 / 3 < 1 + got.error(name) < 3 for name in ("steps, sum", "E2E mean", "TTFT mean"))
+        assert 1 / 4 < got.busy_share < 3 / 4, "half of the time, with steps up to three times as long"
 
 
 def test_drift_and_figures_by_hand(made: Path, runner: Runner) -> None:
