@@ -156,7 +156,9 @@ def test_hits_are_equal_and_times_are_near(made: Path, runner: Runner) -> None:
 def test_drift_and_figures_by_hand(made: Path, runner: Runner) -> None:
     """Steps said to take 1,000 s take next to nothing: 100 % less. Three requests of 2, 3 and 5 s."""
     slow = load(made).model_copy(update={"coefficients": Coefficients(step=1000.0)})
-    assert -1 < Setup(slow, runner, CHATS["tiny"], "tiny").drift() < -0.99
+    setup = Setup(slow, runner, CHATS["tiny"], "tiny")
+    assert -1 < setup.drift() < -0.99
+    assert setup.compare(CHATS["tiny"].trace(1, 1.0), 0.5, cache=True).steps.bias > 1000  # said to be longer
     trace = Trace()
     for _ in range(3):
         trace.add(prompt=trace.content.append(0, 5), output_tokens=2, arrival_s=0.0)
