@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sim.providers import catalogue
-from sim.providers.prices import PriceList, ProviderPrice, is_peak, price_list
+from sim.providers.prices import PriceList, ProviderPrice, _at, is_peak, price_list
 from sim.providers.schema import Rules
 from sim.providers.usage import Usage, charge
 from workloads.errors import InputError
@@ -183,6 +183,15 @@ def test_several_size_tiers(size: int) -> None:
     usage = LibraryUsage(input_tokens=size, output_tokens=77)
     theirs = calc_price(usage, model, provider_id="openrouter", genai_request_timestamp=NOON)
     assert total(listed, Usage(size, 77)) == Fraction(theirs.total_price)
+
+
+def test_a_price_keeps_its_tier_beyond_the_thresholds_of_others() -> None:
+    """From 100 tokens on it is 2; that another price changes at 300 does not bring back the first tier."""
+    from genai_prices.types import Tier, TieredPrices
+
+    price = TieredPrices(base=Decimal(1), tiers=[Tier(start=100, price=Decimal(2))])
+    assert [_at(price, above) for above in (None, 100, 300)] == [1, 2, 2]
+    assert _at(price, 50) == 1
 
 
 def test_dated_prices() -> None:
