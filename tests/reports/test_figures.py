@@ -101,7 +101,7 @@ def test_ttft_curves_run_from_the_fastest_to_the_slowest(everything: Result) -> 
 
 
 def test_percentiles_of_ttft_in_the_legend(everything: Result) -> None:
-    """Twelve requests of 1, 2, ... 12 ms: the median is 6.5 ms, and p99 lies 0.89 of the way from 11 to 12."""
+    """Twelve requests of 1, 2, ... 12 ms: the median is 6.5, and p99 lies 0.89 of the way from 11 to 12."""
     run = everything.runs["by-the-hour"]
     records = replace(run.records, first_token_s=run.records.arrival_s + np.arange(1, 13) / 1000)
     axes = only(figures.ttft("by-the-hour", replace(run, records=records, twin=records)))
