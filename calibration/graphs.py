@@ -1,8 +1,8 @@
 """CUDA graphs of decode steps: one launch replays all kernels of a padded batch.
 
 A graph reads and writes fixed buffers, so a step is copied into them, replayed, and its logits read.
-Rows that pad the batch write into the pool's spare block. Only with a backend whose plan holds for any
-contexts (attention over block tables).
+Rows that pad the batch write into the pool's spare block and read one token of some block. Only with a
+backend whose plan holds for any contexts (attention over block tables).
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ class DecodeGraph:
         inputs[0, :rows] = tokens
         self._inputs.copy_(torch.from_numpy(inputs), non_blocking=True)
         self._table[:rows, :most].copy_(torch.from_numpy(table), non_blocking=True)
-        self._table[rows:, :1] = self._spare
         self._used.copy_(torch.from_numpy(used), non_blocking=True)
         self._replay()
         return self._logits[:rows].clone()

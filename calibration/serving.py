@@ -7,7 +7,7 @@ durations: idle time is skipped, nothing waits, and the clock is the profile's.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -71,19 +71,20 @@ class PagedCache(BlockCache):
             self._named.add(mine[number])
 
     def release(self, table: BlockTable, blocks: int) -> None:
-        """As in the base; blocks that nobody holds and nobody could find are free."""
+        """As in the base; blocks that nobody could find were this request's alone and are free."""
         super().release(table, blocks)
         for block in self._tables.pop(table, []):
             self._holders[block] -= 1
-            if not self._holders[block] and block not in self._named:
+            if block not in self._named:
                 self._free.append(block)
 
     def check(self) -> None:
         """Assert the invariants of the base, and that no block is lost or held twice."""
         super().check()
-        held = {block for blocks in self._tables.values() for block in blocks}
-        assert len(self._free) == len(set(self._free)) and not held & set(self._free)
-        assert held | self._named | set(self._free) == set(range(self.capacity_blocks))
+        held = Counter(block for blocks in self._tables.values() for block in blocks)
+        assert self._holders == [held[block] for block in range(self.capacity_blocks)]
+        assert len(self._free) == len(set(self._free)) and not held.keys() & set(self._free)
+        assert held.keys() | self._named | set(self._free) == set(range(self.capacity_blocks))
         assert len(self._named) == self.cached_blocks == sum(map(len, self._copies.values()))
 
     def _drop(self, owner: int, first: int, last: int) -> None:

@@ -36,7 +36,7 @@ class Hosted:
     """Tokens of cache objects made beside the request, and how long they are rented."""
     storage_s: Floats
     lifetime: int
-    """The number of the lifetime asked for, at which objects are made."""
+    """The number of the lifetime asked for the system message, at which objects are made."""
     usage_style: Literal["inclusive", "exclusive"]
     """How the provider counts input tokens in its replies."""
     overflows: int

@@ -33,7 +33,8 @@ class ProviderPrice(Schema):
     """Prices in USD per million tokens that replace those of the price library, or stand in for it.
 
     ``write_usd_per_1m`` goes by the names of the lifetimes. What neither gives follows from the input
-    price by the multiples of the rules. ``multiply`` is for what applies to everything (regions).
+    price by the multiples of the rules. ``multiply`` is for what applies to all tokens (regions), not to
+    their storage.
     """
 
     input_usd_per_1m: Usd | None = None

@@ -197,7 +197,7 @@ class ProviderSystem(Schema):
             },
             created_tokens=np.array(served.found.created_tokens, dtype=np.int64),
             storage_s=np.array(served.found.storage_s),
-            lifetime=caching.lifetimes(rules)[1],
+            lifetime=caching.lifetimes(rules)[0],
             usage_style=rules.usage_style,
             overflows=served.overflows,
         )

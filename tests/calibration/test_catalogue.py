@@ -108,7 +108,8 @@ def test_roofline_by_hand() -> None:
     layers, head = 6_979_321_856, 4096 * 128_256
     assert c.floor == pytest.approx(2 * (layers + head) / 4.8e12)
     assert c.token == pytest.approx(2 * layers / 989e12)
-    assert c.decode_kv == pytest.approx(131_072 / 4.8e12)
+    assert c.sequence == pytest.approx(2 * head / 989e12)
+    assert c.decode_kv == c.prefill_kv == pytest.approx(131_072 / 4.8e12)
     assert c.pair == pytest.approx(4 * 32 * 32 * 128 / 989e12)
     assert not profile.calibrated
     half = roofline(

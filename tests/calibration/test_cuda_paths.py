@@ -197,6 +197,7 @@ def test_the_smallest_graph_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         work = [Work(h, 1, []) for h in contexts]
         assert both.fits(work) and both.run(work, []) == want
+    assert both.fits([Work(1, 1, [])] * 256) and not both.fits([Work(1, 1, [])] * 257)
     assert not both.fits([Work(9000, 1, [])]) and not both.fits([Work(5, 2, [])])
     DecodeGraphs(decoder, longest=500)
     assert made[-1] == (500, 256) and len(made) == 3 * len(graphs.SIZES)

@@ -14,9 +14,22 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration import fit, samples
+from calibration import build as _build
+from calibration import catalogue, fit, samples
 from calibration.build import build
-from calibration.plan import CACHED, DECODE, GRIDS, MIXED, PREFILL, Configuration, plan, schedule, sentinels
+from calibration.catalogue import Gpu
+from calibration.plan import (
+    CACHED,
+    DECODE,
+    GRIDS,
+    MIXED,
+    PREFILL,
+    Configuration,
+    _steps,
+    plan,
+    schedule,
+    sentinels,
+)
 from calibration.profile import Coefficients
 from tests.caches.cases import QUICK
 from tests.calibration import synthetic
@@ -79,6 +92,8 @@ def test_drifted_passes_are_dropped(tmp_path: Path) -> None:
     assert kept == [0, 1, 3, 4]
     assert drift == pytest.approx([0.0, 0.01, 0.3, -0.01, 0.0], abs=1e-6)
     assert fit.steady(taken, 0.5)[0] == [0, 1, 2, 3, 4]
+    faster = synthetic.write(tmp_path / "faster.jsonl", drift=(-0.3, 0.0, 0.0, 0.0))
+    assert fit.steady(samples.read(faster), 0.05)[0] == [1, 2, 3]
     with pytest.raises(InputError, match=r"too unsteady.*\+30.0%.*at least 3 passes within 0%"):
         fit.steady(taken, 0.001)
 
@@ -168,6 +183,7 @@ def test_errors_by_hand() -> None:
     got = fit.errors(np.array([1.1, 1.6, 3.0]), np.array([1.0, 2.0, 3.0]))
     assert got.mape == pytest.approx(0.1) and got.bias == pytest.approx(-0.1 / 3)
     assert got.max == pytest.approx(0.2) and got.p90 == pytest.approx(0.18)
+    assert got.p99 == pytest.approx(0.198)
     assert got.sum_err == pytest.approx(5.7 / 6 - 1) and got.n == 3
 
 
@@ -176,6 +192,29 @@ def test_noise_floor_by_hand() -> None:
     step = Configuration(DECODE, "fit", ((5, 1),))
     times = np.array([[1.0, 1.1, 1.0, 1.1], [2.0, 2.0, 2.0, 2.0]])
     assert fit.noise_floor(fit.Measured([step, step], times)) == pytest.approx(0.1 / 1.05 / 2)
+
+
+def test_intervals_by_hand() -> None:
+    """Replicates 0, 1, ... 100 of one coefficient: nine tenths lie between 5 and 95."""
+    names = ["token", *fit.LINEAR]
+    replicates = np.zeros((101, len(names)))
+    replicates[:, names.index("step")] = np.arange(101.0)
+    fitted = fit.Fitted(names, replicates[50], replicates, 0.0, 1.0, hinged=False)
+    assert list(fitted.intervals()) == ["step"]
+    assert fitted.intervals()["step"] == pytest.approx((5, 95))
+    low, high = fitted.interval([Configuration(DECODE, "fit", ((7, 1),))])
+    assert (low[0], high[0]) == pytest.approx((5, 95))
+
+
+def test_domain_by_hand() -> None:
+    """The largest of each, of a prefill of 40 behind 100 and 3 decodes at 60; the box contains its ends."""
+    steps = [Configuration(CACHED, "fit", ((100, 40),)), Configuration(DECODE, "fit", ((60, 1),) * 3)]
+    box = fit.domain(fit.Measured(steps, np.ones((2, 1))))
+    assert (box.tokens, box.sequences) == ((1, 40), (1, 3))
+    assert (box.cached, box.kv_tokens) == ((0, 100), (1, 183))
+    assert box.covers(40, 3, 100, 183) and box.covers(1, 1, 0, 1)
+    for outside in ((41, 1, 0, 50), (0, 1, 0, 50), (9, 4, 0, 50), (9, 1, 101, 150), (9, 1, 0, 184)):
+        assert not box.covers(*outside)
 
 
 def test_intervals_hold_the_truth(tmp_path: Path) -> None:
@@ -191,6 +230,46 @@ def test_intervals_hold_the_truth(tmp_path: Path) -> None:
         widths.append(float(((high - low) / truth).mean()))
     assert min(covered) > 0.7
     assert widths[1] > 2 * widths[0] > 0.02
+
+
+def test_transfers_by_hand(tmp_path: Path) -> None:
+    """2 us and 5 us a block of 262,144 bytes: 52.4288 GB/s, in each path and layout."""
+    taken = samples.read(synthetic.write(tmp_path / "s.jsonl", grid="tiny", kv_tokens=800))
+    lines = fit.transfers(taken, range(4), 262_144)
+    assert {(line["path"], line["layout"]) for line in lines} == {
+        (path, layout) for path in ("h2d", "d2h", "gather") for layout in ("contiguous", "scattered")
+    }
+    for line in lines:
+        assert line["latency_s"] == pytest.approx(2e-6, rel=1e-5)
+        assert line["per_block_s"] == pytest.approx(5e-6, rel=1e-5)
+        assert line["gb_per_s"] == pytest.approx(52.4288, rel=1e-5)
+
+
+def test_baselines_by_hand() -> None:
+    """Times linear in new tokens: the plain fit is exact; a roofline of twice the time is 100 % off."""
+    steps = [Configuration(PREFILL, "fit", ((0, n),)) for n in (1, 5, 9, 40)]
+    steps += [Configuration(DECODE, "fit", ((h, 1),) * b) for h in (10, 70) for b in (1, 3)]
+    truth = Coefficients(step=1e-3, token=1e-5)
+    measured = fit.Measured(steps, fit.seconds(truth, steps)[:, None])
+    twice = Coefficients(step=2e-3, token=2e-5)
+    got = fit.baselines(measured, measured, twice, seed=0)
+    assert got["plain linear"].max < 1e-9
+    assert (got["roofline"].mape, got["roofline"].bias) == pytest.approx((1.0, 1.0))
+    assert got["random forest"].mape < 0.2
+
+
+@pytest.mark.parametrize(
+    ("noise", "drift", "least", "most"), [(0.05, (0.0,), 0.01, 0.1), (0.0, (-0.1, 0.0, 0.1), 0.15, 0.25)]
+)
+def test_intervals_tell_of_configurations_and_of_passes(
+    tmp_path: Path, noise: float, drift: tuple[float, ...], least: float, most: float
+) -> None:
+    """One noisy pass: other configurations might have been taken. Three passes that differ by 10 % and
+    nothing else: the median of three draws is each of them often enough, so the interval is 20 % wide."""
+    path = synthetic.write(tmp_path / "s.jsonl", noise=noise, drift=drift)
+    steps = _measured(path, "heldout").steps
+    low, high = fit.fit(_measured(path), hinged=True, seed=0).interval(steps)
+    assert least < float(((high - low) / fit.seconds(synthetic.TRUTH, steps)).mean()) < most
 
 
 def test_a_profile_of_samples(tmp_path: Path) -> None:
@@ -219,6 +298,8 @@ def test_a_profile_of_samples(tmp_path: Path) -> None:
     assert copies["h2d", "scattered"].per_block_s == pytest.approx(5e-6, rel=0.1)
     assert copies["d2h", "contiguous"].gb_per_s == pytest.approx(16 * 16_384 / 5e-6 / 1e9, rel=0.1)
     assert profile.overhead_s["launch"] == pytest.approx(1e-6, rel=0.1)
+    took = [row["t_s"] for row in synthetic.rows(path)[1:] if row["split"] == "fit"]
+    assert profile.overhead_s["host_per_step"] == pytest.approx(0.1 * np.median(took), rel=1e-4)
     assert profile.samples is not None and profile.samples.sha256 == samples.sha256(path)
 
 
@@ -228,6 +309,67 @@ def test_rates_beyond_the_peak_are_refused(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "s.jsonl", fast)
     with pytest.raises(InputError, match=r"implies linear_tflops = 1.* or more, beyond the device's 0\.15"):
         build(path, tmp_path / "p.yaml")
+
+
+SHAPE = catalogue.model("tiny-40m", Path())
+NAMES = ["token", *fit.LINEAR, *fit.HINGE_NAMES]
+
+
+def _rates(gpu: Gpu, knee: tuple[float, float] = (0.0, 1.0), **draws: np.ndarray) -> dict[str, float]:
+    """What a fit with these replicates implies on ``gpu``."""
+    replicates = np.zeros((101, len(NAMES)))
+    for name, values in draws.items():
+        replicates[:, NAMES.index(name.replace("_2", " 2"))] = values
+    fitted = fit.Fitted(NAMES, replicates[50], replicates, *knee, hinged=True)
+    return _build._rates(Path("s.jsonl"), fitted, SHAPE, gpu).implied
+
+
+def test_a_rate_is_refused_if_it_is_surely_beyond_the_peak() -> None:
+    """An L4's memory gives 300 GB/s. Seconds per KV token whose rates lie around 310 may be noise, unless
+    all of the interval is above; a peak that was itself measured may be exceeded by a quarter."""
+    l4 = catalogue.gpu("l4")
+    kv_gb = SHAPE.kv_bytes_per_token / 1e9
+    wide, narrow = (kv_gb / 310 * np.linspace(1 - w, 1 + w, 101) for w in (0.1, 0.01))
+    assert _rates(l4, decode_kv=wide)["kv_gb_per_s"] == pytest.approx(310)
+    with pytest.raises(InputError, match=r"implies kv_gb_per_s = 307.* or more, beyond the device's 300 "):
+        _rates(l4, decode_kv=narrow)
+    measured = l4.model_copy(update={"checked": False})
+    assert _rates(measured, decode_kv=narrow)["kv_gb_per_s"] == pytest.approx(310)
+    with pytest.raises(InputError, match="beyond the device's 375 "):
+        _rates(measured, decode_kv=narrow * 300 / 375)
+
+
+def test_rates_by_hand() -> None:
+    """2 FLOP per weight and token, 4 per head, head size, layer and pair, whichever coefficient pays.
+
+    Weights are read for one token: the step, hinges, and a knee at 3 tokens with p = 2, which is sqrt(10)
+    tokens' time.
+    """
+    seconds = {"token": 1e-3, "step": 2e-3, "hinge_2": 5e-4, "pair": 1e-6, "rectangle": 3e-6}
+    draws = {name: np.full(101, value) for name, value in seconds.items()}
+    implied = _rates(catalogue.gpu("l4"), (3.0, 2.0), **draws)
+    assert implied["linear_tflops"] == pytest.approx(2 * SHAPE.layer_params / 1e-3 / 1e12)
+    assert implied["attention_tflops"] == pytest.approx(4 * 8 * 8 * 64 / 4e-6 / 1e12)
+    weights_gb = (SHAPE.layer_params + SHAPE.head_params) * SHAPE.bytes_per_value / 1e9
+    assert implied["weights_gb_per_s"] == pytest.approx(weights_gb / (10**0.5 * 1e-3 + 2.5e-3))
+
+
+def test_what_graphs_save() -> None:
+    """A decode takes 3 ms with graphs and 5 ms without, another one 4 and 8 ms: 3 ms at the median."""
+    steps = [Configuration(DECODE, split, ((h, 1),)) for h in (10, 20) for split in ("fit", "eager")]
+    steps.append(Configuration("launch", "overhead", ((0, 0),)))
+    times = [3e-3, 5e-3, 4e-3, 8e-3, 1e-6]
+    taken = samples.Samples({}, steps, [0] * 5, times, [t + 1e-3 for t in times])
+    assert _build._overheads(taken, [0]) == pytest.approx(
+        {"launch": 1e-6, "host_per_step": 1e-3, "eager_decode": 3e-3}
+    )
+
+
+def test_a_profile_tells_the_passes_that_were_dropped(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "s.jsonl", drift=(0.0, 0.0, 0.3, 0.0))
+    profile = build(path, tmp_path / "p.yaml").profile
+    assert profile.protocol is not None and profile.protocol.rejected_passes == [2]
+    assert profile.source.startswith("measured in 3 passes")
 
 
 def test_plans() -> None:
@@ -241,9 +383,13 @@ def test_plans() -> None:
         assert heldout and not any(c.spec in fitted for c in heldout), name
         box = max(c.tokens for c in timed if c.split == "fit")
         assert all(c.tokens <= box for c in heldout)
+        assert max(len(c.spec) for c in timed) == max(grid.batch)
         guards = sentinels(grid)
         first, second = (schedule(made, guards, 1, number) for number in (0, 1))
         assert first != second and sorted(map(str, first)) == sorted(map(str, second))
         assert first[:2] == first[-2:] == guards
         assert first == schedule(made, guards, 1, 0)
         assert first[22:24] == first[44:46] == guards, "sentinels every twenty"
+    # Both ends of an axis are drawn: one to four sequences.
+    drawn = _steps(GRIDS["tiny"], 1, "any", DECODE, 200, set())
+    assert {len(spec) for spec in drawn} == {1, 2, 3, 4}

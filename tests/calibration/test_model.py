@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 import torch
 from torch import Tensor
 
-from calibration import catalogue
+from calibration import attention, catalogue
 from calibration.attention import TOLERANCE, Sdpa, choose
 from calibration.model import DTYPES, Decoder, KvPool, Work
 
@@ -132,6 +132,14 @@ def test_the_probe_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         "varlen-gather, blocks of 16",
     ]
     right = Sdpa.run
-    monkeypatch.setattr(Sdpa, "run", lambda *args: right(*args) * 1.001)
-    with pytest.raises(RuntimeError, match="differs from plain arithmetic by 1"):
+    monkeypatch.setattr(Sdpa, "run", lambda *args: right(*args) * (1 + 3e-5))
+    with pytest.raises(RuntimeError, match="differs from plain arithmetic by 3"):
         choose(4, 2, 32, torch.float32, CPU)
+    monkeypatch.setattr(Sdpa, "run", lambda *args: right(*args) * (1 + 3e-6))
+    assert choose(4, 2, 32, torch.float32, CPU).backend.name == "sdpa"
+
+
+def test_short_chunks_are_causal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, two and three new tokens: the first of two does not see the second."""
+    monkeypatch.setattr(attention, "PROBED", [(5, 2), (0, 2), (31, 1), (16, 3)])
+    attention._agree(Sdpa(4, 2, torch.float64), 16, 4, 2, 32, torch.float64, CPU)

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,16 +21,25 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
 
 
+import numpy as np
+import torch
+
 from calibration import catalogue, samples
+from calibration.device import describe
+from calibration.fit import errors
 from calibration.measure import Bench, measure
-from calibration.profile import Profile, load
+from calibration.model import Work
+from calibration.plan import Configuration
+from calibration.profile import Coefficients, Profile, load
 from calibration.run import runner_for
 from calibration.runner import Runner
-from calibration.validate import CHATS, Setup
+from calibration.validate import CHATS, Comparison, Setup, figures
 from sim import load_config
 from sim import run as simulate
+from sim.records import EngineTotals, Records, RequestLog
 from tests.calibration import synthetic
 from workloads.errors import InputError
+from workloads.trace import Trace
 
 TINY = ("--model", "tiny-1m", "--device", "cpu", "--grid", "tiny", "--max-drift", "9", "--quiet")
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -172,6 +183,37 @@ def test_hits_are_equal_and_times_are_near(made: Path, runner: Runner) -> None:
         if blocks is None:
             assert got.hits_equal == got.requests and got.real_hits == got.simulated_hits
         assert all(1 / 3 < 1 + got.error(name) < 3 for name in ("steps, sum", "E2E mean", "TTFT mean"))
+        assert 1 / 4 < got.busy_share < 3 / 4, "half of the time, with steps up to three times as long"
+
+
+def test_drift_and_figures_by_hand(made: Path, runner: Runner) -> None:
+    """Steps said to take 1,000 s take next to nothing: 100 % less. Three requests of 2, 3 and 5 s."""
+    slow = load(made).model_copy(update={"coefficients": Coefficients(step=1000.0)})
+    setup = Setup(slow, runner, CHATS["tiny"], "tiny")
+    assert -1 < setup.drift() < -0.99
+    assert setup.compare(CHATS["tiny"].trace(1, 1.0), 0.5, cache=True).steps.bias > 1000
+    trace = Trace()
+    for _ in range(3):
+        trace.add(prompt=trace.content.append(0, 5), output_tokens=2, arrival_s=0.0)
+    log = RequestLog(trace)
+    log.arrival_s, log.first_token_s = array("d", [0.0] * 3), array("d", [1.0, 2.0, 4.0])
+    log.finished_s = array("d", [2.0, 3.0, 5.0])
+    records = Records.of(log)
+    records.engine = EngineTotals(busy_s=3.0)
+    shown = figures(records)
+    assert shown["steps, sum"] == 3 and shown["TPOT mean"] == 1 and shown["E2E p50"] == 3
+    assert shown["TTFT mean"] == pytest.approx(7 / 3) and shown["E2E p99"] == pytest.approx(4.96)
+    error = errors(np.array([1.0]), np.array([1.0]))
+    both = Comparison(1, 0.5, True, 0.5, 3, 3, 0, 0, {"TTFT mean": 2.0}, {"TTFT mean": 3.0}, error, (0, 0))
+    assert both.error("TTFT mean") == 0.5
+
+
+def test_requests_longer_than_the_profile_are_refused(made: Path, runner: Runner) -> None:
+    setup = Setup(load(made), runner, CHATS["tiny"], "tiny")
+    trace = Trace()
+    trace.add(prompt=trace.content.append(0, runner.longest), output_tokens=1, arrival_s=0.0)
+    with pytest.raises(InputError, match=r"reaches [\d,]+ tokens; allowed: at most"):
+        setup.simulate(trace, cache=True)
 
 
 def test_load_sets_the_pace(made: Path, runner: Runner) -> None:
@@ -215,6 +257,8 @@ def test_another_measurement_is_not_continued(runner: Runner, tmp_path: Path) ->
     before = path.read_bytes()
     with pytest.raises(InputError, match="a measurement with passes = 1, not 2; allowed: the same"):
         measure(runner, path, grid="tiny", seed=0, passes=2, progress=lambda *args: None)
+    with pytest.raises(InputError, match="a measurement with seed = 0, not 1; allowed: the same"):
+        measure(runner, path, grid="tiny", seed=1, passes=1, progress=lambda *args: None)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], *lines[2:]]))
     with pytest.raises(InputError, match=r"s.jsonl:\d+: .* is not in this place of the plan"):
@@ -224,8 +268,6 @@ def test_another_measurement_is_not_continued(runner: Runner, tmp_path: Path) ->
 
 def test_every_row_is_a_real_forward_pass(runner: Runner) -> None:
     """More work takes longer: the clock is around the model, not around nothing."""
-    from calibration.plan import Configuration
-
     bench = Bench(runner, seed=1)
 
     def best(*spec: tuple[int, int]) -> float:
@@ -234,6 +276,85 @@ def test_every_row_is_a_real_forward_pass(runner: Runner) -> None:
 
     assert best((0, 64)) > 1.5 * best((0, 1))
     assert best((0, 1), (0, 1), (0, 1), (0, 1)) > best((0, 1))
+
+
+class Noted:
+    """A runner that only notes what it is asked for; everything takes two seconds, three by the wall."""
+
+    def __init__(self, blocks: int) -> None:
+        self.model = catalogue.model("tiny-1m", Path())
+        self.device = torch.device("cpu")
+        pool = SimpleNamespace(blocks=blocks, block_size=16, data=torch.zeros(2, 2, blocks, 16, 2, 32))
+        self.decoder = SimpleNamespace(pool=pool, dtype=torch.float32)
+        self.work: list[Work] = []
+        self.eager: list[bool] = []
+
+    def step(self, work: list[Work], tokens: object, *, eager: bool) -> SimpleNamespace:
+        self.work += work
+        self.eager.append(eager)
+        return SimpleNamespace(t_s=2.0, wall_s=3.0)
+
+    def time(self, call: Callable[[], object]) -> tuple[float, float, object]:
+        return 2.0, 3.0, call()
+
+
+def test_a_bench_rotates_blocks() -> None:
+    """Two decodes of three blocks each from a pool of ten: nobody finds its own before all were used."""
+    noted: Any = Noted(10)
+    bench = Bench(noted, seed=1)
+    for split in ("fit", "eager"):
+        assert bench.time(Configuration("decode", split, ((33, 1), (47, 1)))) == (2.0, 3.0)
+    used = [int(block) for work in noted.work for block in work.blocks]
+    assert len(used) == 12 and sorted(used[:10]) == list(range(10)) and used[10:] == used[:2]
+    assert noted.eager == [False, True]
+
+
+def test_a_launch_is_one_of_a_hundred() -> None:
+    noted: Any = Noted(10)
+    assert Bench(noted, seed=1).time(Configuration("launch", "overhead", ((0, 0),))) == (0.02, 0.03)
+
+
+def test_peaks_by_hand() -> None:
+    """Products of 1,024 x 1,024 are 2 x 1,024^3 FLOP; half a pool of 81,920 floats is read and written."""
+    noted: Any = Noted(20)
+    noted.time = lambda call: (2e-6, 3e-6, call())
+    found = describe(noted)
+    assert found.gemm_tflops == round(2 * 1024**3 / 2e-6 / 1e12, 4) > 0
+    assert found.copy_gb_per_s == round(2 * 40_960 * 4 / 2e-6 / 1e9, 2) > 0
+
+
+def test_as_many_blocks_as_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """85 % of what is free, less the weights: here 20.5 blocks. A tenth of what is asked for has to fit."""
+    model = catalogue.model("tiny-1m", Path())
+    free = (model.weight_bytes + 20.5 * 16 * model.kv_bytes_per_token) / 0.85
+    (tmp_path / "meminfo").write_text(f"MemFree: 1 kB\nMemAvailable: {free / 1024:.0f} kB\n")
+    monkeypatch.setattr("calibration.runner.MEMINFO", tmp_path / "meminfo")
+
+    def blocks(asked: int) -> int:
+        return Runner(model, "cpu", model.dtype, asked * 16, 64).decoder.pool.blocks
+
+    assert [blocks(asked) for asked in (10, 100, 200)] == [10, 20, 20]
+    with pytest.raises(InputError, match="does not fit on cpu"):
+        blocks(201)
+
+
+def test_a_compressed_file_is_the_same_every_time(tmp_path: Path) -> None:
+    """No time of day in it (bytes 4 to 7 of gzip's header): a profile's sha256 is that of its rows."""
+    path = synthetic.write(tmp_path / "s.jsonl", grid="tiny", kv_tokens=800)
+    assert samples.compress(path, tmp_path / "s.gz") == samples.sha256(tmp_path / "s.gz")
+    assert (tmp_path / "s.gz").read_bytes()[4:8] == bytes(4)
+    assert gzip.decompress((tmp_path / "s.gz").read_bytes()) == path.read_bytes()
+
+
+def test_a_row_survives_the_file(tmp_path: Path) -> None:
+    """Seven digits of both times, each under its name."""
+    samples.begin(tmp_path / "s.jsonl", synthetic.header())
+    step = Configuration("mixed", "heldout", ((5, 1), (0, 9)))
+    with (tmp_path / "s.jsonl").open("a") as file:
+        file.write(samples.row(step, 3, 0.0012345678, 0.5))
+    taken = samples.read(tmp_path / "s.jsonl")
+    assert (taken.configurations, taken.passes) == ([step], [3])
+    assert (taken.t_s, taken.wall_s) == ([0.001234568], [0.5])
 
 
 def test_a_simulation_takes_the_profile(made: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from calibration.model import Work
 from calibration.profile import Coefficients
 from calibration.runner import Runner
 from calibration.serving import PagedCache, ServingReplica, Texts, serving
+from sim.caches.block import BlockTable
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.make import make_replica
@@ -22,6 +23,7 @@ from sim.engine.plan import ReplicaPlan
 from sim.engine.routers.round_robin import RoundRobin
 from sim.records import Records
 from tests.engine.driving import check_always
+from workloads.content import ROOT
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 
@@ -157,3 +159,36 @@ def test_texts_are_the_contents(runner: Runner) -> None:
     for first, last in ((0, 1), (69, 72), (70, 70), (end - 1, end), (5, end - 3)):
         assert texts.tokens(path, first, last) == whole[first:last]
     assert Texts(trace.content, 1000, seed=2).tokens(path, 0, end) != whole
+
+
+def test_copies_under_one_name() -> None:
+    """A request that comes back computes its last block again while another one holds the first copy.
+
+    Who finds the block then shares the first copy; the second one, which nobody holds, is what is evicted.
+    """
+    trace = Trace()
+    prompt = trace.content.append(ROOT, 32)
+    longer = [trace.content.append(prompt, 8) for _ in range(2)]
+    cache = PagedCache(trace.content, 16, 9, caching=True)
+
+    def admit(path: list[int], tokens: int, owner: int) -> tuple[BlockTable, list[int]]:
+        table = BlockTable(path, tokens, owner)
+        hit = cache.lookup(table, tokens)
+        cache.acquire(table, hit)
+        cache.take(-(-tokens // 16) - hit.blocks)
+        cache.publish(table, tokens)
+        return table, list(cache.physical(table, -(-tokens // 16)))
+
+    first, blocks = admit([prompt], 32, owner=0)
+    second, shared = admit([prompt, longer[0]], 40, owner=1)
+    assert shared[:2] == blocks
+    cache.release(first, 2)
+    first, again = admit([prompt], 32, owner=0)
+    assert again[0] == blocks[0] and again[1] != blocks[1]
+    cache.release(first, 2)
+    _, third = admit([prompt, longer[1]], 40, owner=2)
+    assert third[:2] == blocks
+    admit([trace.content.append(ROOT, 80)], 80, owner=3)  # all that is free, the second copy with it
+    assert cache.evicted_blocks == 1
+    cache.check()
+    assert cache.physical(second, 3) == shared

@@ -36,6 +36,7 @@ def fleet_of(
     hardships: Hardships = NO_HARDSHIPS,
     router: Callable[[Setting], Router] = RoundRobin,
     record_steps: bool = False,
+    sample_s: float | None = None,
 ) -> Fleet:
     """A fleet with ``blocks`` KV blocks on each replica."""
     plan = ReplicaPlan(
@@ -46,7 +47,14 @@ def fleet_of(
         options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),
         fast_forward=fast_forward,
     )
-    return Fleet(trace, [plan] * replicas, router, hardships=hardships, record_steps=record_steps)
+    return Fleet(
+        trace,
+        [plan] * replicas,
+        router,
+        hardships=hardships,
+        record_steps=record_steps,
+        sample_s=sample_s,
+    )
 
 
 def watch(fleet: Fleet, look: Callable[[float], None]) -> None:

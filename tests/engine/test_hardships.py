@@ -128,8 +128,33 @@ def test_with_nobody_alive_requests_wait_or_are_rejected(way: dict[str, bool]) -
     records = _run(trace, Hardships(failures=failures), way)
     assert records.status.tolist() == ["completed", "rejected"]
     assert (records.scheduled_s[0], records.retries[0]) == (5.0, 0)
+    # What it had found before counts for nothing.
+    lost = _run(
+        _trace((0.0, 64, 1), (5.0, 64, 9), same=True), Hardships(failures=(Failure(0, 7.5, None),)), way
+    )
+    assert lost.status.tolist() == ["completed", "rejected"]
+    assert lost.cache_read_input_tokens.tolist() == [0, 0] and np.isnan(lost.scheduled_s[1])
     waits = Hardships(failures=(Failure(0, 0.5, 5.0),), deadline_s=[2.0, 99.0])
     assert _run(trace, waits, way).status.tolist() == ["timed_out", "completed"]
+
+
+@EVERY_WAY
+def test_who_was_given_up_is_not_retried(way: dict[str, bool]) -> None:
+    """The client leaves at 2.2 and the replica fails at 2.5, both in the iteration that ends at 3."""
+    hardships = Hardships(deadline_s=[2.2], failures=(Failure(0, 2.5, 5.0),))
+    records = _run(_trace((0.0, 16, 9)), hardships, way)
+    assert (records.status[0], records.retries[0]) == ("timed_out", 0)
+    assert records.engine is not None and records.engine.scheduled_tokens == 16 + 2
+
+
+@EVERY_WAY
+def test_preemptions_before_and_after_a_failure_count(way: dict[str, bool]) -> None:
+    """Five blocks for two requests of up to five: the second is preempted at 1, and again at 6."""
+    trace = _trace((0.0, 2, 4), (0.0, 2, 4))
+    hardships = Hardships(failures=(Failure(0, 2.5, 5.0),))
+    records = _run(trace, hardships, way, blocks=5, block_size=1)
+    assert records.retries.tolist() == [1, 1]
+    assert records.preemptions.tolist() == [0, 2]
 
 
 @EVERY_WAY

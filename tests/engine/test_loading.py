@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from sim.caches.tiered import TieredConfig
 from sim.engine.disaggregated import DisaggregatedFleet
 from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.link import LinkSpeed
+from sim.engine.link import Link, LinkSpeed
 from sim.engine.options import SchedulerOptions
 from sim.engine.plan import NO_HARDSHIPS, ReplicaPlan
 from sim.engine.routers.round_robin import RoundRobin
@@ -152,6 +153,34 @@ def test_what_is_loading_holds_its_memory(fast_forward: bool) -> None:
     assert records.scheduled_s.tolist() == [0.0, 5.0, 17.0, 18.0]
 
 
+@BOTH
+def test_tiers_load_beside_each_other(fast_forward: bool) -> None:
+    """One token is left on the GPU, five are on the host, nine on the disk: all are there after 9 s."""
+    trace = _trace((0.0, "ab", 1), (30.0, "cd", 1), (60.0, "ab", 1))
+    fleet, hits = _tiered(trace, 17, host=22, disk=100, fast_forward=fast_forward)
+    records = check_always(fleet).run()
+    assert hits == {"host": 5, "disk": 9} and records.cache_read_input_tokens[2] == 15
+    assert records.scheduled_s[2] == 69.0 and records.tier[2] == "disk"
+
+
+@BOTH
+def test_what_a_preempted_request_brings_back_is_no_hit(fast_forward: bool) -> None:
+    """18 blocks for two requests of up to 13: the second loses four to the host, and loads them again."""
+    trace = _trace((0.0, "a", 6), (0.0, "b", 6))
+    fleet, hits = _tiered(trace, 18, host=100, write="write_back", fast_forward=fast_forward)
+    records = check_always(fleet).run()
+    assert records.preemptions.tolist() == [0, 1]
+    assert records.engine is not None and records.engine.loaded_tokens == 4
+    assert hits == {} and records.tier == [None, None]
+
+
+def test_transfers_queue_and_latencies_overlap() -> None:
+    """Two of a second each, half a second on the way: there after 1.5 and 2.5 s, not after 3."""
+    link = Link(simpy.Environment(), LinkSpeed(gb_per_s=1.0, latency_ms=500.0))
+    assert [link.transfer(GB) for _ in range(2)] == [1.5, 2.5]
+    assert link.bytes == 2 * GB
+
+
 @st.composite
 def _scripts(draw: Any) -> tuple[Trace, int]:
     prompts = draw(st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=8))
@@ -208,6 +237,7 @@ def test_a_request_goes_over_the_link(fast_forward: bool) -> None:
     records = check_always(fleet).run()
     assert (records.scheduled_s[0], records.first_token_s[0]) == (0.0, 1.0)
     assert records.finished_s[0] == 12.25
+    assert records.steps[1].gaps_s == [9.25]  # between the first token and the second, which is elsewhere
     assert records.replica[0] == 1
     assert records.engine is not None and records.engine.scheduled_tokens == 8 + 3
 
@@ -220,6 +250,32 @@ def test_the_decoder_asks_for_what_it_has_not(fast_forward: bool) -> None:
     assert records.cache_read_input_tokens.tolist() == [0, 8]
     assert records.engine is not None and records.engine.loaded_tokens == 16
     assert records.finished_s.tolist() == [10.0, 30.0]
+
+
+@BOTH
+def test_a_preempted_request_computes_its_prompt_again(fast_forward: bool) -> None:
+    """Only the two prompts of 8 tokens travel, though 20 blocks hold no two requests of 13."""
+    trace = _trace((0.0, "a", 6), (0.0, "b", 6))
+    fleet = _disaggregated(trace, 20, fast_forward=fast_forward, link=LinkSpeed(gb_per_s=8.0))
+    records = check_always(fleet).run()
+    assert records.preemptions.tolist() == [0, 1]
+    assert records.engine is not None and records.engine.loaded_tokens == 16
+
+
+@BOTH
+def test_what_is_loaded_joins_the_batch_at_once(fast_forward: bool) -> None:
+    """The second is prefilled at 21 and there at 29, in the middle of the first one's reply."""
+    trace = _trace((0.0, "a", 30), (20.0, "b", 3))
+    records = check_always(_disaggregated(trace, 60, fast_forward=fast_forward)).run()
+    assert records.finished_s.tolist() == [38.0, 31.0]
+
+
+@BOTH
+def test_who_loads_is_load(fast_forward: bool) -> None:
+    """While the first KV is on its way to one decoder, the other one is the least loaded."""
+    trace = _trace((0.0, "a", 6), (1.0, "b", 6))
+    records = check_always(_disaggregated(trace, 30, decoders=2, fast_forward=fast_forward)).run()
+    assert records.replica.tolist() == [1, 2]
 
 
 @BOTH

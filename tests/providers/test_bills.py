@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sim.providers import catalogue
-from sim.providers.prices import PriceList, ProviderPrice, is_peak, price_list
+from sim.providers.prices import PriceList, ProviderPrice, _at, is_peak, price_list
 from sim.providers.schema import Rules
 from sim.providers.usage import Usage, charge
 from workloads.errors import InputError
@@ -169,6 +169,29 @@ def test_size_tier_is_strict_and_for_all_tokens() -> None:
     assert total(listed, Usage(272_001)) == usd("2.176008")
     assert total(prices("xai", "grok-4.7"), Usage(200_000)) == usd("0.8")  # from 200,000 on
     assert total(prices("xai", "grok-4.7"), Usage(199_999)) == 199_999 * usd("0.000002")
+
+
+@pytest.mark.parametrize("size", [32_000, 32_001, 256_000, 256_001])
+def test_several_size_tiers(size: int) -> None:
+    """Two thresholds: each tier's price is the library's own."""
+    from genai_prices import Usage as LibraryUsage
+    from genai_prices import calc_price
+
+    rules, model = Rules.model_validate(CUSTOM), "qwen/qwen3.7-flash"
+    listed = price_list(rules, "openrouter", model, "standard", NOON, None, "x")
+    assert listed.above_tokens == (32_000, 256_000)
+    usage = LibraryUsage(input_tokens=size, output_tokens=77)
+    theirs = calc_price(usage, model, provider_id="openrouter", genai_request_timestamp=NOON)
+    assert total(listed, Usage(size, 77)) == Fraction(theirs.total_price)
+
+
+def test_a_price_keeps_its_tier_beyond_the_thresholds_of_others() -> None:
+    """From 100 tokens on it is 2; that another price changes at 300 does not bring back the first tier."""
+    from genai_prices.types import Tier, TieredPrices
+
+    price = TieredPrices(base=Decimal(1), tiers=[Tier(start=100, price=Decimal(2))])
+    assert [_at(price, above) for above in (None, 100, 300)] == [1, 2, 2]
+    assert _at(price, 50) == 1
 
 
 def test_dated_prices() -> None:

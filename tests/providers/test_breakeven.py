@@ -38,6 +38,7 @@ def test_reads_per_write() -> None:
     assert round(float(be.reads_per_write(F(2), R) or 0), 2) == 1.11
     assert [be.request_that_pays(w, R) for w in (F(1), F(5, 4), F(2), F(5, 2))] == [2, 2, 3, 3]
     assert be.request_that_pays(F(5, 4), F(1)) is None
+    assert be.reads_per_write(F(1), F(1)) == 0  # nothing is gained, but nothing had to be paid back
 
 
 @pytest.mark.parametrize("w", [F(5, 4), F(2), F(5, 2)])
@@ -67,6 +68,11 @@ def test_pings_cost_what_the_closed_form_says() -> None:
     assert [be.pinged_cost(gap, R) for gap in (239, 240, 241, 480, 2760)] == [R, R, 2 * R, 2 * R, 12 * R]
     last = float(be.keep_warm_s(F(5, 4), R))  # 11.5 pings: the twelfth read is still worth it
     assert be.pinged_cost(last, R) <= F(5, 4) < be.pinged_cost(last + be.PING_S, R)
+
+
+def test_gap_cost() -> None:
+    """Read within the lifetime, written at its end and after it."""
+    assert [be.gap_cost(gap, F(5, 4), R, 300) for gap in (299.9, 300, 301)] == [R, F(5, 4), F(5, 4)]
 
 
 def test_input_factor() -> None:
@@ -115,6 +121,8 @@ def test_offers_of_all_providers() -> None:
     assert multiples["openai", "automatic", "12h"] == (F(5, 2), R)
     assert multiples["qwen", "explicit", "5m"] == (F(5, 4), R)
     assert multiples["deepseek", "automatic", "default"] == (1, F(1, 30))
+    assert multiples["qwen", "automatic", "default"] == (1, F(1, 5))  # no price list: the rules' multiples
+    assert {o.provider for o in found if not o.refreshed} == {"gemini"}
     assert ("anthropic", "explicit", "5m") not in multiples  # the same record, told once
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.providers.marks import Caching, Marks
 from tests.providers.script import SLOW, made, read, rules, script, send, written
 from workloads.errors import InputError
 
@@ -162,12 +163,33 @@ def test_an_entry_inside_the_hit_is_not_written_again() -> None:
     assert read(send(trace, short, marks="system")) == [0, 2000, 2100, 0]
 
 
+def test_a_read_does_not_revive_an_expired_entry() -> None:
+    """A mark inside the hit, on an entry that died at 300 s: refreshing it would be a write for nothing."""
+    turns = (("system u1", 0), ("system u1 r1 u2", 200), ("system u1", 400), ("system v", 410))
+    done = send(script(CHAT | {"v": 9}, *turns), OPUS5, mode="explicit", marks="window", window=2)
+    assert read(done) == [0, 2100, 2100, 0]
+
+
+def test_no_read_keeps_an_entry_beyond_its_cap() -> None:
+    """500 s after the first write it is gone, also if a second request wrote the same in the meantime."""
+    capped = made("breakpoint", auto_mark=True, lifetimes=[{"name": "x", "seconds": 300, "cap_s": 500}])
+    trace = script({"a": 1000}, ("a", 0), ("a", 200), ("a", 400), ("a", 499), ("a", 500))
+    assert read(send(trace, capped)) == [0, 1000, 1000, 1000, 0]
+    both = script({"a": 1000}, ("a", 0), ("a", 0.5), ("a", 300.3))
+    for cap_s, found in ((300.2, 0), (300.4, 1000)):
+        short = made(
+            "breakpoint", auto_mark=True, lifetimes=[{"name": "x", "seconds": 300, "cap_s": cap_s}]
+        )
+        assert read(send(both, short, SLOW)) == [0, 0, found]
+
+
 def test_one_hour_costs_more_and_lives_longer() -> None:
-    trace = script({"a": 1000}, ("a", 0), ("a", 3599), ("a", 3599 + 3600))
+    """A read restarts the entry's own lifetime, not the default one."""
+    trace = script({"a": 1000}, *(("a", at) for at in (0, 3599, 2 * 3599, 2 * 3599 + 3600)))
     done = send(trace, OPUS5, ttl="1h")
-    assert read(done) == [0, 1000, 0]
-    assert written(done, 1) == [1000, 0, 1000]
-    assert written(done, 0) == [0, 0, 0]
+    assert read(done) == [0, 1000, 1000, 0]
+    assert written(done, 1) == [1000, 0, 0, 1000]
+    assert written(done, 0) == [0, 0, 0, 0]
 
 
 def test_mixed_lifetimes() -> None:
@@ -176,6 +198,18 @@ def test_mixed_lifetimes() -> None:
     done = send(trace, OPUS5, marks="system", system_ttl="1h")
     assert (written(done, 1), written(done, 0)) == ([2000, 0], [100, 250])
     assert read(done) == [0, 2000]  # the 5m entry of u1 is gone, the 1h entry of the system is not
+    first = script(CHAT, ("system u1", 0))
+    done = send(first, OPUS5, mode="explicit", marks="all", system_ttl="1h")
+    assert (written(done, 1), written(done, 0)) == ([2000], [0])  # the history is the system message alone
+    same = send(first, OPUS5, mode="explicit", marks="all", ttl="1h", system_ttl="1h")
+    assert written(same, 1) == [2000]
+
+
+def test_a_place_carries_one_mark() -> None:
+    """The automatic mark and that of the system message, on a prompt that is nothing else."""
+    caching = Caching(mode="automatic", marks="system")
+    assert [mark.tokens for mark in Marks(script(CHAT, ("system", 0)), caching, OPUS5).of(0)] == [2000]
+    assert len(Marks(script(CHAT, ("system u1", 0)), caching, OPUS5).of(0)) == 2
 
 
 def test_entries_become_readable_when_the_response_begins() -> None:
@@ -207,6 +241,10 @@ def test_four_slots() -> None:
         with pytest.raises(InputError, match=said):
             send(trace, OPUS5, **caching)
     send(trace, OPUS5, marks="window", window=3)
+    one = made("breakpoint", max_writes=1)
+    with pytest.raises(InputError, match=r"caching: 2 marks.*allowed: at most 1"):
+        send(trace, one, mode="explicit", marks="all")
+    send(trace, one, mode="explicit", marks="last")
 
 
 def test_latest_four_where_more_marks_are_no_error() -> None:

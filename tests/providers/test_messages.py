@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.providers.marks import Caching, Marks
+from sim.providers.marks import Caching, Marks, anchors
 from tests.chats import HABITS, chat, workload
 from tests.oracles.naive_provider import NaiveBreakpoints, Prompt
 from tests.providers.script import SLOW, made, read, rules, send, written
 from workloads.content import ROOT
+from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
 
 OPUS5 = rules("anthropic", "claude-opus-5")
@@ -83,6 +85,16 @@ def test_a_message_that_goes_on_is_another_message() -> None:
     trace.add(prompt=fields, output_tokens=1, arrival_s=60)
     assert read(send(trace, OPUS5)) == [0, 0]
     assert read(send(trace, made("grid"))) == [0, 2100]
+
+
+def test_marks_of_a_trace_of_blocks(tmp_path: Path) -> None:
+    """Two that share a block meet at its end; what nobody meets stands for itself."""
+    rows = [([1], 300), ([2], 512), ([3, 4], 700), ([3, 5], 900)]
+    keys = ("timestamp", "output_length", "hash_ids", "input_length")
+    lines = [json.dumps(dict(zip(keys, (i, 1, *row), strict=True))) for i, row in enumerate(rows)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n")
+    trace = MooncakeTrace(kind="trace", format="mooncake", path=tmp_path / "t.jsonl").build(0, tmp_path)
+    assert [trace.content.end[node] for node in anchors(trace)] == [300, 512, 512, 512]
 
 
 @pytest.mark.parametrize(("lookback", "found"), [(2, [0, 2000, 2150]), (1, [0, 2000, 2000])])

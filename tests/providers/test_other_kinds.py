@@ -8,6 +8,7 @@ from sim.providers.serve import Served
 from tests.providers.script import SLOW, made, read, rules, script, send, written
 from workloads.errors import InputError
 
+OPUS5 = rules("anthropic", "claude-opus-5")
 GPT5 = rules("openai", "gpt-5", lifetimes=made("grid").lifetimes)
 
 
@@ -85,6 +86,13 @@ def test_unit_minimum_and_interval() -> None:
     assert read(send(trace, every)) == [0, 128]
 
 
+def test_a_read_keeps_a_unit() -> None:
+    """Found again at 400 s although 300 s are its lifetime: it was read at 200 s."""
+    trace = script(dict.fromkeys("abcd", 300), ("a b", 0), ("a b c", 200), ("a b d", 400))
+    assert read(send(trace, made("unit"))) == [0, 600, 600]
+    assert read(send(trace, made("unit", refresh_on_read=False))) == [0, 600, 0]
+
+
 def test_unit_lifetime_counts_from_the_end_of_the_response() -> None:
     deepseek = rules("deepseek", "deepseek-v4-pro", lifetimes=made("unit").lifetimes)
     trace = script({"a": 300}, ("a", 0), ("a", 399), ("a", 798), reply=100)  # replies take 100 s
@@ -123,6 +131,15 @@ def test_object_is_made_once_an_hour_and_rented() -> None:
     assert written(done) == [0] * 4
 
 
+def test_object_minimum() -> None:
+    """A prefix that is too short is not made into an object, and not rented."""
+    for length, created in ((2047, 0), (2048, 2048)):
+        trace = script({"system": length, "u": 5}, ("system u", 0))
+        done = send(trace, made("object", min_tokens=2048), marks="system")
+        assert read(done) == done.found.created_tokens == [created]
+        assert done.found.storage_s == [300.0 if created else 0.0]
+
+
 def test_object_holds_one_prefix() -> None:
     explicit = rules("gemini", "gemini-3.1-pro-preview", "explicit")
     with pytest.raises(InputError, match="a cache object holds one prefix; allowed: system, last"):
@@ -146,6 +163,8 @@ def test_routing_overflow_lands_on_a_cold_machine() -> None:
     hot = send(script({"a": 1280}, *_busy(60, 1.5)), routed)  # 40 a minute: three machines
     assert _misses(hot) == 3
     assert hot.overflows > 0
+    crowd = script({"a": 1280}, *_busy(46, 1.0))  # 15, 15, 15 and one on a fourth machine
+    assert send(crowd, routed).overflows == 31
     unrouted = routed.model_copy(update={"routing": None})
     assert _misses(send(script({"a": 1280}, *_busy(60, 1.5)), unrouted)) == 1
 
@@ -167,6 +186,8 @@ def test_keys_are_machines_of_their_own() -> None:
     sessions = script({"a": 1280}, *_busy(10, 10.0))
     sessions.session = [0, 1] * 5
     assert _misses(send(sessions, routed, key="session")) == 2
+    sessions.session, sessions.tenant = list(range(10)), [0, 1, 2, 0, 1] * 2
+    assert _misses(send(sessions, routed, key="tenant")) == 3
 
 
 def test_budget_per_key_or_per_prefix_and_key() -> None:
@@ -186,6 +207,9 @@ def test_prefix_that_routes() -> None:
     assert send(script(lengths, *apart), routed).overflows == 0
     together = [(f"long {name}", 3.0 * i) for i in range(20) for name in "xy"]
     assert send(script(lengths, *together), routed).overflows > 0
+    for shared, meet in ((255, False), (256, True)):
+        edge = script(lengths | {"head": shared}, *apart)
+        assert (send(edge, routed).overflows > 0) is meet
 
 
 def test_follow_ups_come_after_the_reply() -> None:
@@ -196,11 +220,20 @@ def test_follow_ups_come_after_the_reply() -> None:
     trace = Trace(messages=True)
     first = trace.add(prompt=trace.content.append(ROOT, 1000), output_tokens=10, arrival_s=5.0)
     trace.add(prompt=trace.content.append(trace.reply[0], 50), output_tokens=3, follows=first, think_s=7.0)
-    done = send(trace, rules("anthropic", "claude-opus-5"), SLOW)
+    done = send(trace, OPUS5, SLOW)
     assert done.first_token_s[0] == 6.0
     assert done.finished_s[0] == 15.0
     assert done.arrival_s[1] == 22.0
     assert done.finished_s[1] == 25.0
+
+
+def test_sessions_wait_for_a_place() -> None:
+    """Closed loop, one at a time: the next session starts when the reply is complete (3 tokens: 3 s)."""
+    trace = script({"a": 1000}, ("a", 0), ("a", 0), ("a", 0), reply=3)
+    trace.session, trace.concurrency = [0, 1, 2], 1
+    assert send(trace, OPUS5, SLOW).arrival_s == [0, 3, 6]
+    trace.concurrency = 2
+    assert send(trace, OPUS5, SLOW).arrival_s == [0, 0, 3]
 
 
 def test_times_of_a_cached_prompt() -> None:
@@ -211,11 +244,15 @@ def test_times_of_a_cached_prompt() -> None:
     line = HostedLatency(
         base_s=1, per_uncached_token_s=0.01, per_cached_token_s=0.001, hit_base_s=0.5, tpot_s=0
     )
-    done = send(trace, rules("anthropic", "claude-opus-5"), line)
+    done = send(trace, OPUS5, line)
     assert done.first_token_s == pytest.approx([11.0, 60 + 1 + 1.0 + 0.5 + 1.0])
-    noisy = send(trace, rules("anthropic", "claude-opus-5"), line.model_copy(update={"noise": 0.2}))
+    # Who makes an object computes all of it; who finds it does not.
+    objects = script({"system": 1000, "u": 100}, ("system u", 0), ("system u", 60))
+    made_first = send(objects, made("object"), line, marks="system")
+    assert made_first.first_token_s == pytest.approx([1 + 11.0, 60 + 1 + 1.0 + 0.5 + 1.0])
+    noisy = send(trace, OPUS5, line.model_copy(update={"noise": 0.2}))
     assert noisy.first_token_s != done.first_token_s
-    again = send(trace, rules("anthropic", "claude-opus-5"), line.model_copy(update={"noise": 0.2}))
+    again = send(trace, OPUS5, line.model_copy(update={"noise": 0.2}))
     assert noisy.first_token_s == again.first_token_s
 
 
@@ -233,12 +270,13 @@ def test_grid_without_refresh() -> None:
     assert read(send(trace, made("grid", refresh_on_read=False))) == [0, 1280, 0]
 
 
-def test_of_two_writers_the_later_clock_counts() -> None:
+@pytest.mark.parametrize("mode", ["explicit", "automatic"])
+def test_of_two_writers_the_later_clock_counts(mode: str) -> None:
     """Two cold requests write the same entry: readable after the first reply, kept from the last one on."""
     trace = script(
         {"a": 1500, "long": 10, "short": 1}, ("a > long", 0), ("a > short", 1), ("a > short", 2), ("a", 305)
     )
     alone = script({"a": 1500, "short": 1}, ("a > short", 1), ("a", 305))
-    late = rules("qwen", "qwen3-max", "explicit", refresh_on_read=False)
+    late = rules("qwen", "qwen3-max", mode, refresh_on_read=False, clock="response_end")
     assert read(send(trace, late, SLOW)) == [0, 0, 1500, 1500]
     assert read(send(alone, late, SLOW)) == [0, 0]

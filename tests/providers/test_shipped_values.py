@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.providers import catalogue
 from tests.providers.script import INSTANT, SLOW, read, rules, script, send, written
 
 # provider, model, mode, shared tokens, tokens found by the second prompt
@@ -154,3 +155,75 @@ def test_lookback_of_each() -> None:
             done = send(script(lengths, ("a", 0), (longer, 60)), rules(provider, model, mode))
             assert bool(read(done)[1]) is hit, (provider, mode, more)
             assert written(done)[0] == 8192
+
+
+NEW = {"lookback_unit": "message", "over_limit": "latest", "max_writes": 4}
+BEDROCK = {
+    "usage_style": "exclusive",
+    "batch": False,
+    "scope": "organisation",
+    "max_writes": 4,
+    "read_mult": 0.1,
+}
+AZURE = {"usage_style": "inclusive", "scope": "subscription"}
+# provider, model, mode, what the reference says of it beyond the tests above
+SAID = [
+    ("anthropic", "claude-opus-5", "automatic", {"usage_style": "exclusive", "lookback_unit": "position", "lookback": 20, "opening": False, "batch": True}),
+    ("openai", "gpt-6-sol", "automatic", {**NEW, "lookback": 21, "opening": True, "auto_mark": True, "usage_style": "inclusive"}),
+    ("openai", "gpt-6-sol", "explicit", {**NEW, "lookback": 50, "opening": False, "auto_mark": False}),
+    ("openai", "gpt-6.1-sol", "automatic", {**NEW, "lookback": 21, "opening": True, "auto_mark": True}),
+    ("openai", "gpt-6.1-sol", "explicit", {**NEW, "lookback": 50, "opening": False, "auto_mark": False}),
+    ("azure", "gpt-6-sol", "automatic", {**NEW, **AZURE, "opening": True, "auto_mark": True}),
+    ("azure", "gpt-6-sol", "explicit", {**NEW, **AZURE, "opening": False, "lookback": 50}),
+    ("azure", "gpt-5.5", "automatic", {**AZURE, "granularity": 2048}), ("azure", "gpt-4.1", "automatic", {**AZURE, "read_mult": 0.25}),
+    ("bedrock", "claude-opus-5", "explicit", {**BEDROCK, "lookback_unit": "position", "opening": False}),
+    ("bedrock", "openai.gpt-5.6-sol", "explicit", {**BEDROCK, **NEW, "lookback": 21, "opening": True}),
+    ("gemini", "gemini-3.8-flash", "automatic", {"hit_probability": 1, "scope": "project", "usage_style": "inclusive"}),
+    ("gemini", "gemini-3.8-flash", "explicit", {"min_tokens": 0, "scope": "project", "max_writes": 1}),
+    ("deepseek", "deepseek-v4-pro", "automatic", {"common_prefix_after": 2, "interval_tokens": None, "clock": "response_end", "usage_style": "inclusive"}),
+    ("qwen", "qwen3-max", "explicit", {"clock": "response_end", "lookback_unit": "position", "usage_style": "inclusive"}),
+    ("kimi", "kimi-k2", "automatic", {"granularity": 256, "read_mult": 0.1}), ("xai", "grok-4.7", "automatic", {"usage_style": "inclusive"}),
+    ("groq", "x", "automatic", {"visible_at": "first_token", "scope": "organisation"}), ("mistral", "x", "automatic", {"visible_at": "first_token", "scope": "organisation"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("provider", "model", "mode", "said"), SAID)
+def test_what_else_is_said(provider: str, model: str, mode: str, said: dict[str, object]) -> None:
+    found = rules(provider, model, mode)
+    assert {name: getattr(found, name) for name in said} == said
+
+
+def test_caps_and_lifetimes_that_no_pause_shows() -> None:
+    """Old OpenAI models: at most a day or an hour, whatever reads it. Objects: an hour, unless another is asked."""
+    day, hour = 86_400, 3_600
+    for provider, model, caps in (
+        ("openai", "gpt-5", {"24h": day, "in_memory": hour}), ("openai", "gpt-5.5", {"24h": day}),
+        ("azure", "gpt-5", {"in_memory": hour, "24h": day}), ("azure", "gpt-5.5", {"24h": day}),
+    ):  # fmt: skip
+        sold = rules(provider, model).lifetimes
+        assert {lifetime.name: lifetime.cap_s for lifetime in sold} == caps
+        assert sold[0].name == next(iter(caps))
+    objects = rules("gemini", "gemini-3.8-flash", "explicit")
+    assert [(lifetime.name, lifetime.seconds) for lifetime in objects.lifetimes] == [
+        ("1h", hour), ("5m", 300), ("24h", day),
+    ]  # fmt: skip
+    rents = {price.match: price.usd for price in objects.storage_usd_per_mtok_hour}
+    assert [usd for match, usd in rents.items() if "3" in match] == [4.5, 0.5]  # 3.1 Pro, 3.8 Flash
+    assert [usd for match, usd in rents.items() if "2" in match] == [4.5, 1.0]  # 2.5 Pro, 2.5 Flash
+
+
+def test_who_routes() -> None:
+    """A hash of the first 256 tokens and 15 requests a minute, at OpenAI and Azure; nowhere else."""
+    for name in catalogue.names():
+        for record in catalogue.provider(name).records:
+            if name in ("openai", "azure"):
+                assert record.routing is not None
+                assert (record.routing.prefix_tokens, record.routing.rpm) == (256, 15)
+                assert record.routing.budget == "prefix_key"
+            else:
+                assert record.routing is None
+
+
+def test_deepseeks_read_multiple() -> None:
+    """0.022 of 0.66: a thirtieth."""
+    assert rules("deepseek", "deepseek-v4-pro").read_mult == pytest.approx(0.022 / 0.66)

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from reports import capacity as report
-from sim.capacity import Study, study
+from sim.bracket import Outcome, Search
+from sim.capacity import Sample, Side, Study, study
 from sim.config import load_config
 from tests.conftest import Cli
 
@@ -124,6 +125,25 @@ def test_rising_share_and_late_requests(tmp_path: Path) -> None:
     ]
     assert any("of the requests arrive after the last session began" in note for note in notes)
     assert any(note.startswith("not monotone: from ") for note in notes)
+
+
+def _side(shares: dict[float, float], late_share: float = 0.0) -> Side:
+    """One that was found at rate 1, with these shares of good requests by rate."""
+    samples = {rate: Sample(rate, share, late_share, 1, 1, None, None) for rate, share in shares.items()}
+    return Side(Search(Outcome.FOUND, 1.0, 0.99, shares), samples)
+
+
+def test_notes_by_hand(studied: Study) -> None:
+    """The largest rise, rates on the wrong side of the one found, and more than a tenth that come late."""
+    assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.1)) == []
+    (late,) = report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.11))
+    assert late.startswith("11.0% of the requests arrive after the last session began")
+    rise, other = report.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
+    assert rise == (
+        "not monotone: from 2.00 sessions/s to 3.00 sessions/s the share of good requests rises by "
+        "12 points, to 62.0%"
+    )
+    assert other.endswith("enough are good above it, or too few below, at 0.500")
 
 
 @pytest.mark.parametrize("width", [80, 120])

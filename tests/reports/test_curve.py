@@ -15,7 +15,7 @@ from sim.cli import main
 from sim.config import load_config
 from sim.curve_sampled import Study, log_spaced, study
 from tests.conftest import Cli
-from tests.sim.small import write_small_mooncake
+from tests.sim.small import write_seven, write_small_mooncake
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
 
@@ -144,6 +144,48 @@ def test_failed_write_keeps_the_old_files(
     with pytest.raises(InputError, match="No space left"):
         report.write(_study(config, block_size=16), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.fixture
+def seven(config: Path) -> Study:
+    """8,672 tokens in 18 blocks of 7 ids; 5 hits with room for 3 blocks, 6 with 4, 8 with 5, 11 in all."""
+    write_seven(config.parent / "seven.jsonl")
+    own = "systems={own: {kind: cache, cache: {kind: ids, capacity_blocks: 4}}}"
+    return study(
+        load_config(config, ["workload.path=seven.jsonl", own]), None, None, lambda part, done, total: None
+    )
+
+
+def test_figures_by_hand(seven: Study) -> None:
+    """File, table and notes, in blocks and in tokens of 512 to the block."""
+    rows = {row[0]: row[1:] for row in report.rows(seven)}
+    assert rows[3] == (1536, 5, "0.277777778", 2560, "0.295202952")
+    assert rows[4] == (2048, 6, "0.333333333", 3072, "0.354243542")
+    assert rows[5] == (2560, 8, "0.444444444", 4096, "0.472324723")
+    text = _text(seven).replace("│ ", "")
+    assert "50% 4 2,048 35.4%" in text and "100% 7 3,584 61.9%" in text
+    assert "Most hits: 61.9% of 8,672 prompt tokens, 61.1% of 18 blocks." in text
+    assert "Working set: 7 distinct blocks" in text
+    assert "own 2,048 35.4% 35.4%" in text
+
+
+def test_figure_by_hand(seven: Study) -> None:
+    """Tokens below, blocks above; both rates and the own cache where they belong."""
+    figure = report.figure(seven)
+    (axes,) = figure.axes
+    tokens, blocks = (dict(zip(*line.get_data(), strict=True)) for line in axes.get_lines()[:2])
+    assert tokens[4 * 512] == pytest.approx(3072 / 8672) and tokens[5 * 512] == pytest.approx(4096 / 8672)
+    assert blocks[4 * 512] == pytest.approx(6 / 18) and blocks[5 * 512] == pytest.approx(8 / 18)
+    ((x, y),) = axes.get_lines()[2].get_xydata().tolist()
+    assert (x, y) == (4 * 512, pytest.approx(3072 / 8672))
+    figure.canvas.draw()
+    (above,) = axes.child_axes
+    assert [512 * blocks for blocks in above.get_xlim()] == pytest.approx(list(axes.get_xlim()))
+
+
+def test_errors_are_rounded_up() -> None:
+    """A rate that is 0.00121 off is no less than 0.13 percentage points off."""
+    assert [report._points(error) for error in (0.00121, 0.0012, 0.0)] == ["0.13", "0.12", "0.00"]
 
 
 def test_points(config: Path) -> None:

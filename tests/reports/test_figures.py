@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,11 +100,25 @@ def test_ttft_curves_run_from_the_fastest_to_the_slowest(everything: Result) -> 
     assert axes.get_xscale() == "log"
 
 
+def test_percentiles_of_ttft_in_the_legend(everything: Result) -> None:
+    """Twelve requests of 1, 2, ... 12 ms: the median is 6.5, and p99 lies 0.89 of the way from 11 to 12."""
+    run = everything.runs["by-the-hour"]
+    records = replace(run.records, first_token_s=run.records.arrival_s + np.arange(1, 13) / 1000)
+    axes = only(figures.ttft("by-the-hour", replace(run, records=records, twin=records)))
+    assert {str(line.get_label()).partition(": ")[2] for line in axes.lines} == {"p50 6.50 ms, p99 11.9 ms"}
+
+
 def test_bars_by_turn_add_up(everything: Result) -> None:
     run = everything.runs["replay"]
-    got = heights(only(figures.prompt_tokens("replay", run)))
-    want = [run.records.input_tokens[run.records.turn == turn].mean() for turn in (1, 2, 3)]
-    assert got == pytest.approx(want)
+    axes = only(figures.prompt_tokens("replay", run))
+    sent, hits = (
+        [column[run.records.turn == turn].mean() for turn in (1, 2, 3)]
+        for column in (run.records.input_tokens, run.records.cache_read_input_tokens)
+    )
+    assert heights(axes) == pytest.approx(sent)
+    shares = [text.get_text() for text in axes.texts]
+    assert shares == [f"{hit / whole:.0%}" for hit, whole in zip(hits, sent, strict=True)]
+    assert hits[2] > sent[2] / 2, "so that the share computed would be another"
 
 
 def test_late_turns_share_a_bar(build: Callable[..., Result]) -> None:
@@ -135,6 +150,30 @@ def test_running_totals_end_at_the_sums(everything: Result) -> None:
     assert ends == pytest.approx(want)
     (legend,) = axes.get_figure().legends  # type: ignore[union-attr]
     assert len(legend.get_texts()) == 1 + len(everything.runs)
+
+
+@pytest.mark.parametrize(
+    ("latest_s", "unit", "latest"),
+    [(299, "s", 299), (300, "min", 5), (7199, "min", 7199 / 60), (7200, "h", 2)],
+)
+def test_the_unit_of_time(everything: Result, latest_s: float, unit: str, latest: float) -> None:
+    """Seconds up to five minutes, minutes up to two hours."""
+    run = everything.runs["replay"]
+    later = [replace(r, arrival_s=np.linspace(0, latest_s, len(r))) for r in (run.records, run.twin)]
+    axes = only(figures.computed_over_time({"one": replace(run, records=later[0], twin=later[1])}))
+    assert axes.get_xlabel() == f"arrival time, {unit}"
+    assert [line.get_xdata()[-1] for line in axes.lines] == pytest.approx([latest] * 2)
+
+
+def test_gpu_hours_are_busy_or_idle(everything: Result) -> None:
+    """Both bars, without and with the cache: the busy part, and all that was held."""
+    summary, name = everything.summary(), "by-the-hour"
+    axes = only(figures.gpu_time(name, summary))
+    busy, idle = ([bar.get_width() for bar in c] for c in axes.containers if isinstance(c, BarContainer))
+    entries = [summary[part][name] for part in ("no_cache", "systems")]
+    assert busy == pytest.approx([entry["gpu_busy_seconds"] / 3600 for entry in entries])
+    held = [entry["cost"]["gpu_seconds"] / 3600 for entry in entries]
+    assert [a + b for a, b in zip(busy, idle, strict=True)] == pytest.approx(held)
 
 
 def test_the_bill_adds_up(everything: Result) -> None:

@@ -90,6 +90,9 @@ def test_lines(studied: Study) -> None:
     computed = studied.pairs["clock"].good["priced"]["computed_tokens"]
     assert clock.tokens[4] == f"{(sent + 120_000) / computed:.1f} x"
     assert good.tokens[3:] == ("", "", "")
+    busy, own = report.lines(studied, "gpu")[1].costs, studied.pairs["clock"].bad["gpu"]
+    assert busy[1] == f"{units.significant(own['gpu_busy_s'])} s"
+    assert busy[2] == units.usd(own["cost_usd"]) != busy[4] == units.usd(own["cost_usd_busy"])
     assert clock.costs[3] == f"+${float(clock.costs[2][1:]) - float(good.costs[2][1:]):.2f}"
 
 

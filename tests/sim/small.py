@@ -29,3 +29,17 @@ def write_small_mooncake(path: Path, sessions: int = 40, block: int = 512) -> No
     rows.sort(key=lambda row: row[0])
     keys = ("timestamp", "input_length", "output_length", "hash_ids")
     path.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in rows))
+
+
+SEVEN = "1 2 3, 1400; 1 2 4, 1536; 5 6, 900; 1 2 3, 1400; 1 7, 1000; 5 6, 900; 1 2 4, 1536"
+"""Ids and length in tokens of each prompt."""
+
+
+def write_seven(path: Path) -> None:
+    """Seven requests whose hits can be counted by hand: 5 with room for 3 blocks, then 6, 8, 11 in all."""
+    keys = ("timestamp", "hash_ids", "input_length", "output_length")
+    rows = []
+    for i, request in enumerate(SEVEN.split("; ")):
+        ids, length = request.split(", ")
+        rows.append(dict(zip(keys, (i, [int(n) for n in ids.split()], int(length), 1), strict=True)))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -190,6 +190,9 @@ def test_rejected_and_timed_out_are_not_good() -> None:
     assert sample_of(1.0, records, slo, 2.0, 3.0, price).good_share == 0
     assert sample_of(1.0, records, slo, 0.0, 2.0, price).late_share == 0.25
     assert sample_of(1.0, records, slo, 0.0, 0.5, None).requests_per_s is None
+    # Of the time after a warm-up only: the first ends at 1 s, sessions begin until 3 s.
+    assert sample_of(1.0, records, slo, 0.5, 3.0, None).requests_per_s == pytest.approx(1 / 2.5)
+    assert sample_of(1.0, records, slo, 1.5, 3.0, None).requests_per_s is None
     with pytest.raises(InputError, match="warmup_s leaves out every request at rate 1;"):
         sample_of(1.0, records, slo, 4.0, 3.0, price)
 

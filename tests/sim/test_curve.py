@@ -16,7 +16,7 @@ from sim.caches.ids import IdsCache
 from sim.caches.mooncake_estimate import Unit, figure_9, hit_tokens
 from sim.curve import Curve, blocks_of, exact
 from sim.curve_sampled import _hashed, difference, sampled
-from tests.sim.small import write_small_mooncake
+from tests.sim.small import write_seven, write_small_mooncake
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
@@ -74,20 +74,11 @@ def test_published_figure_9(mooncake: Trace, expected: dict[str, Any]) -> None:
         assert 0 <= vertex.published - vertex.ratio("token") <= 0.007
 
 
-SEVEN = "1 2 3, 1400; 1 2 4, 1536; 5 6, 900; 1 2 3, 1400; 1 7, 1000; 5 6, 900; 1 2 4, 1536"
-
-
 @pytest.fixture
 def seven(tmp_path: Path) -> Trace:
     """Seven requests whose hits can be counted by hand."""
-    keys = ("timestamp", "hash_ids", "input_length", "output_length")
-    rows = []
-    for i, request in enumerate(SEVEN.split("; ")):
-        ids, length = request.split(", ")
-        rows.append(dict(zip(keys, (i, [int(n) for n in ids.split()], int(length), 1), strict=True)))
-    path = tmp_path / "seven.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return _read(path)
+    write_seven(tmp_path / "seven.jsonl")
+    return _read(tmp_path / "seven.jsonl")
 
 
 def test_seven_requests(seven: Trace) -> None:

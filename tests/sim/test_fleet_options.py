@@ -192,6 +192,11 @@ def test_iterations_after_a_time() -> None:
     assert (list(late.first_s), list(late.iterations), list(late.first_tokens)) == ([4.0], [2], [1])
     assert (late.busy_s, log.busy_s) == (9.0, 20.0)
     assert late.gaps_s == [2.0]
+    # What ends at that very time is over.
+    at_its_end = log.after(15.0)
+    assert (list(at_its_end.first_s), list(at_its_end.iterations)) == ([5.0], [1])
+    assert list(log.after(8.0).first_s) == [3.0] and not log.after(20.0).iterations
+    assert log.after(13.0).gaps_s == []
 
 
 def test_time_series(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -215,7 +220,7 @@ def test_time_series(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-de
     assert series["kv_cache_usage_perc"].between(0, 1).all() and series["kv_cache_usage_perc"].max() > 0
     at = series[series["time_s"] == 4.0]
     present = mine[(mine["scheduled_s"] <= 4.0) & (mine["finished_s"] > 4.0)]
-    assert at["num_requests_running"].sum() == len(present)
+    assert at["num_requests_running"].sum() == len(present) > 0
     # Looking changes nothing.
     one = run(load_config(tmp_path / "series.yaml", ["systems.one.sample_s=null"]))
     assert (one.runs["one"].records.finished_s == mine["finished_s"].to_numpy()).all()

@@ -98,6 +98,18 @@ def test_a_clock_costs_the_whole_bill(tmp_path: Path) -> None:
     assert more["hit_rate"] == -good["hit_rate"]
 
 
+def test_dearer_by_hand() -> None:
+    """A bill above that of caching off; an equal one is not, nor that of GPUs by the hour, nor none."""
+    cases = (
+        ("provider", 2.0, True),
+        ("tokens", 1.0, False),
+        ("gpu_hours", 2.0, False),
+        (None, None, False),
+    )
+    for pricing, usd, expected in cases:
+        assert dearer({"pricing": pricing, "cost_usd": usd, "cost_usd_without_cache": 1.0}) is expected
+
+
 def test_equal_chats_run_once(tmp_path: Path) -> None:
     """Both good twins are the chat as configured: three chats, not four."""
     parts: set[str] = set()
@@ -170,7 +182,10 @@ def test_no_other_strategies_are_tried(tmp_path: Path) -> None:
     parts: set[str] = set()
     study(_config(tmp_path), lambda part, done, total: parts.add(part))
     assert parts and not any("strategies" in part for part in parts)
-    assert "regret" in run(_config(tmp_path)).summary()["systems"]["hosted"]
+    of_a_run: set[str] = set()
+    alone = run(_config(tmp_path), lambda part, done, total: of_a_run.add(part))
+    assert "regret" in alone.summary()["systems"]["hosted"]
+    assert any("strategies" in part for part in of_a_run)
 
 
 @pytest.fixture(scope="module")

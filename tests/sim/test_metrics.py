@@ -104,6 +104,34 @@ def test_cost_by_tokens() -> None:
     assert plain["saved_usd_by_cache"] == 0.0
 
 
+def test_totals_of_a_fleet() -> None:
+    """Counters add up; the highest usage is that of the fullest replica, not of the largest."""
+    small, large = (
+        EngineTotals(max_used_blocks=5, capacity_blocks=10, iterations=1),
+        EngineTotals(max_used_blocks=8, capacity_blocks=100, iterations=2),
+    )
+    for replicas in ((small, large), (large, small)):
+        total = EngineTotals()
+        for replica in replicas:
+            total.add(replica)
+        assert (total.max_used_blocks, total.capacity_blocks, total.iterations) == (5, 10, 3)
+
+
+def test_what_is_measured_after_a_warm_up() -> None:
+    """Who arrives at its end counts; preemptions are those of the counted, blocks are not known of them."""
+    records = _records(arrival_s=[0.0, 1.0, 2.0], preemptions=[3, 1, 0])
+    records.engine, records.query_blocks, records.hit_blocks = EngineTotals(num_preemptions=4), 9, 3
+    records.evicted_blocks = 2
+    assert records.measured() is records
+    late = records.measured(1.0)
+    assert late.engine is not None and late.engine.num_preemptions == 1
+    assert (len(late), late.query_blocks, late.hit_blocks, late.evicted_blocks) == (2, None, None, None)
+    records.status[0] = "rejected"
+    done = records.measured()
+    assert (len(done), done.query_blocks, done.evicted_blocks) == (2, None, 2)
+    assert done.engine is not None and done.engine.num_preemptions == 4
+
+
 def test_savings() -> None:
     """Difference and share; null where a side is missing, no share of nothing."""
     before = {key: None for key in metrics.SAVED if "." not in key}
