@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusing import Cli
+
 ROOT = Path(__file__).parents[1]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -56,11 +57,24 @@ def cli(tmp_path: Path) -> Cli:
 @pytest.fixture
 def cli_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """The same as `cli` within this process: many small cases need not start Python each time."""
+    from sim.cli import main
 
+    monkeypatch.chdir(tmp_path)
+    return _within(main, capsys)
+
+
+@pytest.fixture
+def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """``python -m calibration ARGS`` within this process, in an empty folder."""
+    from calibration.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")
+    return _within(main, capsys)
+
+
+def _within(main: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]) -> Cli:
     def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
-        from sim.cli import main
-
-        monkeypatch.chdir(tmp_path)
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(arg) for arg in args])
