@@ -32,7 +32,9 @@ BUSY = " GPUs by the hour: only the time in which they compute, since a habit do
 
 
 def of_system(study: Study, system: str) -> list[Picture]:
-    """The figures that apply to a system: dollars only where it has a price."""
+    """The figures that apply to a system: dollars only where it has a price, none without a request."""
+    if not any(both.good[system]["prompt_tokens"] for both in study.pairs.values()):
+        return []
     billed = _first(study, system)["written_tokens"] is not None
     pictures = [Picture(tokens(study, system), TOKENS + WRITTEN * billed)]
     if priced(study, system):

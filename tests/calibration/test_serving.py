@@ -33,7 +33,7 @@ SPEED = Coefficients(step=1e-3, token=1e-5, decode_kv=1e-7)
 class TimedAsPredicted(ServingReplica):
     """Computes every step, and lets simulated time pass as if it had taken what was predicted."""
 
-    def _duration_s(self, *args):  # type: ignore[no-untyped-def]
+    def _duration_s(self, *args):
         super()._duration_s(*args)
         return self.computed[-1].predicted_s
 
@@ -80,7 +80,7 @@ def _fleet(runner: Runner, trace: Trace, blocks: int, caching: bool, make: objec
 def _serve(runner: Runner, trace: Trace, blocks: int, caching: bool) -> tuple[Records, ServingReplica]:
     texts = Texts(trace.content, runner.model.vocab_size, seed=3)
 
-    def make(plan, number, env, memory, *, source, **more):  # type: ignore[no-untyped-def]
+    def make(plan, number, env, memory, *, source, **more):
         return TimedAsPredicted(runner, texts, number, env, memory, plan.latency, plan.options, **more)
 
     fleet = check_always(_fleet(runner, trace, blocks, caching, make))

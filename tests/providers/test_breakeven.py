@@ -10,6 +10,7 @@ import pytest
 
 from sim.providers import breakeven as be
 from sim.providers.breakeven import Offer, offers
+from tests.refusing import Cli
 from workloads.errors import InputError
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -141,7 +142,7 @@ def test_pings_of_other_lifetimes() -> None:
     assert be.keep_warm_s(hour.write, hour.read, hour.ping_s) == 2880 * 19
 
 
-def test_command(cli_here, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_command(cli_here: Cli, tmp_path) -> None:
     """Writes table and figure; an unknown provider, model or date is one message and nothing is written."""
     done = cli_here("breakeven", "anthropic", "--out", "out")
     assert done.returncode == 0, done.stderr

@@ -169,7 +169,7 @@ def test_routing_overflow_lands_on_a_cold_machine() -> None:
     assert _misses(send(script({"a": 1280}, *_busy(60, 1.5)), unrouted)) == 1
 
 
-def _routing(**changed: object):  # type: ignore[no-untyped-def]
+def _routing(**changed: object):
     from sim.providers import catalogue
 
     shipped = catalogue.record("openai", "gpt-5", "automatic", "x").routing

@@ -12,6 +12,7 @@ import yaml
 
 from sim.providers import catalogue
 from sim.providers.schema import is_sourced, plain
+from tests.refusing import Cli
 from workloads.errors import InputError
 
 PLAIN = {"match", "modes", "notes"}
@@ -155,7 +156,7 @@ def test_models_of_the_price_library_have_rules() -> None:
                 assert any(known), (provider, info.id)
 
 
-def test_rules_are_printed_with_their_sources(cli_here) -> None:  # type: ignore[no-untyped-def]
+def test_rules_are_printed_with_their_sources(cli_here: Cli) -> None:
     """Every value of the records that hold for a model, where it was read and when."""
     done = cli_here("rules", "anthropic:claude-opus-5-5")
     assert done.returncode == 0, done.stderr

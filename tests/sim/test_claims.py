@@ -19,7 +19,7 @@ def test_turns_needed(saved: float, ratio: float, turns: int | None) -> None:
 
 
 @given(saved=st.decimals("0.01", "0.98", places=2), ratio=st.decimals("0", "0.9", places=2))
-def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None:  # type: ignore[no-untyped-def]
+def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None:
     """n turns save the claim and n - 1 turns do not (exact arithmetic)."""
     from fractions import Fraction
 
@@ -34,7 +34,7 @@ def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None: 
         assert n == 1 or bill_saved(n - 1) < Fraction(saved)
 
 
-def test_claims_of_vendors(root) -> None:  # type: ignore[no-untyped-def]
+def test_claims_of_vendors(root) -> None:
     """A typical chat keeps none of the headlines; a long document keeps those whose conditions it meets."""
     from sim import load_config, run
 

@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.refusing import Cli
+from tests.sim.bad import written
+
 TIMING = {"load_s", "simulation_s", "simulated_requests_per_s"}
 SMALL = ("--set", "workload.sessions=40")
 
 
-def _untimed(value):  # type: ignore[no-untyped-def]
+def _untimed(value):
     if isinstance(value, dict):
         return {k: _untimed(v) for k, v in value.items() if k not in TIMING}
     return value
@@ -26,7 +29,7 @@ def quickstart(root: Path) -> Path:
     return root / "configs" / "quickstart.yaml"
 
 
-def test_run_writes_four_files(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_run_writes_four_files(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     """The default folder is runs/NAME in the current one; it holds the four files and no others."""
     done = cli("run", quickstart, *SMALL)
     assert done.returncode == 0, done.stderr
@@ -38,7 +41,7 @@ def test_run_writes_four_files(cli, tmp_path: Path, quickstart: Path) -> None:  
         assert said.lower() in done.stdout.lower()
 
 
-def test_summary_and_table(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_summary_and_table(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     """summary.json has the promised shape; requests.parquet one row per request, system and twin."""
     assert cli("run", quickstart, *SMALL, "--out", "out", "--quiet").returncode == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -75,7 +78,7 @@ def test_summary_and_table(cli, tmp_path: Path, quickstart: Path) -> None:  # ty
         assert begin < first <= end
 
 
-def test_resolved_config_runs_again(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_resolved_config_runs_again(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     """The config.yaml of a run, run again, gives the same summary."""
     assert cli("run", quickstart, *SMALL, "--out", "a", "--quiet").returncode == 0
     assert cli("run", tmp_path / "a" / "config.yaml", "--out", "b", "--quiet").returncode == 0
@@ -83,7 +86,7 @@ def test_resolved_config_runs_again(cli, tmp_path: Path, quickstart: Path) -> No
     assert _untimed(a) == _untimed(b)
 
 
-def test_same_bytes_whatever_the_hash_seed(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_same_bytes_whatever_the_hash_seed(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     """Two processes with different PYTHONHASHSEED: equal summary (timing apart), records, report."""
     for seed in ("1", "2"):
         env = {"PYTHONHASHSEED": seed}
@@ -94,7 +97,7 @@ def test_same_bytes_whatever_the_hash_seed(cli, tmp_path: Path, quickstart: Path
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-def test_another_seed_gives_another_run(cli, tmp_path: Path, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_another_seed_gives_another_run(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     """The seed matters."""
     for seed in "12":
         assert (
@@ -105,7 +108,7 @@ def test_another_seed_gives_another_run(cli, tmp_path: Path, quickstart: Path) -
     assert a["systems"]["vllm-h200"]["duration"] != b["systems"]["vllm-h200"]["duration"]
 
 
-def test_check_prints_the_resolved_config(cli, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
     """Defaults are filled in: vLLM's batch limits for the GPU, the KV blocks of its memory."""
     done = cli("check", quickstart)
     assert done.returncode == 0
@@ -116,13 +119,13 @@ def test_check_prints_the_resolved_config(cli, quickstart: Path) -> None:  # typ
     assert "9,912 requests" in done.stderr
 
 
-def test_quiet_prints_nothing(cli, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_quiet_prints_nothing(cli: Cli, quickstart: Path) -> None:
     """--quiet leaves both streams empty."""
     done = cli("run", quickstart, *SMALL, "--quiet")
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_version(cli) -> None:  # type: ignore[no-untyped-def]
+def test_version(cli: Cli) -> None:
     """--version prints the package's version."""
     from importlib.metadata import version
 
@@ -144,8 +147,17 @@ def test_help_imports_nothing_heavy(root: Path) -> None:
     assert "run" in done.stdout
 
 
-def test_numbers_with_exponents_are_numbers(cli_here, quickstart: Path) -> None:  # type: ignore[no-untyped-def]
+def test_numbers_with_exponents_are_numbers(cli_here: Cli, quickstart: Path) -> None:
     """1e1 is ten, as in YAML 1.2 (PyYAML alone reads text)."""
     done = cli_here("check", quickstart, "--set", "workload.sessions=1e1", "--set", "seed=2")
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout)["workload"]["sessions"] == 10
+
+
+def test_figures_without_anything_to_draw(cli_here: Cli, tmp_path: Path) -> None:
+    """A hosted API that takes no time, and a warm-up that nobody outlives, make no warnings."""
+    free = "latency: {base_s: 0, per_uncached_token_s: 0, per_cached_token_s: 0, hit_base_s: 0, tpot_s: 0}"
+    hosted = f"systems.one={{kind: provider, provider: anthropic, model: claude-opus-5, {free}}}"
+    for command, setting in (("run", hosted), ("habits", "warmup_s=1e7")):
+        done = cli_here(command, written(tmp_path), "--set", setting, "--out", command)
+        assert done.returncode == 0, done.stderr

@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
+from tests.refusing import Cli
 from tests.sim.test_cli import TIMING
 
 
 def _summary(folder: Path) -> dict[str, object]:
-    def untimed(value):  # type: ignore[no-untyped-def]
+    def untimed(value):
         return (
             {k: untimed(v) for k, v in value.items() if k not in TIMING}
             if isinstance(value, dict)
@@ -22,7 +23,7 @@ def _summary(folder: Path) -> dict[str, object]:
     return untimed(json.loads((folder / "summary.json").read_text()))  # type: ignore[no-any-return]
 
 
-def test_the_study(cli, tmp_path: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_study(cli: Cli, tmp_path: Path, root: Path) -> None:
     """Every request ends in every system, SGLang is called approximate, and its steps add up."""
     study = root / "configs" / "studies" / "engines.yaml"
     small = ["--set", "workload.sessions=60", "--set", "systems.sglang.record_steps=true"]

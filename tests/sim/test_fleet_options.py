@@ -16,6 +16,7 @@ from calibration.roofline import roofline
 from reports import files
 from sim import Result, load_config, run
 from sim.records import StepLog
+from tests.refusing import Cli
 
 CHAT: dict[str, Any] = {
     "kind": "chat",
@@ -199,7 +200,7 @@ def test_iterations_after_a_time() -> None:
     assert log.after(13.0).gaps_s == []
 
 
-def test_time_series(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_time_series(cli: Cli, tmp_path: Path) -> None:
     """One row per interval and replica; what was asked for and hit adds up to the records."""
     config = {
         "name": "series",

@@ -12,6 +12,7 @@ import yaml
 
 from tests.caches.recorded import read_rows
 from tests.engine.test_stepping_recorded import HERE, WHOLE, recorded_arguments, recorded_folder
+from tests.refusing import Cli
 
 
 def _config(args: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def _config(args: dict[str, Any]) -> dict[str, Any]:
         *(pytest.param(trace, name, True, marks=pytest.mark.slow) for trace, name in WHOLE),
     ],
 )
-def test_schedule(cli_here, request, tmp_path: Path, trace: str, name: str, whole: bool) -> None:  # type: ignore[no-untyped-def]
+def test_schedule(cli_here: Cli, request, tmp_path: Path, trace: str, name: str, whole: bool) -> None:
     """Every step schedules the recorded requests in the recorded order with the recorded tokens."""
     folder = recorded_folder(request, trace, whole)
     args = recorded_arguments(folder, name)

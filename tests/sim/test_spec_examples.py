@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim import Result, load_config, run
+from tests.refusing import Cli
 from workloads.trace import Trace
 
 
@@ -67,7 +68,7 @@ def test_4_ten_turns(root: Path) -> None:
     assert "stays below 90.0%, however many turns" in cost["conditions"][1]
 
 
-def test_4_prints_figure_claim_and_condition(root: Path, cli) -> None:  # type: ignore[no-untyped-def]
+def test_4_prints_figure_claim_and_condition(root: Path, cli: Cli) -> None:
     """The run of example 4 itself says what follows, what was claimed, and when that would hold."""
     done = cli("run", root / "configs/spec/4-ten-turns.yaml")
     assert done.returncode == 0, done.stderr
