@@ -41,6 +41,6 @@ def require_installed(*packages: str, extra: str = "calibration") -> None:
     for package in packages:
         if find_spec(package) is None:
             raise InputError(
-                f"{package} is not installed; allowed: pip install 'prefixsim[{extra}]' (for a GPU, "
-                "with the build of torch that fits its driver)"
+                f"{package} is not installed; allowed: pip install -e '.[{extra}]' in the project's "
+                "folder (for a GPU, with the build of torch that fits its driver)"
             )

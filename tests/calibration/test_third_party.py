@@ -23,7 +23,7 @@ LIMITS = Limits(block_size=16, blocks=300, max_batch_tokens=64, max_requests=64)
 ONE_SECOND = Coefficients(step=1.0)
 needs_transformers = pytest.mark.skipif(
     find_spec("transformers") is None or find_spec("psutil") is None,
-    reason=f"transformers {VERSION} is not installed (pip install 'prefixsim[third-party]')",
+    reason=f"transformers {VERSION} is not installed (pip install -e '.[third-party]')",
 )
 
 
