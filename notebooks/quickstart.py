@@ -15,16 +15,20 @@
 # of multi-turn chats on one H200 with vLLM's prefix cache, beside the same requests without it.
 
 # %%
+import os
 from pathlib import Path
 
+root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
+os.chdir(root)  # as for the command line
+
+# %%
 import pandas as pd
 from IPython.display import SVG
 
 from reports import canvas, figures
 from sim import load_config, run
 
-root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
-result = run(load_config(root / "configs" / "quickstart.yaml"))
+result = run(load_config(Path("configs/quickstart.yaml")))
 summary = result.summary()
 summary["systems"]["vllm-h200"]["notes"]
 
@@ -73,7 +77,7 @@ by_turn.round(1)
 # tokens are the same; nothing can be reused.
 
 # %%
-clock = run(load_config(root / "configs" / "quickstart.yaml", ["workload.system_prompt.shared_by=none"]))
+clock = run(load_config(Path("configs/quickstart.yaml"), ["workload.system_prompt.shared_by=none"]))
 cache = pd.DataFrame(
     {
         "fixed system prompt": summary["systems"][name]["cache"],

@@ -15,8 +15,15 @@
 # profile that `python -m calibration run` wrote.
 
 # %%
+import os
 from pathlib import Path
 
+if __name__ == "calibration":  # another notebook of this folder meant the package
+    raise ImportError("this notebook hides the package: first os.chdir to the project's folder")
+root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
+os.chdir(root)  # as for the command line
+
+# %%
 import pandas as pd
 from IPython.display import SVG
 
@@ -24,8 +31,7 @@ from calibration.build import rebuild
 from reports import calibration_figures as figures
 from reports import canvas
 
-root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
-built = rebuild(root / "calibration" / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml")
+built = rebuild(Path("calibration/profiles/epyc-1-thread.tiny-40m.float32.yaml"))
 profile = built.profile
 print(profile.id, profile.source, sep="\n")
 
