@@ -19,7 +19,6 @@ from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from calibration.runner import Runner
-    from calibration.validate import Comparison
 
 app = typer.Typer(
     name="python -m calibration",
@@ -84,11 +83,8 @@ def run(
     options.require_installed("torch", "scipy", "sklearn")
     from calibration import catalogue
     from calibration.plan import GRIDS
-    from calibration.profile import load
-    from calibration.run import PASSES, held_runner, require_new
+    from calibration.run import PASSES, held_runner
     from calibration.runner import require_device
-    from calibration.validate_input import require_runnable
-    from reports import files
 
     require_device(device)
     grid = grid or ("gpu" if device == "cuda" else "cpu")
@@ -96,32 +92,25 @@ def run(
     shares = options.busy_shares(loads)
     if hardware:
         catalogue.gpu(hardware, "--hardware")
-    jobs, kept = [], set()
-    for name in models:
-        model = catalogue.model(name, Path(), "--model")
-        kind = dtype or ("float32" if device == "cpu" else model.dtype)
-        options.require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
-        path = options.profile_path(out, name, device, kind, several=len(models) > 1)
-        if len(models) > 1 and os.path.lexists(path):
-            require_runnable(load(path), path, name)
-            typer.echo(f"Kept, as it exists: {path}")
-            kept.add(path)
-        else:
-            require_new(path)
-            files.require_writable(path.parent)
-        jobs.append((model, kind, path))
+    jobs = [options.job(name, device, dtype, out, several=len(models) > 1) for name in models]
     plan = {"grid": grid, "passes": passes or PASSES[device], "seed": seed}
     failed: list[Path] = []
-    for model, kind, path in jobs:
-        if path not in kept:
-            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
-                _calibrate(runner, path, plan, hardware, max_drift, quiet)
-    for model, kind, path in jobs if validate else ():
-        if path not in failed:
-            with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
-                _validate(path, runner, seeds, shares, quiet)
+    for model, kind, path, kept in jobs:
+        if kept:
+            if not quiet:
+                typer.echo(f"Kept, as it exists: {path}", err=True)
+            continue
+        with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
+            _calibrate(runner, path, plan, hardware, max_drift, quiet)
+    for model, kind, path, _ in jobs if validate else ():
+        if path in failed:
+            continue
+        with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
+            _validate(path, runner, seeds, shares, quiet)
     if failed:
-        raise InputError(f"{len(failed)} of {len(jobs)} models failed, see above; the others are written")
+        raise InputError(
+            f"{len(failed)} of {len(jobs)} models failed, see above; what was measured is kept"
+        )
 
 
 @app.command()
@@ -194,14 +183,13 @@ def validate(
     loaded = load(profile)
     require_runnable(loaded, profile, model)
     options.require_installed("torch", "scipy")
-    from calibration.run import runner_for
+    from calibration.run import held_runner
 
     assert loaded.model is not None and loaded.protocol is not None and loaded.hardware is not None
     device = "cuda" if loaded.protocol.clock == "cuda_event" else "cpu"
-    runner = runner_for(
-        loaded.model, device, loaded.model.dtype, loaded.protocol.grid, loaded.protocol.seed
-    )
-    _validate(profile, runner, seeds, shares, quiet)
+    held = held_runner(loaded.model, device, loaded.model.dtype, loaded.protocol.grid, loaded.protocol.seed)
+    with held as runner:
+        _validate(profile, runner, seeds, shares, quiet)
 
 
 @app.command()
@@ -259,9 +247,7 @@ def _calibrate(
         typer.echo(f"Written: {path}")
 
 
-def _validate(
-    path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool
-) -> list[Comparison]:
+def _validate(path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool) -> None:
     from calibration.profile import load
     from calibration.validate import CHATS, Setup
     from calibration.validate_input import require_same_device
@@ -277,7 +263,6 @@ def _validate(
         from reports import calibration as report
 
         terminal.show(report.validation_table(profile, compared))
-    return compared
 
 
 @contextmanager

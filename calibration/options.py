@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workloads.errors import InputError
 
+if TYPE_CHECKING:
+    from calibration.catalogue import Model
+
 FOLDER = Path("runs/calibration")
+
+
+def job(
+    name: str, device: str, dtype: str | None, out: Path | None, *, several: bool
+) -> tuple[Model, str, Path, bool]:
+    """A model, its dtype, where its profile goes, and whether that stands there already."""
+    from calibration import catalogue
+    from calibration.profile import load
+    from calibration.run import require_new
+    from calibration.validate_input import require_runnable
+    from reports import files
+
+    model = catalogue.model(name, Path(), "--model")
+    kind = dtype or ("float32" if device == "cpu" else model.dtype)
+    require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
+    path = profile_path(out, name, device, kind, several=several)
+    kept = several and os.path.lexists(path)
+    if kept:
+        require_runnable(load(path), path, name)
+    else:
+        require_new(path)
+        files.require_writable(path.parent)
+    return model, kind, path, kept
 
 
 def profile_path(out: Path | None, name: str, device: str, dtype: str, *, several: bool) -> Path:

@@ -55,15 +55,18 @@ def test_too_little_memory(calibration: Cli, tmp_path: Path) -> None:
     refused(calibration, tmp_path, "run", "--model", "llama-3.1-70b", said=said)
 
 
-def test_memory_runs_out_later(calibration: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU says when it was too full after all: one message."""
+def test_memory_runs_out_later(
+    made: Path, calibration: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU says when it was too full after all: one message, measuring or validating."""
 
     def full(*args: object) -> Runner:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
 
     monkeypatch.setattr("calibration.run.runner_for", full)
     said = ("model = 'Tiny 1M': CUDA out of memory. Tried to allocate 2 GiB.; allowed: a smaller",)
-    refused(calibration, tmp_path, "run", *TINY, said=said)
+    for command in (("run", *TINY), ("validate", "--profile", made)):
+        refused(calibration, tmp_path, *command, said=said)
 
 
 def test_nothing_is_overwritten(made: Path, calibration: Cli) -> None:

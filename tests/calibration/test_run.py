@@ -68,7 +68,7 @@ def test_several_models_in_one_command(calibration: Cli, tmp_path: Path) -> None
     narrow.unlink()
     narrow.with_name("narrow.cpu.float32.samples.jsonl.gz").unlink()
     again = calibration(*args)
-    assert again.returncode == 0 and f"Kept, as it exists: {wide}" in again.stdout
+    assert again.returncode == 0 and again.stdout == again.stderr == "", "--quiet"
     assert wide.read_bytes() == first and narrow.exists()
 
 
@@ -82,7 +82,7 @@ def test_one_model_that_fails_does_not_stop_the_others(calibration: Cli, tmp_pat
     written = {p.name for p in (tmp_path / "out").iterdir()}
     assert written == {"tiny-1m.cpu.float32.yaml", "tiny-1m.cpu.float32.samples.jsonl.gz"}
     again = calibration(*args, "--out", tmp_path / "out")
-    assert f"Kept, as it exists: {tmp_path / 'out' / 'tiny-1m.cpu.float32.yaml'}" in again.stdout
+    assert f"Kept, as it exists: {tmp_path / 'out' / 'tiny-1m.cpu.float32.yaml'}" in again.stderr
     assert again.stdout.count("9 of 9") == 2, "what is kept is validated all the same"
 
 
