@@ -39,7 +39,7 @@ Models = Annotated[
 Loads = Annotated[
     str, typer.Option("--loads", metavar="SHARES", help="Busy shares to validate at: 0.4,0.6,0.8.")
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Traces to validate with.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Traces to validate with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 MaxDrift = Annotated[
     float,
@@ -64,7 +64,9 @@ def run(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Profile, or with several models their folder."),
     ] = None,
-    passes: Annotated[int | None, typer.Option("--passes", min=1, help="Default: 8 CPU, 5 GPU.")] = None,
+    passes: Annotated[
+        int | None, typer.Option("--passes", min=1, max=1000, help="Default: 8 CPU, 5 GPU.")
+    ] = None,
     grid: Annotated[str | None, typer.Option("--grid", help="gpu, cpu or tiny.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 0,
     max_drift: MaxDrift = 0.05,
@@ -209,7 +211,7 @@ def compare(
 @app.command("third-party")
 def third_party(
     model: Annotated[str, typer.Option("--model", metavar="NAME")] = "tiny-40m",
-    block_size: Annotated[int, typer.Option("--block-size", min=4)] = 32,
+    block_size: Annotated[int, typer.Option("--block-size", min=4, max=4096)] = 32,
     seeds: Seeds = 3,
     load: Annotated[float, typer.Option("--load", min=0.01, max=0.99)] = 0.6,
     quiet: Quiet = False,

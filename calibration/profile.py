@@ -217,6 +217,8 @@ def load(path: Path) -> Profile:
     """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict):
+            raise InputError(f"{path}: {str(raw)[:60]!r}; allowed: a profile, keys and values in YAML")
         return Profile.model_validate(raw)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
@@ -226,5 +228,5 @@ def load(path: Path) -> Profile:
         raise InputError(f"{path}: not a text file; allowed: a profile in YAML") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
+        key = ".".join(str(part) for part in first["loc"]) or "profile"
         raise InputError(f"{path}: {key} = {str(first['input'])[:60]}: {first['msg']}") from None

@@ -30,6 +30,8 @@ from tests.refusing import Cli, refused
         (("--model", "tiny-1m", "--grid", "big"), ("--grid big", "gpu, cpu, tiny")),
         (("--model", "tiny-1m", "--hardware", "h300"), ("--hardware = 'h300'", "h200")),
         (("--model", "tiny-1m", "--loads", "1.5"), ("--loads 1.5", "between 0 and 1")),
+        (("--model", "tiny-1m", "--passes", "2147483648"), ("--passes", "less than or equal to 1000")),
+        (("--model", "tiny-1m", "--seeds", "2147483648"), ("--seeds", "less than or equal to 1000")),
         (("--model", "tiny-1m", "--out", "p.json"), ("--out p.json", "ending in .yaml")),
     ],
 )
@@ -110,6 +112,11 @@ def test_profiles_that_do_not_fit(made: Path, calibration: Cli, tmp_path: Path) 
     refused(calibration, tmp_path, "validate", "--profile", other, said=("model is missing",))
     refused(calibration, tmp_path, "show", other, "--out", "f", said=("samples is missing",))
     refused(calibration, tmp_path, "show", tmp_path / "no.yaml", said=("no.yaml: No such file",))
+    for text in ("", "[1]", "text"):
+        other.write_text(text)
+        refused(
+            calibration, tmp_path, "show", other, said=("p.yaml: ", "allowed: a profile, keys and values")
+        )
 
 
 def test_damaged_samples(made: Path, calibration: Cli, tmp_path: Path) -> None:
