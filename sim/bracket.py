@@ -14,6 +14,8 @@ AROUND = (0.5, 0.75, 1.25, 1.5, 2.0)
 """Multiples of the rate found that are sampled too, to see whether the share falls beyond the bracket."""
 COARSEST = 0.2
 """Largest precision: the rates above lie outside of what it leaves open."""
+FINEST = 1e-6
+"""Smallest precision: between neighbouring floats a bisection would never end."""
 
 
 class Outcome(StrEnum):
@@ -54,7 +56,7 @@ class Search:
 
 
 def search(share_at: Callable[[float], float], start: float, wanted: float, precision: float) -> Search:
-    """The highest rate with ``share_at(rate) >= wanted``, to a relative ``precision`` of at most COARSEST.
+    """The highest rate with ``share_at(rate) >= wanted``, to a relative ``precision``, FINEST to COARSEST.
 
     Supposes that the share falls with the rate. Where it does not, the rate found is still enough and one
     at most ``precision`` higher is not, and the result says what speaks against the supposition.

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from sim import metrics
-from sim.bracket import COARSEST, Search, search
+from sim.bracket import COARSEST, FINEST, Search, search
 from sim.config import Config
 from sim.experiment import SCHEMA_VERSION, Progress, load_trace
 from sim.pricing import Price
@@ -232,8 +232,8 @@ def study(config: Config, precision: float, progress: Progress) -> Study:
 
 def _load(config: Config, precision: float, progress: Progress) -> Load:
     """What can be searched in ``config``; InputError if something is missing."""
-    if not 0 < precision <= COARSEST:
-        raise InputError(f"--precision {precision:g}; allowed: more than 0, at most {COARSEST:g}")
+    if not FINEST <= precision <= COARSEST:
+        raise InputError(f"--precision {precision:g}; allowed: {FINEST:g} to {COARSEST:g}")
     if config.slo is None:
         raise InputError("slo is missing; allowed: limits such as {ttft_ms: 500, tpot_ms: 50}")
     if not any(isinstance(system, EngineSystem) for system in config.systems.values()):

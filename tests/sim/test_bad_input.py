@@ -160,7 +160,14 @@ def test_capacity_needs_limits_and_a_rate(cli_here: Cli, tmp_path: Path) -> None
     refused(cli_here, tmp_path, "capacity", path, *slo, *closed, said=("'closed_loop'", "allowed: poisson"))
     refused(cli_here, tmp_path, "capacity", path, *slo, *replay, said=("at least one of kind engine",))
     refused(
-        cli_here, tmp_path, "capacity", path, *slo, "--precision", "0", said=("--precision 0; allowed",)
+        cli_here,
+        tmp_path,
+        "capacity",
+        path,
+        *slo,
+        "--precision",
+        "0",
+        said=("--precision 0; allowed: 1e-06 to",),
     )
     refused(
         cli_here, tmp_path, "capacity", path, "--set", "slo={ttft_ms: 5, share: 2}", said=("slo.share = 2",)

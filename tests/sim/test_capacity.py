@@ -236,10 +236,10 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
         _study(_config(tmp_path, **changes))
 
 
-@pytest.mark.parametrize("precision", [0.0, -1.0, 0.21, float("nan")])
+@pytest.mark.parametrize("precision", [0.0, -1.0, 1e-300, 0.21, float("nan")])
 def test_precision(tmp_path: Path, precision: float) -> None:
-    """Coarser than the rates around the answer, the search could contradict itself."""
-    with pytest.raises(InputError, match=r"--precision .*; allowed: more than 0, at most 0.2"):
+    """Coarser than the rates around the answer, it could contradict itself; too fine, it never ends."""
+    with pytest.raises(InputError, match=r"--precision .*; allowed: 1e-06 to 0.2"):
         _study(_config(tmp_path), precision)
 
 
