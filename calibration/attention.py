@@ -92,7 +92,7 @@ class Sdpa:
 
 
 @dataclass(slots=True)
-class Run:
+class KernelRun:
     """Neighbouring sequences that one call of the kernel computes: decodes, or none of them."""
 
     rows: slice
@@ -137,9 +137,9 @@ class Varlen:
             self._causal = {"is_causal": True}
         self._whole: dict[str, Any] = {"num_splits": 1} if whole else {}
 
-    def plan(self, layout: Layout) -> list[Run]:
+    def plan(self, layout: Layout) -> list[KernelRun]:
         """Runs of decodes and of other sequences, in order."""
-        runs: list[Run] = []
+        runs: list[KernelRun] = []
         first = row = 0
         for _, group in itertools.groupby(layout.sequences, key=lambda sequence: sequence[1] == 1):
             some = list(group)
@@ -149,11 +149,11 @@ class Varlen:
             first, row = first + len(some), row + tokens
         return runs
 
-    def _run_of(self, layout: Layout, rows: slice) -> Run:
+    def _run_of(self, layout: Layout, rows: slice) -> KernelRun:
         device, size = layout.table.device, layout.block_size
         new = [n for _, n in layout.sequences]
         total = [h + n for h, n in layout.sequences]
-        run = Run(rows, _starts(new, device), None, None, None, None, max(new), max(total))
+        run = KernelRun(rows, _starts(new, device), None, None, None, None, max(new), max(total))
         if self._paged:
             run.used = torch.tensor(total, dtype=torch.int32, device=device)
             run.table = layout.table
@@ -171,7 +171,7 @@ class Varlen:
         parts = [self._attend_run(q[run.rows], keys, values, run) for run in plan]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _attend_run(self, q: Tensor, keys: Tensor, values: Tensor, run: Run) -> Tensor:
+    def _attend_run(self, q: Tensor, keys: Tensor, values: Tensor, run: KernelRun) -> Tensor:
         options = dict(self._options)
         if run.most_new > 1:
             options |= self._causal

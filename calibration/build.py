@@ -10,23 +10,24 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from calibration import catalogue, fit, samples
-from calibration.catalogue import Gpu, Model
+from calibration import fit, samples
 from calibration.columns import Floats
 from calibration.fit import Fitted, Measured
-from calibration.profile import (
+from calibration.samples import Samples
+from sim.hardware import catalogue
+from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.profile import (
     Coefficients,
     Fit,
     Hardware,
     Heldout,
     Profile,
     Protocol,
+    SamplesFile,
     Software,
     Transfer,
 )
-from calibration.profile import Samples as SamplesFile
-from calibration.roofline import roofline
-from calibration.samples import Samples
+from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
 MAX_DRIFT = 0.05
@@ -124,7 +125,7 @@ def _heldout(
 
 def rebuild(path: Path) -> Built:
     """The same from a profile file and the samples beside it; InputError if they are not as they were."""
-    from calibration.profile import load
+    from sim.hardware.profile import load
 
     profile = load(path)
     if profile.samples is None or profile.protocol is None:

@@ -83,10 +83,10 @@ def run(
     are measured before the first is validated, and one that fails does not stop the others.
     """
     options.require_installed("torch", "scipy", "sklearn")
-    from calibration import catalogue
     from calibration.plan import GRIDS
     from calibration.run import PASSES, held_runner
     from calibration.runner import require_device
+    from sim.hardware import catalogue
 
     require_device(device)
     grid = grid or ("gpu" if device == "cuda" else "cpu")
@@ -123,7 +123,7 @@ def show(
     ] = None,
 ) -> None:
     """A measured profile: coefficients, errors beside simpler models, implied rates; figures with --out."""
-    from calibration.profile import load
+    from sim.hardware.profile import load
 
     loaded = load(profile)
 
@@ -178,8 +178,8 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Serve the same traces with the real engine and with the simulator, and print both."""
-    from calibration.profile import load
     from calibration.validate_input import require_runnable
+    from sim.hardware.profile import load
 
     shares = options.busy_shares(loads)
     loaded = load(profile)
@@ -199,7 +199,7 @@ def compare(
     one: ProfileFile, other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another one.")]
 ) -> None:
     """What two profiles say about the same iterations."""
-    from calibration.profile import load
+    from sim.hardware.profile import load
 
     profiles = load(one), load(other)
 
@@ -218,9 +218,9 @@ def third_party(
 ) -> None:
     """Serve chats with transformers' continuous batching on the CPU, and simulate them."""
     options.require_installed("torch", "scipy", "transformers", "psutil", extra="third-party")
-    from calibration import catalogue
     from calibration.third_party_report import study
     from calibration.validate import CHATS
+    from sim.hardware import catalogue
 
     shape = catalogue.model(model, Path(), "--model")
     with terminal.time_left(quiet) as progress:
@@ -250,9 +250,9 @@ def _calibrate(
 
 
 def _validate(path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool) -> None:
-    from calibration.profile import load
     from calibration.validate import CHATS, Setup
     from calibration.validate_input import require_same_device
+    from sim.hardware.profile import load
 
     profile = load(path)
     require_same_device(profile, path, runner)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from calibration.profile import Hardware
 from calibration.runner import GIB, Runner
+from sim.hardware.profile import Hardware
 
 REPEATS = 5
 

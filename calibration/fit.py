@@ -1,6 +1,6 @@
 """From samples to a profile: steady passes, medians, coefficients, intervals, errors, implied rates.
 
-The form is the formula of `calibration.profile.Coefficients`: an outer search over the two numbers that
+The form is the formula of `sim.hardware.profile.Coefficients`: an outer search over the two numbers that
 shape the weights' knee, and inside it non-negative least squares with every row divided by its time, so
 that relative error is what is made small.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from calibration import columns
 from calibration.columns import HINGES, LINEAR, SEQUENCE_HINGES, Floats
 from calibration.plan import Configuration
-from calibration.profile import Coefficients, Domain, Errors
 from calibration.samples import Samples
+from sim.hardware.profile import Coefficients, Domain, Errors
 from workloads.errors import InputError
 from workloads.seeds import stream
 

@@ -15,9 +15,9 @@ from calibration import samples
 from calibration.device import describe
 from calibration.model import Work
 from calibration.plan import GRIDS, Configuration, plan, schedule, sentinels
-from calibration.profile import Software
 from calibration.runner import Runner
 from calibration.samples import Samples
+from sim.hardware.profile import Software
 from workloads.errors import InputError
 from workloads.seeds import stream
 

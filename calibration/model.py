@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calibration.attention import Choice, Layout
-from calibration.catalogue import Model
+from sim.hardware.catalogue import Model
 
 DTYPES = {
     "float64": torch.float64,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from calibration.catalogue import Model
+    from sim.hardware.catalogue import Model
 
 FOLDER = Path("runs/calibration")
 
@@ -20,11 +20,11 @@ def job(
     name: str, device: str, dtype: str | None, out: Path | None, *, several: bool
 ) -> tuple[Model, str, Path, bool]:
     """A model, its dtype, where its profile goes, and whether that stands there already."""
-    from calibration import catalogue
-    from calibration.profile import load
     from calibration.run import require_new
     from calibration.validate_input import require_runnable
     from reports import files
+    from sim.hardware import catalogue
+    from sim.hardware.profile import load
 
     model = catalogue.model(name, Path(), "--model")
     kind = dtype or ("float32" if device == "cpu" else model.dtype)

@@ -12,10 +12,10 @@ import torch
 
 from calibration import samples
 from calibration.build import MAX_DRIFT, Built, build
-from calibration.catalogue import Model
 from calibration.measure import Progress, measure
 from calibration.plan import GRIDS
 from calibration.runner import Runner
+from sim.hardware.catalogue import Model
 from workloads.errors import InputError
 
 PASSES = {"cpu": 8, "cuda": 5}

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from calibration.attention import choose
-from calibration.catalogue import Model
 from calibration.graphs import DecodeGraphs
 from calibration.model import DTYPES, Decoder, KvPool, Work
+from sim.hardware.catalogue import Model
 from workloads.errors import InputError
 
 GIB = 2**30
@@ -31,7 +31,7 @@ Clock = Literal["cuda_event", "cpu_time"]
 
 
 @dataclass(slots=True)
-class Timed:
+class TimedStep:
     """How long a step took by the profile's clock and by the wall, and the tokens that it gave."""
 
     t_s: float
@@ -91,7 +91,7 @@ class Runner:
 
     @property
     def clock(self) -> Clock:
-        """Which clock `Timed.t_s` is of."""
+        """Which clock `TimedStep.t_s` is of."""
         return "cuda_event" if self.device.type == "cuda" else "cpu_time"
 
     def _fitting(self, blocks: int, block_size: int) -> int:
@@ -111,7 +111,7 @@ class Runner:
     @torch.inference_mode()
     def step(
         self, work: Sequence[Work], tokens: Sequence[int] | np.ndarray[Any, Any], *, eager: bool = False
-    ) -> Timed:
+    ) -> TimedStep:
         """Compute one step: inputs onto the device, all layers, head, likeliest tokens."""
 
         def compute() -> Tensor:
@@ -124,7 +124,7 @@ class Runner:
             return logits.argmax(-1), logits
 
         t_s, wall_s, (best, logits) = self.time(sampled)
-        return Timed(t_s, wall_s, best, logits)
+        return TimedStep(t_s, wall_s, best, logits)
 
     def time(self, call: Callable[[], T]) -> tuple[float, float, T]:
         """Seconds of ``call`` by the clock and by the wall, and its result."""

@@ -48,7 +48,7 @@ class Header(BaseModel):
     created: str
 
 
-class Row(BaseModel):
+class SampleRow(BaseModel):
     """One sample."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
@@ -103,7 +103,7 @@ def read(path: Path) -> Samples:
     _checked(Header, path, 1, lines[0])
     samples = Samples(header, [], [], [], [])
     for number, line in enumerate(lines[1:-1], start=2):
-        row = _checked(Row, path, number, line)
+        row = _checked(SampleRow, path, number, line)
         samples.configurations.append(Configuration(row.family, row.split, tuple(row.spec)))
         samples.passes.append(row.number)
         samples.t_s.append(row.t_s)

@@ -17,9 +17,9 @@ from calibration.plan import Sequence
 from calibration.runner import Runner
 from sim.caches.block import BlockCache, BlockTable, Hit
 from sim.engine.events import Clock
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.stepping import Step, SteppingReplica
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.stepping import Step, SteppingReplica
+from sim.fleet.plan import ReplicaPlan
 from workloads.content import ContentTree
 from workloads.seeds import stream
 

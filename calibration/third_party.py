@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from calibration.catalogue import Model
 from calibration.plan import Sequence
 from calibration.serving import Texts
 from sim.caches.block import MISS, BlockCache, BlockTable, Hit
 from sim.engine.events import Clock
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.stepping import Step, SteppingReplica
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.stepping import Step, SteppingReplica
+from sim.fleet.plan import ReplicaPlan
+from sim.hardware.catalogue import Model
 from workloads.content import ContentTree
 from workloads.errors import InputError
 from workloads.trace import NONE, Trace
@@ -105,7 +105,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Served:
+class EngineRun:
     """What transformers did with a trace; times in s of CPU time, idle skipped."""
 
     hit_tokens: list[int]
@@ -151,7 +151,7 @@ class Transformers:
         self.vocabulary = model.vocab_size
         self._limits, self._generation = limits, generation
 
-    def serve(self, trace: Trace, *, sharing: bool = True) -> Served:
+    def serve(self, trace: Trace, *, sharing: bool = True) -> EngineRun:
         """Serve ``trace``; what it generates becomes part of the prompts that follow, as in a chat."""
         return _Session(self, trace, sharing).run()
 
@@ -189,7 +189,7 @@ class _Session:
         self._sequences: list[Sequence] = []
         n = len(trace)
         nan = float("nan")
-        self._out = Served([0] * n, [nan] * n, [nan] * n, [nan] * n)
+        self._out = EngineRun([0] * n, [nan] * n, [nan] * n, [nan] * n)
         self._arrivals = [(at, i) for i, at in enumerate(trace.arrival_s) if at is not None]
         heapq.heapify(self._arrivals)
         self._before = {after: i for i, after in enumerate(trace.follower) if after != NONE}
@@ -214,7 +214,7 @@ class _Session:
 
         cache.search_prefix_match, scheduler.schedule_batch = searched, scheduled
 
-    def run(self) -> Served:
+    def run(self) -> EngineRun:
         """Step until everybody is answered."""
         now, left = 0.0, len(self._trace)
         while left:

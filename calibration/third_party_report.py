@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import fit
-from calibration.catalogue import Model
 from calibration.fit import Measured, errors
 from calibration.plan import MIXED, Configuration
-from calibration.profile import Coefficients, Errors
-from calibration.third_party import AfterCompute, Limits, Served, Transformers, simulated
+from calibration.third_party import AfterCompute, EngineRun, Limits, Transformers, simulated
 from calibration.validate import Chat, Say, duration_s, paced
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.routers.round_robin import RoundRobin
-from sim.records import Floats, Records
+from sim.engine.vllm.config import SchedulerOptions
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import ReplicaPlan
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.catalogue import Model
+from sim.hardware.profile import Coefficients, Errors
+from sim.results.records import Floats, Records
 from workloads.trace import Trace
 
 
 @dataclass(slots=True)
-class Compared:
+class EngineComparison:
     """A served trace and what the simulator makes of it."""
 
     seed: int
@@ -43,7 +43,7 @@ class Compared:
 
 def study(
     model: Model, chat: Chat, *, block_size: int, seeds: int, load: float, say: Say
-) -> list[Compared]:
+) -> list[EngineComparison]:
     """Serve chats of ``seeds`` seeds with transformers, sharing on and off, and simulate each run.
 
     Times come from a run of seed 0 in the same engine, which is another one than profiles describe.
@@ -81,13 +81,13 @@ def trace_at(
 
 
 def compare(
-    trace: Trace, served: Served, times: Coefficients, limits: Limits, sharing: bool = True
-) -> Compared:
+    trace: Trace, served: EngineRun, times: Coefficients, limits: Limits, sharing: bool = True
+) -> EngineComparison:
     """Simulate ``trace`` with ``times`` and set it beside what was ``served``."""
     records = simulate(trace, times, limits, sharing)
     measured = _measured(served)
     assert records.engine is not None
-    return Compared(
+    return EngineComparison(
         seed=trace.seed,
         sharing=sharing,
         real_hits=served.hit_tokens,
@@ -105,7 +105,7 @@ def compare(
     )
 
 
-def fitted(served: Served) -> Coefficients:
+def fitted(served: EngineRun) -> Coefficients:
     """The usual form, fitted to single samples of the steps that were served."""
     return fit.fit(_measured(served), hinged=True, seed=0).coefficients()
 
@@ -120,7 +120,7 @@ def simulate(trace: Trace, times: Coefficients, limits: Limits, sharing: bool = 
     return Fleet(trace, [plan], RoundRobin, make=simulated).run()
 
 
-def _measured(served: Served) -> Measured:
+def _measured(served: EngineRun) -> Measured:
     steps = [Configuration(MIXED, "fit", tuple(sequences)) for sequences, _ in served.steps]
     return Measured(steps, np.array([[t_s] for _, t_s in served.steps]))
 

@@ -13,19 +13,19 @@ import numpy as np
 from calibration.fit import errors, seconds
 from calibration.measure import Bench
 from calibration.plan import GRIDS, sentinels
-from calibration.profile import Errors, Profile
 from calibration.runner import Runner
 from calibration.serving import PagedCache, ServingReplica, Texts, serving
-from sim import metrics
 from sim.caches.replay import require_fit
-from sim.engine.fleet import Fleet
 from sim.engine.interface import AnyReplica
 from sim.engine.latency import IterationTime
-from sim.engine.make import make_replica
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.routers.round_robin import RoundRobin
-from sim.records import Floats, Records
+from sim.engine.vllm.config import SchedulerOptions
+from sim.fleet.fleet import Fleet
+from sim.fleet.make import make_replica
+from sim.fleet.plan import ReplicaPlan
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.profile import Errors, Profile
+from sim.results import metrics
+from sim.results.records import Floats, Records
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calibration import catalogue
-from calibration.profile import Profile
+from sim.hardware import catalogue
+from sim.hardware.profile import Profile
 from workloads.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from calibration.profile import Errors, Profile
 from reports import units
+from sim.hardware.profile import Errors, Profile
 
 if TYPE_CHECKING:
-    from calibration.third_party_report import Compared
+    from calibration.third_party_report import EngineComparison
     from calibration.validate import Comparison
 
 GATES = {"linear_tflops": (0.60, 0.85), "weights_gb_per_s": (0.60, 1.0)}
@@ -185,7 +185,7 @@ def validation_table(profile: Profile, compared: Sequence[Comparison]) -> Render
     return Group(*parts)
 
 
-def third_party_table(compared: Sequence[Compared]) -> RenderableType:
+def third_party_table(compared: Sequence[EngineComparison]) -> RenderableType:
     """Every run of another engine beside its simulation."""
     table = Table(
         "run",
@@ -205,7 +205,7 @@ def third_party_table(compared: Sequence[Compared]) -> RenderableType:
     return table
 
 
-def _beside(c: Comparison | Compared, name: str) -> str:
+def _beside(c: Comparison | EngineComparison, name: str) -> str:
     return f"{_s(c.real_s[name])} -> {_s(c.simulated_s[name])} {c.error(name):+.1%}"
 
 

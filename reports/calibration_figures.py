@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from calibration.profile import Profile
 from reports import canvas, files
+from sim.hardware.profile import Profile
 
 if TYPE_CHECKING:
     from calibration.build import Built

@@ -14,8 +14,8 @@ from rich.text import Text
 from reports import canvas, files, units
 from reports.canvas import Figure
 from reports.console import BADGES
-from sim.bracket import MOST_DOUBLINGS, Outcome
-from sim.capacity import SIDES, Side, Study, SystemCapacity
+from sim.studies.capacity import SIDES, CapacityStudy, Side, SystemCapacity
+from sim.studies.search import MOST_DOUBLINGS, Outcome
 
 FILES = ("config.yaml", "capacity.json")
 """Beside a figure for each engine."""
@@ -28,16 +28,16 @@ CAPTION = (
 )
 
 
-def limits(study: Study) -> str:
+def limits(study: CapacityStudy) -> str:
     """What a request has to meet, and how many of them: '99% of requests within ttft 500 ms'."""
     return f"{study.slo.share * 100:g}% of requests within {_stated(study)}"
 
 
-def _stated(study: Study) -> str:
+def _stated(study: CapacityStudy) -> str:
     return ", ".join(f"{name} {ms:,g} ms" for name, ms in study.slo.limits_ms.items())
 
 
-def table(study: Study) -> RenderableType:
+def table(study: CapacityStudy) -> RenderableType:
     """Rates without and with the cache, what they serve and cost, and what to know about them."""
     priced = any(_cost(side) for system in study.systems.values() for side in _sides(system).values())
     head = Text(f"Highest sustainable rate: {units.shortened(study.config.name)}", "bold")
@@ -81,7 +81,7 @@ def cells(side: Side, ratio: float | None) -> list[str]:
     return [rate, times, per_s, per_gpu, units.percent(best.good_share), dollars]
 
 
-def general_notes(study: Study) -> list[str]:
+def general_notes(study: CapacityStudy) -> list[str]:
     """How the rates were found, and on what they rest."""
     return [
         f"The same {units.count_of(study.requests)} requests at every rate ({study.rate_key}), found to "
@@ -90,7 +90,7 @@ def general_notes(study: Study) -> list[str]:
     ]
 
 
-def side_notes(study: Study, side: Side) -> list[str]:
+def side_notes(study: CapacityStudy, side: Side) -> list[str]:
     """What has to be known about one side: no rate found, a share that rises, a long end of the run."""
     rates = list(side.search.shares)
     shares = {rate: units.percent(share) for rate, share in side.search.shares.items()}
@@ -126,12 +126,12 @@ def side_notes(study: Study, side: Side) -> list[str]:
     return notes
 
 
-def _rate(study: Study, rate: float) -> str:
+def _rate(study: CapacityStudy, rate: float) -> str:
     return f"{units.significant(rate)} {study.unit}"
 
 
 @canvas.styled
-def figure(study: Study, name: str) -> Figure:
+def figure(study: CapacityStudy, name: str) -> Figure:
     """Share of good requests over the rate, both sides, the wanted share and the rates found marked."""
     system = study.systems[name]
     title = f"Requests within the limits: {units.shortened(name)}"
@@ -167,7 +167,7 @@ def _line(axes: Axes, label: str, side: Side, colour: str) -> None:
     axes.plot(rates, shares, "o-", color=colour, markersize=3.5, label=f"{label}: {found}")
 
 
-def write(study: Study, folder: Path) -> list[Path]:
+def write(study: CapacityStudy, folder: Path) -> list[Path]:
     """Write config.yaml, capacity.json and capacity-SYSTEM.png per engine, all or none; their paths."""
     text = json.dumps(study.summary(), indent=2, allow_nan=False) + "\n"
     contents = {

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import side_by_side, units
-from reports.rows import Row, compare, has_times, money_label
+from reports.rows import TableRow, compare, has_times, money_label
 from reports.sentences import claim_figures, claim_verdict
 
 Column = tuple[str, str, str]
-"""A column of the tables of replays: heading, label of the row it shows, field of ``Row``."""
+"""A column of the tables of replays: heading, label of the row it shows, field of ``TableRow``."""
 REPLAY_COLUMNS: tuple[Column, ...] = (
     ("prompt tokens", "prompt tokens computed", "without"),
     ("computed with cache", "prompt tokens computed", "with_cache"),
@@ -92,7 +92,7 @@ def _replays(summary: dict[str, Any], names: list[str]) -> list[RenderableType]:
     return tables
 
 
-def _by_system(title: Text, rows: dict[str, dict[str, Row]], columns: Sequence[Column]) -> Table:
+def _by_system(title: Text, rows: dict[str, dict[str, TableRow]], columns: Sequence[Column]) -> Table:
     """A line per system; a column that no system has is left out."""
     out = _new_table(title)
     out.pad_edge = False  # two columns more on a narrow terminal

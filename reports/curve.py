@@ -19,9 +19,9 @@ from rich.text import Text
 
 from reports import canvas, files, units
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
-from sim.curve import Curve, blocks_of, exact
-from sim.curve_sampled import Study, log_spaced
-from sim.records import Ints
+from sim.results.records import Ints
+from sim.studies.curve import Curve, blocks_of, exact
+from sim.studies.curve_sampled import CurveStudy, log_spaced
 from workloads.trace import Trace
 
 FILES = ("curve.csv", "curve.png")
@@ -43,7 +43,7 @@ NAME_WIDTH, NAME_HEIGHT, NAME_GAP = 0.0135, 0.048, 0.03
 """Of a point's name: width of a letter, height, distance from the point, as shares of the panel."""
 
 
-def write(study: Study, folder: Path) -> list[Path]:
+def write(study: CurveStudy, folder: Path) -> list[Path]:
     """Write curve.csv and curve.png into ``folder``, both or neither, and return where they are."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows(study)])
@@ -52,7 +52,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     return [folder / name for name in FILES]
 
 
-def rows(study: Study) -> list[tuple[int, int, int, str, int, str]]:
+def rows(study: CurveStudy) -> list[tuple[int, int, int, str, int, str]]:
     """The rows of curve.csv: hits from each capacity on, up to the next row's where all are listed."""
     curve, size = study.curve, study.curve.blocks.size_tokens
     at = capacities(curve, [point.capacity_tokens // size for point in study.points])
@@ -87,7 +87,7 @@ def capacities(curve: Curve, also: Sequence[int] = (), most: int = MOST_ROWS) ->
     return np.unique(np.concatenate([*inner, ends]))
 
 
-def table(study: Study) -> RenderableType:
+def table(study: CurveStudy) -> RenderableType:
     """What the curve says, for the terminal: sizes for shares of the most hits, and the own caches."""
     curve, blocks = study.curve, study.curve.blocks
     out = Table(title=Text(f"LRU hit rate by cache size: {study.name}", "bold"), title_justify="left")
@@ -104,7 +104,7 @@ def table(study: Study) -> RenderableType:
     return Group(*parts)
 
 
-def notes(study: Study) -> list[str]:
+def notes(study: CurveStudy) -> list[str]:
     """How the curve was made and what it adds up to, a sentence each."""
     blocks, sample = study.curve.blocks, study.sample
     by_blocks = units.percent(blocks.most_hit_blocks / blocks.references)
@@ -133,7 +133,7 @@ def _points(error: float) -> str:
     return f"{math.ceil(error * 1e4) / 1e2:.2f}"
 
 
-def _points_table(study: Study) -> Table:
+def _points_table(study: CurveStudy) -> Table:
     out = Table(title=Text("Replays of the experiment", "bold"), title_justify="left")
     out.add_column("system", overflow="fold")
     for heading in ("capacity, tokens", "hit rate, by tokens", "LRU curve there"):
@@ -147,7 +147,7 @@ def _points_table(study: Study) -> Table:
 
 
 @canvas.styled
-def figure(study: Study) -> Figure:
+def figure(study: CurveStudy) -> Figure:
     """Hit rate by tokens and by blocks over the capacity; the experiment's own caches as points."""
     curve, size = study.curve, study.curve.blocks.size_tokens
     title = f"LRU hit rate by cache size: {units.shortened(study.name)}"
@@ -195,7 +195,7 @@ def _short(value: float) -> str:
     return f"{value:,.6g}"
 
 
-def _draw_points(axes: Axes, study: Study) -> None:
+def _draw_points(axes: Axes, study: CurveStudy) -> None:
     """Each cache as a point with its name, on the side where the curve is not."""
     points = sorted(study.points, key=lambda point: (-point.hit_rate, point.capacity_tokens))
     top = max(axes.get_ylim()[1], 1.05 * points[0].hit_rate)

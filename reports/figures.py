@@ -12,9 +12,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from reports import canvas, hosted, units
 from reports.canvas import Bar, Picture, stacked
-from sim import metrics
-from sim.pricing import Price
-from sim.records import Floats, Ints, Records
+from sim.results import metrics
+from sim.results.pricing import Price
+from sim.results.records import Floats, Ints, Records
 
 if TYPE_CHECKING:
     from sim.experiment import SystemRun

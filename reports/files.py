@@ -105,7 +105,7 @@ def write_requests(result: Result, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sim.table import columns
+    from sim.results.request_table import columns
 
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns(result).items()})
     pq.write_table(table, path, compression="zstd")

@@ -7,22 +7,22 @@ from matplotlib.axes import Axes
 
 from reports import canvas, units
 from reports.canvas import Figure, Picture
-from sim.habits import SESSIONS, Figures, Study
-from sim.habits import dollars as paid
+from sim.studies.habits import SESSIONS, Figures, HabitStudy
+from sim.studies.habits import dollars as paid
 
 BAR_IN, AROUND_IN = 0.2, 1.25
 """Height of a bar with its gap, and of everything around the bars."""
 GAP = 0.6
-"""Between a bad twin and the next good habit, in bars."""
+"""Between a bad habit and the next good habit, in bars."""
 PER = f"per {SESSIONS:,} sessions"
 TOKENS = (
     f"Prompt tokens sent {PER}, computed and read from the cache; the percentage is the share that was "
-    "read. Each good habit stands above its bad twins, whose conversations are the same."
+    "read. Each good habit stands above its bad habits, whose conversations are the same."
 )
 WRITTEN = " Written tokens are computed ones that the provider bills as cache writes."
 DOLLARS = (
     f"Dollars {PER} beyond what the good habit costs on the same conversations; to the left of zero the "
-    "twin is cheaper, because it sends less."
+    "habit is cheaper, because it sends less."
 )
 RELATIVE = (
     "What caching saves (blue) or costs (red) under each habit: dollars beyond those of the same prompts "
@@ -31,7 +31,7 @@ RELATIVE = (
 BUSY = " GPUs by the hour: only the time in which they compute, since a habit does not change what is held."
 
 
-def of_system(study: Study, system: str) -> list[Picture]:
+def of_system(study: HabitStudy, system: str) -> list[Picture]:
     """The figures that apply to a system: dollars only where it has a price, none without a request."""
     if not any(both.good[system]["prompt_tokens"] for both in study.pairs.values()):
         return []
@@ -43,17 +43,17 @@ def of_system(study: Study, system: str) -> list[Picture]:
     return pictures
 
 
-def priced(study: Study, system: str) -> bool:
+def priced(study: HabitStudy, system: str) -> bool:
     """Whether the system has a price."""
     return _first(study, system)["pricing"] is not None
 
 
-def _first(study: Study, system: str) -> Figures:
+def _first(study: HabitStudy, system: str) -> Figures:
     return next(iter(study.pairs.values())).good[system]
 
 
 @canvas.styled
-def tokens(study: Study, system: str) -> Figure:
+def tokens(study: HabitStudy, system: str) -> Figure:
     """Prompt tokens computed and read from the cache, a bar for every habit."""
     bars: list[tuple[str, Figures]] = []
     places: list[float] = []
@@ -95,7 +95,7 @@ def tokens(study: Study, system: str) -> Figure:
 
 
 @canvas.styled
-def overview(study: Study) -> Picture:
+def overview(study: HabitStudy) -> Picture:
     """What caching saves under every habit (rows) on every system with a price (columns)."""
     systems = [system for system in study.config.systems if priced(study, system)]
     rows: dict[str, list[float]] = {}
@@ -128,8 +128,8 @@ def _beyond_off(figures: Figures) -> float:
 
 
 @canvas.styled
-def dollars(study: Study, system: str) -> Figure:
-    """What every bad twin costs beyond its good habit."""
+def dollars(study: HabitStudy, system: str) -> Figure:
+    """What every bad habit costs beyond its good habit."""
     first = _first(study, system)
     key, what = "cost_usd", "dollars"
     if first["pricing"] == "gpu_hours":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reports import files, habit_figures, units
 from reports.html import Image, image, page
-from sim.habits import SESSIONS, Compared, Figures, Study, dearer, dollars
+from sim.studies.habits import SESSIONS, ComparedPair, Figures, HabitStudy, dearer, dollars
 
 FILES = ("config.yaml", "habits.json", "habits.html")
 PER = f"per {SESSIONS:,} sessions"
@@ -21,7 +21,7 @@ DEARER = "!"
 """Behind dollars that caching off would have saved."""
 DEFINITIONS = (
     (
-        "Twins",
+        "Habits compared",
         "The same conversations twice: equal arrivals, turns, think times, and lengths of user messages "
         "and replies. Only the client's habit differs, so every difference comes from it.",
     ),
@@ -37,7 +37,7 @@ DEFINITIONS = (
     ),
     (
         "More, times the good one",
-        "What the bad twin takes beyond the good habit above it, and the ratio of computed tokens.",
+        "What the bad habit takes beyond the good habit above it, and the ratio of computed tokens.",
     ),
     (
         "Dollars",
@@ -66,8 +66,8 @@ class Line:
     costs: tuple[str, ...]
 
 
-def lines(study: Study, system: str) -> list[Line]:
-    """Each good habit followed by its bad twins."""
+def lines(study: HabitStudy, system: str) -> list[Line]:
+    """Each good habit followed by its bad habits."""
     out: list[Line] = []
     above = None
     for name, compared in study.pairs.items():
@@ -130,11 +130,11 @@ def _signed(amount: float, text: units.Format) -> str:
     return f"{'+' if amount > 0 else ''}{text(amount)}"
 
 
-def sentence(study: Study, system: str) -> str:
+def sentence(study: HabitStudy, system: str) -> str:
     """The habit that makes this system compute most, and under how many caching off would be cheaper."""
     pairs = study.pairs
 
-    def ratio(compared: Compared) -> float:
+    def ratio(compared: ComparedPair) -> float:
         bad, good = (figures[system]["computed_tokens"] for figures in (compared.bad, compared.good))
         return float(bad / good) if good else float("inf")
 
@@ -154,7 +154,7 @@ def sentence(study: Study, system: str) -> str:
     return text + "." + _lost(study, system)
 
 
-def _lost(study: Study, system: str) -> str:
+def _lost(study: HabitStudy, system: str) -> str:
     """A sentence on the habits under which caching off is cheaper; none if there are none."""
     lost = {name: figures for name, figures in habits(study, system).items() if dearer(figures)}
     if not lost:
@@ -170,8 +170,8 @@ def _lost(study: Study, system: str) -> str:
     return f" Dearer than caching off under {len(lost)} habits, most under {more}."
 
 
-def habits(study: Study, system: str) -> dict[str, Figures]:
-    """Every habit once, the good one above its bad twins, with the figures of ``system``."""
+def habits(study: HabitStudy, system: str) -> dict[str, Figures]:
+    """Every habit once, the good one above its bad habits, with the figures of ``system``."""
     out: dict[str, Figures] = {}
     for name, compared in study.pairs.items():
         out.setdefault(compared.good_name, compared.good[system])
@@ -179,7 +179,7 @@ def habits(study: Study, system: str) -> dict[str, Figures]:
     return out
 
 
-def write(study: Study, folder: Path) -> list[Path]:
+def write(study: HabitStudy, folder: Path) -> list[Path]:
     """Write config.yaml, habits.json and habits.html into ``folder``, all or none; return their paths."""
     text = json.dumps(study.summary(), indent=2, allow_nan=False) + "\n"
     contents = (study.config.to_yaml(), text, render(study))
@@ -187,7 +187,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     return [folder / name for name in FILES]
 
 
-def matrix(study: Study) -> tuple[list[str], list[tuple[Line, list[str]]]]:
+def matrix(study: HabitStudy) -> tuple[list[str], list[tuple[Line, list[str]]]]:
     """The systems that have a price, and what every habit costs on each of them."""
     priced = [system for system in study.config.systems if habit_figures.priced(study, system)]
     by_system = {system: habits(study, system) for system in priced}
@@ -199,7 +199,7 @@ def matrix(study: Study) -> tuple[list[str], list[tuple[Line, list[str]]]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class HabitSection:
     """What the page says about one system."""
 
     name: str
@@ -211,7 +211,7 @@ class Section:
     images: list[Image]
 
 
-def render(study: Study) -> str:
+def render(study: HabitStudy) -> str:
     """The page as HTML5 text, self-contained, in the style of a run's report."""
     sections = []
     for system in study.config.systems:
@@ -219,7 +219,7 @@ def render(study: Study) -> str:
         filled = [i for i in range(len(TOKENS + COSTS)) if any(cells[i] for _, cells in rows)]
         own = [figures[system] for both in study.pairs.values() for figures in (both.good, both.bad)]
         sections.append(
-            Section(
+            HabitSection(
                 name=system,
                 sentence=units.unbroken(sentence(study, system)),
                 calibrated=own[0]["calibrated"],

@@ -13,7 +13,7 @@ from rich.text import Text
 from reports import units
 from reports.console import BADGES
 from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text
-from sim.habits import Figures, Study, dearer, dollars
+from sim.studies.habits import Figures, HabitStudy, dearer, dollars
 
 WIDTH = 80
 """Columns that do not fit into so many characters are left to the page."""
@@ -75,7 +75,7 @@ COLUMNS = (
 """In order of importance. One that no system fills is left out."""
 
 
-def table(study: Study) -> RenderableType:
+def table(study: HabitStudy) -> RenderableType:
     """What each habit costs on every system, and what it means for each of them."""
     pairs, systems = study.pairs.values(), list(study.config.systems)
     labels = [" " * INDENT + units.shortened(system, NAME_WIDTH) for system in systems]
@@ -109,7 +109,7 @@ def table(study: Study) -> RenderableType:
     return Group(*parts, *(_sentence(study, system) for system in systems))
 
 
-def _filled(study: Study) -> list[Column]:
+def _filled(study: HabitStudy) -> list[Column]:
     """The columns that some system fills."""
     every = [(pair.good[system], pair.bad[system]) for pair in study.pairs.values() for system in pair.good]
     return [column for column in COLUMNS if any(column.cell(*both) for both in every)]
@@ -124,7 +124,7 @@ def _grid(widths: list[int], rows: list[tuple[str, ...]], style: str = "") -> Ta
     return grid
 
 
-def _sentence(study: Study, system: str) -> RenderableType:
+def _sentence(study: HabitStudy, system: str) -> RenderableType:
     text = Text.assemble((units.printable(system), "bold"))
     calibrated = next(iter(study.pairs.values())).good[system]["calibrated"]
     if calibrated is not None:

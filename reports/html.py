@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import canvas, figures, side_by_side, units
 from reports.canvas import Picture
-from reports.rows import Row, compare
+from reports.rows import TableRow, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Section:
     sentence: str
     calibrated: bool | None
     notes: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
     images: list[Image]
 
 

@@ -23,7 +23,7 @@ MONEY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One quantity as text; a cell that does not exist is empty."""
 
     label: str
@@ -40,7 +40,7 @@ def has_times(entry: dict[str, Any]) -> bool:
     return entry["duration"] is not None or entry["failed"] > 0
 
 
-def compare(summary: dict[str, Any], system: str) -> list[Row]:
+def compare(summary: dict[str, Any], system: str) -> list[TableRow]:
     """The rows of ``system``; what it does not have is left out."""
     rows = [
         *_unserved(summary, system),
@@ -61,7 +61,7 @@ def compare(summary: dict[str, Any], system: str) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-def _unserved(summary: dict[str, Any], system: str) -> list[Row | None]:
+def _unserved(summary: dict[str, Any], system: str) -> list[TableRow | None]:
     """Requests that did not complete, if any: the other rows do not count them."""
     without, with_cache = summary["no_cache"][system], summary["systems"][system]
     if not without["failed"] and not with_cache["failed"]:
@@ -73,29 +73,33 @@ def _unserved(summary: dict[str, Any], system: str) -> list[Row | None]:
         ("aborted", "requests aborted"),
     )
     return [
-        Row(label, units.count_of(without[key]), units.count_of(with_cache[key]))
+        TableRow(label, units.count_of(without[key]), units.count_of(with_cache[key]))
         for key, label in kinds
         if without[key] or with_cache[key]
     ]
 
 
-def _origins(cache: dict[str, Any]) -> list[Row]:
+def _origins(cache: dict[str, Any]) -> list[TableRow]:
     """Which tier the hits came from, and what keeping tenants apart lost of them, in tokens."""
     tiers = cache["prefix_cache_hits_tokens_by_tier"] or {}
     rows = [
-        Row(f"- tokens read from {units.printable(tier)}", "", units.tokens(hits))
+        TableRow(f"- tokens read from {units.printable(tier)}", "", units.tokens(hits))
         for tier, hits in tiers.items()
     ]
     lost = cache["hits_lost_to_isolation_tokens"]
-    return rows if lost is None else [*rows, Row("- hit tokens lost to isolation", "", units.tokens(lost))]
+    return (
+        rows
+        if lost is None
+        else [*rows, TableRow("- hit tokens lost to isolation", "", units.tokens(lost))]
+    )
 
 
-def _goodput(summary: dict[str, Any], system: str) -> Row | None:
+def _goodput(summary: dict[str, Any], system: str) -> TableRow | None:
     """Requests per second within the service-level limits, where there are some."""
     without, with_cache = (summary[part][system]["request_goodput"] for part in ("no_cache", "systems"))
     if without is None or with_cache is None:
         return None
-    return Row("requests/s within slo", f"{without:.3g}", f"{with_cache:.3g}")
+    return TableRow("requests/s within slo", f"{without:.3g}", f"{with_cache:.3g}")
 
 
 def money_label(entry: dict[str, Any]) -> str:
@@ -103,7 +107,7 @@ def money_label(entry: dict[str, Any]) -> str:
     return MONEY.get(entry["cost"]["pricing"], MONEY["tokens"])
 
 
-def _money(summary: dict[str, Any], system: str) -> list[Row | None]:
+def _money(summary: dict[str, Any], system: str) -> list[TableRow | None]:
     label = money_label(summary["systems"][system])
     return [
         _saved(summary, system, "cost_usd_total", label, units.usd),
@@ -112,7 +116,7 @@ def _money(summary: dict[str, Any], system: str) -> list[Row | None]:
     ]
 
 
-def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
+def _bill(summary: dict[str, Any], system: str) -> list[TableRow | None]:
     """What the bill of a provider consists of, and what the best strategy would have cost."""
     entry = summary["systems"][system]
     bill, before = entry["cost"].get("bill"), summary["no_cache"][system]["cost"].get("bill")
@@ -135,23 +139,23 @@ def _bill(summary: dict[str, Any], system: str) -> list[Row | None]:
         ("requests that overflowed", "overflowed_requests"),
     ):
         if bill[key]:
-            rows.append(Row(label, "", units.count_of(bill[key])))
+            rows.append(TableRow(label, "", units.count_of(bill[key])))
     best = entry.get("regret")
     if best is not None:
-        rows.append(Row("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
+        rows.append(TableRow("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
     return rows
 
 
-def _two(label: str, without: float, with_cache: float) -> Row | None:
-    return Row(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
+def _two(label: str, without: float, with_cache: float) -> TableRow | None:
+    return TableRow(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
 
 
-def _saved(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> Row | None:
+def _saved(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> TableRow | None:
     figure = summary["savings"][system][key]
     return _row(label, [_cell(value, text) for value in _values(figure)], figure)
 
 
-def _time(summary: dict[str, Any], system: str, key: str, label: str) -> Row | None:
+def _time(summary: dict[str, Any], system: str, key: str, label: str) -> TableRow | None:
     figure = summary["savings"][system][key]
     return _row(label, units.times_ms(*_values(figure)), figure)
 
@@ -164,23 +168,23 @@ def _values(figure: dict[str, float | None]) -> tuple[float | None, float | None
     return figure["without"], figure["with"], saved
 
 
-def _row(label: str, cells: list[str], figure: dict[str, float | None]) -> Row | None:
+def _row(label: str, cells: list[str], figure: dict[str, float | None]) -> TableRow | None:
     without, with_cache, saved = cells
     if not without and not with_cache:
         return None
     share = figure["saved_ratio"]
     if share is None:
-        return Row(label, without, with_cache, saved)
+        return TableRow(label, without, with_cache, saved)
     if abs(share) < NOISE:
         share = 0.0
     gain = (share >= UNCHANGED) - (share <= -UNCHANGED)
-    return Row(label, without, with_cache, saved, units.percent(share), gain)
+    return TableRow(label, without, with_cache, saved, units.percent(share), gain)
 
 
-def _both(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> Row | None:
+def _both(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> TableRow | None:
     without = _cell(summary["no_cache"][system]["cache"][key], text)
     with_cache = _cell(summary["systems"][system]["cache"][key], text)
-    return Row(label, without, with_cache) if without or with_cache else None
+    return TableRow(label, without, with_cache) if without or with_cache else None
 
 
 def _cell(value: float | None, text: Format) -> str:

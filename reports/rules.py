@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.providers.catalogue import Sourced
+from sim.providers.rulebook import Sourced
 
 
 def table(name: str, values: list[Sourced]) -> RenderableType:

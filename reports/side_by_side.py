@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 from reports import canvas, units
 from reports.canvas import Picture
 from reports.hosted import BILL_PARTS, bill_parts
-from sim.sidebyside import FULL, owned_usd_per_1000_sessions
+from sim.results.owning_or_renting import FULL, owned_usd_per_1000_sessions
 
 PARTS = (
     *BILL_PARTS,

@@ -100,7 +100,7 @@ def curve(
 ) -> None:
     """Hit rate at every cache size (LRU): curve.csv, curve.png and a table."""
     from sim.config import load_config
-    from sim.curve_sampled import study
+    from sim.studies.curve_sampled import study
 
     loaded = load_config(config, overrides)
     folder = out or Path("runs") / loaded.name
@@ -124,12 +124,12 @@ def habits(
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     quiet: Quiet = False,
 ) -> None:
-    """What each client habit costs beside its good twin: habits.json, habits.html and a table.
+    """What each bad client habit costs beside a good one: habits.json, habits.html and a table.
 
-    Compares the pairs under `twins` of the experiment, or the usual ones, on its chat.
+    Compares the pairs under `habit_pairs` of the experiment, or the usual ones, on its chat.
     """
     from sim.config import load_config
-    from sim.habits import study
+    from sim.studies.habits import study
 
     loaded = load_config(config, overrides)
     folder = out or Path("runs") / loaded.name
@@ -162,8 +162,8 @@ def capacity(
 
     Changes workload.arrival.rate_per_s, or arrival.speed of a recorded trace; all else stays the same.
     """
-    from sim.capacity import study
     from sim.config import load_config
+    from sim.studies.capacity import study
 
     loaded = load_config(config, overrides)
     folder = out or Path("runs") / loaded.name
@@ -197,7 +197,7 @@ def breakeven(
     from datetime import UTC, date, datetime, time
 
     from sim.providers import breakeven as study
-    from sim.providers import catalogue
+    from sim.providers import rulebook
 
     try:
         start = datetime.combine(date.fromisoformat(day), time(), UTC)
@@ -205,7 +205,7 @@ def breakeven(
         raise InputError(f"--day {day}: not a date; allowed: like 2026-11-24") from None
     if not 2000 <= start.year <= 2100:
         raise InputError(f"--day {day}: allowed: from 2000 to 2100")
-    found = study.offers(offers or catalogue.names(), start)
+    found = study.offers(offers or rulebook.names(), start)
 
     from reports import breakeven as report
     from reports import files
@@ -222,11 +222,11 @@ def rules(
 ) -> None:
     """A provider's caching rules: every value with its source, the date it was read, and alternatives."""
     from reports import rules as report
-    from sim.providers import catalogue
+    from sim.providers import rulebook
 
     name, _, model = provider.partition(":")
-    catalogue.require_shipped(name, "PROVIDER")
-    terminal.show(report.table(name, catalogue.provenance(name, model or None)))
+    rulebook.require_shipped(name, "PROVIDER")
+    terminal.show(report.table(name, rulebook.provenance(name, model or None)))
 
 
 @app.command()

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
 
-from sim.claims import Claim
-from sim.slo import Slo
+from sim.results.claims import Claim
+from sim.results.slo import Slo
+from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import System
-from sim.twins import Twins, pair
 from sim.yamlfile import Document
 from workloads.errors import InputError
 from workloads.registry import Workload
@@ -24,7 +24,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 
 class Config(Schema):
     """One trace, the systems that it runs through, the limits and the claims to hold against them.
 
-    ``twins`` are the client habits that ``python -m sim habits`` compares.
+    ``habit_pairs`` are the client habits that ``python -m sim habits`` compares.
     """
 
     name: Name
@@ -35,7 +35,7 @@ class Config(Schema):
     """Requests that arrive before this time are served, and left out of every figure."""
     slo: Slo | None = None
     claims: list[Claim] = Field(default=[])
-    twins: dict[Name, Twins] = Field(default={})
+    habit_pairs: dict[Name, HabitPair] = Field(default={})
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -53,8 +53,8 @@ class Config(Schema):
             if claim.system not in systems:
                 allowed = ", ".join(systems)
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
-        for name, twins in self.twins.items():
-            pair(self.workload, twins, f"twins.{name}")
+        for name, both in self.habit_pairs.items():
+            pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
 
     def with_workload(self, workload: Workload) -> Config:

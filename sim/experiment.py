@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from sim import metrics, sidebyside
-from sim.claims import Claim, weigh
 from sim.config import Config
-from sim.pricing import Price
 from sim.providers import bills
-from sim.records import Records
+from sim.results import metrics, owning_or_renting
+from sim.results.claims import Claim, weigh
+from sim.results.pricing import Price
+from sim.results.records import Records
 from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError
 from workloads.schema import MOST, MOST_S
@@ -88,8 +88,8 @@ class Result:
             "claims": [_weigh(claim, measured[claim.system]) for claim in self.config.claims],
         }
         if any(run.records.hosted is not None for run in self.runs.values()):
-            summary["side_by_side"] = sidebyside.rows(summary, self.trace)
-            summary["crossovers"] = sidebyside.crossovers(summary, self.trace)
+            summary["side_by_side"] = owning_or_renting.rows(summary, self.trace)
+            summary["crossovers"] = owning_or_renting.crossovers(summary, self.trace)
         return summary
 
     def measured(self) -> dict[str, SystemRun]:
@@ -104,7 +104,7 @@ class Result:
         """The request table as a data frame: one row per request and system, twins included."""
         import pandas as pd
 
-        from sim.table import columns
+        from sim.results.request_table import columns
 
         return pd.DataFrame(columns(self))
 

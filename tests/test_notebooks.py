@@ -22,16 +22,3 @@ def test_notebook_runs(path: Path) -> None:
     outputs = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     assert sum("image/svg+xml" in out.get("data", {}) for out in outputs) >= 2
     assert sum("text/html" in out.get("data", {}) for out in outputs) >= 2
-
-
-def test_a_notebook_does_not_hide_the_package() -> None:
-    """What another notebook of the folder is told that imports the package without changing folders."""
-    import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
-
-    cell = nbformat.v4.new_code_cell("import calibration.profile")
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    folder = {"metadata": {"path": str(ROOT / "notebooks")}}
-    with pytest.raises(CellExecutionError, match=r"first os\.chdir to the project's folder"):
-        NotebookClient(notebook, timeout=120, resources=folder).execute()

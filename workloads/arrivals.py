@@ -28,7 +28,7 @@ class Poisson(Schema):
         """Nothing: the trace was built with these times."""
 
 
-class Uniform(Schema):
+class EvenlySpaced(Schema):
     """Evenly spaced arrivals, the first one at time 0."""
 
     RATE: ClassVar[str] = "rate_per_s"
@@ -83,7 +83,7 @@ class Recorded(Schema):
             trace.arrival_s = [None if at is None else at / self.speed for at in trace.arrival_s]
 
 
-Arrivals = Annotated[Poisson | Uniform | ClosedLoop, Field(discriminator="process")]
+Arrivals = Annotated[Poisson | EvenlySpaced | ClosedLoop, Field(discriminator="process")]
 
 
 def _fill_process(value: Any) -> Any:

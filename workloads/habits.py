@@ -1,7 +1,7 @@
-"""What a chat client does to the prompts it resends: good habits and their bad twins.
+"""What a chat client does to the prompts it resends: good habits and bad ones.
 
 A habit only decides which message stands where in a prompt. Turns, lengths of user messages and
-replies, arrivals and think times are drawn without looking at it, so twins differ in nothing else.
+replies, arrivals and think times are drawn without looking at it, so two chats differ in nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Fixed(Schema):
     kind: Literal["fixed"] = "fixed"
 
 
-class Clock(Schema):
+class ClockHabit(Schema):
     """The current time in the system message: ``tokens`` more, after its first ``at_token`` tokens.
 
     The time is another one on every request, so nothing from there on is a known prefix.
@@ -136,7 +136,7 @@ def _word_is_kind(value: Any) -> Any:
 
 
 SystemPromptHabit = Annotated[
-    Annotated[Fixed | Clock, Field(discriminator="kind")], BeforeValidator(_word_is_kind)
+    Annotated[Fixed | ClockHabit, Field(discriminator="kind")], BeforeValidator(_word_is_kind)
 ]
 DynamicFields = Annotated[
     Annotated[NoFields | UserFields | SystemFields, Field(discriminator="kind")],
@@ -159,7 +159,7 @@ class Habits(Schema):
         """Tokens of a system message (before, from) the first that changes; its text has ``tokens``."""
         stable = whole = tokens
         for part in (self.system_prompt, self.dynamic_fields):
-            if isinstance(part, Clock | SystemFields):
+            if isinstance(part, ClockHabit | SystemFields):
                 stable = min(stable, tokens if part.at_token is None else part.at_token)
                 whole += part.tokens
         return stable, whole - stable

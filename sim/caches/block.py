@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.caches.eviction import Eviction, Lru, Setting
+from sim.caches.eviction import Eviction, Lru, PolicySetting
 from sim.caches.runs import Run, earliest
 from workloads.content import ContentTree
 
@@ -86,7 +86,7 @@ class BlockCache:
         """Free blocks without content: the head of vLLM's free queue."""
         self._end = content.end
         self._runs: dict[int, list[Run]] = {}  # segment -> runs, earliest published first
-        self._queue = Lru(Setting(self.capacity_blocks)) if queue is None else queue
+        self._queue = Lru(PolicySetting(self.capacity_blocks)) if queue is None else queue
         self._evicted = evicted
 
     @property

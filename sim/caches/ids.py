@@ -9,7 +9,7 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 
 from sim.caches.access import AccessCache, IdNumbers
 from sim.caches.base import ReplayCache, Served
-from sim.caches.eviction import POLICIES, Future, Setting, known
+from sim.caches.eviction import POLICIES, Future, PolicySetting, known
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -155,6 +155,6 @@ class IdsConfig(Schema):
         assert trace.block_id_tokens is not None
         capacity, numbers = self.capacity_blocks or INFINITE, IdNumbers(trace)
         future = Future(trace, numbers.of)
-        setting = Setting(capacity, trace.block_id_tokens, trace.turn, self.ttl_s, future)
+        setting = PolicySetting(capacity, trace.block_id_tokens, trace.turn, self.ttl_s, future)
         queue = POLICIES[self.eviction](setting)
         return AccessCache(trace, capacity, queue, numbers, prefix=self.count == "prefix")

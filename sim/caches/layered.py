@@ -14,7 +14,7 @@ from workloads.trace import Trace
 LAYERS = ("system", "conversation", "recent")
 
 
-class Layer(Schema):
+class LayerLimits(Schema):
     """Lifetime in s since the last use, and capacity in tokens; unlimited where not given."""
 
     ttl_s: PositiveFloat | None = None
@@ -35,7 +35,7 @@ class LayeredCache:
 
     evicted_blocks = None
 
-    def __init__(self, trace: Trace, layers: dict[str, Layer]) -> None:
+    def __init__(self, trace: Trace, layers: dict[str, LayerLimits]) -> None:
         self._trace = trace
         self._stores = {name: layers[name].store() for name in LAYERS}
 
@@ -80,9 +80,9 @@ class LayeredConfig(Schema):
     """``{kind: layered, system: {ttl_s, capacity_tokens}, conversation: {...}, recent: {...}}``."""
 
     kind: Literal["layered"]
-    system: Layer = Layer(ttl_s=86_400)
-    conversation: Layer = Layer(ttl_s=3_600)
-    recent: Layer = Layer(ttl_s=300)
+    system: LayerLimits = LayerLimits(ttl_s=86_400)
+    conversation: LayerLimits = LayerLimits(ttl_s=3_600)
+    recent: LayerLimits = LayerLimits(ttl_s=300)
 
     def replay(self, trace: Trace, key: str) -> LayeredCache:
         """A fresh cache; the trace must know where its messages end."""

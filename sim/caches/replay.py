@@ -8,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 
 from sim.caches.base import Served
 from sim.caches.block import UNLIMITED, BlockCache, BlockTable, Evicted
-from sim.caches.eviction import POLICIES, Eviction, Future, Setting, known
+from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -87,7 +87,7 @@ class BlockConfig(Schema):
 
     def queue(self, trace: Trace, capacity_blocks: int, future: Future | None = None) -> Eviction:
         """A fresh eviction policy for a cache of ``capacity_blocks`` blocks."""
-        setting = Setting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
+        setting = PolicySetting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
         return POLICIES[self.eviction](setting)
 
     def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> BlockReplay:

@@ -1,0 +1,1 @@
+"""What happens inside one replica: the parts that both engines share, and a folder for each engine."""

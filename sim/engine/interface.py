@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sim.engine.request import Request
-from sim.records import EngineTotals, StepLog
+from sim.results.records import EngineTotals, StepLog
 
 
 class KvMemory(Protocol):

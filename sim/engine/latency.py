@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from calibration.profile import Coefficients, Domain
+from sim.hardware.profile import Coefficients, Domain
 
 
 class IterationTime:

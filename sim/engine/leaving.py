@@ -9,7 +9,7 @@ from sim.engine.events import Clock
 from sim.engine.interface import KvMemory
 from sim.engine.request import Request
 from sim.engine.timing import Timed
-from sim.records import EngineTotals, RequestLog
+from sim.results.records import EngineTotals, RequestLog
 
 
 class Leaving(Timed):

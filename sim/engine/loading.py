@@ -18,9 +18,9 @@ from sim.caches.lower import LowerTiers
 from sim.engine.events import At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.link import Link
-from sim.engine.replica import Replica
 from sim.engine.request import Request
-from sim.records import RequestLog
+from sim.engine.vllm.replica import Replica
+from sim.results.records import RequestLog
 
 LOADING = 3
 """Phase of a request whose KV is on its way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sim.records import NAN
+from sim.results.records import NAN
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from sim.providers.prices import PriceList
 from sim.providers.usage import HOUR_S, Bill, Usage, charge
 
 if TYPE_CHECKING:
-    from sim.records import Floats, Ints, Records
+    from sim.results.records import Floats, Ints, Records
 
 LAST_TURN = 12
 """Turns beyond this one are told as one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.prices import price_list
 from sim.providers.schema import Mode, Rules
 
@@ -105,13 +105,13 @@ def offers(names: list[str], start: datetime) -> list[Offer]:
     found = []
     for name in names:
         provider, _, model = name.partition(":")
-        catalogue.require_shipped(provider, "provider")
-        shipped = catalogue.provider(provider)
+        rulebook.require_shipped(provider, "provider")
+        shipped = rulebook.provider(provider)
         model = model or shipped.typical_model
         modes: tuple[Mode, ...] = ("automatic", "explicit")
-        records = [catalogue.first_record(provider, model, mode) for mode in modes]
+        records = [rulebook.first_record(provider, model, mode) for mode in modes]
         if not any(records):
-            catalogue.any_record(provider, model, provider)
+            rulebook.any_record(provider, model, provider)
         for mode, rules in zip(modes, records, strict=True):
             same = mode == "explicit" and rules is records[0]
             if rules is not None and not same:

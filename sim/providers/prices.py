@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.schema import Peak, Rules
 from workloads.errors import InputError
 from workloads.schema import Schema, Usd
@@ -222,7 +222,7 @@ def _listed(library: str, model: str, tier: Tier, at: datetime, given: ProviderP
         if given.input_usd_per_1m is not None:
             return None
         ids = [info.id for info in models(library)]
-        hint = catalogue.near(model, ids, n=3)
+        hint = rulebook.near(model, ids, n=3)
         raise InputError(
             f"{key}.model = {model!r}: no price is known{hint}; allowed: a model of {library} in the "
             f"price library, or give {key}.price"

@@ -13,13 +13,13 @@ from sim.providers.marks import Caching, Marks
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
 from sim.providers.stores import KINDS, Found, Moment
-from sim.records import NAN, TICK_REQUESTS
+from sim.results.records import NAN, TICK_REQUESTS
 from workloads.seeds import stream
 from workloads.trace import NONE, Trace
 
 
 @dataclass(slots=True)
-class Served:
+class HostedTimes:
     """What the provider did with each request, in the order of the trace; times in s."""
 
     found: Found
@@ -36,7 +36,7 @@ def serve(
     caching: Caching,
     latency: HostedLatency,
     tick: Callable[[int], None] = lambda done: None,
-) -> Served:
+) -> HostedTimes:
     """Send every request when it arrives; a follow-up comes a think time after the reply is complete.
 
     In closed loop the next session starts when one has ended.
@@ -45,7 +45,7 @@ def serve(
     """
     n = len(trace)
     found = Found(n, len(rules.lifetimes))
-    served = Served(found, [NAN] * n, [NAN] * n, [NAN] * n)
+    served = HostedTimes(found, [NAN] * n, [NAN] * n, [NAN] * n)
     off = caching.mode == "off"
     luck: list[float] = stream(trace.seed, "provider-luck").random(n).tolist()
     store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found)

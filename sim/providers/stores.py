@@ -155,7 +155,7 @@ class Breakpoints(Store):
                 done = mark.tokens
 
 
-class Grid(Store):
+class GridStore(Store):
     """Any prefix that is stored is found, in whole steps of tokens; kind chance: if luck has it."""
 
     def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
@@ -213,11 +213,11 @@ class Units(Store):
         self._seen = {ROOT}
         self._times: dict[int, int] = {}
         self._read: Entry | None = None
-        self._grid: Grid | None = None
+        self._grid: GridStore | None = None
         self._grid_machine: Machine = {}
         if rules.interval_tokens is not None:
             even = rules.model_copy(update={"granularity": rules.interval_tokens, "kind": "grid"})
-            self._grid = Grid(trace, even, marks, luck, found)
+            self._grid = GridStore(trace, even, marks, luck, found)
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         node = self.trace.prompt[request]
@@ -281,8 +281,8 @@ class Objects(Store):
 
 KINDS: dict[str, type[Store]] = {
     "breakpoint": Breakpoints,
-    "grid": Grid,
-    "chance": Grid,
+    "grid": GridStore,
+    "chance": GridStore,
     "unit": Units,
     "object": Objects,
 }

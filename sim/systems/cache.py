@@ -11,8 +11,8 @@ import numpy as np
 from sim.caches import CacheConfig
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
-from sim.pricing import Price
-from sim.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
+from sim.results.pricing import Price
+from sim.results.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted

@@ -8,19 +8,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from calibration import catalogue
-from calibration.catalogue import Model
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
-from sim.engine.disaggregated import DisaggregatedFleet
-from sim.engine.fleet import Fleet
 from sim.engine.link import LinkSpeed
-from sim.engine.plan import Failure, Hardships
-from sim.engine.routers import ROUTERS
-from sim.engine.sglang_options import SglangEngine
-from sim.pricing import Price
-from sim.records import Records
+from sim.engine.sglang.config import SglangEngine
+from sim.fleet.apart import DisaggregatedFleet
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import Failure, Hardships
+from sim.fleet.routers import ROUTERS
+from sim.hardware import catalogue
+from sim.hardware.catalogue import Model
+from sim.results.pricing import Price
+from sim.results.records import Records
 from sim.systems import kv
 from sim.systems.kv import EngineCache, NoCache
 from sim.systems.pool import Pool

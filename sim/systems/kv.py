@@ -12,9 +12,9 @@ from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 from sim.engine.beside import CacheBeside
-from sim.engine.options import VllmEngine
-from sim.engine.sglang_memory import SglangMemory
-from sim.engine.sglang_options import SglangEngine
+from sim.engine.sglang.config import SglangEngine
+from sim.engine.sglang.memory import SglangMemory
+from sim.engine.vllm.config import VllmEngine
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace

@@ -7,20 +7,20 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from calibration import catalogue
-from calibration.catalogue import Gpu, Model
-from calibration.profile import Profile
 from sim.caches.block import BlockCache, Evicted
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import require_fit
 from sim.caches.tiered import TieredConfig
 from sim.engine.latency import IterationTime
-from sim.engine.latency_config import Latency, Roofline
-from sim.engine.memory import Memory
-from sim.engine.options import VllmEngine
-from sim.engine.plan import MemoryOf, ReplicaPlan, SourceOf
-from sim.engine.sglang_memory import SglangMemory
-from sim.engine.sglang_options import SglangEngine
+from sim.engine.sglang.config import SglangEngine
+from sim.engine.sglang.memory import SglangMemory
+from sim.engine.vllm.config import VllmEngine
+from sim.fleet.plan import MemoryOf, ReplicaPlan, SourceOf
+from sim.hardware import catalogue
+from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.latency_config import Latency, Roofline
+from sim.hardware.memory import Memory
+from sim.hardware.profile import Profile
 from sim.systems import kv
 from sim.systems.kv import Engine, EngineCache
 from sim.systems.tiers import tiered_memory

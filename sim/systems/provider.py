@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError, field_validator
 
-from sim.providers import bills, catalogue
+from sim.providers import bills, rulebook
 from sim.providers.bills import Hosted
 from sim.providers.latency import HostedLatency
 from sim.providers.marks import NEEDS_SYSTEM, Caching, Marks
 from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list
 from sim.providers.schema import Rules
 from sim.providers.serve import serve
-from sim.records import COMPLETED, Records, RequestLog
+from sim.results.records import COMPLETED, Records, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -206,16 +206,16 @@ class ProviderSystem(Schema):
 
     def _rules(self, key: str) -> Rules:
         """The record that holds, with the user's values put in."""
-        catalogue.require_known(self.provider, f"{key}.provider")
+        rulebook.require_known(self.provider, f"{key}.provider")
         mode = "automatic" if self.caching.mode == "off" else self.caching.mode
         given = self.rules or {}
         base: dict[str, Any] = {}
-        if self.provider == catalogue.CUSTOM:
+        if self.provider == rulebook.CUSTOM:
             base = {"match": ".*", "modes": ["automatic", "explicit"]}
         elif self.caching.mode == "off":
-            base = catalogue.any_record(self.provider, self.model, key).model_dump()
+            base = rulebook.any_record(self.provider, self.model, key).model_dump()
         else:
-            base = catalogue.record(self.provider, self.model, mode, key).model_dump()
+            base = rulebook.record(self.provider, self.model, mode, key).model_dump()
         try:
             return Rules.model_validate({**base, **given})
         except ValidationError as error:
@@ -227,7 +227,7 @@ class ProviderSystem(Schema):
             raise InputError(f"{where}{shown}: {message}") from None
 
     def _prices(self, key: str) -> PriceList:
-        library = None if self.provider == catalogue.CUSTOM else catalogue.provider(self.provider).library
+        library = None if self.provider == rulebook.CUSTOM else rulebook.provider(self.provider).library
         return price_list(self._rules(key), library, self.model, self.tier, self.start, self.price, key)
 
 

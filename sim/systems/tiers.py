@@ -12,8 +12,8 @@ from sim.caches.tiered import TieredConfig
 from sim.caches.tiers import TierStore
 from sim.engine.link import Link, LinkSpeed
 from sim.engine.loading import Source, TierSource
-from sim.engine.plan import SourceOf
-from sim.records import RequestLog
+from sim.fleet.plan import SourceOf
+from sim.results.records import RequestLog
 from workloads.trace import Trace
 
 

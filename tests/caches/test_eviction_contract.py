@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sim import load_config, run
 from sim.caches.access import AccessCache
 from sim.caches.block import BlockCache, BlockTable
-from sim.caches.eviction import POLICIES, Eviction, Setting
+from sim.caches.eviction import POLICIES, Eviction, PolicySetting
 from sim.caches.ids import IdsConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.runs import Run
@@ -194,7 +194,7 @@ def test_held_blocks(
 class LastIn(Eviction):
     """A policy of this test alone: the run released last goes first."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self._runs: list[Run] = []
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def runner() -> Runner:
     """A tiny model on the CPU."""
-    from calibration import catalogue
     from calibration.run import runner_for
+    from sim.hardware import catalogue
 
     return runner_for(catalogue.model("tiny-1m", Path()), "cpu", "float32", "tiny", 0)
 

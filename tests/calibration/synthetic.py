@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from calibration import catalogue, samples
+from calibration import samples
 from calibration.fit import seconds
 from calibration.plan import GRIDS, Configuration, plan, schedule, sentinels
-from calibration.profile import Coefficients
+from sim.hardware import catalogue
+from sim.hardware.profile import Coefficients
 
 TRUTH = Coefficients(
     step=4e-3,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from calibration import catalogue
-from calibration.profile import Coefficients, Profile, load
-from calibration.roofline import roofline
+import calibration
 from calibration.validate_input import require_runnable
-from sim.engine.memory import Memory, batch_defaults
+from sim.hardware import catalogue
+from sim.hardware.memory import Memory, batch_defaults
+from sim.hardware.profile import Coefficients, Profile, load
+from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
 # Parameters as published with the checkpoints; Qwen3's q and k norms (9,216) have no field.
@@ -165,7 +166,7 @@ def test_profile_file(tmp_path: Path) -> None:
 )
 def test_a_profile_of_nonsense(tmp_path: Path, key: str, value: object, said: str) -> None:
     """A number that no measurement can have is named."""
-    shipped = Path(catalogue.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
+    shipped = Path(calibration.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
     data = yaml.safe_load(shipped.read_text())
     *parts, last = key.split(".")
     at = data
@@ -196,7 +197,7 @@ def test_a_profile_nested_too_deeply(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_validated(change: dict[str, object], said: str) -> None:
     """A profile without its machine, and a model that cannot be built."""
-    shipped = Path(catalogue.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
+    shipped = Path(calibration.__file__).parent / "profiles" / "epyc-1-thread.tiny-40m.float32.yaml"
     profile = load(shipped)
     assert profile.model is not None
     if "hardware" in change:

@@ -21,12 +21,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from calibration import catalogue
 from calibration.attention import Backend, Choice, Sdpa, Varlen
 from calibration.graphs import DecodeGraph
 from calibration.measure import Bench
 from calibration.model import Decoder, KvPool, Step, Work
 from calibration.plan import GRIDS, plan
+from sim.hardware import catalogue
 
 LLAMA = catalogue.model("llama-3-8b", Path()).model_copy(update={"num_hidden_layers": 2})
 CUDA = torch.device("cuda")

@@ -19,12 +19,13 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 import torch
 from torch import Tensor
 
-from calibration import attention, catalogue, graphs
+from calibration import attention, graphs
 from calibration.attention import Choice, Varlen
 from calibration.graphs import DecodeGraph, DecodeGraphs
 from calibration.model import Decoder, KvPool, Step, Work
 from calibration.plan import CACHED, GRIDS, PREFILL, plan
 from calibration.runner import Runner
+from sim.hardware import catalogue
 
 TINY = catalogue.model("tiny-1m", Path())
 CPU = torch.device("cpu")

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import build as _build
-from calibration import catalogue, fit, samples
+from calibration import fit, samples
 from calibration.build import build
-from calibration.catalogue import Gpu
 from calibration.plan import (
     CACHED,
     DECODE,
@@ -30,7 +29,9 @@ from calibration.plan import (
     schedule,
     sentinels,
 )
-from calibration.profile import Coefficients
+from sim.hardware import catalogue
+from sim.hardware.catalogue import Gpu
+from sim.hardware.profile import Coefficients
 from tests.caches.cases import QUICK
 from tests.calibration import synthetic
 from workloads.errors import InputError

@@ -16,12 +16,13 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 
 import torch
 
-from calibration import catalogue, samples
+from calibration import samples
 from calibration.device import describe
 from calibration.measure import Bench, measure
 from calibration.model import Work
 from calibration.plan import Configuration
 from calibration.runner import Runner
+from sim.hardware import catalogue
 from tests.calibration import synthetic
 from workloads.errors import InputError
 

@@ -13,9 +13,10 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 import torch
 from torch import Tensor
 
-from calibration import attention, catalogue
+from calibration import attention
 from calibration.attention import TOLERANCE, Sdpa, choose
 from calibration.model import DTYPES, Decoder, KvPool, Work
+from sim.hardware import catalogue
 
 TINY = catalogue.model("tiny-1m", Path())
 TOKENS = 700

@@ -9,12 +9,13 @@ import pytest
 pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
 
 
-from calibration import catalogue
+import calibration
 from calibration.build import rebuild
-from calibration.profile import Fit, load
 from reports.calibration import doubts
+from sim.hardware import catalogue
+from sim.hardware.profile import Fit, load
 
-SHIPPED = sorted((Path(catalogue.__file__).parent / "profiles").glob("*.yaml"))
+SHIPPED = sorted((Path(calibration.__file__).parent / "profiles").glob("*.yaml"))
 
 
 def test_profiles_are_shipped() -> None:

@@ -14,8 +14,8 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 
 import torch
 
-from calibration.profile import Profile, load
 from calibration.runner import Runner
+from sim.hardware.profile import Profile, load
 from tests.calibration import synthetic
 from tests.calibration.tiny import TINY
 from tests.refusing import Cli, refused

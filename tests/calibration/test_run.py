@@ -16,10 +16,11 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
 
 
-from calibration import catalogue, samples
-from calibration.profile import load
+from calibration import samples
 from sim import load_config
 from sim import run as simulate
+from sim.hardware import catalogue
+from sim.hardware.profile import load
 from tests.calibration.tiny import TINY
 from tests.refusing import Cli
 from workloads.errors import InputError
@@ -144,7 +145,7 @@ def test_a_simulation_takes_the_profile(made: Path, tmp_path: Path) -> None:
 def test_importing_needs_no_torch(root: Path) -> None:
     """``import calibration``, its profiles and the help of both command lines leave torch alone."""
     code = (
-        "import sys, calibration, calibration.profile, calibration.catalogue, calibration.roofline\n"
+        "import sys, calibration, sim.hardware.profile, sim.hardware.catalogue, sim.hardware.roofline\n"
         "import calibration.cli, sim.cli\n"
         "heavy = {'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -9,19 +9,19 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
 
 
-from calibration import catalogue
 from calibration.model import Work
-from calibration.profile import Coefficients
 from calibration.runner import Runner
 from calibration.serving import PagedCache, ServingReplica, Texts, serving
 from sim.caches.block import BlockTable
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.make import make_replica
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.routers.round_robin import RoundRobin
-from sim.records import Records
+from sim.engine.vllm.config import SchedulerOptions
+from sim.fleet.fleet import Fleet
+from sim.fleet.make import make_replica
+from sim.fleet.plan import ReplicaPlan
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware import catalogue
+from sim.hardware.profile import Coefficients
+from sim.results.records import Records
 from tests.engine.driving import check_always
 from workloads.content import ROOT
 from workloads.generators.chat import ChatWorkload

@@ -12,10 +12,10 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with the test extra)")
 
 
-from calibration import catalogue
-from calibration.profile import Coefficients
 from calibration.third_party import VERSION, Limits, Transformers
 from calibration.third_party_report import compare, fitted, simulate
+from sim.hardware import catalogue
+from sim.hardware.profile import Coefficients
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 

@@ -14,10 +14,10 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 import numpy as np
 
 from calibration.fit import errors
-from calibration.profile import Coefficients, load
 from calibration.runner import Runner
 from calibration.validate import CHATS, Comparison, Setup, figures
-from sim.records import EngineTotals, Records, RequestLog
+from sim.hardware.profile import Coefficients, load
+from sim.results.records import EngineTotals, Records, RequestLog
 from tests.refusing import Cli
 from workloads.errors import InputError
 from workloads.trace import Trace

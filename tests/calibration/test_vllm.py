@@ -19,9 +19,9 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed (it comes with the test extra)")
 
 
-from calibration import catalogue
 from calibration.serving import Texts
 from sim.caches.replay import BlockConfig
+from sim.hardware import catalogue
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from calibration.profile import Coefficients
-from sim.gaps import TokenGaps
-from sim.records import Records
+from sim.hardware.profile import Coefficients
+from sim.results.itl import TokenGaps
+from sim.results.records import Records
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 

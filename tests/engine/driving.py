@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from calibration.profile import Coefficients, Domain
 from sim.caches.block import BlockCache, Evicted
 from sim.engine.events import At
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
-from sim.engine.routers import Router, Setting
-from sim.engine.routers.round_robin import RoundRobin
+from sim.engine.vllm.config import SchedulerOptions
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
+from sim.fleet.routers import Router, RouterSetting
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.profile import Coefficients, Domain
 from workloads.trace import Trace
 
 ONE_SECOND = Coefficients(step=1.0)
@@ -34,7 +34,7 @@ def fleet_of(
     caching: bool = True,
     evicted: Evicted | None = None,
     hardships: Hardships = NO_HARDSHIPS,
-    router: Callable[[Setting], Router] = RoundRobin,
+    router: Callable[[RouterSetting], Router] = RoundRobin,
     record_steps: bool = False,
     sample_s: float | None = None,
 ) -> Fleet:

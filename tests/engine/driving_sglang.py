@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from calibration.profile import Coefficients
 from sim.caches.block import Evicted
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
-from sim.engine.routers import Router, Setting
-from sim.engine.routers.round_robin import RoundRobin
-from sim.engine.sglang import SglangReplica
-from sim.engine.sglang_memory import SglangMemory
-from sim.engine.sglang_options import SglangEngine
+from sim.engine.sglang.config import SglangEngine
+from sim.engine.sglang.memory import SglangMemory
+from sim.engine.sglang.replica import SglangReplica
 from sim.engine.steps import StepRecord
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
+from sim.fleet.routers import Router, RouterSetting
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.profile import Coefficients
 from tests.engine.driving import ONE_SECOND
 from workloads.trace import Trace
 
@@ -35,7 +35,7 @@ def sglang_fleet(
     coefficients: Coefficients = ONE_SECOND,
     evicted: Evicted | None = None,
     hardships: Hardships = NO_HARDSHIPS,
-    router: Callable[[Setting], Router] = RoundRobin,
+    router: Callable[[RouterSetting], Router] = RoundRobin,
     **options: Any,
 ) -> Fleet:
     """A fleet with ``pages`` KV pages on each replica; ``options`` as in ``engine: {kind: sglang}``."""

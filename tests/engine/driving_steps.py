@@ -6,16 +6,16 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from calibration.profile import Coefficients
 from sim.caches.block import BlockCache, BlockTable
 from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions
 from sim.engine.request import Request
-from sim.engine.stepping import LIVELOCK_STEPS, SteppingReplica
 from sim.engine.steps import StepRecord, StepRecorder
-from sim.gaps import TokenGaps
-from sim.records import RequestLog
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.stepping import LIVELOCK_STEPS, SteppingReplica
+from sim.hardware.profile import Coefficients
+from sim.results.itl import TokenGaps
+from sim.results.records import RequestLog
 from tests.engine.driving import LAST, ONE_SECOND
 from tests.oracles import naive_vllm
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.profile import Coefficients
-from sim.records import Floats, Records
+from sim.hardware.profile import Coefficients
+from sim.results.records import Floats, Records
 from tests.engine.driving import fleet_of
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.profile import Domain
-from sim.records import Records
+from sim.hardware.profile import Domain
+from sim.results.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
 from tests.engine.comparing import CLOSE, REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import fleet_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calibration.profile import Coefficients
+from sim.hardware.profile import Coefficients
 from tests.engine.driving import fleet_of
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace

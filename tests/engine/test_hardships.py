@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.engine.plan import Failure, Hardships
-from sim.engine.routers import ROUTERS
-from sim.records import Records
+from sim.fleet.plan import Failure, Hardships
+from sim.fleet.routers import ROUTERS
+from sim.results.records import Records
 from tests.caches.cases import QUICK, trace_of
 from tests.engine.comparing import REALISTIC, same_records
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of

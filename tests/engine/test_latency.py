@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.profile import Coefficients, Domain
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
+from sim.hardware.profile import Coefficients, Domain
 from tests.caches.cases import QUICK
 
 SECONDS = st.floats(1e-4, 10.0)

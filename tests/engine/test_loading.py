@@ -11,17 +11,17 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.profile import Coefficients
 from sim.caches.block import BlockCache
 from sim.caches.tiered import TieredConfig
-from sim.engine.disaggregated import DisaggregatedFleet
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
 from sim.engine.link import Link, LinkSpeed
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import NO_HARDSHIPS, ReplicaPlan
-from sim.engine.routers.round_robin import RoundRobin
-from sim.records import Records
+from sim.engine.vllm.config import SchedulerOptions
+from sim.fleet.apart import DisaggregatedFleet
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import NO_HARDSHIPS, ReplicaPlan
+from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.profile import Coefficients
+from sim.results.records import Records
 from sim.systems.tiers import tiered_memory
 from tests.caches.cases import QUICK, trace_of
 from tests.engine.comparing import REALISTIC, same_records

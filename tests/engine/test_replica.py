@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sim.records import Records
+from sim.results.records import Records
 from tests.caches.cases import trace_of
 from tests.engine.driving import check_always, fleet_of
 from tests.oracles.naive_vllm import NaiveRequest

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from calibration.profile import Coefficients
 from sim import load_config
 from sim.caches.block import BlockCache
-from sim.engine.fleet import Fleet
 from sim.engine.latency import IterationTime
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.routers import ROUTERS, Setting
-from sim.engine.routers.session import Session
+from sim.engine.vllm.config import SchedulerOptions
 from sim.experiment import load_trace
-from sim.records import Records
+from sim.fleet.fleet import Fleet
+from sim.fleet.plan import ReplicaPlan
+from sim.fleet.routers import ROUTERS, RouterSetting
+from sim.fleet.routers.session import Session
+from sim.hardware.profile import Coefficients
+from sim.results.records import Records
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 
@@ -79,7 +79,7 @@ def test_fast_forward_shows_routers_the_same_replicas(router: str) -> None:
 def test_sessions_stay_and_spread() -> None:
     """Consistent hashing: one replica per session, every replica near a quarter of 4,000 sessions."""
     trace = _chat(4000, rate_per_s=1000.0)
-    router = Session(Setting(trace, 4, 0))
+    router = Session(RouterSetting(trace, 4, 0))
 
     class Stub:
         def __init__(self, number: int) -> None:

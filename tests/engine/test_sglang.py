@@ -8,12 +8,12 @@ import pytest
 
 from sim.caches.block import BlockTable
 from sim.engine.request import Request
-from sim.engine.sglang_admission import NewTokenRatio
-from sim.engine.sglang_memory import SglangMemory
-from sim.engine.sglang_queue import WaitingQueue
-from sim.engine.sglang_request import SglangRequest
-from sim.gaps import TokenGaps
-from sim.records import Records
+from sim.engine.sglang.admission import NewTokenRatio
+from sim.engine.sglang.memory import SglangMemory
+from sim.engine.sglang.queue import WaitingQueue
+from sim.engine.sglang.request import SglangRequest
+from sim.results.itl import TokenGaps
+from sim.results.records import Records
 from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of

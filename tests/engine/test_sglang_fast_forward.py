@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.engine.fleet import Fleet
-from sim.engine.routers import ROUTERS
-from sim.gaps import TokenGaps
-from sim.records import Records
+from sim.fleet.fleet import Fleet
+from sim.fleet.routers import ROUTERS
+from sim.results.itl import TokenGaps
+from sim.results.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving_sglang import sglang_fleet
@@ -44,9 +44,9 @@ def _both(trace: Trace, router: str | None = None, **engine: Any) -> tuple[Recor
 
 
 def _routed(fleet: Fleet, router: str, trace: Trace) -> Fleet:
-    from sim.engine.routers import Setting
+    from sim.fleet.routers import RouterSetting
 
-    fleet._router = ROUTERS[router](Setting(trace, len(fleet.replicas), 0))
+    fleet._router = ROUTERS[router](RouterSetting(trace, len(fleet.replicas), 0))
     return fleet
 
 

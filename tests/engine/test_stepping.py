@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockCache
 from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
-from sim.engine.make import make_replica
-from sim.engine.options import SchedulerOptions
-from sim.engine.plan import ReplicaPlan
-from sim.engine.replica import Replica
-from sim.engine.stepping import SteppingReplica
 from sim.engine.steps import StepRecorder
-from sim.records import RequestLog
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.replica import Replica
+from sim.engine.vllm.stepping import SteppingReplica
+from sim.fleet.make import make_replica
+from sim.fleet.plan import ReplicaPlan
+from sim.results.records import RequestLog
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sim.engine.options import SchedulerOptions
 from sim.engine.steps import StepRecord
+from sim.engine.vllm.config import SchedulerOptions
 from tests.caches.cases import trace_of
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.engine.driving_steps import Drive, rows_of

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from calibration.profile import Coefficients
-from sim.metrics import e2el_s, queue_time_s
-from sim.records import Records
+from sim.hardware.profile import Coefficients
+from sim.results.metrics import e2el_s, queue_time_s
+from sim.results.records import Records
 from tests.engine.driving import fleet_of, watch
 from tests.engine.queueing import mean_and_half_width
 from workloads.generators.chat import ChatWorkload

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from calibration.profile import Coefficients
-from sim.metrics import queue_time_s
+from sim.hardware.profile import Coefficients
+from sim.results.metrics import queue_time_s
 from tests.engine.queueing import (
     GEOMETRIC,
     LOGNORMAL,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.profile import Coefficients
-from sim.metrics import e2el_s
+from sim.hardware.profile import Coefficients
+from sim.results.metrics import e2el_s
 from tests.engine.queueing import (
     GEOMETRIC,
     LOGNORMAL,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.latency import HostedLatency
 from sim.providers.marks import Caching
 from sim.providers.schema import Rules
-from sim.providers.serve import Served, serve
+from sim.providers.serve import HostedTimes, serve
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
 
@@ -43,7 +43,7 @@ def script(lengths: dict[str, int], *requests: tuple[str, float], reply: int = 1
 
 def rules(provider: str, model: str, mode: str = "automatic", **changed: Any) -> Rules:
     """The record that ships, with some values changed."""
-    found = catalogue.record(provider, model, mode, "x")
+    found = rulebook.record(provider, model, mode, "x")
     return found.model_copy(update={"routing": None, **changed})
 
 
@@ -54,16 +54,16 @@ def made(kind: str, **values: Any) -> Rules:
     return Rules.model_validate({**base, "lifetimes": lifetimes, **values})
 
 
-def send(trace: Trace, followed: Rules, latency: HostedLatency = INSTANT, **caching: Any) -> Served:
+def send(trace: Trace, followed: Rules, latency: HostedLatency = INSTANT, **caching: Any) -> HostedTimes:
     """The trace under the rules; the client's settings as keywords."""
     asked = Caching.model_validate({"mode": followed.modes[0], **caching})
     asked.check(followed, "test", "caching")
     return serve(trace, followed, asked, latency)
 
 
-def read(served: Served) -> list[int]:
+def read(served: HostedTimes) -> list[int]:
     return served.found.read_tokens
 
 
-def written(served: Served, lifetime: int = 0) -> list[int]:
+def written(served: HostedTimes, lifetime: int = 0) -> list[int]:
     return served.found.written_tokens[lifetime]

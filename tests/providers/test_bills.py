@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.prices import PriceList, ProviderPrice, _at, is_peak, price_list
 from sim.providers.schema import Rules
 from sim.providers.usage import Usage, charge
@@ -27,9 +27,9 @@ def prices(
     start: datetime = NOON,
     **given: Any,
 ) -> PriceList:
-    rules = catalogue.record(provider, model, mode, "x")
+    rules = rulebook.record(provider, model, mode, "x")
     own = ProviderPrice(**given) if given else None
-    return price_list(rules, catalogue.provider(provider).library, model, tier, start, own, "x")
+    return price_list(rules, rulebook.provider(provider).library, model, tier, start, own, "x")
 
 
 def total(listed: PriceList, usage: Usage, at_s: float = 0.0) -> Fraction:
@@ -103,7 +103,7 @@ def test_v10_peak_hours() -> None:
     assert total(listed, usage, 5 * 3600) == usd("0.341")
     sunday = 5 * 86_400
     assert total(listed, usage, sunday + 2.5 * 3600) == usd("0.341")
-    rules = catalogue.record("deepseek", "deepseek-v4-pro", "automatic", "x")
+    rules = rulebook.record("deepseek", "deepseek-v4-pro", "automatic", "x")
     assert rules.peak is not None
     for hour, peak in [
         (0.99, False),
@@ -256,8 +256,8 @@ def test_equal_to_the_library(provider: str, model: str, size: int) -> None:
     from genai_prices import Usage as LibraryUsage
     from genai_prices import calc_price
 
-    library = catalogue.provider(provider).library
-    rules = catalogue.record(provider, model, "explicit" if provider == "bedrock" else "automatic", "x")
+    library = rulebook.provider(provider).library
+    rules = rulebook.record(provider, model, "explicit" if provider == "bedrock" else "automatic", "x")
     listed = prices(provider, model, "explicit" if provider == "bedrock" else "automatic")
     read, written = size // 3, size // 5
     theirs_usage = LibraryUsage(

@@ -112,10 +112,10 @@ def test_rent_of_objects() -> None:
 
 def test_offers_of_all_providers() -> None:
     """Each provider's lifetimes with the multiples of its price list."""
-    from sim.providers import catalogue
+    from sim.providers import rulebook
 
-    found = offers(catalogue.names(), NOW)
-    assert {offer.provider for offer in found} == set(catalogue.names())
+    found = offers(rulebook.names(), NOW)
+    assert {offer.provider for offer in found} == set(rulebook.names())
     multiples = {(o.provider, o.mode, o.lifetime): (o.write, o.read) for o in found}
     assert multiples["anthropic", "automatic", "5m"] == (F(5, 4), R)
     assert multiples["anthropic", "automatic", "1h"] == (F(2), R)

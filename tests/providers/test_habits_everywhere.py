@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.marks import Caching
 from sim.providers.schema import Rules
-from sim.providers.serve import Served, serve
+from sim.providers.serve import HostedTimes, serve
 from tests.chats import HABITS, Chat, chat, common
 from tests.oracles import naive_prompts
 from tests.providers.script import INSTANT, made, read, send, written
@@ -23,8 +23,8 @@ LARGER = 100
 """Tokens of the prompts per token of the small ones that are compared: above most minimums then."""
 MODES = [
     (f"{name} {rules.match} {mode}", mode, rules)
-    for name in catalogue.names()
-    for rules in catalogue.provider(name).records
+    for name in rulebook.names()
+    for rules in rulebook.provider(name).records
     for mode in rules.modes
 ]
 """Every record that ships in each of its modes."""
@@ -41,7 +41,7 @@ def _larger(trace: Trace) -> Trace:
     return trace
 
 
-def _earlier(served: Served) -> list[list[int]]:
+def _earlier(served: HostedTimes) -> list[list[int]]:
     """For each request those that were served before it."""
     order = sorted(range(len(served.arrival_s)), key=lambda i: (served.arrival_s[i], i))
     before: list[list[int]] = [[] for _ in order]
@@ -154,7 +154,7 @@ def test_fields_in_the_user_message(kept: bool, mode: str, strategy: str | None)
     small = chat(settings_of_all, 1, **one)
     lengths = [[len(message) for message in prompt] for prompt in small.prompts]
     trace = _larger(small.trace)
-    rules = catalogue.record("anthropic", "claude-opus-5", mode, "x")
+    rules = rulebook.record("anthropic", "claude-opus-5", mode, "x")
     reads = read(serve(trace, rules, _asked(rules, mode, strategy), INSTANT))
     if strategy == "all":  # the system message, then the history before the question of the turn before
         expected = [sum(before[:-1]) for before in lengths[:-1]]

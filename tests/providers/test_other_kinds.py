@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.providers.serve import Served
+from sim.providers.serve import HostedTimes
 from tests.providers.script import SLOW, made, read, rules, script, send, written
 from workloads.errors import InputError
 
@@ -150,7 +150,7 @@ def _busy(requests: int, gap_s: float, **more: object) -> list[tuple[str, float]
     return [("a", gap_s * i) for i in range(requests)]
 
 
-def _misses(done: Served) -> int:
+def _misses(done: HostedTimes) -> int:
     return read(done).count(0)
 
 
@@ -170,9 +170,9 @@ def test_routing_overflow_lands_on_a_cold_machine() -> None:
 
 
 def _routing(**changed: object):
-    from sim.providers import catalogue
+    from sim.providers import rulebook
 
-    shipped = catalogue.record("openai", "gpt-5", "automatic", "x").routing
+    shipped = rulebook.record("openai", "gpt-5", "automatic", "x").routing
     assert shipped is not None
     return shipped.model_copy(update=changed)
 

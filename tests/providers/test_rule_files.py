@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from sim.providers.schema import is_sourced, plain
 from tests.refusing import Cli
 from workloads.errors import InputError
@@ -37,10 +37,10 @@ def _sources(data: Any) -> set[str]:
     return {source for child in children for source in _sources(child)}
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("name", rulebook.names())
 def test_every_value_has_a_source_and_a_date(name: str) -> None:
-    known = yaml.safe_load(catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8"))
-    records = catalogue.raw(name)["records"]
+    known = yaml.safe_load(rulebook.FOLDER.joinpath(rulebook.SOURCES).read_text("utf-8"))
+    records = rulebook.raw(name)["records"]
     assert _bare(records, name) == []
     for source in _sources(records):
         assert isinstance(known[source]["seen"], date)
@@ -48,8 +48,8 @@ def test_every_value_has_a_source_and_a_date(name: str) -> None:
 
 
 def test_every_source_is_used() -> None:
-    known = yaml.safe_load(catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8"))
-    used = {source for name in catalogue.names() for source in _sources(catalogue.raw(name)["records"])}
+    known = yaml.safe_load(rulebook.FOLDER.joinpath(rulebook.SOURCES).read_text("utf-8"))
+    used = {source for name in rulebook.names() for source in _sources(rulebook.raw(name)["records"])}
     assert set(known) == used
 
 
@@ -80,7 +80,7 @@ def test_sourced_and_plain_values_are_the_same() -> None:
     ],
 )
 def test_record_for(provider: str, model: str, mode: str, kind: str) -> None:
-    assert catalogue.record(provider, model, mode, "x").kind == kind
+    assert rulebook.record(provider, model, mode, "x").kind == kind
 
 
 def test_no_record() -> None:
@@ -88,13 +88,13 @@ def test_no_record() -> None:
         InputError,
         match=r"x\.caching\.mode = 'explicit': openai does not offer it for gpt-5; allowed: automatic, off",
     ):
-        catalogue.record("openai", "gpt-5", "explicit", "x")
+        rulebook.record("openai", "gpt-5", "explicit", "x")
     with pytest.raises(InputError, match=r"x\.caching\.mode = 'automatic': bedrock does not offer"):
-        catalogue.record("bedrock", "claude-opus-5", "automatic", "x")
+        rulebook.record("bedrock", "claude-opus-5", "automatic", "x")
     with pytest.raises(InputError, match="no caching rules of anthropic for it"):
-        catalogue.record("anthropic", "gpt-5", "automatic", "x")
+        rulebook.record("anthropic", "gpt-5", "automatic", "x")
     with pytest.raises(InputError, match=r"'antropic' .did you mean 'anthropic'"):
-        catalogue.require_known("antropic", "x.provider")
+        rulebook.require_known("antropic", "x.provider")
 
 
 def test_read_multiples_are_those_of_the_price_library() -> None:
@@ -103,9 +103,9 @@ def test_read_multiples_are_those_of_the_price_library() -> None:
     from tests.providers.test_bills import NOON
 
     for provider, model in [("anthropic", "claude-opus-5"), ("anthropic", "claude-opus-5-5"), ("anthropic", "claude-fable-5-2"), ("openai", "gpt-4o"), ("openai", "gpt-4.1"), ("openai", "gpt-5"), ("openai", "gpt-6-sol"), ("openai", "gpt-6.1-sol"), ("xai", "grok-4.7"), ("kimi", "kimi-k3"), ("gemini", "gemini-3.8-flash"), ("groq", "openai/gpt-oss-120b")]:  # fmt: skip  # noqa: E501
-        rules = catalogue.record(provider, model, "automatic", "x")
+        rules = rulebook.record(provider, model, "automatic", "x")
         card = price_list(
-            rules, catalogue.provider(provider).library, model, "standard", NOON, None, "x"
+            rules, rulebook.provider(provider).library, model, "standard", NOON, None, "x"
         ).cards[0]
         assert float(card.read / card.input) == pytest.approx(rules.read_mult)
         for lifetime, price in zip(rules.lifetimes, card.writes, strict=True):
@@ -124,8 +124,8 @@ def _alternatives(data: Any) -> list[str]:
 def test_alternatives_are_documented(root: Path) -> None:
     """Where sources disagree, the user documentation names what does not ship."""
     page = (root / "docs/providers.md").read_text("utf-8")
-    for name in catalogue.names():
-        for text in _alternatives(catalogue.raw(name)["records"]):
+    for name in rulebook.names():
+        for text in _alternatives(rulebook.raw(name)["records"]):
             assert text in page, (name, text)
 
 
@@ -145,13 +145,13 @@ def test_models_of_the_price_library_have_rules() -> None:
     }
     other = re.compile("gpt-4.5-preview|.*(image|realtime|audio|transcribe|tts|live)")
     for provider, pattern in theirs.items():
-        library = catalogue.provider(provider).library
+        library = rulebook.provider(provider).library
         assert library is not None
         for info in models(library):
             priced = info.get_prices(NOON).cache_read_mtok is not None
             if priced and re.match(pattern, info.id) and not other.match(info.id):
                 known = (
-                    catalogue.first_record(provider, info.id, mode) for mode in ("automatic", "explicit")
+                    rulebook.first_record(provider, info.id, mode) for mode in ("automatic", "explicit")
                 )
                 assert any(known), (provider, info.id)
 
@@ -164,12 +164,10 @@ def test_rules_are_printed_with_their_sources(cli_here: Cli) -> None:
     for text in ("min_tokens 512", "read_mult 0.05", "2026-09-26", "3600"):
         assert text in words
     assert "4096" not in words
-    printed = catalogue.provenance("openai")
+    printed = rulebook.provenance("openai")
     assert {value.source for value in printed} <= {
         source["url"]
-        for source in yaml.safe_load(
-            catalogue.FOLDER.joinpath(catalogue.SOURCES).read_text("utf-8")
-        ).values()
+        for source in yaml.safe_load(rulebook.FOLDER.joinpath(rulebook.SOURCES).read_text("utf-8")).values()
     }
     assert len(printed) > 100
     for arguments, said in (
@@ -183,8 +181,8 @@ def test_rules_are_printed_with_their_sources(cli_here: Cli) -> None:
 
 def test_rules_of_a_model_are_those_that_hold() -> None:
     """The first record for each mode: two for GPT-6, one for GPT-5."""
-    assert {value.modes for value in catalogue.provenance("openai", "gpt-6.1-sol")} == {
+    assert {value.modes for value in rulebook.provenance("openai", "gpt-6.1-sol")} == {
         "automatic",
         "explicit",
     }
-    assert {value.match for value in catalogue.provenance("openai", "gpt-5")} == {"gpt-5.*"}
+    assert {value.match for value in rulebook.provenance("openai", "gpt-5")} == {"gpt-5.*"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.providers import catalogue
+from sim.providers import rulebook
 from tests.providers.script import INSTANT, SLOW, read, rules, script, send, written
 
 # provider, model, mode, shared tokens, tokens found by the second prompt
@@ -214,8 +214,8 @@ def test_caps_and_lifetimes_that_no_pause_shows() -> None:
 
 def test_who_routes() -> None:
     """A hash of the first 256 tokens and 15 requests a minute, at OpenAI and Azure; nowhere else."""
-    for name in catalogue.names():
-        for record in catalogue.provider(name).records:
+    for name in rulebook.names():
+        for record in rulebook.provider(name).records:
             if name in ("openai", "azure"):
                 assert record.routing is not None
                 assert (record.routing.prefix_tokens, record.routing.rpm) == (256, 15)

@@ -15,8 +15,8 @@ import pytest
 from sim import Result, load_config, run
 from sim.providers import bills
 from sim.providers.usage import Usage, charge
-from sim.records import Records
-from sim.sidebyside import owned_usd_per_1000_sessions
+from sim.results.owning_or_renting import owned_usd_per_1000_sessions
+from sim.results.records import Records
 from sim.systems.provider import ProviderSystem
 
 CHAT = """\

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from reports import capacity as report
-from sim.bracket import Outcome, Search
-from sim.capacity import Sample, Side, Study, study
 from sim.config import load_config
+from sim.studies.capacity import CapacityStudy, RateSample, Side, study
+from sim.studies.search import Outcome, Search
 from tests.conftest import Cli
 
 CONFIG = """\
@@ -46,18 +46,18 @@ systems:
 """
 
 
-def _studied(folder: Path, text: str = CONFIG) -> Study:
+def _studied(folder: Path, text: str = CONFIG) -> CapacityStudy:
     path = folder / "config.yaml"
     path.write_text(text)
     return study(load_config(path), 0.02, lambda part, done, total: None)
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def studied(tmp_path_factory: pytest.TempPathFactory) -> CapacityStudy:
     return _studied(tmp_path_factory.mktemp("capacity"))
 
 
-def _text(studied: Study, width: int) -> str:
+def _text(studied: CapacityStudy, width: int) -> str:
     console = Console(width=width)
     with console.capture() as capture:
         console.print(report.table(studied))
@@ -89,7 +89,7 @@ def test_command(cli: Cli, tmp_path: Path) -> None:
     assert fine["next_rate_tried"] <= fine["max_rate"] * 1.001
 
 
-def test_cells(studied: Study) -> None:
+def test_cells(studied: CapacityStudy) -> None:
     """Rate, ratio, requests per s, per GPU, share, dollars; closed form as in tests of the study."""
     system = studied.systems["queue"]
     assert system.ratio is not None
@@ -103,7 +103,7 @@ def test_cells(studied: Study) -> None:
     assert float(after[5][1:]) == pytest.approx(1e-3 / float(after[2]) / 177 * 1e6, rel=0.01)
 
 
-def test_no_rate_is_said(studied: Study) -> None:
+def test_no_rate_is_said(studied: CapacityStudy) -> None:
     """Words instead of a number, and a note that says what was tried."""
     large, slow = (studied.systems[name].with_cache for name in ("large", "slow"))
     assert report.cells(large, None)[0] == "unbounded"
@@ -129,11 +129,13 @@ def test_rising_share_and_late_requests(tmp_path: Path) -> None:
 
 def _side(shares: dict[float, float], late_share: float = 0.0) -> Side:
     """One that was found at rate 1, with these shares of good requests by rate."""
-    samples = {rate: Sample(rate, share, late_share, 1, 1, None, None) for rate, share in shares.items()}
+    samples = {
+        rate: RateSample(rate, share, late_share, 1, 1, None, None) for rate, share in shares.items()
+    }
     return Side(Search(Outcome.FOUND, 1.0, 0.99, shares), samples)
 
 
-def test_notes_by_hand(studied: Study) -> None:
+def test_notes_by_hand(studied: CapacityStudy) -> None:
     """The largest rise, rates on the wrong side of the one found, and more than a tenth that come late."""
     assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.1)) == []
     (late,) = report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.11))
@@ -147,7 +149,7 @@ def test_notes_by_hand(studied: Study) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_table_fits(studied: Study, width: int) -> None:
+def test_table_fits(studied: CapacityStudy, width: int) -> None:
     """No cell is cut; engines only; the assumption and the mark on computed times are there."""
     text = _text(studied, width)
     assert "…" not in text and all(len(line) <= width for line in text.splitlines())
@@ -155,7 +157,7 @@ def test_table_fits(studied: Study, width: int) -> None:
     assert "Assumed: the share of good requests falls with the rate" in " ".join(text.split())
 
 
-def test_figure(studied: Study) -> None:
+def test_figure(studied: CapacityStudy) -> None:
     """Both sides through all their runs, the share wanted, a line at each rate found, units."""
     axes = report.figure(studied, "queue").axes[0]
     system = studied.systems["queue"]
@@ -171,7 +173,7 @@ def test_figure(studied: Study) -> None:
     assert axes.get_ylabel() == "share of requests (uncalibrated)\nwithin e2el 5,280 ms"
 
 
-def test_figure_without_a_rate(studied: Study) -> None:
+def test_figure_without_a_rate(studied: CapacityStudy) -> None:
     """What has no bound is drawn as far as it was tried."""
     axes = report.figure(studied, "large").axes[0]
     labels = [str(line.get_label()) for line in axes.get_lines()]

@@ -13,7 +13,7 @@ from reports import canvas
 from reports import curve as report
 from sim.cli import main
 from sim.config import load_config
-from sim.curve_sampled import Study, log_spaced, study
+from sim.studies.curve_sampled import CurveStudy, log_spaced, study
 from tests.conftest import Cli
 from tests.sim.small import write_seven, write_small_mooncake
 from workloads.errors import InputError
@@ -39,11 +39,11 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def _study(config: Path, block_size: int | None = None, rate: float | None = None) -> Study:
+def _study(config: Path, block_size: int | None = None, rate: float | None = None) -> CurveStudy:
     return study(load_config(config), block_size, rate, lambda part, done, total: None)
 
 
-def _text(studied: Study) -> str:
+def _text(studied: CurveStudy) -> str:
     console = Console(width=110)
     with console.capture() as capture:
         console.print(report.table(studied))
@@ -147,7 +147,7 @@ def test_failed_write_keeps_the_old_files(
 
 
 @pytest.fixture
-def seven(config: Path) -> Study:
+def seven(config: Path) -> CurveStudy:
     """8,672 tokens in 18 blocks of 7 ids; 5 hits with room for 3 blocks, 6 with 4, 8 with 5, 11 in all."""
     write_seven(config.parent / "seven.jsonl")
     own = "systems={own: {kind: cache, cache: {kind: ids, capacity_blocks: 4}}}"
@@ -156,7 +156,7 @@ def seven(config: Path) -> Study:
     )
 
 
-def test_figures_by_hand(seven: Study) -> None:
+def test_figures_by_hand(seven: CurveStudy) -> None:
     """File, table and notes, in blocks and in tokens of 512 to the block."""
     rows = {row[0]: row[1:] for row in report.rows(seven)}
     assert rows[3] == (1536, 5, "0.277777778", 2560, "0.295202952")
@@ -169,7 +169,7 @@ def test_figures_by_hand(seven: Study) -> None:
     assert "own 2,048 35.4% 35.4%" in text
 
 
-def test_figure_by_hand(seven: Study) -> None:
+def test_figure_by_hand(seven: CurveStudy) -> None:
     """Tokens below, blocks above; both rates and the own cache where they belong."""
     figure = report.figure(seven)
     (axes,) = figure.axes
@@ -210,7 +210,7 @@ def test_table(config: Path) -> None:
 
 def test_table_of_an_estimated_error(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the exact curve would take too long the error is an estimate, and called so."""
-    monkeypatch.setattr("sim.curve_sampled.EXACT_USES", 0)
+    monkeypatch.setattr("sim.studies.curve_sampled.EXACT_USES", 0)
     studied = _study(config, rate=0.5)
     assert studied.sample is not None and studied.sample.truth is None
     assert "estimated from the sample" in _text(studied)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from reports import canvas, figures
 from reports.canvas import Picture
-from sim import metrics
 from sim.experiment import Result
+from sim.results import metrics
 from tests.reports.conftest import GPU, Build
 
 UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")

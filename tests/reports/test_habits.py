@@ -12,7 +12,7 @@ from rich.console import Console
 from reports import habit_figures, habits_console, units
 from reports import habits as report
 from sim.config import load_config
-from sim.habits import Study, dearer, study
+from sim.studies.habits import HabitStudy, dearer, study
 from tests.conftest import Cli
 
 CONFIG = """\
@@ -32,7 +32,7 @@ systems:
   gpu: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
   hosted: {kind: provider, provider: anthropic, model: claude-opus-5}
   uncached: {kind: provider, provider: anthropic, model: claude-opus-5, caching: {mode: off}}
-twins:
+habit_pairs:
   clock: {good: {system_prompt: fixed}, bad: {system_prompt: clock}}
   window: {good: {history: append}, bad: {history: {kind: window, turns: 1}}}
   edit: {good: {history: append}, bad: {history: edit}}
@@ -40,13 +40,13 @@ twins:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def studied(tmp_path_factory: pytest.TempPathFactory) -> HabitStudy:
     path: Path = tmp_path_factory.mktemp("habits") / "config.yaml"
     path.write_text(CONFIG)
     return study(load_config(path), lambda part, done, total: None)
 
 
-def _text(studied: Study, width: int) -> str:
+def _text(studied: HabitStudy, width: int) -> str:
     console = Console(width=width)
     with console.capture() as capture:
         console.print(habits_console.table(studied))
@@ -71,8 +71,8 @@ def test_command(cli: Cli, tmp_path: Path) -> None:
     assert (folder / "habits.json").read_bytes() == (tmp_path / "again" / "habits.json").read_bytes()
 
 
-def test_lines(studied: Study) -> None:
-    """A good habit once, above all of its bad twins; amounts are those of the study."""
+def test_lines(studied: HabitStudy) -> None:
+    """A good habit once, above all of its bad habits; amounts are those of the study."""
     lines = report.lines(studied, "priced")
     assert [(line.label, line.good) for line in lines] == [
         ("system_prompt: fixed", True),
@@ -96,7 +96,7 @@ def test_lines(studied: Study) -> None:
     assert clock.costs[3] == f"+${float(clock.costs[2][1:]) - float(good.costs[2][1:]):.2f}"
 
 
-def test_cheaper_twin_and_small_amounts(studied: Study) -> None:
+def test_cheaper_twin_and_small_amounts(studied: HabitStudy) -> None:
     """A window that sends much less is told as cheaper; from one dollar on cents are enough."""
     assert report.more_usd(39.086, 39.618) == "-$0.53"
     assert report.more_usd(39.6181, 39.618) == "$0.00"
@@ -104,7 +104,7 @@ def test_cheaper_twin_and_small_amounts(studied: Study) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_table_fits(studied: Study, width: int) -> None:
+def test_table_fits(studied: HabitStudy, width: int) -> None:
     """One table of 80 columns: a section per pair, in it a row per system, no cell cut."""
     text = _text(studied, width)
     assert "…" not in text
@@ -118,7 +118,7 @@ def test_table_fits(studied: Study, width: int) -> None:
     assert "uncalibrated" in text
 
 
-def test_table_tells_where_caching_off_is_cheaper(studied: Study) -> None:
+def test_table_tells_where_caching_off_is_cheaper(studied: HabitStudy) -> None:
     """Under a clock all tokens are written and none read: its dollars are marked, the good ones are not."""
     clock = studied.pairs["clock"]
     bad, good = (figures["hosted"] for figures in (clock.bad, clock.good))
@@ -133,7 +133,7 @@ def test_table_tells_where_caching_off_is_cheaper(studied: Study) -> None:
     assert "! dearer than the same prompts with caching off" in _text(studied, 80)
 
 
-def test_table_shows_times_where_there_is_room(studied: Study, tmp_path: Path) -> None:
+def test_table_shows_times_where_there_is_room(studied: HabitStudy, tmp_path: Path) -> None:
     """Without prices the columns of dollars and writes go, and times to the first token come."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     unpriced = ["systems={gpu: {kind: engine, model: llama-3-8b, hardware: h200}}"]
@@ -145,7 +145,7 @@ def test_table_shows_times_where_there_is_room(studied: Study, tmp_path: Path) -
     assert "TTFT" not in _text(studied, 80)
 
 
-def test_sentence(studied: Study) -> None:
+def test_sentence(studied: HabitStudy) -> None:
     """The worst habit by computed tokens, with dollars at token prices, with times on a GPU."""
     priced, gpu = (report.sentence(studied, system) for system in ("priced", "gpu"))
     assert priced.startswith("Caching fails most under clock: 6.51 M tokens computed per 1,000 sessions")
@@ -155,7 +155,7 @@ def test_sentence(studied: Study) -> None:
     assert report.sentence(studied, "uncached") == "Nothing is read from a cache under any of these habits."
 
 
-def test_sentence_on_writes_that_are_never_read(studied: Study) -> None:
+def test_sentence_on_writes_that_are_never_read(studied: HabitStudy) -> None:
     """How many habits make caching dearer than no caching, and the worst of them."""
     told = report.sentence(studied, "hosted")
     lost = [name for name, own in report.habits(studied, "hosted").items() if dearer(own)]
@@ -167,7 +167,7 @@ def test_sentence_on_writes_that_are_never_read(studied: Study) -> None:
     assert "Dearer" not in report.sentence(studied, "priced")
 
 
-def test_matrix(studied: Study) -> None:
+def test_matrix(studied: HabitStudy) -> None:
     """Every habit by every system with a price; GPUs by the hour with the dollars of their busy time."""
     systems, rows = report.matrix(studied)
     assert systems == ["priced", "gpu", "hosted", "uncached"]
@@ -179,7 +179,7 @@ def test_matrix(studied: Study) -> None:
     assert clock[3] == f"${both['uncached']['cost_usd']:.2f}"
 
 
-def test_overview_figure(studied: Study) -> None:
+def test_overview_figure(studied: HabitStudy) -> None:
     """A cell for every habit and priced system: dollars against caching off."""
     figure = habit_figures.overview(studied).figure
     axes = figure.axes[0]
@@ -192,7 +192,7 @@ def test_overview_figure(studied: Study) -> None:
     assert shown[0, 1] == shown[3, 0] == "0%"
 
 
-def test_written_tokens_in_the_figure(studied: Study) -> None:
+def test_written_tokens_in_the_figure(studied: HabitStudy) -> None:
     """Computed, written and read tokens add up to what was sent; without writes there are two parts."""
     parts = [c.datavalues for c in habit_figures.tokens(studied, "hosted").axes[0].containers]
     own = studied.pairs["clock"].bad["hosted"]
@@ -204,7 +204,7 @@ def test_written_tokens_in_the_figure(studied: Study) -> None:
     assert len(habit_figures.tokens(studied, "priced").axes[0].containers) == 2
 
 
-def test_page(studied: Study) -> None:
+def test_page(studied: HabitStudy) -> None:
     """One self-contained page: every system, figures with captions, the mark on computed times."""
     page = report.render(studied)
     assert page.count("<figure>") == page.count("<figcaption>") == 10
@@ -218,7 +218,7 @@ def _ticks(figure: Figure) -> list[str]:
     return [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
-def test_token_figure(studied: Study) -> None:
+def test_token_figure(studied: HabitStudy) -> None:
     """A bar for every habit, its parts adding up to the prompt tokens."""
     figure = habit_figures.tokens(studied, "priced")
     assert _ticks(figure) == [line.label for line in report.lines(studied, "priced")]
@@ -228,8 +228,8 @@ def test_token_figure(studied: Study) -> None:
     assert "prompt tokens per 1,000 sessions, millions" in figure.axes[0].get_xlabel()
 
 
-def test_dollar_figure(studied: Study) -> None:
-    """What each twin costs more; of GPUs by the hour the busy part, marked as uncalibrated."""
+def test_dollar_figure(studied: HabitStudy) -> None:
+    """What each bad habit costs more; of GPUs by the hour the busy part, marked as uncalibrated."""
     figure = habit_figures.dollars(studied, "priced")
     more = [both.more("priced")["cost_usd"] for both in studied.pairs.values()]
     assert figure.axes[0].containers[0].datavalues.tolist() == more
@@ -240,12 +240,12 @@ def test_dollar_figure(studied: Study) -> None:
     assert "GPU-hours busy (uncalibrated)" in by_the_hour.axes[0].get_xlabel()
 
 
-def test_json(studied: Study, tmp_path: Path) -> None:
+def test_json(studied: HabitStudy, tmp_path: Path) -> None:
     """habits.json says which habits were compared and what they took."""
     paths = report.write(studied, tmp_path / "out")
     content = json.loads(paths[1].read_text())
     assert (content["sessions"], content["requests"], content["amounts_per_sessions"]) == (10, 60, 1000)
-    window = content["twins"]["window"]
+    window = content["habit_pairs"]["window"]
     assert window["habits"]["bad"] == {"history": {"kind": "window", "turns": 1}}
     good, bad = window["good"]["gpu"], window["bad"]["gpu"]
     assert window["more"]["gpu"]["computed_tokens"] == bad["computed_tokens"] - good["computed_tokens"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.bracket import AROUND, MOST_DOUBLINGS, Outcome, search
+from sim.studies.search import AROUND, MOST_DOUBLINGS, Outcome, search
 
 Curve = Callable[[float], float]
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from sim import load_config, run
-from sim.bracket import Outcome
-from sim.capacity import Study, sample_of, study
 from sim.config import Config
-from sim.pricing import Price
-from sim.records import COMPLETED, REJECTED, TIMED_OUT, Records, RequestLog
-from sim.slo import Slo
+from sim.results.pricing import Price
+from sim.results.records import COMPLETED, REJECTED, TIMED_OUT, Records, RequestLog
+from sim.results.slo import Slo
+from sim.studies.capacity import CapacityStudy, sample_of, study
+from sim.studies.search import Outcome
 from tests.sim.small import write_small_mooncake
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -54,7 +54,7 @@ def _config(folder: Path, **changes: Any) -> Config:
     return load_config(path)
 
 
-def _study(config: Config, precision: float = 1e-6) -> Study:
+def _study(config: Config, precision: float = 1e-6) -> CapacityStudy:
     return study(config, precision, lambda part, done, total: None)
 
 

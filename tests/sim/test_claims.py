@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.claims import turns_needed
+from sim.results.claims import turns_needed
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_claims_of_vendors(root) -> None:
 @pytest.mark.parametrize(("claimed", "tokens"), [(0.85, 421_429), (0.80, 113_158)])
 def test_prompt_that_a_latency_claim_needs(claimed: float, tokens: int) -> None:
     """At that length, wholly cached, the line saves the claim; a tenth shorter it does not."""
-    from sim.claims_hosted import _prompt_needed
     from sim.providers.latency import HostedLatency
+    from sim.results.claims_hosted import _prompt_needed
 
     line = HostedLatency()
     assert f"{tokens:,} tokens" in _prompt_needed(claimed, line)
@@ -77,7 +77,7 @@ def test_hits_that_a_cost_claim_needs() -> None:
     """h r + (1 - h) w = 1 - claim: at r 0.05, w 1.25 and 90 % that is 95.8 % (no output)."""
     from pathlib import Path
 
-    from sim.claims_hosted import cost
+    from sim.results.claims_hosted import cost
     from sim.systems.provider import ProviderSystem
     from tests.providers.script import script
 

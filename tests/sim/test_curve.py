@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sim.caches.ids import IdsCache
 from sim.caches.mooncake_estimate import Unit, figure_9, hit_tokens
-from sim.curve import Curve, blocks_of, exact
-from sim.curve_sampled import _hashed, difference, sampled
+from sim.studies.curve import Curve, blocks_of, exact
+from sim.studies.curve_sampled import _hashed, difference, sampled
 from tests.sim.small import write_seven, write_small_mooncake
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from calibration import catalogue
-from calibration.roofline import roofline
 from reports import files
 from sim import Result, load_config, run
-from sim.records import StepLog
+from sim.hardware import catalogue
+from sim.hardware.roofline import roofline
+from sim.results.records import StepLog
 from tests.refusing import Cli
 
 CHAT: dict[str, Any] = {

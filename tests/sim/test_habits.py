@@ -10,8 +10,8 @@ import yaml
 
 from sim import load_config, run
 from sim.config import Config
-from sim.habits import Study, dearer, study
-from sim.twins import USUAL, described
+from sim.studies.habit_pairs import USUAL, described
+from sim.studies.habits import HabitStudy, dearer, study
 from workloads.errors import InputError
 from workloads.habits import Habits
 
@@ -39,7 +39,7 @@ CONFIG: dict[str, Any] = {
             "rules": {"min_tokens": 0},
         },
     },
-    "twins": {
+    "habit_pairs": {
         "clock": {
             "good": {"system_prompt": "fixed"},
             "bad": {"system_prompt": {"kind": "clock", "tokens": 16}},
@@ -55,7 +55,7 @@ def _config(folder: Path, **changes: Any) -> Config:
     return load_config(path)
 
 
-def _study(config: Config) -> Study:
+def _study(config: Config) -> HabitStudy:
     return study(config, lambda part, done, total: None)
 
 
@@ -111,7 +111,7 @@ def test_dearer_by_hand() -> None:
 
 
 def test_equal_chats_run_once(tmp_path: Path) -> None:
-    """Both good twins are the chat as configured: three chats, not four."""
+    """Both good habits are the chat as configured: three chats, not four."""
     parts: set[str] = set()
     study(_config(tmp_path), lambda part, done, total: parts.add(part.partition(":")[0]))
     assert parts == {"system_prompt", "clock", "window"}
@@ -120,16 +120,16 @@ def test_equal_chats_run_once(tmp_path: Path) -> None:
 def test_twins_change_the_workloads_own_habits(tmp_path: Path) -> None:
     """What a pair does not write stays as the workload has it."""
     workload = CONFIG["workload"] | {"habits": {"system_prompt": "clock", "history": "edit"}}
-    twins = {"fields": {"good": {"dynamic_fields": "user"}, "bad": {"dynamic_fields": "system"}}}
-    compared = _study(_config(tmp_path, workload=workload, twins=twins)).pairs["fields"]
+    habit_pairs = {"fields": {"good": {"dynamic_fields": "user"}, "bad": {"dynamic_fields": "system"}}}
+    compared = _study(_config(tmp_path, workload=workload, habit_pairs=habit_pairs)).pairs["fields"]
     assert compared.good["replay"]["hit_rate"] == compared.bad["replay"]["hit_rate"] == 0
     assert compared.good["replay"]["prompt_tokens"] == compared.bad["replay"]["prompt_tokens"]
 
 
 def test_the_usual_pairs_without_twins(tmp_path: Path) -> None:
-    """An experiment that names no pairs is compared under all five, each worse than its good twin."""
+    """An experiment that names no pairs is compared under all five, each worse than its good habit."""
     own = {name: system for name, system in CONFIG["systems"].items() if name != "hosted"}
-    config = _config(tmp_path, twins={}, workload=CONFIG["workload"] | {"turns": 8}, systems=own)
+    config = _config(tmp_path, habit_pairs={}, workload=CONFIG["workload"] | {"turns": 8}, systems=own)
     studied = _study(config)
     assert (
         list(studied.pairs) == list(USUAL) == ["clock", "fields-in-system", "window", "summarise", "edit"]
@@ -145,7 +145,7 @@ def test_resolved_config_gives_the_same_study(tmp_path: Path) -> None:
     (tmp_path / "again.yaml").write_text(config.to_yaml())
     again = load_config(tmp_path / "again.yaml")
     assert _study(again).summary() == _study(config).summary()
-    assert yaml.safe_load(config.to_yaml())["twins"]["window"] == {
+    assert yaml.safe_load(config.to_yaml())["habit_pairs"]["window"] == {
         "good": {},
         "bad": {"history": {"kind": "window", "turns": 1}},
     }
@@ -169,12 +169,12 @@ def test_described(habits: dict[str, Any], text: str) -> None:
 
 
 def test_only_chats_have_habits(tmp_path: Path) -> None:
-    """A script or a trace has none, with or without twins of its own."""
+    """A script or a trace has none, with or without habit_pairs of its own."""
     script = {"kind": "script", "messages": {"a": 1}, "requests": [{"prompt": ["a"], "reply": "a"}]}
     with pytest.raises(InputError, match=r"workload.kind = 'script': only generated chats.*allowed: chat"):
         _config(tmp_path, workload=script)
     with pytest.raises(InputError, match="only generated chats have habits"):
-        _study(_config(tmp_path, workload=script, twins={}))
+        _study(_config(tmp_path, workload=script, habit_pairs={}))
 
 
 def test_no_other_strategies_are_tried(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_no_other_strategies_are_tried(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(root: Path) -> Study:
+def project(root: Path) -> HabitStudy:
     """configs/studies/habits.yaml, with fewer sessions."""
     return _study(load_config(root / "configs/studies/habits.yaml", ["workload.sessions=60"]))
 
@@ -201,7 +201,7 @@ BEFORE = ("claude-all", "gpt-6-all")
 """Marks on the system message and before the newest message."""
 
 
-def test_habits_on_caches_that_find_any_prefix(project: Study) -> None:
+def test_habits_on_caches_that_find_any_prefix(project: HabitStudy) -> None:
     """Own caches and the older rules of OpenAI: what must show, shows on all of them."""
     pairs = project.pairs
     for system in (*SELF_HOSTED, "gpt-5"):
@@ -216,7 +216,7 @@ def test_habits_on_caches_that_find_any_prefix(project: Study) -> None:
 
 
 @pytest.mark.parametrize("system", [*MOVING, *BEFORE, "claude-system"])
-def test_writes_that_are_never_read_cost_more_than_no_caching(project: Study, system: str) -> None:
+def test_writes_that_are_never_read_cost_more_than_no_caching(project: HabitStudy, system: str) -> None:
     """Marks behind a changing block: nothing is read; the writes come on top of the bill of caching off."""
     for name in ("clock-first", "clock-last", "fields-in-system"):
         bad = project.pairs[name].bad[system]
@@ -227,7 +227,7 @@ def test_writes_that_are_never_read_cost_more_than_no_caching(project: Study, sy
     assert not dearer(project.pairs["clock-first"].good[system])
 
 
-def test_fields_behind_the_last_mark(project: Study) -> None:
+def test_fields_behind_the_last_mark(project: HabitStudy) -> None:
     """Fields in the user message are the good place only if the marks stand before it."""
     for moving, before in zip(MOVING, BEFORE, strict=True):
         fields = {system: project.pairs["fields-in-system"].good[system] for system in (moving, before)}
@@ -237,7 +237,7 @@ def test_fields_behind_the_last_mark(project: Study) -> None:
         assert fields[before]["cost_usd"] < fields[moving]["cost_usd"] / 2
 
 
-def test_no_marks_and_a_mark_on_the_system_message_alone(project: Study) -> None:
+def test_no_marks_and_a_mark_on_the_system_message_alone(project: HabitStudy) -> None:
     """Nowhere: nothing is written or read. On the system message: less is read, whatever the history."""
     for both in project.pairs.values():
         for figures in (both.good, both.bad):

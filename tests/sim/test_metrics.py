@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim import load_config, metrics, run
-from sim.pricing import Price
-from sim.records import EngineTotals, Records, StepLog
-from sim.slo import Slo
+from sim import load_config, run
+from sim.results import metrics
+from sim.results.pricing import Price
+from sim.results.records import EngineTotals, Records, StepLog
+from sim.results.slo import Slo
 
 NAN = math.nan
 
@@ -174,7 +175,7 @@ def test_steps_and_records_tell_the_same(root: Path) -> None:
     """Gaps and tokens of the step log add up to the requests' own times and tokens."""
     config = load_config(root / "configs/quickstart.yaml", ["workload.sessions=60"])
     records = run(config).runs["vllm-h200"].records
-    from sim.gaps import TokenGaps
+    from sim.results.itl import TokenGaps
 
     gaps = TokenGaps(records.steps)
     decoding = float((records.finished_s - records.first_token_s).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workloads.arrivals import ClosedLoop, Recorded, Uniform
+from workloads.arrivals import ClosedLoop, EvenlySpaced, Recorded
 from workloads.content import ROOT
 from workloads.trace import Trace
 
@@ -23,7 +23,7 @@ def recorded() -> Trace:
 
 def test_uniform() -> None:
     """Four a second, the first one at once."""
-    times = Uniform(process="uniform", rate_per_s=4).times_s(np.random.default_rng(0), 3)
+    times = EvenlySpaced(process="uniform", rate_per_s=4).times_s(np.random.default_rng(0), 3)
     assert times.tolist() == [0.0, 0.25, 0.5]
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sim import InputError, Result, load_config, run
-from sim.pricing import Price
+from sim.results.pricing import Price
 from tests.conftest import Cli
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.trace import Trace

@@ -8,7 +8,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from sim.caches.eviction.arc import Arc
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.eviction.belady import Belady
 from sim.caches.eviction.fifo import Fifo
 from sim.caches.eviction.future import Future
@@ -44,4 +44,4 @@ def known(name: str, *more: str) -> str:
     raise ValueError(f"{hint}allowed: {', '.join(allowed)}")
 
 
-__all__ = ["POLICIES", "Eviction", "Future", "Lru", "Setting", "known"]
+__all__ = ["POLICIES", "Eviction", "Future", "Lru", "PolicySetting", "known"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.eviction.ghosts import Ghosts
 from sim.caches.runs import Run, RunList
 
@@ -36,7 +36,7 @@ class Arc(Eviction):
     stands right before its run. O(1) per operation.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self.target = 0.0
         self._once, self._again = _Part(), _Part()

@@ -12,7 +12,7 @@ from sim.caches.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PolicySetting:
     """What a policy may know beforehand.
 
     ``future`` is there only in a replay; only a policy that says ``needs_future`` may ask it.
@@ -38,7 +38,7 @@ class Eviction(ABC):
     expires: ClassVar[bool] = False
     """Whether ``expired`` is ever more than 0; where it is not, the cache need not ask."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         self.blocks = 0
         """Blocks of all idle runs."""
         self.now_s = 0.0

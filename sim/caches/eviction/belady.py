@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.caches.eviction.base import Setting
+from sim.caches.eviction.base import PolicySetting
 from sim.caches.eviction.future import NEVER
 from sim.caches.eviction.keyed import Keyed
 from sim.caches.runs import Run
@@ -21,7 +21,7 @@ class Belady(Keyed):
 
     needs_future = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         assert setting.future is not None
         self._future = setting.future

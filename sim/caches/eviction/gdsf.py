@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.caches.eviction.base import Setting
+from sim.caches.eviction.base import PolicySetting
 from sim.caches.eviction.keyed import Keyed
 from sim.caches.runs import Run
 
@@ -25,7 +25,7 @@ class Gdsf(Keyed):
     the run is released; among equals the least recently used one goes first.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self._clock = 0.0
 

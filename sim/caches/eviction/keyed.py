@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.runs import Run
 
 Entry = tuple[Any, int, int, Run]  # (key, -lo, serial number, run): equal keys go deep end first
@@ -20,7 +20,7 @@ class Keyed(Eviction):
     released again stay in the heap, stale, until they come up or outnumber the others.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self.releases = 0
         """Releases so far; a key that ends in it prefers the least recently used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.runs import Run, RunList
 
 
@@ -16,7 +16,7 @@ class Lru(RunList, Eviction):
     time here, so the list's operations are spelt out once more.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         RunList.__init__(self)
         Eviction.__init__(self, setting)
 

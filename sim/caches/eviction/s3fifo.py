@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.eviction.ghosts import Ghosts
 from sim.caches.runs import Run, RunList
 
@@ -40,7 +40,7 @@ class S3Fifo(Eviction):
     piece that is cut off stands right before its run. Amortised O(1), but for the held runs passed.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self._small, self._main, self._ghosts = _Queue(), _Queue(), Ghosts()
         self._most_ghosts = setting.capacity_blocks * (100 - SMALL_PERCENT) // 100

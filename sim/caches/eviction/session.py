@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.caches.eviction.base import Setting
+from sim.caches.eviction.base import PolicySetting
 from sim.caches.eviction.keyed import Keyed
 from sim.caches.runs import Run, RunList
 
@@ -39,7 +39,7 @@ class SessionAware(Keyed):
     evicts must not depend on when.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self._history: dict[Run, _History] = {}
         self._recent = RunList()  # idle runs, least recently released first

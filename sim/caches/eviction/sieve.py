@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.caches.eviction.base import Eviction, Setting
+from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.runs import Run, RunList
 
 
@@ -17,7 +17,7 @@ class Sieve(Eviction):
     before its run. Amortised O(1) per eviction, but for the held runs passed.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         self._runs = RunList()
         self._hand: Run | None = None  # None: at the old end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.caches.eviction.base import Setting
+from sim.caches.eviction.base import PolicySetting
 from sim.caches.eviction.lru import Lru
 from sim.caches.runs import Run
 
@@ -15,7 +15,7 @@ class Ttl(Lru):
 
     expires = True
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: PolicySetting) -> None:
         super().__init__(setting)
         assert setting.ttl_s is not None
         self._ttl_s = setting.ttl_s

@@ -1,0 +1,1 @@
+"""SGLang's engine: its scheduler, queue, memory and options (version 0.5.23)."""

@@ -1,0 +1,139 @@
+"""Who gets into a prefill batch: SGLang's budgets of one pass, and its guess at the length of replies.
+
+As read from SGLang 0.5.23 (``managers/schedule_policy.py:PrefillAdder``, ``mem_cache/prefill_budget.py``,
+``managers/scheduler_components/new_token_ratio_tracker.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from sim.engine.sglang.config import UNCHUNKED, SglangEngine
+from sim.engine.sglang.memory import SglangMemory
+from sim.engine.sglang.request import SglangRequest
+from sim.engine.sglang.retraction import RETRACT_DECODE_STEPS
+
+CLIP_MAX_NEW_TOKENS = 4096
+"""No reply is taken to be longer when memory is reserved for it."""
+
+
+class NewTokenRatio:
+    """The part of their remaining tokens that running requests are expected to use.
+
+    Starts at 0.7 x conservativeness, falls linearly over 600 decode steps to 0.14 of that; a retraction
+    sets it to what the remaining requests have used; an idle engine starts again.
+    """
+
+    def __init__(self, conservativeness: float) -> None:
+        self._start = min(0.7 * conservativeness, 1.0)
+        self._least = min(self._start * 0.14, 1.0)
+        self._decay = (self._start - self._least) / 600
+        self.value = self._start
+
+    def decay(self, steps: int) -> None:
+        """Count ``steps`` decode steps, one by one as the engine rounds; at most 600 do anything."""
+        while steps and self.value > self._least:
+            self.value = max(self.value - self._decay, self._least)
+            steps -= 1
+        if steps:
+            self.value = self._least
+
+    def retracted(self, remaining: Sequence[SglangRequest]) -> None:
+        """Somebody was retracted; ``remaining`` go on, ``generated`` up to date."""
+        generated = sum(request.generated for request in remaining)
+        allowed = sum(request.max_new_tokens for request in remaining)
+        self.value = min(1.0, (generated + RETRACT_DECODE_STEPS * len(remaining)) / (allowed + 1))
+
+    def reset(self) -> None:
+        """The engine is idle."""
+        self.value = self._start
+
+
+class Verdict(Enum):
+    """Whether a pass goes on after a candidate, and why not."""
+
+    GO_ON = auto()
+    NO_TOKEN = auto()
+    """Memory is short."""
+    OTHER = auto()
+    """A limit of the pass is reached."""
+
+
+class PrefillPass:
+    """One pass: what may still be computed and reserved, and who is admitted so far.
+
+    ``reserved`` is what running requests are expected to need yet. An admission reserves pages for what it
+    computes, one page more, and, unless it is cut, its whole reply.
+    """
+
+    def __init__(self, engine: SglangEngine, memory: SglangMemory, reserved: float) -> None:
+        assert engine.chunked_prefill_size is not None, "resolved() first"
+        chunk = engine.chunked_prefill_size
+        self.admitted: list[tuple[SglangRequest, int]] = []
+        """(request, tokens to compute), in the order of the batch."""
+        self.cut: SglangRequest | None = None
+        """Whose prompt is begun and not completed by this pass."""
+        self._memory = memory
+        self._reserved = reserved
+        self._input_left = engine.max_prefill_tokens
+        self._chunk_left = None if chunk == UNCHUNKED else chunk
+
+    @property
+    def _memory_left(self) -> float:
+        memory = self._memory
+        return memory.free_blocks * memory.page_size - self._reserved
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the budgets say about going on."""
+        if self._memory_left <= 0:
+            return Verdict.NO_TOKEN
+        if self._input_left <= 0 or (self._chunk_left is not None and self._chunk_left <= 0):
+            return Verdict.OTHER
+        return Verdict.GO_ON
+
+    def resume(self, request: SglangRequest) -> None:
+        """The begun prompt goes first, and goes on even if memory is short: it holds what is missing."""
+        assert self._chunk_left is not None
+        limit = min(self._chunk_left, int(self._memory_left))
+        tokens = min(request.known_tokens - request.computed, limit if limit > 0 else self._chunk_left)
+        self._charge(request, tokens)
+
+    def admit(self, request: SglangRequest) -> Verdict:
+        """Look the candidate up and admit it if it fits; the tree remembers the lookup either way."""
+        memory, kv, size = self._memory, request.kv, self._memory.page_size
+        known = request.known_tokens
+        memory.lock(kv, memory.match(kv, known))  # what it finds cannot be evicted for it
+        tokens = known - kv.held * size
+        to_come = min(max(request.max_new_tokens - request.generated, 0), CLIP_MAX_NEW_TOKENS)
+        refused = None
+        paged = -(-tokens // size) * size
+        if tokens + to_come + size >= self._memory_left:
+            refused = Verdict.NO_TOKEN
+        elif self._chunk_left is None:
+            if self.admitted and paged >= self._input_left:
+                refused = Verdict.OTHER
+        elif paged > self._chunk_left:
+            tokens = self._chunk_left // size * size
+            if not tokens:
+                refused = Verdict.OTHER
+        if refused is not None:
+            memory.release(kv)
+            return refused
+        request.computed = kv.held * size
+        self._charge(request, tokens)
+        return self.verdict
+
+    def _charge(self, request: SglangRequest, tokens: int) -> None:
+        size = self._memory.page_size
+        paged = -(-tokens // size) * size
+        if request.computed + tokens < request.known_tokens:
+            self.cut, reply = request, 0
+        else:
+            reply = min(request.max_new_tokens, CLIP_MAX_NEW_TOKENS)
+        self._reserved += paged + size + reply
+        self._input_left -= paged
+        if self._chunk_left is not None:
+            self._chunk_left -= paged
+        self.admitted.append((request, tokens))

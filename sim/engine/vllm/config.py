@@ -1,0 +1,114 @@
+"""``engine: {kind: vllm}``: the options of vLLM's scheduler, with its names and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import Field, PositiveInt, model_validator
+
+from sim.hardware.catalogue import Gpu
+from sim.hardware.memory import batch_defaults
+from workloads.schema import Schema
+
+Policy = Literal["fcfs", "priority"]
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerOptions:
+    """What the V1 scheduler can be told; defaults are those of vLLM 0.33.0 (``config/scheduler.py``).
+
+    One differs: ``async_scheduling`` is off unless asked for (vLLM turns it on where it can). The batch
+    limits are those of the scheduler alone; a server's depend on its GPU (``memory.batch_defaults``).
+    """
+
+    max_num_batched_tokens: int = 2048
+    """Tokens per step, all requests together."""
+    max_num_seqs: int = 128
+    """Running requests."""
+    policy: Policy = "fcfs"
+    """``priority``: the request with the lowest priority value goes first and is preempted last."""
+    long_prefill_token_threshold: int = 0
+    """Tokens of one request per step; 0: no limit. Ignored while one request is alone in the system."""
+    watermark: float = 0.0
+    """Fraction of all blocks that an admission leaves free while something runs."""
+    scheduler_reserve_full_isl: bool = True
+    """Admit a request only if its whole known sequence fits, not just the first chunk."""
+    async_scheduling: bool = False
+    """Schedule the next step before the results of the present one are there."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in get_args(Policy):
+            raise ValueError(f"policy is {self.policy!r}; allowed: {', '.join(get_args(Policy))}")
+        for name in ("max_num_batched_tokens", "max_num_seqs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens}; allowed: at least "
+                f"max_num_seqs ({self.max_num_seqs})"
+            )
+        if self.long_prefill_token_threshold < 0:
+            raise ValueError(
+                f"long_prefill_token_threshold is {self.long_prefill_token_threshold}; allowed: "
+                "0 (no limit) or more"
+            )
+        if not 0 <= self.watermark < 1:
+            raise ValueError(f"watermark is {self.watermark}; allowed: from 0 up to, not including, 1")
+
+    def watermark_blocks(self, usable_blocks: int) -> int:
+        """Blocks that an admission leaves free; vLLM counts its null block in."""
+        return int(self.watermark * (usable_blocks + 1))
+
+    @property
+    def plain(self) -> bool:
+        """Whether `Replica`, which knows the batch limits only, schedules the same."""
+        cuts_prompts = 0 < self.long_prefill_token_threshold < self.max_num_batched_tokens
+        return (
+            self.policy == "fcfs"
+            and not cuts_prompts
+            and self.watermark == 0
+            and self.scheduler_reserve_full_isl
+            and not self.async_scheduling
+        )
+
+
+class VllmEngine(Schema):
+    """vLLM's V1 scheduler; names and defaults are vLLM's, but for ``async_scheduling`` (off here).
+
+    ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
+    other than the batch limits, and recorded steps, always do.
+    """
+
+    kind: Literal["vllm"] = "vllm"
+    max_num_batched_tokens: PositiveInt | None = None
+    max_num_seqs: PositiveInt | None = None
+    policy: Literal["fcfs", "priority"] = "fcfs"
+    long_prefill_token_threshold: int = Field(default=0, ge=0)
+    watermark: float = Field(default=0.0, ge=0, lt=1)
+    scheduler_reserve_full_isl: bool = True
+    async_scheduling: bool = False
+    fast_forward: bool = True
+
+    @model_validator(mode="after")
+    def _budget_holds_the_batch(self) -> VllmEngine:
+        tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
+        if tokens is not None and seqs is not None and tokens < seqs:
+            raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+        return self
+
+    def resolved(self, gpu: Gpu | None) -> VllmEngine:
+        """Fill in vLLM's defaults for ``gpu``."""
+        tokens, seqs = batch_defaults(gpu)
+        if self.max_num_batched_tokens is not None:
+            tokens = self.max_num_batched_tokens
+        if self.max_num_seqs is not None:
+            seqs = self.max_num_seqs
+            if self.max_num_batched_tokens is None:
+                tokens = max(tokens, seqs)
+        return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
+
+    def options(self) -> SchedulerOptions:
+        """The scheduler's options; limits must be resolved."""
+        assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
+        return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))

@@ -1,0 +1,36 @@
+"""What a router sees, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from workloads.trace import Trace
+
+if TYPE_CHECKING:
+    from sim.engine.interface import AnyReplica
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSetting:
+    """What a router may know beforehand."""
+
+    trace: Trace
+    replicas: int
+    seed: int
+
+
+class Router(Protocol):
+    """A routing policy, made once per run with a RouterSetting."""
+
+    def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
+        """The number of the replica that gets request ``request`` of the trace, as it arrives.
+
+        ``replicas`` are those alive, in order of their numbers; there is at least one.
+        """
+
+
+def least_loaded(replicas: Sequence[AnyReplica]) -> AnyReplica:
+    """The replica with the fewest requests waiting and running; of equals the lowest number."""
+    return min(replicas, key=lambda replica: (replica.load, replica.number))

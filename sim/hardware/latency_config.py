@@ -1,0 +1,114 @@
+"""The ``latency:`` section of an engine: where its iteration times come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from sim.hardware import profile as profiles
+from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.profile import Coefficients, Profile, Seconds
+from sim.hardware.roofline import roofline
+from workloads.errors import InputError
+from workloads.formats.files import find_file
+from workloads.schema import Schema
+
+
+class Roofline(Schema):
+    """Datasheet figures of the GPU, at the given fractions of its compute and bandwidth."""
+
+    kind: Literal["roofline"] = "roofline"
+    mfu: float = Field(default=1.0, ge=1e-3, le=1)
+    mbu: float = Field(default=1.0, ge=1e-3, le=1)
+
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
+        """The roofline of ``model`` on ``gpu``; InputError if the system names no such pair."""
+        if model is None or gpu is None:
+            raise InputError(
+                f"{key}.latency: a roofline needs model and hardware; allowed: both of them, or "
+                "latency of kind profile, constant or linear"
+            )
+        return roofline(model, gpu, self.mfu, self.mbu, tensor_parallel)
+
+
+class ProfileFile(Schema):
+    """A profile file written by calibration; ``latency: {profile: FILE}``."""
+
+    kind: Literal["profile"] = "profile"
+    path: Path = Field(alias="profile")
+
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
+        """Read the file, relative to the configuration's folder or the current one.
+
+        InputError if it is a profile of another model than the system's.
+        """
+        path = find_file(self.path, folder)
+        profile = profiles.load(path)
+        gpus = profile.tensor_parallel
+        if tensor_parallel != gpus:
+            raise InputError(
+                f"{key}.latency.profile = {path}: measured on {gpus} GPU(s) together, not on "
+                f"{tensor_parallel}; allowed: tensor_parallel {gpus}, or another profile"
+            )
+        if model is not None and profile.model is not None and not model.same_shape(profile.model):
+            raise InputError(
+                f"{key}.latency.profile = {path}: measured for {profile.model.name} in "
+                f"{profile.model.dtype}, not for {model.name} in {model.dtype}; allowed: a profile of "
+                "that model, or no model in the system"
+            )
+        return profile
+
+
+class ConstantTime(Schema):
+    """Every iteration takes the same time: for queueing theory and replayed schedules."""
+
+    kind: Literal["constant"]
+    iteration_s: Seconds
+
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
+        """The constant as a profile."""
+        return _stated("constant time per iteration", Coefficients(step=self.iteration_s))
+
+
+class LinearTime(Schema):
+    """An iteration takes ``step_s`` plus ``token_s`` per new token: the textbook proportionality."""
+
+    kind: Literal["linear"]
+    token_s: Seconds
+    step_s: Seconds = 0.0
+
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+    ) -> Profile:
+        """The line as a profile."""
+        return _stated("linear in new tokens", Coefficients(step=self.step_s, token=self.token_s))
+
+
+def _stated(kind: str, coefficients: Coefficients) -> Profile:
+    return Profile(
+        schema="kvprofile/1",
+        id=kind,
+        calibrated=False,
+        source="stated in the configuration",
+        coefficients=coefficients,
+    )
+
+
+def _fill_kind(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "profile" if "profile" in value else "roofline", **value}
+    return value
+
+
+Latency = Annotated[
+    Annotated[Roofline | ProfileFile | ConstantTime | LinearTime, Field(discriminator="kind")],
+    BeforeValidator(_fill_kind),
+]

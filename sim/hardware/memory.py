@@ -1,0 +1,58 @@
+"""How many KV blocks a GPU holds."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from sim.hardware.catalogue import Gpu, Model
+from workloads.errors import InputError
+from workloads.schema import Schema
+
+GIB = 2**30
+
+
+class Memory(Schema):
+    """GPU memory for KV: ``gpu_memory_utilization`` of all of it, less weights and ``reserved_gib``.
+
+    ``reserved_gib`` stands for activations and CUDA graphs, which the engine measures at start and
+    nobody can compute; ``kv_blocks`` gives the engine's own count instead (vLLM prints it).
+    """
+
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    reserved_gib: float = Field(default=0.0, ge=0, le=1e6)
+    kv_blocks: PositiveInt | None = None
+
+    def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str, tensor_parallel: int = 1) -> int:
+        """KV blocks of ``block_size`` tokens; InputError if the model leaves room for none.
+
+        Tensor-parallel GPUs hold an equal part of the weights each, and of the KV heads as far as there
+        are enough of them (vLLM's ``ColumnParallelLinear`` and ``get_num_kv_heads``).
+        """
+        usable = gpu.memory_bytes * self.gpu_memory_utilization - self.reserved_gib * GIB
+        weights = model.weight_bytes / tensor_parallel
+        heads = model.num_key_value_heads
+        kv_bytes = model.kv_bytes_per_token // heads * max(1, heads // tensor_parallel)
+        blocks = int((usable - weights) // (kv_bytes * block_size))
+        if blocks < 1:
+            raise InputError(
+                f"{key}.model: {model.name} does not fit: its weights take "
+                f"{weights / GIB:.1f} GiB; allowed: less than {usable / GIB:.1f} GiB "
+                f"({self.gpu_memory_utilization:g} of the {gpu.memory_bytes / GIB:.1f} GiB of "
+                f"{gpu.name}, less {self.reserved_gib:g} GiB reserved)"
+            )
+        return blocks
+
+
+def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:
+    """vLLM's default (max_num_batched_tokens, max_num_seqs) of a server on ``gpu``.
+
+    From vLLM 0.33.0 ``engine/arg_utils.py:get_batch_defaults``; without a GPU those of the scheduler
+    itself.
+    """
+    if gpu is None:
+        return 2048, 128
+    if gpu.memory_bytes >= 160 * GIB:
+        return 16384, 1024
+    if gpu.memory_bytes >= 70 * GIB and "A100" not in gpu.name:
+        return 8192, 1024
+    return 2048, 256

@@ -1,0 +1,232 @@
+"""Profile of a model on a device: the time of one engine iteration as a function of its batch.
+
+The simulator reads profiles and nothing else about speed. This module never imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from sim.hardware.catalogue import Model
+from workloads.errors import InputError
+from workloads.schema import Schema
+
+
+class Part(Schema):
+    """A part of a profile."""
+
+
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+"""Of an iteration, or of a token or a sequence in it."""
+
+
+class Coefficients(Part):
+    """Seconds per unit of each quantity of an iteration (docs/models.md derives the form).
+
+    For a batch of B sequences with T new tokens in all, sequence i having h_i tokens in KV and n_i
+    new ones:
+
+        t = step + (floor^p + (token * T)^p)^(1/p) + sequence * B
+            + sum over k of hinges[k] * min(T, k) + sum over k of sequence_hinges[k] * min(B, k)
+            + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
+            + rectangle * sum over prefills of n_i * (h_i + n_i)
+            + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
+            + decode_kv * sum over decodes of (h_i + 1)
+
+    ``p`` = None stands for the limit: the larger of ``floor`` and ``token * T``.
+    """
+
+    step: Seconds = Field(default=0, description="s per iteration")
+    floor: Seconds = Field(default=0, description="s to read the weights once")
+    token: Seconds = Field(default=0, description="s of compute per new token")
+    p: float | None = Field(default=None, ge=1, le=15, description="sharpness of the knee between the two")
+    sequence: Seconds = Field(default=0, description="s per sequence in the batch")
+    pair: Seconds = Field(default=0, description="s per causal (new, earlier) token pair")
+    rectangle: Seconds = Field(
+        default=0, description="s per (new, any) token pair, where a dense mask computes them all"
+    )
+    prefill_kv: Seconds = Field(default=0, description="s per KV token read in a prefill")
+    prefill: Seconds = Field(default=0, description="s per prefill in the batch")
+    decode_kv: Seconds = Field(default=0, description="s per KV token read in a decode")
+    hinges: dict[PositiveInt, Seconds] = Field(
+        default={}, description="s per new token up to the k-th: small products run other kernels (CPU)"
+    )
+    sequence_hinges: dict[PositiveInt, Seconds] = Field(
+        default={}, description="s per sequence up to the k-th: the output head's product is small too"
+    )
+
+
+def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[0] > ends[1]:
+        raise ValueError("allowed: [least, most]")
+    return ends
+
+
+Range = Annotated[tuple[NonNegativeInt, NonNegativeInt], AfterValidator(_ordered)]
+
+
+class Domain(Part):
+    """The box of iterations that was measured; predictions outside of it are extrapolated."""
+
+    tokens: Range = Field(description="new tokens in the iteration")
+    sequences: Range = Field(description="sequences in the iteration")
+    cached: Range = Field(description="tokens in KV before a prefill")
+    kv_tokens: Range = Field(description="tokens in KV after the iteration, all sequences together")
+
+    def covers(self, tokens: int, sequences: int, cached: int, kv_tokens: int) -> bool:
+        """Whether an iteration lies in the box; ``cached`` is that of its longest prefill."""
+        return (
+            self.tokens[0] <= tokens <= self.tokens[1]
+            and self.sequences[0] <= sequences <= self.sequences[1]
+            and self.cached[0] <= cached <= self.cached[1]
+            and self.kv_tokens[0] <= kv_tokens <= self.kv_tokens[1]
+        )
+
+
+class Hardware(Part):
+    """The device that was measured."""
+
+    device: str
+    memory_gib: PositiveFloat
+    cpu: str
+    cores: PositiveInt
+    threads: PositiveInt
+    sm_count: int | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    gemm_tflops: PositiveFloat = Field(description="best of large matrix products, in the profile's dtype")
+    copy_gb_per_s: PositiveFloat = Field(description="bytes read and written by a large copy on the device")
+
+
+class Software(Part):
+    """What ran on it."""
+
+    torch: str
+    attention_backend: str
+    rejected_backends: dict[str, str] = Field(default={}, description="why each other one was not taken")
+    cuda_graphs: bool
+    block_size: PositiveInt = Field(description="tokens of a KV block")
+
+
+class Protocol(Part):
+    """How it was measured."""
+
+    clock: Literal["cuda_event", "cpu_time"]
+    grid: Literal["gpu", "cpu", "tiny"]
+    passes: PositiveInt
+    rejected_passes: list[int]
+    drift: list[float] = Field(description="sentinels of each pass against their median, relative")
+    max_drift: NonNegativeFloat
+    configurations: PositiveInt
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class SamplesFile(Part):
+    """The file with every single sample, beside the profile."""
+
+    file: str
+    sha256: str
+
+
+class Errors(Part):
+    """Relative errors of predictions; ``bias`` is their mean, ``sum_err`` the error of the sum."""
+
+    n: PositiveInt
+    mape: NonNegativeFloat
+    p90: NonNegativeFloat
+    p99: NonNegativeFloat
+    max: NonNegativeFloat
+    bias: float
+    sum_err: float
+
+
+class Heldout(Part):
+    """Errors on configurations that the fit never saw, beside those of simpler models."""
+
+    errors: Errors
+    by_family: dict[str, Errors]
+    baselines: dict[str, Errors]
+    noise_floor: float = Field(
+        allow_inf_nan=True,
+        description="mean disagreement of two halves of the passes, relative; NaN of one",
+    )
+
+
+class Fit(Part):
+    """How the coefficients were found and what they imply."""
+
+    form: Literal["pnorm+nnls/1"]
+    intervals: dict[str, tuple[float, float]] = Field(description="90 %, bootstrap")
+    implied: dict[str, float] = Field(description="rates that follow: TFLOP/s and GB/s")
+    peaks: dict[str, float] = Field(description="what the rates were held against")
+
+
+class Transfer(Part):
+    """A line through copies of KV blocks: ``latency_s`` + bytes / rate."""
+
+    path: Literal["h2d", "d2h", "gather"]
+    layout: Literal["contiguous", "scattered"]
+    latency_s: float
+    per_block_s: float
+    gb_per_s: float | None = Field(default=None, description="None: more blocks took no longer")
+
+
+class Profile(Part):
+    """Coefficients and where they come from; what follows ``coefficients`` exists if measured."""
+
+    schema_: Literal["kvprofile/1"] = Field(default="kvprofile/1", alias="schema")
+    id: str
+    calibrated: bool = Field(description="measured on the device, not derived from a datasheet")
+    source: str
+    coefficients: Coefficients
+    created: str | None = None
+    tool_version: str | None = None
+    model: Model | None = None
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
+    domain: Domain | None = None
+    hardware: Hardware | None = None
+    software: Software | None = None
+    protocol: Protocol | None = None
+    samples: SamplesFile | None = None
+    fit: Fit | None = None
+    heldout: Heldout | None = None
+    transfer: list[Transfer] = Field(default=[])
+    overhead_s: dict[str, float] = Field(
+        default={}, description="seconds of: an empty launch, host work of a step beside the device's"
+    )
+
+    def to_yaml(self) -> str:
+        """The file's text: keys in order, nothing that is absent."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return yaml.safe_dump(data, sort_keys=False, width=100)
+
+
+def load(path: Path) -> Profile:
+    """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict):
+            raise InputError(f"{path}: {str(raw)[:60]!r}; allowed: a profile, keys and values in YAML")
+        return Profile.model_validate(raw)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; allowed: a profile in YAML") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "profile"
+        raise InputError(f"{path}: {key} = {str(first['input'])[:60]}: {first['msg']}") from None

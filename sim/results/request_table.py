@@ -1,0 +1,71 @@
+"""The request table: one flat row per request and system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.providers import bills
+from sim.results import metrics
+from sim.results.pricing import Price
+from sim.results.records import Records
+
+if TYPE_CHECKING:
+    from sim.experiment import Result
+
+TWIN = "/no-cache"
+"""Added to a system's name for the rows of its twin."""
+
+
+def columns(result: Result) -> dict[str, Any]:
+    """Columns of the table; rows of a system's twin carry its name with ``/no-cache`` added.
+
+    ``_s`` columns are simulated time and the truth, ``_ms`` columns are derived. ``input_tokens``
+    counts cached and written tokens too. What a system does not have is NaN, or None for text.
+    """
+    parts, names = [], result.trace.request_ids
+    for name, run in result.runs.items():
+        parts.append(_rows(name, run.records, run.price, names))
+        parts.append(_rows(name + TWIN, run.twin, run.price, names))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> dict[str, Any]:
+    n = len(records)
+    hits = records.cache_read_input_tokens
+    cost = np.full(n, np.nan)
+    if price is not None and price.pricing == "tokens":
+        paid = price.token_bill_usd(records.input_tokens, hits, records.output_tokens)
+        cost = paid[0] + paid[1]
+    if records.hosted is not None:
+        cost = bills.request_usd(records)
+    tier = np.array(records.tier or [None] * n, dtype=object)
+    if records.engine is not None:
+        first = next(iter(records.hit_tokens_by_tier), "gpu")
+        tier[(hits > 0) & (tier == np.array(None))] = first
+    return {
+        "system": np.full(n, system, dtype=object),
+        "request_id": np.array(names, dtype=object) if names else np.arange(n),
+        "session_id": records.session,
+        "turn": records.turn,
+        "tenant": records.tenant,
+        "arrival_s": records.arrival_s,
+        "scheduled_s": records.scheduled_s,
+        "first_token_s": records.first_token_s,
+        "finished_s": records.finished_s,
+        "input_tokens": records.input_tokens,
+        "cache_read_input_tokens": hits,
+        "cache_creation_input_tokens": records.cache_creation_input_tokens,
+        "output_tokens": records.output_tokens,
+        "ttft_ms": metrics.ttft_s(records) * 1e3,
+        "tpot_ms": metrics.tpot_s(records) * 1e3,
+        "e2el_ms": metrics.e2el_s(records) * 1e3,
+        "queue_time_ms": metrics.queue_time_s(records) * 1e3,
+        "replica": records.replica,
+        "preemptions": records.preemptions,
+        "retries": records.retries,
+        "tier": tier,
+        "cost_usd": cost,
+        "status": records.status,
+    }
