@@ -13,6 +13,7 @@ from sim.caches.ideal import IdealConfig
 from sim.caches.ids import IdsConfig
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
+from sim.caches.off import NoCache
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
@@ -22,4 +23,17 @@ CacheConfig = Annotated[
     Field(discriminator="kind"),
 ]
 
-__all__ = ["CacheConfig"]
+EngineCache = Annotated[
+    BlockConfig
+    | IdsConfig
+    | IdealConfig
+    | LayeredConfig
+    | MessageConfig
+    | NoCache
+    | RadixConfig
+    | TieredConfig,
+    Field(discriminator="kind"),
+]
+"""In an engine caching may also be off."""
+
+__all__ = ["CacheConfig", "EngineCache", "NoCache"]

@@ -37,7 +37,8 @@ class Decodes:
         heapq.heappush(self._finish, (request.finish_step, request.order, request))
 
     def leave(self, request: Request) -> None:
-        """Bring ``request`` up to date and take it out (finished or preempted)."""
+        """Bring ``request`` up to date and take it out (its last token is scheduled, or it is
+        preempted)."""
         request.phase = PREFILL
         request.computed = request.base + self.step
         request.generated = request.output_tokens - (request.finish_step - self.step)

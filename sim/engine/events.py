@@ -60,3 +60,8 @@ class At(simpy.Event):
         self._ok = True
         self._value = value
         env.schedule(self, priority, delay_s)  # type: ignore[arg-type]
+
+    @property
+    def subject(self) -> Any:
+        """The ``value`` that it was made with."""
+        return self._value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from sim.engine.leaving import Lost
+from sim.engine.loads import Source
 from sim.engine.request import Request
 from sim.results.records import EngineTotals, StepLog
 
@@ -27,6 +29,11 @@ class KvMemory(Protocol):
     @property
     def evicted_blocks(self) -> int:
         """Cached blocks evicted so far."""
+
+
+Compute = Callable[[Any, Any, float], float]
+"""``compute(batch, memory, predicted_s)``: how long a step takes, s. The latency model's ``predicted_s``,
+or what a real model took for it. Called once for each step, in the order in which they begin."""
 
 
 class AnyReplica(Protocol):
@@ -77,11 +84,11 @@ class AnyReplica(Protocol):
     def abort(self, index: int) -> None:
         """Drop request ``index``, which is here: at once if it waits, else when its iteration ends."""
 
-    def fail(self, gone: Callable[[list[int]], None]) -> None:
-        """Die at the end of the iteration under way; ``gone`` then hears which requests were here."""
+    def fail(self, lost: Lost) -> None:
+        """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""
 
-    def restart(self, memory: Any) -> None:
-        """Come back after a failure, with an empty ``memory``."""
+    def restart(self, memory: Any, source: Source | None) -> None:
+        """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
 
     def check(self) -> None:
         """Assert the replica's invariants."""

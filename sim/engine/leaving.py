@@ -1,97 +1,53 @@
-"""Requests that leave a replica before their last token: given up by their clients, or lost with it."""
+"""Requests that leave a replica before their last token, and replicas that fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from sim.engine.events import Clock
-from sim.engine.interface import KvMemory
 from sim.engine.request import Request
-from sim.engine.timing import Timed
-from sim.results.records import EngineTotals, RequestLog
+
+Lost = Callable[[list[Request]], None]
+"""Hears which requests a failed replica had."""
 
 
-class Leaving(Timed):
-    """What every replica does about them; the engine says who waits, who runs and how one is dropped.
+class Leaving:
+    """What is to happen at the next boundary between two iterations.
 
-    A request that runs leaves between two iterations, as the engines look at aborted requests only there;
-    for the same reason a replica that fails ends the iteration under way first.
+    A request that runs leaves there, as the engines look at aborted requests only between two steps; for
+    the same reason a replica that fails ends the iteration under way first.
     """
 
-    totals: EngineTotals
-    memory: KvMemory
-    _log: RequestLog
+    __slots__ = ("_given_up", "failed")
 
-    def __init__(self, number: int, env: Clock) -> None:
-        super().__init__(number, env)
-        self._aborted: set[int] = set()
-        """Running requests to be dropped when the iteration under way ends."""
-        self._failed: Callable[[list[int]], None] | None = None
-        """If set the replica dies then, and tells what it had."""
+    def __init__(self) -> None:
+        self._given_up: set[int] = set()
+        self.failed: Lost | None = None
+        """If set the replica dies at the boundary and tells what it had."""
 
-    def abort(self, index: int) -> None:
-        """Drop request ``index``: at once if it waits, else when the iteration under way ends."""
-        waiting = self._queued()
-        for place, request in enumerate(waiting):
-            if request.index == index:
-                del waiting[place]
-                if request.preemptions:
-                    self._log.abandon(request, self.totals)
-                if place == 0:
-                    self._cut()  # the next one may fit
-                return
-        self._aborted.add(index)
-        self._cut()
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to happen."""
+        return bool(self._given_up) or self.failed is not None
 
-    def fail(self, gone: Callable[[list[int]], None]) -> None:
-        """Die at the end of the iteration under way; ``gone`` then hears which requests were here."""
-        if self._event is None:
-            gone([])
-            return
-        self._failed = gone
-        self._cut()
+    def give_up(self, index: int) -> None:
+        """The client of request ``index``, which runs, has left."""
+        self._given_up.add(index)
 
-    def restart(self, memory: KvMemory) -> None:
-        """Come back after a failure, with an empty ``memory``."""
-        assert not self._present() and not self._queued()
-        self.totals.evicted_blocks += self.memory.evicted_blocks
-        self.memory = memory
+    def fail(self, lost: Lost) -> None:
+        """The replica dies."""
+        self.failed = lost
 
-    def _let_leave(self) -> None:
-        """Between two iterations: drop who was given up, and everybody if the replica fails."""
-        self._env.take_turn(self._priority)
-        present, waiting = self._present(), self._queued()
-        lost = [request.index for request in [*present, *waiting] if request.index not in self._aborted]
-        for request in present:
-            if self._failed is not None or request.index in self._aborted:
-                self._drop(request)
-                self._log.abandon(request, self.totals)
-        self._aborted.clear()
-        if self._failed is not None:
-            for request in waiting:
-                if request.preemptions:
-                    self._log.abandon(request, self.totals)
-            waiting.clear()
-            gone, self._failed = self._failed, None
-            gone(lost)
-
-    def _nobody_waits_for(self, request: Request) -> bool:
-        """Whether ``request``, which ends now, was given up: then it is dropped, not finished."""
-        if request.index not in self._aborted:
+    def was_given_up(self, request: Request) -> bool:
+        """Whether the client of ``request``, which ends now, has left; asked once."""
+        if request.index not in self._given_up:
             return False
-        self._aborted.remove(request.index)
-        self._log.abandon(request, self.totals)
+        self._given_up.remove(request.index)
         return True
 
-    def _queued(self) -> MutableSequence[Any]:
-        """The waiting requests, the head first; what is taken out of this leaves the queue."""
-        raise NotImplementedError
-
-    def _present(self) -> Sequence[Request]:
-        """The requests that run, in order."""
-        raise NotImplementedError
-
-    def _drop(self, request: Request) -> None:
-        """Take a running request out and give back what it holds; its full blocks stay in the cache."""
-        raise NotImplementedError
+    def divide(self, present: list[Request]) -> tuple[list[Request], list[Request]]:
+        """Of the requests that run: (those that leave now, those whose clients still wait for them)."""
+        given_up, self._given_up = self._given_up, set()
+        wanted = [request for request in present if request.index not in given_up]
+        if self.failed is not None:
+            return present, wanted
+        return [request for request in present if request.index in given_up], wanted

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from sim.caches.block import BlockTable
+from sim.results.records import EngineTotals, RequestRow
 
-WAITING, PREFILL, DECODE = range(3)
+WAITING, LOADING, PREFILL, DECODE, LAST, GONE = range(6)
+"""Phases. LOADING: its KV is on the way; LAST: its last token is scheduled and not there yet; GONE: it was
+given up or lost with its replica."""
 
 
 class Request:
     """State of a request from its arrival at a replica to its last token.
 
-    In decode nothing is stored per step: ``base`` + the replica's step count is the number of tokens
-    that have KV, and ``finish_step`` the count at which the last token is there.
+    In decode nothing is stored per step: ``base`` + the scheduled steps of the replica is the number of its
+    tokens with KV, and ``finish_step`` the number of scheduled steps with which it is complete.
     """
 
     __slots__ = (
-        "base", "computed", "finish_step", "generated", "index", "last_token_s", "order",
-        "output_tokens", "phase", "preemptions", "prompt_tokens", "reply", "table",
+        "base", "cached", "computed", "finish_step", "generated", "index", "last_token_s", "order",
+        "output_tokens", "phase", "preemptions", "prompt_tokens", "reply", "row", "table",
     )  # fmt: skip
 
-    def __init__(self, index: int, table: BlockTable, output_tokens: int, reply: list[int]) -> None:
-        self.index = index
+    def __init__(
+        self, row: RequestRow, table: BlockTable, output_tokens: int, reply: list[int], generated: int = 0
+    ) -> None:
+        self.index = row.index
+        self.row = row
         self.table = table
         self.prompt_tokens = table.prompt_tokens
         self.output_tokens = output_tokens
         self.reply = reply  # the segments of its reply
         self.phase = WAITING
-        self.computed = 0  # tokens with KV, while not in decode
-        self.generated = 0  # output tokens, as of the last time it entered or left decode
+        self.computed = 0  # tokens with KV as scheduled, while not in decode
+        self.generated = generated  # output tokens, as of the last time it entered or left decode
+        self.cached = 0  # tokens found when this replica first admitted it
         self.base = 0
         self.finish_step = 0
         self.order = 0  # place in the running list: grows with every admission
@@ -38,3 +45,40 @@ class Request:
     def known_tokens(self) -> int:
         """Prompt and generated tokens; not up to date in decode."""
         return self.prompt_tokens + self.generated
+
+    @property
+    def final_tokens(self) -> int:
+        """Tokens with KV when its last token is sampled, which gets none."""
+        return self.prompt_tokens + self.output_tokens - 1
+
+    def admitted(self, now: float, cached: int, totals: EngineTotals) -> None:
+        """Note an admission with ``cached`` tokens found; only the request's first one counts as its
+        hit."""
+        if self.preemptions:
+            totals.preempted_queries_tokens += self.prompt_tokens + self.generated
+            totals.preempted_hits_tokens += cached
+            totals.recomputed_tokens -= cached
+            return
+        self.cached = cached
+        totals.queries_tokens += self.prompt_tokens
+        totals.hits_tokens += cached
+        row = self.row
+        if row.scheduled_s != row.scheduled_s:  # not a number: nowhere before
+            row.scheduled_s = now
+            row.hit_tokens = cached
+
+    def abandoned(self, totals: EngineTotals) -> None:
+        """Note that it leaves before its last token; ``computed`` says how far it came.
+
+        What was computed for it stays counted: its tokens so far, less those found when it was admitted;
+        what it lost by preemptions is among the recomputed ones already.
+        """
+        self.phase = GONE
+        totals.abandoned_tokens += self.computed - self.cached
+        self.row.preemptions += self.preemptions
+
+    def finished(self, now: float, replica: int) -> None:
+        """Note that its last token is there."""
+        self.row.finished_s = now
+        self.row.replica = replica
+        self.row.preemptions += self.preemptions

@@ -27,10 +27,12 @@ class Writers:
             if len(writers) == 2:
                 self.contested.add(segment)
 
-    def remove(self, request: Request) -> None:
-        """``request`` is in decode no more."""
+    def discard(self, request: Request) -> None:
+        """``request`` writes no more, if it did."""
         for segment in request.reply:
-            writers = self._of[segment]
+            writers = self._of.get(segment)
+            if writers is None or request not in writers:
+                continue
             writers.remove(request)
             if len(writers) == 1:
                 self.contested.discard(segment)

@@ -1,10 +1,9 @@
-"""Several replicas behind a router, fed by a trace, in simulated time."""
+"""Several replicas behind a router, fed by the clients of a trace, in simulated time."""
 
 from __future__ import annotations
 
 import gc
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,13 +12,24 @@ from sim.engine.beside import CacheBeside
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
-from sim.engine.steps import StepRecorder
-from sim.fleet.make import make_replica
-from sim.fleet.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan, SourceOf
+from sim.engine.step_records import StepRecorder
+from sim.fleet.outages import Group, Outages
+from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
+from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
-from sim.results.records import REJECTED, TICK_REQUESTS, TIMED_OUT, EngineTotals, Records, RequestLog
-from workloads.trace import NONE, Trace
+from sim.results.records import (
+    COMPLETED,
+    REJECTED,
+    TICK_REQUESTS,
+    TIMED_OUT,
+    EngineTotals,
+    Records,
+    RequestLog,
+    RequestRow,
+)
+from workloads.clients import Clients
+from workloads.trace import Trace
 
 
 @contextmanager
@@ -38,11 +48,12 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 class Fleet:
-    """One run of a trace: replicas, router, clock and the table being filled.
+    """One run of a trace: clients, router, replicas, clock, and the table being filled.
 
-    Requests with an arrival time come at it, or, in closed loop, as soon as a session ends; a request
-    that follows another comes its think time after that one's end, whatever end that was.
-    ``make`` makes a replica, called as `make_replica` is.
+    Replicas with the role ``decode`` stand behind all others in ``plans`` and get no request from the
+    router: a request that has its first token from a ``prefill`` replica goes on at the least loaded of
+    them, which brings in the KV that it lacks. The prefilling replica gives its blocks back with the first
+    token (they stay cached), an engine when they have been read.
     """
 
     def __init__(
@@ -55,105 +66,67 @@ class Fleet:
         record_steps: bool = False,
         sample_s: float | None = None,
         tick: Callable[[int], None] = lambda done: None,
-        make: Callable[..., AnyReplica] = make_replica,
     ) -> None:
         self.env = Clock()
         self.log = RequestLog(trace)
         self._trace = trace
+        self._clients = Clients(trace)
         self._prompt_tokens = trace.input_tokens
-        self._starts = trace.starts()
-        self._next_start = 0
-        self._router = router(RouterSetting(trace, len(plans), trace.seed))
+        self._plans = plans
+        self._hardships = hardships
         self._tick = tick
         self._done = 0
-        self._plans = plans
-        self._make_one = make
-        self._hardships = hardships
-        self._served: dict[int, AnyReplica] | None = None
-        """Where each request is, kept only if it may have to be found again."""
+        self._wasted_tokens = 0  # computed by prefilling replicas for requests that were lost afterwards
+        self._where: dict[int, AnyReplica | None] | None = None
+        """The replica that has each request, or None where it waits for one; kept for deadlines only."""
         if hardships.deadline_s is not None:
-            self._served = {}
-        self._returning = 0  # replicas that are dead and will come back
-        self._stranded: list[int] = []  # requests that wait for one of them, as none is alive
-        self._recorders: list[StepRecorder | None] = [
-            StepRecorder() if record_steps else None for _ in plans
+            self._where = {}
+        self._recorders = [StepRecorder() if record_steps else None for _ in plans]
+        self.replicas: list[AnyReplica] = [
+            plan.make(number, self.env, trace, self._finished, recorder)
+            for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
         ]
-        self.replicas = self._make_replicas()
-        self._alive: list[AnyReplica] = list(self.replicas)
-        self._failures: list[deque[Failure]] = [deque() for _ in plans]
-        """What is to happen to each replica yet: the next failure is due once it is back from the last."""
-        for failure in hardships.failures:
-            self._failures[failure.replica].append(failure)
-        for number in range(len(plans)):
-            self._await_failure(number)
+        entries = sum(plan.role != "decode" for plan in plans)
+        assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
+        self._router = router(RouterSetting(trace, entries, trace.seed))
+        self._entries = Group(self.replicas[:entries])
+        self._decoders = Group(self.replicas[entries:])
+        self._outages = Outages(self.env, hardships.failures, self._fail, self._come_back)
         self._sampler = None
         if sample_s is not None:
-            self._sampler = Sampler(self.env, self._every_replica(), sample_s, self._going_on)
-
-    def _going_on(self) -> bool:
-        return self._done < len(self._trace)
-
-    def _make_replicas(self) -> list[AnyReplica]:
-        return [
-            self._make(plan, number, log=self.log, finished=self._finished, recorder=recorder)
-            for number, (plan, recorder) in enumerate(zip(self._plans, self._recorders, strict=True))
-        ]
-
-    def _make(
-        self,
-        plan: ReplicaPlan,
-        number: int,
-        *,
-        log: RequestLog,
-        finished: Callable[[int], None],
-        recorder: StepRecorder | None = None,
-        source: SourceOf | None = None,
-    ) -> AnyReplica:
-        return self._make_one(
-            plan,
-            number,
-            self.env,
-            plan.memory(recorder.evicted if recorder else None),
-            log=log,
-            finished=finished,
-            recorder=recorder,
-            source=source or plan.source,
-        )
-
-    def _every_replica(self) -> list[AnyReplica]:
-        return self.replicas
-
-    def _every_plan(self) -> list[ReplicaPlan]:
-        return list(self._plans)
+            self._sampler = Sampler(self.env, self.replicas, sample_s, self._going_on)
 
     def run(self) -> Records:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
-        if self._trace.concurrency is None:
-            self._await_start()
+        if self._clients.closed_loop:
+            for start in self._clients.opening():
+                self._arrive(start.request, self.env.now)
         else:
-            for _ in range(self._trace.concurrency):
-                self._enter()
+            self._await_start()
         with _no_garbage_collection():
             self.env.run()
         self._tick(self._done)
         return self._records()
 
+    def _going_on(self) -> bool:
+        return self._done < len(self._trace)
+
     def _records(self) -> Records:
         records = Records.of(self.log)
         totals = EngineTotals()
-        replicas = self._every_replica()
-        for replica in replicas:
+        for replica in self.replicas:
             replica.check()
             memory = replica.memory
             assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
             replica.totals.evicted_blocks += memory.evicted_blocks
             replica.totals.capacity_blocks = memory.capacity_blocks
             totals.add(replica.totals)
+        totals.abandoned_tokens += self._wasted_tokens
         size = self.replicas[0].memory.block_size
         records.engine = totals
-        records.gpus = [plan.gpus for plan in self._every_plan()]
-        records.steps = [replica.steps for replica in replicas]
-        records.work = [replica.work for replica in replicas]
+        records.gpus = [plan.gpus for plan in self._plans]
+        records.steps = [replica.steps for replica in self.replicas]
+        records.work = [replica.work for replica in self.replicas]
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
         records.hit_blocks = int((records.cache_read_input_tokens // size).sum())
         if isinstance(self.replicas[0].memory, CacheBeside):  # it counts no blocks
@@ -167,150 +140,177 @@ class Fleet:
     # -- arrivals ----------------------------------------------------------------------------------
 
     def _await_start(self) -> None:
-        if self._next_start < len(self._starts):
-            at = self._trace.arrival_s[self._starts[self._next_start]]
-            assert at is not None
-            now = self.env.now
-            delay = max(0.0, at - now)
-            if now + delay < at:  # rounded down: nobody arrives before its time
-                delay = math.nextafter(delay, math.inf)
-            At(self.env, delay, ARRIVAL, self._start)
+        """Open loop: one event for the sessions that start next, not one for each that ever starts."""
+        starts = self._clients.starting_together()
+        if starts:
+            at_s, now = starts[0].at_s, self.env.now
+            delay_s = max(0.0, at_s - now)
+            if now + delay_s < at_s:  # rounded down: nothing arrives before its time
+                delay_s = math.nextafter(delay_s, math.inf)
+            At(self.env, delay_s, ARRIVAL, self._start, starts)
 
     def _start(self, event: At) -> None:
-        """The next request of the open loop arrives, with all that share its arrival time."""
-        trace, starts, i = self._trace, self._starts, self._next_start
-        at = trace.arrival_s[starts[i]]
-        while i < len(starts) and trace.arrival_s[starts[i]] == at:
-            assert at is not None
-            self._arrive(starts[i], at)
-            i += 1
-        self._next_start = i
+        for start in event.subject:
+            self._arrive(start.request, start.at_s)
         self._await_start()
 
-    def _enter(self) -> None:
-        """The next session of the closed loop starts now."""
-        if self._next_start < len(self._starts):
-            index = self._starts[self._next_start]
-            self._next_start += 1
-            self._arrive(index, self.env.now)
-
     def _follow(self, event: At) -> None:
-        index = event.value
-        assert isinstance(index, int)
-        self._arrive(index, self.env.now)
+        self._arrive(event.subject, self.env.now)
 
-    def _arrive(self, index: int, at: float) -> None:
-        self.log.arrival_s[index] = at
-        if self._hardships.deadline_s is not None:
-            At(self.env, self._hardships.deadline_s[index], AFTER_REPLICAS, self._give_up, index)
-        self._send(index)
+    def _arrive(self, index: int, at_s: float) -> None:
+        self._try(RequestRow(index, at_s))
 
-    def _send(self, index: int) -> None:
-        """Route request ``index``, new or retried, to a replica that is alive and has room."""
-        if not self._alive:
-            if self._returning:
-                self._stranded.append(index)
+    def _try(self, row: RequestRow) -> None:
+        """The client sends the request of ``row``, for the first time or again."""
+        deadline_s = self._hardships.deadline_s
+        if deadline_s is not None:
+            At(self.env, deadline_s[row.index], AFTER_REPLICAS, self._give_up, (row, row.tries))
+        self._send(row)
+
+    def _send(self, row: RequestRow) -> None:
+        """Route a request, new or lost with its replica, to a replica that is alive and has room."""
+        if not self._entries.alive:
+            if self._entries.returning:
+                self._entries.stranded.append(row)
+                self._place(row.index, None)
             else:
-                self._reject(index)
+                self._reject(row)
             return
-        replica = self.replicas[self._router.choose(index, self._alive)]
+        replica = self.replicas[self._router.choose(row.index, self._entries.alive)]
         bound = self._hardships.max_queued_requests
         if bound is not None and replica.queued >= bound:
-            self._reject(index)
+            self._reject(row)
             return
-        if self._served is not None:
-            self._served[index] = replica
-        replica.submit(self._request(index))
+        self._place(row.index, replica)
+        alone = self._plans[replica.number].role == "both"
+        replica.submit(self._request(row, self._trace.output_tokens[row.index] if alone else 1))
 
-    def _request(self, index: int) -> Request:
-        trace = self._trace
+    def _place(self, index: int, replica: AnyReplica | None) -> None:
+        if self._where is not None:
+            self._where[index] = replica
+
+    def _request(self, row: RequestRow, output_tokens: int, generated: int = 0) -> Request:
+        trace, index = self._trace, row.index
         path = trace.content.path(trace.reply[index])
         prompt_end = self._prompt_tokens[index]
         end, first = trace.content.end, len(path)
         while first and end[path[first - 1]] > prompt_end:
             first -= 1
         table = BlockTable(path, prompt_end, index)
-        return Request(index, table, trace.output_tokens[index], path[first:])
+        return Request(row, table, output_tokens, path[first:], generated)
 
     # -- ends --------------------------------------------------------------------------------------
 
-    def _finished(self, index: int) -> None:
-        """The last token of request ``index`` is there."""
-        if self._served is not None:
-            del self._served[index]
-        self._ended(index)
+    def _finished(self, request: Request) -> None:
+        """A replica is done with ``request``: it is complete, or its prompt is and it decodes elsewhere."""
+        if request.output_tokens < self._trace.output_tokens[request.index]:
+            self._hand_over(request.row)
+            return
+        if self._where is not None:
+            del self._where[request.index]
+        self._over(request.row, COMPLETED)
 
-    def _reject(self, index: int) -> None:
-        self.log.end(index, REJECTED)
-        At(self.env, 0.0, ARRIVAL, lambda event: self._ended(index))  # not inside its own arrival
-
-    def _ended(self, index: int) -> None:
-        """Request ``index`` is over: its session goes on, or ends."""
+    def _over(self, row: RequestRow, status: str) -> None:
+        """The request of ``row`` has ended: its session goes on, or ends."""
+        self.log.write(row, status)
         self._done += 1
         if self._done % TICK_REQUESTS == 0:
             self._tick(self._done)
-        after = self._trace.follower[index]
-        if after == NONE:
-            if self._trace.concurrency is not None:
-                self._enter()
+        after = self._clients.after(row.index, self.env.now)
+        if after is None:
             return
-        think = self._trace.think_s[after]
-        if think > 0:
-            At(self.env, think, ARRIVAL, self._follow, after)
+        if after.at_s > self.env.now:
+            At(self.env, after.at_s - self.env.now, ARRIVAL, self._follow, after.request)
         else:
-            self._arrive(after, self.env.now)
+            self._arrive(after.request, self.env.now)
+
+    def _reject(self, row: RequestRow) -> None:
+        At(self.env, 0.0, ARRIVAL, lambda event: self._failed(row, REJECTED))  # not inside its own arrival
 
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
-        index = event.value
-        assert isinstance(index, int) and self._served is not None
+        row, tries = event.subject
+        assert self._where is not None
         self.env.take_turn(AFTER_REPLICAS)
-        if index in self._stranded:
-            self._stranded.remove(index)
-        elif index in self._served:
-            self._served.pop(index).abort(index)
-        else:
+        if row.tries != tries or row.index not in self._where:
             return
-        self.log.end(index, TIMED_OUT)
-        self._ended(index)
+        replica = self._where.pop(row.index)
+        if replica is not None:
+            replica.abort(row.index)
+            if self._group(replica.number) is self._decoders:
+                self._waste(row)
+        elif row in self._entries.stranded:
+            self._entries.stranded.remove(row)
+        else:
+            self._decoders.stranded.remove(row)
+            self._waste(row)
+        self._failed(row, TIMED_OUT)
+
+    def _failed(self, row: RequestRow, status: str) -> None:
+        """The client of ``row`` was not answered: it tries again later, or the request is over."""
+        row.tries += 1
+        retries = self._hardships.retries
+        wait_s = None if retries is None else retries.wait_s(row.tries)
+        if wait_s is None:
+            self._over(row, status)
+            return
+        row.retry()
+        At(self.env, wait_s, ARRIVAL, lambda event: self._try(row))
+
+    # -- prefill and decode apart --------------------------------------------------------------------
+
+    def _hand_over(self, row: RequestRow) -> None:
+        """The prompt of ``row`` is complete: it goes on at a replica that decodes."""
+        if self._decoders.alive:
+            replica = least_loaded(self._decoders.alive)
+            request = self._request(row, self._trace.output_tokens[row.index], generated=1)
+            request.last_token_s = self.env.now
+            self._place(row.index, replica)
+            replica.submit(request)
+        elif self._decoders.returning:
+            self._decoders.stranded.append(row)
+            self._place(row.index, None)
+        else:
+            if self._where is not None:
+                del self._where[row.index]
+            self._waste(row)
+            self._reject(row)
+
+    def _waste(self, row: RequestRow) -> None:
+        """What a prefilling replica computed for the request of ``row`` was in no reply."""
+        self._wasted_tokens += self._prompt_tokens[row.index] - row.hit_tokens
 
     # -- failures ----------------------------------------------------------------------------------
 
-    def _await_failure(self, number: int) -> None:
-        if self._failures[number]:
-            failure = self._failures[number].popleft()
-            At(self.env, max(0.0, failure.at_s - self.env.now), ARRIVAL, self._fail, failure)
+    def _group(self, number: int) -> Group:
+        entries = len(self._entries.all)
+        return self._entries if number < entries else self._decoders
 
-    def _fail(self, event: At) -> None:
-        """A replica dies: nothing more is sent to it, and what it has is retried elsewhere."""
-        failure = event.value
-        assert isinstance(failure, Failure)
-        replica = self.replicas[failure.replica]
-        self._alive = [other for other in self._alive if other is not replica]
-        self._returning += failure.back_s is not None
-        replica.fail(lambda lost: self._lost(failure, lost))
+    def _fail(self, number: int, comes_back: bool, gone: Callable[[], None]) -> None:
+        """A replica dies: nothing more is sent to it, and what it has is sent again, from the start."""
+        group, replica = self._group(number), self.replicas[number]
+        group.take_out(replica, comes_back)
 
-    def _lost(self, failure: Failure, indices: list[int]) -> None:
-        """The iteration under way when the replica died has ended; ``indices`` were there."""
-        if failure.back_s is not None:
-            At(self.env, max(0.0, failure.back_s - self.env.now), ARRIVAL, self._come_back, failure)
-        for index in indices:
-            if self._served is not None:
-                del self._served[index]
-            self.log.retry(index)
-            self._send(index)
+        def lost(requests: list[Request]) -> None:
+            gone()
+            for request in requests:
+                if group is self._decoders:
+                    self._waste(request.row)
+                if self._where is not None:
+                    self._where.pop(request.index, None)
+                request.row.retry()
+                self._send(request.row)
 
-    def _come_back(self, event: At) -> None:
-        """The replica is there again, cold; whoever found none is sent to it."""
-        failure = event.value
-        assert isinstance(failure, Failure)
-        self._returning -= 1
-        number = failure.replica
-        recorder = self._recorders[number]
-        memory = self._plans[number].memory(recorder.evicted if recorder else None)
-        self.replicas[number].restart(memory)
-        self._alive = sorted([*self._alive, self.replicas[number]], key=lambda replica: replica.number)
-        stranded, self._stranded = self._stranded, []
-        for index in stranded:
-            self._send(index)
-        self._await_failure(number)
+        replica.fail(lost)
+
+    def _come_back(self, number: int) -> None:
+        """The replica is there again, cold; requests that found none are sent to it."""
+        memory, source = self._plans[number].parts(self.env, self._recorders[number])
+        replica = self.replicas[number]
+        replica.restart(memory, source)
+        group = self._group(number)
+        for row in group.bring_back(replica):
+            if group is self._entries:
+                self._send(row)
+            else:
+                self._hand_over(row)

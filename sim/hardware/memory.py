@@ -41,18 +41,3 @@ class Memory(Schema):
                 f"{gpu.name}, less {self.reserved_gib:g} GiB reserved)"
             )
         return blocks
-
-
-def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:
-    """vLLM's default (max_num_batched_tokens, max_num_seqs) of a server on ``gpu``.
-
-    From vLLM 0.33.0 ``engine/arg_utils.py:get_batch_defaults``; without a GPU those of the scheduler
-    itself.
-    """
-    if gpu is None:
-        return 2048, 128
-    if gpu.memory_bytes >= 160 * GIB:
-        return 16384, 1024
-    if gpu.memory_bytes >= 70 * GIB and "A100" not in gpu.name:
-        return 8192, 1024
-    return 2048, 256

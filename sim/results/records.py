@@ -17,7 +17,6 @@ from workloads.trace import Trace
 
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
-    from sim.engine.request import Request
     from sim.fleet.sampling import Snapshot
     from sim.providers.bills import Hosted
 
@@ -138,6 +137,38 @@ class StepLog:
         return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
 
 
+class RequestRow:
+    """What has become of one request so far; it travels with the request, whichever replica has it."""
+
+    __slots__ = (
+        "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions", "replica",
+        "retries", "scheduled_s", "tier", "tries",
+    )  # fmt: skip
+
+    def __init__(self, index: int, arrival_s: float) -> None:
+        self.index = index
+        self.arrival_s = arrival_s
+        self.scheduled_s = NAN
+        self.first_token_s = NAN
+        self.finished_s = NAN
+        self.hit_tokens = 0
+        self.replica = -1
+        """The replica that gave the last token."""
+        self.preemptions = 0
+        self.retries = 0
+        self.tries = 0
+        """How often its client was not answered so far."""
+        self.tier: str | None = None
+        """The slowest tier that served a hit."""
+
+    def retry(self) -> None:
+        """The request starts anew: what it had is lost, when it first arrived is not."""
+        self.retries += 1
+        self.hit_tokens = 0
+        self.scheduled_s = self.first_token_s = NAN
+        self.tier = None
+
+
 class RequestLog:
     """The request table while it is being filled; one entry per request of the trace.
 
@@ -159,44 +190,24 @@ class RequestLog:
         """How it ended, one of ``STATUS``; None while it has not."""
         self.tier: list[str | None] = [None] * n
 
-    def admit(self, request: Request, now: float, cached: int, totals: EngineTotals) -> None:
-        """``request`` is admitted with ``cached`` tokens found; only the first time counts as its hit."""
-        if request.preemptions:
-            totals.preempted_queries_tokens += request.known_tokens
-            totals.preempted_hits_tokens += cached
-            totals.recomputed_tokens -= cached
-        else:
-            self.scheduled_s[request.index] = now
-            self.hit_tokens[request.index] = cached
-            totals.queries_tokens += request.prompt_tokens
-            totals.hits_tokens += cached
-
     def end(self, index: int, status: str) -> None:
         """Request ``index`` is over; it must not have been before."""
         assert self.status[index] is None, "a request ends once"
         self.status[index] = status
 
-    def finish(self, request: Request, now: float, replica: int) -> None:
-        """The last token of ``request`` is there."""
-        self.end(request.index, COMPLETED)
-        self.finished_s[request.index] = now
-        self.replica[request.index] = replica
-        self.preemptions[request.index] += request.preemptions
-
-    def retry(self, index: int) -> None:
-        """Request ``index`` was lost with its replica and starts anew."""
-        self.retries[index] += 1
-        self.hit_tokens[index] = 0
-        self.scheduled_s[index] = self.first_token_s[index] = NAN
-
-    def abandon(self, request: Request, totals: EngineTotals) -> None:
-        """``request`` leaves before its last token; ``computed`` says how far it came.
-
-        What was computed for it stays counted: its tokens so far, less those it found when it was admitted;
-        what it lost by preemptions is among the recomputed ones already.
-        """
-        totals.abandoned_tokens += request.computed - self.hit_tokens[request.index]
-        self.preemptions[request.index] += request.preemptions
+    def write(self, row: RequestRow, status: str) -> None:
+        """The request of ``row`` is over."""
+        index = row.index
+        self.end(index, status)
+        self.arrival_s[index] = row.arrival_s
+        self.scheduled_s[index] = row.scheduled_s
+        self.first_token_s[index] = row.first_token_s
+        self.finished_s[index] = row.finished_s
+        self.hit_tokens[index] = row.hit_tokens
+        self.replica[index] = row.replica
+        self.preemptions[index] = row.preemptions
+        self.retries[index] = row.retries
+        self.tier[index] = row.tier
 
 
 @dataclass(slots=True)
@@ -220,7 +231,7 @@ class Records:
     replica: Ints
     preemptions: Ints
     retries: Ints
-    """How often a request was sent again because its replica died."""
+    """How often a request was sent again: its replica died, or its client tried once more."""
     status: NDArray[np.object_]
     """How each request ended: one of ``STATUS``."""
     engine: EngineTotals | None = None

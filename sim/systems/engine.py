@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from sim.caches import EngineCache, NoCache
 from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
+from sim.engine.events import Clock
+from sim.engine.kv import KvKind, SharedLink, SourceOf
 from sim.engine.link import LinkSpeed
+from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
-from sim.fleet.apart import DisaggregatedFleet
+from sim.engine.sources import RemotePrefill
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import ROUTERS
@@ -21,9 +25,8 @@ from sim.hardware import catalogue
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
-from sim.systems import kv
-from sim.systems.kv import EngineCache, NoCache
 from sim.systems.pool import Pool
+from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
 from workloads.schema import MOST_S, Schema
@@ -57,7 +60,8 @@ class EngineSystem(Pool):
 
     What a pool does not say is as the system has it. ``role: prefill`` and ``role: decode`` pools hand
     requests over ``kv_link``. ``max_queued_requests`` (waiting, per replica) rejects, ``deadline_s`` is
-    when a client gives up, ``failures`` take replicas out.
+    when a client gives up, ``retries`` how it then sends its request again, ``failures`` take replicas out:
+    those that prefill are counted before those that decode.
 
     ``record_steps`` keeps what every step scheduled, for steps.parquet (slower: no runs of steps);
     ``sample_s`` is the interval of timeseries.parquet.
@@ -74,6 +78,7 @@ class EngineSystem(Pool):
     max_queued_requests: PositiveInt | None = None
     deadline_s: Distribution | None = None
     failures: list[FailureConfig] = Field(default=[])
+    retries: Retries | None = None
     record_steps: bool = False
     sample_s: float | None = Field(default=None, ge=1e-3)
 
@@ -115,9 +120,9 @@ class EngineSystem(Pool):
         system._require_sense(model, key)
         cache = system.cache
         if isinstance(cache, RadixConfig) and system.pools is None:
-            own = kv.is_own(cache, system.engine)
-            if own or cache.capacity_tokens is None:
-                tokens = system.kv_blocks * kv.block_size(cache, system.engine)
+            kind = system.engine.kv(cache, key)
+            if kind.is_own or cache.capacity_tokens is None:
+                tokens = system.kv_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
 
@@ -129,10 +134,8 @@ class EngineSystem(Pool):
 
         pools = self._pools()
         roles = {pool.role for pool in pools}
-        beside = not all(kv.is_own(self.cache, pool.engine) for pool in pools)
+        beside = not all(pool.engine.kv(self.cache, key).is_own for pool in pools)
         timed = isinstance(self.cache, TieredConfig) and self.cache.takes_time
-        loads = timed or roles != {"both"}
-        plain = all(pool.is_plain for pool in pools)
         if beside and self.pools is not None:
             refuse(
                 f"pools with a cache beside the memory (kind {self.cache.kind})",
@@ -144,20 +147,8 @@ class EngineSystem(Pool):
             )
         if ("decode" in roles) != (self.kv_link is not None):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
-        if loads and model is None:
+        if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        if loads and not plain:
-            refuse(
-                "engine: KV that travels needs the default scheduler", "kind vllm with batch limits only"
-            )
-        if loads and (self.record_steps or self.failures or self.deadline_s is not None):
-            refuse(
-                "record_steps, failures and deadline_s do not go with KV that travels",
-                "none of them, or a cache without timed tiers and no roles",
-            )
-        leaves = self.failures or self.deadline_s is not None
-        if leaves and any(getattr(pool.engine, "async_scheduling", False) for pool in pools):
-            refuse("engine.async_scheduling = True with failures or deadline_s", "false")
         self._require_failures(sum(pool.replicas for pool in pools), key)
 
     def _require_failures(self, replicas: int, key: str) -> None:
@@ -184,7 +175,7 @@ class EngineSystem(Pool):
             )
         for pool in self._pools():
             pool.require_fit(trace, self.cache, key)
-        if not kv.is_own(self.cache, self._pools()[0].engine):
+        if not self._kv.is_own:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
@@ -195,9 +186,8 @@ class EngineSystem(Pool):
         profiles = [pool.profile(model, "", folder) for pool in pools]
         notes = []
         for pool in pools:
-            if isinstance(pool.engine, SglangEngine):
-                notes.append(f"approximate: {pool.engine.approximations}")
-        if not kv.is_own(self.cache, pools[0].engine):
+            notes += [f"approximate: {text}" for text in pool.engine.approximations]
+        if not self._kv.is_own:
             notes.append(
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
                 "finds costs no time and no KV block is shared"
@@ -248,7 +238,7 @@ class EngineSystem(Pool):
         self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        size = kv.block_size(self.cache, self._pools()[0].engine)
+        size = self._kv.block_size(self.cache)
         return self._run(trace, folder, tick, NoCache(kind="none", block_size=size))
 
     def _run(
@@ -265,54 +255,56 @@ class EngineSystem(Pool):
         tier_hits: dict[str, int] = {}
         router, hardships = ROUTERS[self.router], self._hardships(trace)
         sample_s = self.sample_s if watched else None
-        plans = {
-            role: [
-                plan
-                for pool in pools
-                if pool.role == role
-                for plan in pool.plans(trace, cache, model, folder, tier_hits)
-            ]
-            for role in ("both", "prefill", "decode")
-        }
-        fleet: Fleet
+        remote: SourceOf | None = None
         if self.kv_link is not None:
             assert model is not None
-            fleet = DisaggregatedFleet(
-                trace,
-                plans["prefill"],
-                plans["decode"],
-                router,
-                link=self.kv_link,
-                kv_bytes=model.kv_bytes_per_token,
-                hardships=hardships,
-                sample_s=sample_s,
-                tick=tick,
+            link, kv_bytes, size = (
+                SharedLink(self.kv_link),
+                model.kv_bytes_per_token,
+                self._block_size(cache),
             )
-        else:
-            fleet = Fleet(
-                trace,
-                plans["both"],
-                router,
-                hardships=hardships,
-                record_steps=self.record_steps and watched,
-                sample_s=sample_s,
-                tick=tick,
-            )
-        records = fleet.run()
+
+            def remote(env: Clock) -> Source:
+                return RemotePrefill(link.on(env), size, kv_bytes)
+
+        plans = [
+            plan
+            for role in ("both", "prefill", "decode")
+            for pool in pools
+            if pool.role == role
+            for plan in pool.plans(trace, cache, model, folder, tier_hits, remote)
+        ]
+        records = Fleet(
+            trace,
+            plans,
+            router,
+            hardships=hardships,
+            record_steps=self.record_steps and watched,
+            sample_s=sample_s,
+            tick=tick,
+        ).run()
         if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
-            records.evicted_tokens = records.evicted_blocks * kv.block_size(cache, pools[0].engine)
+            records.evicted_tokens = records.evicted_blocks * self._block_size(cache)
         if isinstance(cache, TieredConfig) and cache.takes_time:
             total = int(records.cache_read_input_tokens.sum())
             below = {tier.name: tier_hits.get(tier.name, 0) for tier in cache.tiers[1:]}
             records.hit_tokens_by_tier = {cache.tiers[0].name: total - sum(below.values()), **below}
         return records
 
+    @property
+    def _kv(self) -> KvKind:
+        """How the cache is, or stands beside, the engine's memory."""
+        return self._pools()[0].engine.kv(self.cache, "")
+
+    def _block_size(self, cache: EngineCache) -> int:
+        return self._pools()[0].engine.kv(cache, "").block_size(cache)
+
     def _hardships(self, trace: Trace) -> Hardships:
         deadlines = None
         if self.deadline_s is not None:
             deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
         failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
-        return Hardships(self.max_queued_requests, deadlines, failures)
+        return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
 
     def _pools(self) -> list[Pool]:
         return [self] if self.pools is None else self.pools

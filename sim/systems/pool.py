@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, PositiveInt
 
-from sim.caches.block import BlockCache, Evicted
-from sim.caches.radix import RadixConfig
-from sim.caches.replay import require_fit
-from sim.caches.tiered import TieredConfig
+from sim.caches import EngineCache
+from sim.engine.config import Engine
+from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
-from sim.engine.sglang.config import SglangEngine
-from sim.engine.sglang.memory import SglangMemory
 from sim.engine.vllm.config import VllmEngine
-from sim.fleet.plan import MemoryOf, ReplicaPlan, SourceOf
+from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
 from sim.hardware.profile import Profile
-from sim.systems import kv
-from sim.systems.kv import Engine, EngineCache
-from sim.systems.tiers import tiered_memory
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -38,7 +32,7 @@ class Pool(Schema):
     ``role: prefill`` and ``role: decode`` are the two halves of a disaggregated system.
     """
 
-    role: Literal["both", "prefill", "decode"] = "both"
+    role: Role = "both"
     replicas: int = Field(default=1, gt=0, le=100_000)
     hardware: str | None = None
     tensor_parallel: PositiveInt = 1
@@ -67,10 +61,11 @@ class Pool(Schema):
         gpu = self.gpu(key)
         self._require_split(model, key)
         self.profile(model, key, folder)
-        size = kv.block_size(cache, self.engine)
+        kind = self.engine.kv(cache, key)
+        size = kind.block_size(cache)
         blocks = self.memory.kv_blocks
         if blocks is None:
-            blocks = kv.stated_blocks(cache, self.engine, key)
+            blocks = kind.stated_blocks(cache, key)
         if blocks is None:
             if model is None or gpu is None:
                 raise InputError(
@@ -78,21 +73,7 @@ class Pool(Schema):
                     "and hardware to compute it from"
                 )
             blocks = self.memory.blocks(model, gpu, size, key, self.tensor_parallel)
-        engine: Engine
-        if isinstance(self.engine, SglangEngine):
-            if not isinstance(cache, RadixConfig | kv.NoCache):
-                raise InputError(
-                    f"{key}.cache.kind = {cache.kind!r} does not go with engine.kind sglang, whose memory "
-                    "is its radix cache; allowed: radix, none"
-                )
-            engine = self.engine.resolved(gpu, model, blocks, size, f"{key}.engine")
-        else:
-            if not self.engine.scheduler_reserve_full_isl and not kv.is_own(cache, self.engine):
-                raise InputError(  # what it finds is known only after admission: the chunk might not fit
-                    f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
-                    f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
-                )
-            engine = self.engine.resolved(gpu)
+        engine = self.engine.resolved(gpu, model, blocks, size, f"{key}.engine")
         memory = self.memory.model_copy(update={"kv_blocks": blocks})
         return self.model_copy(update={"memory": memory, "engine": engine})
 
@@ -114,22 +95,14 @@ class Pool(Schema):
 
     def require_fit(self, trace: Trace, cache: EngineCache, key: str) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
-        blocks, size = self.kv_blocks, kv.block_size(cache, self.engine)
-        if isinstance(self.engine, SglangEngine):
-            self.engine.require_fit(trace, blocks, size, key)
-        else:
-            require_fit(trace, size, blocks, f"KV memory of {key}")
+        size = self.engine.kv(cache, key).block_size(cache)
+        self.engine.require_fit(trace, self.kv_blocks, size, key)
 
     @property
     def kv_blocks(self) -> int:
         """KV blocks of a replica, once filled in."""
         assert self.memory.kv_blocks is not None, "filled_in() first"
         return self.memory.kv_blocks
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the scheduler is vLLM's with default options, but for its limits."""
-        return isinstance(self.engine, VllmEngine) and self.engine.options().plain
 
     def plans(
         self,
@@ -138,30 +111,27 @@ class Pool(Schema):
         model: Model | None,
         folder: Path,
         tier_hits: dict[str, int],
+        remote: SourceOf | None,
     ) -> list[ReplicaPlan]:
-        """The replicas of one run; hits in lower tiers are added to ``tier_hits``."""
+        """The replicas of one run; hits in lower tiers are added to ``tier_hits``.
+
+        ``remote`` brings a prompt's KV to replicas that only decode; they have no tiers of their own.
+        """
         profile = self.profile(model, "", folder)
         time = IterationTime(profile.coefficients, profile.domain)
-        options = self.engine if isinstance(self.engine, SglangEngine) else self.engine.options()
-
-        def memory(evicted: Evicted | None) -> BlockCache | SglangMemory:
-            return kv.make_memory(trace, cache, self.engine, self.kv_blocks, evicted)
-
-        def plan() -> ReplicaPlan:
-            make: MemoryOf = memory
-            source: SourceOf | None = None
-            if isinstance(cache, TieredConfig) and cache.takes_time and self.role != "decode":
-                assert model is not None
-                make, source = tiered_memory(
-                    trace, cache, self.kv_blocks, model.kv_bytes_per_token, tier_hits
-                )
-            return ReplicaPlan(
-                memory=make,
+        kv_bytes = None if model is None else model.kv_bytes_per_token
+        setting = KvSetting(trace, self.kv_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
+        kind, found = self.engine.kv(cache, ""), []
+        for _ in range(self.replicas):
+            memory, source = kind.parts(cache, setting)
+            plan = ReplicaPlan(
+                memory=memory,
                 latency=time,
-                options=options,
+                options=self.engine.options(),
                 fast_forward=self.engine.fast_forward,
-                source=source,
+                source=remote if self.role == "decode" else source,
                 gpus=self.tensor_parallel,
+                role=self.role,
             )
-
-        return [plan() for _ in range(self.replicas)]
+            found.append(plan)
+        return found

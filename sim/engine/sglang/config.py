@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator
 
+from sim.engine.kv import KvKind
+from sim.engine.sglang.kv import kind_of
 from sim.engine.sglang.queue import POLICIES
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.memory import GIB
@@ -37,7 +39,7 @@ class SglangEngine(Schema):
     fast_forward: bool = True
 
     @property
-    def approximations(self) -> str:
+    def approximations(self) -> list[str]:
         """What the reader of figures has to know about this scheduler."""
         text = (
             "SGLang's scheduler runs without overlap here (--disable-overlap-schedule); by default its "
@@ -45,7 +47,21 @@ class SglangEngine(Schema):
         )
         if self.ignore_eos:
             text += "; its other admission test for ignore_eos without a cache is not modelled"
-        return text
+        return [text]
+
+    def options(self) -> SglangEngine:
+        """The scheduler's options are these."""
+        return self
+
+    def kv(self, cache: Any, key: str) -> KvKind:
+        """How ``cache`` is the engine's memory; InputError if the two do not go together."""
+        kind = kind_of(cache)
+        if kind is None:
+            raise InputError(
+                f"{key}.cache.kind = {cache.kind!r} does not go with engine.kind sglang, whose memory "
+                "is its radix cache; allowed: radix, none, or tiered with cache: radix and gb_per_s"
+            )
+        return kind
 
     @field_validator("schedule_policy")
     @classmethod

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.hardware.catalogue import Gpu
-from sim.hardware.memory import batch_defaults
+from sim.caches.replay import require_fit
+from sim.engine.kv import KvKind
+from sim.engine.vllm.memory import kind_of
+from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.memory import GIB
+from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.trace import Trace
 
 Policy = Literal["fcfs", "priority"]
 
@@ -18,8 +23,7 @@ Policy = Literal["fcfs", "priority"]
 class SchedulerOptions:
     """What the V1 scheduler can be told; defaults are those of vLLM 0.33.0 (``config/scheduler.py``).
 
-    One differs: ``async_scheduling`` is off unless asked for (vLLM turns it on where it can). The batch
-    limits are those of the scheduler alone; a server's depend on its GPU (``memory.batch_defaults``).
+    The batch limits are those of the scheduler alone; a server's depend on its GPU (``batch_defaults``).
     """
 
     max_num_batched_tokens: int = 2048
@@ -34,7 +38,7 @@ class SchedulerOptions:
     """Fraction of all blocks that an admission leaves free while something runs."""
     scheduler_reserve_full_isl: bool = True
     """Admit a request only if its whole known sequence fits, not just the first chunk."""
-    async_scheduling: bool = False
+    async_scheduling: bool = True
     """Schedule the next step before the results of the present one are there."""
 
     def __post_init__(self) -> None:
@@ -62,22 +66,22 @@ class SchedulerOptions:
 
     @property
     def plain(self) -> bool:
-        """Whether `Replica`, which knows the batch limits only, schedules the same."""
+        """Whether `RunScheduler`, which knows the batch limits and ``async_scheduling``, schedules the
+        same."""
         cuts_prompts = 0 < self.long_prefill_token_threshold < self.max_num_batched_tokens
         return (
             self.policy == "fcfs"
             and not cuts_prompts
             and self.watermark == 0
             and self.scheduler_reserve_full_isl
-            and not self.async_scheduling
         )
 
 
 class VllmEngine(Schema):
-    """vLLM's V1 scheduler; names and defaults are vLLM's, but for ``async_scheduling`` (off here).
+    """vLLM's V1 scheduler; names and defaults are vLLM's.
 
     ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
-    other than the batch limits, and recorded steps, always do.
+    other than the batch limits and ``async_scheduling``, and recorded steps, always do.
     """
 
     kind: Literal["vllm"] = "vllm"
@@ -87,7 +91,7 @@ class VllmEngine(Schema):
     long_prefill_token_threshold: int = Field(default=0, ge=0)
     watermark: float = Field(default=0.0, ge=0, lt=1)
     scheduler_reserve_full_isl: bool = True
-    async_scheduling: bool = False
+    async_scheduling: bool = True
     fast_forward: bool = True
 
     @model_validator(mode="after")
@@ -97,7 +101,29 @@ class VllmEngine(Schema):
             raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
         return self
 
-    def resolved(self, gpu: Gpu | None) -> VllmEngine:
+    @property
+    def approximations(self) -> list[str]:
+        """What the reader of figures has to know about this scheduler: nothing, it is exact."""
+        return []
+
+    def kv(self, cache: Any, key: str) -> KvKind:
+        """How ``cache`` is, or stands beside, the engine's memory; InputError if they do not go
+        together."""
+        kind = kind_of(cache)
+        if not kind.is_own and not self.scheduler_reserve_full_isl:
+            raise InputError(  # what it finds is known only after admission: the chunk might not fit
+                f"{key}.engine.scheduler_reserve_full_isl = False does not go with a cache beside the "
+                f"engine's memory (kind {cache.kind}); allowed: true, or a cache of kind block or none"
+            )
+        return kind
+
+    def require_fit(self, trace: Trace, blocks: int, block_size: int, key: str) -> None:
+        """Raise InputError if a request is larger than ``blocks`` KV blocks."""
+        require_fit(trace, block_size, blocks, f"KV memory of {key}")
+
+    def resolved(
+        self, gpu: Gpu | None, model: Model | None, blocks: int, block_size: int, key: str
+    ) -> VllmEngine:
         """Fill in vLLM's defaults for ``gpu``."""
         tokens, seqs = batch_defaults(gpu)
         if self.max_num_batched_tokens is not None:
@@ -112,3 +138,18 @@ class VllmEngine(Schema):
         """The scheduler's options; limits must be resolved."""
         assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
         return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))
+
+
+def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:
+    """vLLM's default (max_num_batched_tokens, max_num_seqs) of a server on ``gpu``.
+
+    From vLLM 0.33.0 ``engine/arg_utils.py:get_batch_defaults``; without a GPU those of the scheduler
+    itself.
+    """
+    if gpu is None:
+        return 2048, 128
+    if gpu.memory_bytes >= 160 * GIB:
+        return 16384, 1024
+    if gpu.memory_bytes >= 70 * GIB and "A100" not in gpu.name:
+        return 8192, 1024
+    return 2048, 256

@@ -1,30 +1,40 @@
-"""One engine replica: vLLM's step loop, with runs of equal decode iterations taken in one event.
+"""One replica of vLLM: a queue, a scheduler, KV memory and a clock.
 
-Each iteration schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1
-scheduler does in synchronous mode with policy fcfs (``v1/core/sched/scheduler.py``). Between two
-changes of the batch decode iterations differ only by one more KV token per request; their total time
-has a closed form, so they pass in one event, which a new arrival may cut short at the next boundary.
+The replica asks its scheduler for a batch, computes it, applies its results, and asks again. It alone sets
+events and writes what requests and totals record; the scheduler only decides. A run of equal steps is one
+event, which an arrival may cut short.
+
+Asynchronous scheduling keeps one step in flight. When step s - 1 ends, its results are applied, step s + 1
+is scheduled, and step s, scheduled one step earlier, begins to compute. A step that schedules nothing takes
+no time. From idle two steps are scheduled at once.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Callable
 
-from sim.caches.block import BlockCache, BlockTable
-from sim.engine.batch import Decodes
-from sim.engine.events import Clock
+from sim.caches.block import BlockCache
+from sim.engine.events import At, Clock
+from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
-from sim.engine.leaving import Leaving
-from sim.engine.request import DECODE, PREFILL, WAITING, Request
-from sim.engine.writers import Writers
-from sim.results.records import EngineTotals, RequestLog, StepLog
+from sim.engine.leaving import Leaving, Lost
+from sim.engine.loads import Loads, Source
+from sim.engine.request import GONE, WAITING, Request
+from sim.engine.step_records import StepRecord, StepRecorder
+from sim.engine.timer import Timer
+from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.run_scheduler import RunScheduler
+from sim.engine.vllm.step_scheduler import Rank, StepScheduler
+from sim.results.records import EngineTotals, StepLog
 
 
-class Replica(Leaving):
-    """A queue of waiting requests, a running batch, and the KV memory they compete for.
+class VllmReplica:
+    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there.
 
-    ``finished(index)`` is called at the simulated time at which a request's last token is there.
+    ``compute`` gives the duration of a step in the place of the latency model. With it, with a
+    ``recorder``, and with options that the fast scheduler does not know, every step is decided and is an
+    event.
     """
 
     def __init__(
@@ -33,31 +43,50 @@ class Replica(Leaving):
         env: Clock,
         memory: BlockCache,
         latency: IterationTime,
+        options: SchedulerOptions,
         *,
-        max_num_batched_tokens: int,
-        max_num_seqs: int,
-        fast_forward: bool,
-        log: RequestLog,
-        finished: Callable[[int], None],
+        finished: Callable[[Request], None],
+        rank: Callable[[Request], Rank],
+        fast_forward: bool = True,
+        source: Source | None = None,
+        recorder: StepRecorder | None = None,
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(number, env)
-        self.memory: BlockCache = memory
+        self.number = number
         self.steps = StepLog()
         self.totals = EngineTotals()
-        self.waiting: deque[Request] = deque()
-        self.running: dict[Request, None] = {}  # in order of admission
+        self.recorder = recorder
+        self._env = env
         self._latency = latency
-        self._max_tokens = max_num_batched_tokens
-        self._max_seqs = max_num_seqs
-        self._fast_forward = fast_forward
-        self._log = log
+        self._options = options
         self._finished = finished
-        self._decodes = Decodes(memory.block_size)
-        self._partial: Request | None = None  # prompt begun, not complete: last of the running
-        self._chunks: list[tuple[Request, int]] = []  # prompt work of the iteration under way
-        self._writers = Writers()
-        self._admissions = 0
-        self._allocated = 0  # iterations under way whose decodes have their blocks
+        self._rank = rank
+        self._compute = compute
+        self._fast_forward = fast_forward
+        self._source = source
+        self._timer = Timer(number, env, self._end)
+        self._leaving = Leaving()
+        self._computing: Batch | None = None
+        self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
+        self._repeated = 0  # steps of the run under way that the scheduler has counted
+        self._start_on(memory)
+
+    def _start_on(self, memory: BlockCache) -> None:
+        self.memory = memory
+        self._loads = None if self._source is None else Loads(self._source)
+        self._scheduler: RunScheduler | StepScheduler
+        if self.recorder is None and self._compute is None and self._options.plain:
+            self._scheduler = RunScheduler(
+                memory,
+                self._loads,
+                max_num_batched_tokens=self._options.max_num_batched_tokens,
+                max_num_seqs=self._options.max_num_seqs,
+                asynchronous=self._options.async_scheduling,
+            )
+        else:
+            self._scheduler = StepScheduler(memory, self._options, self._loads, self._rank)
+
+    # -- what others see ---------------------------------------------------------------------------
 
     @property
     def work(self) -> StepLog:
@@ -67,306 +96,300 @@ class Replica(Leaving):
     @property
     def queued(self) -> int:
         """Requests waiting."""
-        return len(self.waiting)
+        return len(self._scheduler.waiting)
 
     @property
     def load(self) -> int:
-        """Requests waiting and running."""
-        return len(self.waiting) + len(self.running)
+        """Requests waiting, loading and running."""
+        loading = 0 if self._loads is None else len(self._loads.loading)
+        return len(self._scheduler.waiting) + len(self._scheduler.running) + loading
 
     @property
     def held_blocks(self) -> int:
-        """KV blocks that running requests hold at this moment."""
-        self._allocate(self._iterations_begun())
+        """KV blocks that requests hold at this moment."""
+        self._catch_up()
         return self.memory.capacity_blocks - self.memory.free_blocks
 
     @property
     def queued_tokens(self) -> int:
-        """Known tokens of the waiting requests, whatever of them is cached. O(waiting)."""
-        return sum(request.known_tokens for request in self.waiting)
+        """Known tokens of the waiting requests, whatever of them is cached."""
+        return self._scheduler.waiting_tokens
 
     def cached_tokens(self, path: list[int], tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
-        begun = self._iterations_begun()
-        self._allocate(begun)
-        self._write_back(path, begun)
-        table = BlockTable(path, tokens, -1)
-        return self.memory.lookup(table, tokens).blocks * self.memory.block_size
+        self._catch_up()
+        return self._scheduler.cached_tokens(path, tokens)
 
     def submit(self, request: Request) -> None:
-        """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
-        self.waiting.append(request)
-        if self._event is None:
-            self.memory.now_s = self._env.now
-            self._schedule(0.0, self._begin)
-        elif self._steps > 1 and len(self.waiting) == 1 and len(self.running) < self._max_seqs:
-            self._cut()
+        """Queue ``request``; an idle replica begins a step once this instant's arrivals are in."""
+        must_look = self._scheduler.enqueue(request)
+        if self._timer.is_idle:
+            self._timer.wake(self._begin)
+        elif must_look and self._timer.steps > 1:
+            self._timer.cut()
 
-    # -- one iteration -----------------------------------------------------------------------------
+    # -- steps in time -----------------------------------------------------------------------------
 
-    def _begin(self, event: object = None) -> None:
-        """Schedule one iteration (or a run of equal ones) and set the event that ends it."""
-        if self._aborted or self._failed is not None:
+    def _begin(self) -> None:
+        """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
+        if self._leaving.is_due:
             self._let_leave()
-        decodes, latency = self._decodes, self._latency
-        self._chunks = []
-        preempted = self._allocate_decodes()
-        if self._writers.contested:
-            self._write_back(sorted(self._writers.contested), 1)
-        budget = self._max_tokens - decodes.count
-        if self._partial is not None and budget > 0:
-            chunk = self._continue_prefill(self._partial, budget)
-            budget -= chunk
-            preempted = preempted or chunk == 0
-        if not preempted or not self.running:  # an empty step takes no time: the next one admits
-            self._admit(budget)
-        sequences = decodes.count + len(self._chunks)
-        if not sequences:
-            assert self._may_idle()
-            self._event = None
+        asynchronous = self._options.async_scheduling
+        while True:
+            batch, self._ahead = self._ahead, None
+            if batch is None:
+                batch = self._plan(None)
+                if batch is None or not (batch.sequences or batch.preempted):
+                    if batch is not None:
+                        self._apply(batch, 0)
+                    self._computing = None
+                    self._timer.stop()
+                    return
+            if asynchronous:
+                self._ahead = self._plan(batch)
+            if batch.sequences:
+                break
+            # Nothing was left to compute: all had their last token in flight, or were preempted for it.
+            self._apply(batch, 0)
+        self._start(batch)
+
+    def _plan(self, in_flight: Batch | None) -> Batch | None:
+        """Have a step scheduled, start the loads that it asks for, and count what it decided."""
+        now, totals = self._env.now, self.totals
+        batch = self._scheduler.plan(now, in_flight)
+        if batch is None:
+            return None
+        totals.scheduled_tokens += batch.tokens
+        if batch.preempted:
+            totals.num_preemptions += len(batch.preempted)
+            totals.recomputed_tokens += batch.recomputed
+        for request, cached in batch.admitted:
+            request.admitted(now, cached, totals)
+        for request, found in batch.loads:
+            assert self._source is not None
+            totals.loaded_tokens += found.tokens
+            self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
+        totals.note_usage(self.memory)
+        if self.recorder is not None:
+            self._record(batch, self.recorder)
+        return batch
+
+    def _loaded(self, event: At) -> None:
+        """What a request waited for is there: it is the next one to be admitted."""
+        request: Request = event.subject
+        if request.phase == GONE:
             return
-        tokens = decodes.count
-        first = latency.decode_s(decodes.count, decodes.context)
-        slope = 0.0
+        self._catch_up()
+        must_look = self._scheduler.loaded(request)
+        if self._timer.is_idle:
+            self._timer.wake(self._begin)
+        elif must_look:
+            self._timer.cut()
+
+    def _start(self, batch: Batch) -> None:
+        """Compute ``batch`` from now on, and as many equal steps as may follow."""
+        self._computing = batch
+        self._repeated = 0
+        latency = self._latency
         steps = 1
-        if self._chunks:
-            for request, chunk in self._chunks:
-                tokens += chunk
-                first += latency.prefill_s(request.computed, chunk)
-        elif self._fast_forward and not preempted and not self._must_step():
-            slope = latency.slope_s(decodes.count)
-            steps = decodes.next_finish() - decodes.step
-            if steps > 1:
-                done = self._allocated
-                free = self.memory.free_blocks
-                steps = done + decodes.steps_within(decodes.step + done, steps - done, free)
-        first += latency.fixed_s(tokens, sequences)
-        self.totals.scheduled_tokens += tokens
-        self._start(first, slope, steps)
+        slope_s = 0.0
+        if self._fast_forward:
+            steps += self._scheduler.repeats(batch, self._ahead)
+            if not batch.chunks:
+                slope_s = latency.slope_s(batch.decodes)
+        seconds = latency.decode_s(batch.decodes, batch.context)
+        tokens = batch.decodes
+        for _, before, new in batch.chunks:
+            seconds += latency.prefill_s(before, new)
+            tokens += new
+        seconds += latency.fixed_s(tokens, batch.sequences)
+        if self._compute is not None:
+            seconds = self._compute(batch, self.memory, seconds)
+        self._timer.start(seconds, slope_s, steps)
 
-    def _may_idle(self) -> bool:
-        return not self.waiting and not self.running
+    def _catch_up(self) -> None:
+        """Let the scheduler count the steps of the run under way that have begun by now."""
+        self._repeat(self._timer.begun() - 1)
+        self._scheduler.settle()
 
-    def _end(self, event: object) -> None:
-        """Apply the results of the iterations that end now, then begin the next one."""
-        steps = self._ended(event)
-        if not steps:
-            return
-        decodes, now = self._decodes, self._env.now
+    def _repeat(self, steps: int) -> None:
+        new = steps - self._repeated
+        if new > 0:
+            assert self._computing is not None
+            self._ahead, tokens = self._scheduler.repeat(self._computing, self._ahead, new)
+            self.totals.scheduled_tokens += tokens
+            self._repeated = steps
+
+    def _end(self, steps: int) -> None:
+        """Apply the results of the steps that end now, then begin the next one."""
+        batch, timer, totals = self._computing, self._timer, self.totals
+        assert batch is not None
+        now = self._env.now
         self.memory.now_s = now
-        count = decodes.count
-        self._allocate(steps)
-        self.totals.note_usage(self.memory)
-        self.totals.scheduled_tokens += count * (steps - 1)
-        self.totals.iterations += steps
-        self.totals.busy_s += now - self._began_s
+        if steps > 1:
+            self._repeat(steps - 1)
+        self._scheduler.settle()
+        totals.note_usage(self.memory)
+        totals.iterations += steps
+        totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
-            self.totals.extrapolated_s += self._latency.extrapolated_s(
-                [(request.computed, chunk) for request, chunk in self._chunks],
-                count,
-                decodes.context,
-                self._first_s,
-                self._slope_s,
+            totals.extrapolated_s += self._latency.extrapolated_s(
+                [(before, new) for _, before, new in batch.chunks],
+                batch.decodes,
+                batch.context,
+                timer.first_s,
+                timer.slope_s,
                 steps,
             )
-        done = list(decodes.advance(steps))
-        for request in done:
-            self._writers.remove(request)
-        first_tokens = 0
-        for request, chunk in self._chunks:
-            request.computed += chunk
-            if request.computed < request.known_tokens:
-                continue
-            first_tokens += 1
-            self._sampled(request, now)
-            if request.generated == request.output_tokens:
-                done.append(request)
-            else:
-                decodes.enter(request)
-                self._writers.add(request)
-        self.steps.add(now, self._first_s, self._slope_s, steps, count, first_tokens)
-        for request in done:
-            self._finish(request, now)
+        self._apply(batch, steps)
         self._begin()
 
-    def _sampled(self, request: Request, now: float) -> None:
-        """A completed prefill gives one token: the first, or the next one after a preemption."""
-        request.generated += 1
-        if request.generated == 1:
-            self._log.first_token_s[request.index] = now
-        else:
-            self.steps.add_gap(now, now - request.last_token_s)
-
-    def _finish(self, request: Request, now: float) -> None:
-        self._release(request)
-        del self.running[request]
-        if self._nobody_waits_for(request):
-            return
-        self._log.finish(request, now, self.number)
-        self._finished(request.index)
-
-    # -- scheduling --------------------------------------------------------------------------------
-
-    def _allocate_decodes(self) -> bool:
-        """Give every decode its next token's block; whether somebody had to be preempted.
-
-        If nobody else takes blocks in this iteration they are taken when it ends, with those of the run,
-        or when somebody looks: what an eviction order without a clock evicts is the same then.
-        """
-        decodes, memory = self._decodes, self.memory
-        needed = decodes.needs(decodes.step, 1)
-        self._allocated = 1
-        if needed <= memory.free_blocks:
-            if memory.has_clock or self._others_take():
-                memory.take(needed)
-            else:
-                self._allocated = 0
-            return False
-        for request in list(self.running):
-            if request.phase != DECODE or not decodes.needs_block(request):
+    def _apply(self, batch: Batch, steps: int) -> None:
+        """Note the tokens that ``steps`` steps have given, then release the finished requests in order."""
+        now = self._env.now
+        if steps:
+            self._note_tokens(batch, steps, now)
+        for request in batch.finishing:
+            if request.phase == GONE:
                 continue
-            while memory.free_blocks == 0:
-                victim = next(reversed(self.running))
-                self._preempt(victim)
-                if victim is request:
-                    return True
-            memory.take(1)
-        return True
+            if request.phase == WAITING:  # preempted while this token came: nothing is computed again
+                self.totals.recomputed_tokens -= request.final_tokens
+            self._scheduler.finish(request)
+            if self._leaving.was_given_up(request):
+                request.abandoned(self.totals)
+            else:
+                request.finished(now, self.number)
+                self._finished(request)
+        if self.recorder is not None:
+            self._record_end(batch, self.recorder)
 
-    def _others_take(self) -> bool:
-        """Whether an iteration that begins now may take blocks for prompts."""
-        return bool(self.waiting) or self._partial is not None
+    def _note_tokens(self, batch: Batch, steps: int, now: float) -> None:
+        """First tokens, and the gaps that each of the steps ends."""
+        timer, log = self._timer, self.steps
+        decodes, first_tokens = batch.decodes - batch.lost, 0
+        if batch.scheduled is not None:
+            decodes = self._count_decodes(batch, now)
+        for request in batch.completed:
+            if request.phase == GONE:
+                continue
+            first_tokens += 1
+            row = request.row
+            if row.first_token_s != row.first_token_s:  # not a number: none before
+                row.first_token_s = now
+            else:
+                log.add_gap(now, now - request.last_token_s)
+            request.last_token_s = now
+        for request in batch.left:
+            request.last_token_s = now
+        log.add(now, timer.first_s, timer.slope_s, steps, decodes, first_tokens)
 
-    def _allocate(self, iterations: int) -> None:
-        """Give the decodes the blocks of the first ``iterations`` iterations of the run."""
-        if iterations > self._allocated:
-            decodes, done = self._decodes, self._allocated
-            self.memory.take(decodes.needs(decodes.step + done, iterations - done))
-            self._allocated = iterations
+    def _count_decodes(self, batch: Batch, now: float) -> int:
+        """Give each request its token; how many had their last one when this step began.
 
-    def _continue_prefill(self, request: Request, budget: int) -> int:
-        """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
-        chunk = min(request.known_tokens - request.computed, budget)
-        size = self.memory.block_size
-        needed = -(-(request.computed + chunk) // size) - -(-request.computed // size)
-        if needed > self.memory.free_blocks:
-            self._preempt(request)
-            return 0
-        self.memory.take(needed)
-        self._write_back(request.table.path, 1)  # decodes come before this chunk
-        self._compute(request, chunk)
-        return chunk
-
-    def _admit(self, budget: int) -> None:
-        """Admit waiting requests in order while budget, slots and memory last.
-
-        The head must fit with its whole known sequence (``scheduler_reserve_full_isl``); if it does
-        not, nobody behind it is tried.
+        The budget may leave out a decode for a step: its gap is longer and is noted by itself.
         """
-        memory, size = self.memory, self.memory.block_size
-        while self.waiting and budget > 0 and len(self.running) < self._max_seqs:
-            request = self.waiting[0]
-            self._write_back(request.table.path, 1)
-            known = request.known_tokens
-            hit = memory.lookup(request.table, known)
-            if -(-known // size) - hit.blocks + hit.idle > memory.free_blocks:
-                return
-            self.waiting.popleft()
-            cached = memory.acquire(request.table, hit)
-            chunk = min(known - cached, budget)
-            memory.take(-(-(cached + chunk) // size) - hit.blocks)
-            self._enter(request, cached)
-            self._compute(request, chunk)
-            budget -= chunk
-
-    def _enter(self, request: Request, cached: int) -> None:
-        """``request`` runs from now on, with ``cached`` tokens found."""
-        request.computed = cached
-        self._admissions += 1
-        request.order = self._admissions
-        request.phase = PREFILL
-        self.running[request] = None
-        self._log.admit(request, self._env.now, cached, self.totals)
-
-    def _compute(self, request: Request, chunk: int) -> None:
-        """Put ``chunk`` prompt tokens into this iteration; their full blocks can be hit at once."""
-        upto = request.computed + chunk
-        self.memory.publish(request.table, upto)
-        self._chunks.append((request, chunk))
-        self._partial = request if upto < request.known_tokens else None
-
-    def _preempt(self, request: Request) -> None:
-        """Release everything and go back to the head of the queue; generated tokens are kept."""
-        if request.phase == DECODE:
-            self._decodes.leave(request)
-            self._writers.remove(request)
-            request.last_token_s = self._env.now
-        if request is self._partial:
-            self._partial = None
-        self.totals.num_preemptions += 1
-        self.totals.recomputed_tokens += request.computed
-        self._release(request)
-        del self.running[request]
-        request.preemptions += 1
-        request.computed = 0
-        request.phase = WAITING
-        self.waiting.appendleft(request)
-
-    def _release(self, request: Request) -> None:
-        self.memory.publish(request.table, request.computed)
-        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
-
-    # -- replies being written ---------------------------------------------------------------------
-
-    def _write_back(self, segments: Iterable[int], ahead: int) -> None:
-        """Publish what decodes have written of ``segments``, ``ahead`` iterations from the last end on."""
-        for request in self._writers.of(segments):
-            self.memory.publish(request.table, request.base + self._decodes.step + ahead)
-
-    def _must_step(self) -> bool:
-        """Whether two write one reply, or the blocked head of the queue reads one being written."""
-        if self._writers.contested:
-            return True
-        return bool(self.waiting) and self._writers.write(self.waiting[0].table.path)
+        assert batch.scheduled is not None
+        completed = set(batch.completed)
+        chunks = {request for request, _, _ in batch.chunks}
+        decodes = 0
+        for request in batch.scheduled:
+            if request.phase == GONE:
+                continue
+            if request in completed:
+                request.generated += 1
+            elif request not in chunks:
+                request.generated += 1
+                if request.last_token_s == self._timer.began_s:
+                    decodes += 1
+                else:
+                    self.steps.add_gap(now, now - request.last_token_s)
+                request.last_token_s = now
+        return decodes
 
     # -- requests that leave early -----------------------------------------------------------------
 
-    def _queued(self) -> MutableSequence[Request]:
-        return self.waiting
+    def abort(self, index: int) -> None:
+        """Drop request ``index``: at once if it waits, else when the iteration under way ends."""
+        found = self._scheduler.withdraw(index)
+        if found is not None:
+            request, was_head = found
+            request.abandoned(self.totals)
+            if was_head:
+                self._look()  # the next one may fit
+            return
+        self._leaving.give_up(index)
+        self._look()
 
-    def _present(self) -> list[Request]:
-        return list(self.running)
+    def fail(self, lost: Lost) -> None:
+        """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""
+        self._leaving.fail(lost)
+        self._look()
 
-    def _drop(self, request: Request) -> None:
-        if request.phase == DECODE:
-            self._decodes.leave(request)
-            self._writers.remove(request)
-        elif request is self._partial:
-            self._partial = None
-        self._release(request)
-        del self.running[request]
+    def _look(self) -> None:
+        """Look at the queue and at who leaves as soon as the iteration under way ends."""
+        if not self._timer.is_idle:
+            self._timer.cut()
+            return
+        if self._leaving.is_due:
+            self._let_leave()
+        if self._scheduler.waiting:
+            self._timer.wake(self._begin)
+
+    def restart(self, memory: BlockCache, source: Source | None) -> None:
+        """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
+        assert not self.load
+        self.totals.evicted_blocks += self.memory.evicted_blocks
+        self._source = source
+        self._start_on(memory)
+
+    def _let_leave(self) -> None:
+        """Between two steps: drop what was given up, and everything if the replica fails."""
+        self._timer.take_turn()
+        scheduler, lost_to = self._scheduler, self._leaving.failed
+        leave, wanted = self._leaving.divide(scheduler.present())
+        for request in leave:
+            scheduler.drop(request, self._ahead)
+            request.abandoned(self.totals)
+        if lost_to is not None:
+            for request in list(scheduler.waiting):
+                scheduler.withdraw(request.index)
+                request.abandoned(self.totals)
+                wanted.append(request)
+            self._leaving.failed = self._ahead = None
+            lost_to(wanted)
+
+    # -- records and checks ------------------------------------------------------------------------
+
+    def _record(self, batch: Batch, recorder: StepRecorder) -> None:
+        admitted = [(request.index, cached, request.preemptions) for request, cached in batch.admitted]
+        scheduled = batch.scheduled or {}
+        recorder.records.append(
+            StepRecord(
+                step=len(recorder.records),
+                replica=self.number,
+                scheduled_s=self._env.now,
+                sched=[(request.index, tokens) for request, tokens in scheduled.items()],
+                new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
+                resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
+                preempted=[request.index for request in batch.preempted],
+                evicted=recorder.take_evicted(),
+                free=self.memory.free_blocks,
+                running=len(self._scheduler.running),
+                waiting=len(self._scheduler.waiting),
+            )
+        )
+        recorder.open.append(recorder.records[-1])
+
+    def _record_end(self, batch: Batch, recorder: StepRecorder) -> None:
+        record = recorder.open.popleft()
+        record.end_s = self._env.now
+        record.finished = [request.index for request in batch.finishing if request.phase != GONE]
+        record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
 
     def check(self) -> None:
-        """Assert the invariants of queues, batch and memory. O(running + cache)."""
-        memory = self.memory
-        begun = self._iterations_begun()
-        self._allocate(begun)
-        memory.check()
-        decoding = [request for request in self.running if request.phase == DECODE]
-        self._decodes.check(decoding)
-        shared = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)
-        held = shared + self._unpublished_blocks(begun)
-        assert held + memory.free_blocks == memory.capacity_blocks
-        assert len(self.running) <= self._max_seqs
-
-    def _unpublished_blocks(self, begun: int) -> int:
-        """Allocated blocks that are not in the map, with ``begun`` iterations of the run begun."""
-        chunks, size = dict(self._chunks), self.memory.block_size
-        unpublished = 0
-        for request in self.running:
-            if request.phase == DECODE:
-                tokens = request.base + self._decodes.step + begun
-            else:
-                tokens = request.computed + chunks.get(request, 0)
-            unpublished += -(-tokens // size) - request.table.published
-        return unpublished
+        """Assert the invariants of queues, batch and memory. O(running + waiting + cache)."""
+        self._catch_up()
+        self._scheduler.check()
+        if self.recorder is not None:
+            evicted = self.totals.evicted_blocks + self.memory.evicted_blocks
+            assert self.recorder.evicted_blocks == evicted, "evictions go unreported"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from sim.results.records import NAN
@@ -42,6 +43,8 @@ class StepRecorder:
 
     def __init__(self) -> None:
         self.records: list[StepRecord] = []
+        self.open: deque[StepRecord] = deque()
+        """Those of steps whose results are not there yet."""
         self.evicted_blocks = 0
         self._evicted: list[tuple[int, int, int]] = []
 

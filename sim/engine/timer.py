@@ -1,0 +1,89 @@
+"""When the iterations of a replica end: one, or a run of equal ones that may be cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim.engine.events import FIRST_REPLICA, At, Clock
+from sim.engine.latency import run_s, steps_to_reach
+
+
+class Timer:
+    """A replica's place on the clock: it sets one event, which ends what the replica computes.
+
+    ``ended(steps)`` is called when ``steps`` iterations end. Between two calls nothing of a run is applied;
+    `begun` tells how far it has got. A run of 50 iterations that is cut while the 7th computes ends with
+    the 7th; the event set for the 50th is then ignored when it comes.
+    """
+
+    def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
+        self.began_s = 0.0
+        """When the iterations under way began."""
+        self.first_s = 0.0
+        """Duration of the first of them."""
+        self.slope_s = 0.0
+        """By how much each further one takes longer."""
+        self.steps = 0
+        """Iterations under way; 0 between two runs."""
+        self._env = env
+        self._priority = FIRST_REPLICA + number
+        self._ended = ended
+        self._event: At | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is set."""
+        return self._event is None
+
+    def stop(self) -> None:
+        """There is nothing to compute."""
+        self._event = None
+
+    def wake(self, begin: Callable[[], None]) -> None:
+        """Call ``begin`` at this instant, once all that arrives in it has arrived."""
+
+        def woken(event: object) -> None:
+            if event is self._event:
+                self._env.take_turn(self._priority)
+                begin()
+
+        self._event = At(self._env, 0.0, self._priority, woken)
+
+    def start(self, first_s: float, slope_s: float, steps: int) -> None:
+        """Compute ``steps`` iterations from now on."""
+        self.began_s, self.first_s, self.slope_s = self._env.now, first_s, slope_s
+        self.steps = steps
+        self._event = At(self._env, run_s(first_s, slope_s, steps), self._priority, self._end)
+
+    def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
+        """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
+        At(self._env, at_s - self._env.now, self._priority, callback, value)
+
+    def begun(self) -> int:
+        """Iterations of the run under way that have begun by now."""
+        if self.steps <= 1:
+            return self.steps
+        elapsed_s = self._env.now - self.began_s
+        steps = steps_to_reach(self.first_s, self.slope_s, elapsed_s)
+        at_its_end = run_s(self.first_s, self.slope_s, steps) == elapsed_s
+        if at_its_end and self._env.is_past(self._priority):
+            steps += 1
+        return min(steps, self.steps)
+
+    def cut(self) -> None:
+        """End a run at the first boundary at which the replica looks up, now or later."""
+        steps = self.begun()
+        if steps < self.steps:
+            self.steps = steps
+            end_s = self.began_s + run_s(self.first_s, self.slope_s, steps)
+            self._event = At(self._env, max(0.0, end_s - self._env.now), self._priority, self._end)
+
+    def take_turn(self) -> None:
+        """Note on the clock that this replica's turn in this instant has come."""
+        self._env.take_turn(self._priority)
+
+    def _end(self, event: object) -> None:
+        if event is self._event:
+            self._env.take_turn(self._priority)
+            steps, self.steps = self.steps, 0
+            self._ended(steps)

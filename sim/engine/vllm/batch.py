@@ -1,0 +1,56 @@
+"""What vLLM's scheduler decides for one step."""
+
+from __future__ import annotations
+
+from sim.engine.loads import Found
+from sim.engine.request import Request
+
+
+class Batch:
+    """One step: who computes how much, and what that does to the requests once its results are there.
+
+    Decodes, one token each, are only a number and the sum of their contexts; ``chunks`` are the prompt
+    work. A scheduler that goes step by step also gives ``scheduled``, every request in the engine's order.
+    """
+
+    __slots__ = (
+        "admitted", "chunks", "completed", "context", "decodes", "finishing", "left", "loads", "lost",
+        "preempted", "recomputed", "scheduled",
+    )  # fmt: skip
+
+    def __init__(self, decodes: int = 0, context: int = 0) -> None:
+        self.decodes = decodes
+        self.context = context
+        """Tokens of the decodes that have KV before this step."""
+        self.chunks: list[tuple[Request, int, int]] = []
+        """(request, its tokens with KV before, tokens computed)."""
+        self.scheduled: dict[Request, int] | None = None
+        """Tokens of each request, running ones first."""
+        self.admitted: list[tuple[Request, int]] = []
+        """With the tokens found."""
+        self.preempted: list[Request] = []
+        self.recomputed = 0
+        """Tokens that the preempted requests lose."""
+        self.loads: list[tuple[Request, Found]] = []
+        """KV to be brought in from now on."""
+        self.completed: list[Request] = []
+        """Their prompts are complete with this step, which gives them a token."""
+        self.finishing: list[Request] = []
+        """This step gives them their last token, in the engine's order."""
+        self.left: list[Request] = []
+        """Decodes of this step that were preempted while it was in flight: their token still comes."""
+        self.lost = 0
+        """Decodes of this step that left while it was in flight: no token."""
+
+    @property
+    def sequences(self) -> int:
+        """Requests that compute something."""
+        return self.decodes + len(self.chunks)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to compute."""
+        tokens = self.decodes
+        for _, _, new in self.chunks:
+            tokens += new
+        return tokens

@@ -1,0 +1,426 @@
+"""vLLM's scheduler with default options, at a cost per change of the batch.
+
+Each step schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1 scheduler does
+with policy fcfs (``v1/core/sched/scheduler.py``). Between two changes of the batch the steps differ only by
+one more KV token per request: `repeats` says how many may follow, and they pass without being decided one
+by one. `StepScheduler` decides every step and knows every option; tests hold the two equal.
+
+Asynchronous scheduling (vLLM's default) decides a step while the one before computes, so without the
+results of that one. Here this is ``lag`` = 1: a reply's tokens can be found one step later, and a request
+whose last token is scheduled stays, without work, until that token is there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from sim.caches.block import BlockCache, BlockTable
+from sim.engine.batch import Decodes
+from sim.engine.loads import Loads
+from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
+from sim.engine.vllm.batch import Batch
+from sim.engine.writers import Writers
+
+
+class RunScheduler:
+    """A queue of waiting requests, a running batch, and the KV memory they compete for.
+
+    *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
+    memory, all steps since then together: what an eviction order without a clock evicts is the same then.
+    """
+
+    def __init__(
+        self,
+        memory: BlockCache,
+        loads: Loads | None,
+        *,
+        max_num_batched_tokens: int,
+        max_num_seqs: int,
+        asynchronous: bool,
+    ) -> None:
+        self.memory = memory
+        self.waiting: deque[Request] = deque()
+        self.waiting_tokens = 0
+        self.running: dict[Request, None] = {}  # in order of admission
+        self._loads = loads
+        self._max_tokens = max_num_batched_tokens
+        self._max_seqs = max_num_seqs
+        self._lag = 1 if asynchronous else 0
+        self._decodes = Decodes(memory.block_size)
+        self._taken = 0  # scheduled steps whose decodes have their blocks
+        self._partial: Request | None = None  # prompt begun, not complete: last of the running
+        self._writers = Writers()
+        self._admissions = 0
+        self._now = 0.0
+
+    # -- the queue ---------------------------------------------------------------------------------
+
+    def enqueue(self, request: Request) -> bool:
+        """Queue ``request``; whether a run of steps has to end so that it can be admitted."""
+        self.waiting.append(request)
+        self.waiting_tokens += request.known_tokens
+        return len(self.waiting) == 1 and len(self.running) < self._max_seqs
+
+    def loaded(self, request: Request) -> bool:
+        """The KV that ``request`` waited for is there; whether a run of steps has to end for it."""
+        assert self._loads is not None
+        self.memory.publish(request.table, request.computed)
+        self._loads.arrived(request)
+        return len(self.running) < self._max_seqs
+
+    def withdraw(self, index: int) -> tuple[Request, bool] | None:
+        """Take request ``index`` out of the queue; it, and whether it was the head. None: not there."""
+        for place, request in enumerate(self.waiting):
+            if request.index == index:
+                del self.waiting[place]
+                self.waiting_tokens -= request.known_tokens
+                return request, place == 0
+        return None
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def plan(self, now: float, in_flight: Batch | None) -> Batch | None:
+        """Schedule one step as things stand; ``in_flight`` is the step that computes, if one does.
+
+        None if there is nothing to do. A step that only preempted is to be followed by another one.
+        """
+        decodes = self._decodes
+        self._now = now
+        self.memory.now_s = now
+        batch = Batch()
+        self._take(decodes.step)
+        if decodes.count:
+            self._allocate_decodes(batch, in_flight)
+        batch.decodes, batch.context = decodes.count, decodes.context
+        budget = self._max_tokens - batch.decodes
+        self._advance(1, batch.finishing)
+        if self._writers.contested:
+            self._write_back(sorted(self._writers.contested))
+        preempted = bool(batch.preempted)
+        if self._partial is not None and budget > 0:
+            chunk = self._continue_prefill(self._partial, budget, batch, in_flight)
+            budget -= chunk
+            preempted = preempted or chunk == 0
+        if not preempted and (self.waiting or self._loads is not None):
+            self._admit(budget, batch)
+        if batch.chunks:
+            self._complete(batch)
+        elif not batch.decodes and not batch.preempted and not batch.loads:
+            assert not self.waiting or self._lag or self._loads, "a request waits for nothing"
+            return None
+        return batch
+
+    def _advance(self, steps: int, finishing: list[Request]) -> None:
+        """Count ``steps`` scheduled steps; who has the last token with them goes to ``finishing``."""
+        decodes = self._decodes
+        if decodes.count and decodes.next_finish() <= decodes.step + steps:
+            self._take(decodes.step + steps)  # before the numbers change
+        for request in decodes.advance(steps):
+            request.phase = LAST
+            finishing.append(request)
+
+    def _complete(self, batch: Batch) -> None:
+        """Requests whose prompts this step completes go on token by token from the next step on."""
+        self._take(self._decodes.step)
+        for request, _, _ in batch.chunks:
+            if request.computed < request.prompt_tokens + request.generated:
+                continue
+            request.generated += 1
+            batch.completed.append(request)
+            if request.generated == request.output_tokens:
+                request.phase = LAST
+                batch.finishing.append(request)
+            else:
+                self._decodes.enter(request)
+                self._writers.add(request)
+
+    # -- runs of steps -----------------------------------------------------------------------------
+
+    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
+        """How many more steps like ``computing`` may follow it before anything has to be decided.
+
+        Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
+        Asynchronous: ``ahead`` is scheduled already. If requests finish with the run, the step after it is
+        scheduled while they compute their last token: this too is foreseen, if no request waits.
+        """
+        decodes, free = self._decodes, self.memory.free_blocks
+        if computing.chunks or computing.preempted or computing.finishing or self._must_step():
+            return 0
+        if not self._lag:
+            if not decodes.count:
+                return 0
+            return self._steps_within(decodes.next_finish() - decodes.step, free)
+        if (
+            ahead is None
+            or ahead.chunks
+            or ahead.preempted
+            or ahead.decodes != computing.decodes
+            or computing.lost
+        ):
+            return 0
+        steps = 0 if ahead.finishing else decodes.next_finish() - decodes.step
+        within = self._steps_within(steps, free)
+        if within < steps or self.waiting or self._partial is not None or self._others_take():
+            return within
+        # The step without those that finish: all others may need a block each.
+        owed = decodes.needs(self._taken, decodes.step + steps - self._taken)
+        return steps + 1 if free - owed >= decodes.count else steps
+
+    def _steps_within(self, steps: int, free: int) -> int:
+        """How many of ``steps`` further steps the free blocks allow."""
+        decodes = self._decodes
+        owed = decodes.step - self._taken
+        return decodes.steps_within(self._taken, owed + steps, free) - owed
+
+    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
+        """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
+        decodes = self._decodes
+        if not self._lag:
+            tokens = steps * decodes.count
+            self._advance(steps, computing.finishing)
+            self._take(decodes.step)
+            return None, tokens
+        assert ahead is not None
+        tokens = 0
+        same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
+        if same:
+            tokens = same * decodes.count
+            ahead = Batch(decodes.count, decodes.context + (same - 1) * decodes.count)
+            self._advance(same, ahead.finishing)
+            self._take(decodes.step)
+        if steps > same:
+            # What was ahead computes and gives its last tokens; the others are scheduled once more.
+            assert steps == same + 1
+            computing.finishing = ahead.finishing
+            ahead = Batch(decodes.count, decodes.context)
+            tokens += decodes.count
+            self._advance(1, ahead.finishing)
+            self._take(decodes.step)
+        return (ahead if ahead.decodes else None), tokens
+
+    def settle(self) -> None:
+        """Take the blocks of all steps scheduled so far."""
+        self._take(self._decodes.step)
+
+    def _must_step(self) -> bool:
+        """Whether two write one reply, or the blocked head of the queue reads one being written."""
+        if self._writers.contested:
+            return True
+        return bool(self.waiting) and self._writers.write(self.waiting[0].table.path)
+
+    # -- blocks of decodes -------------------------------------------------------------------------
+
+    def _allocate_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
+        """Give every decode its next token's block, or preempt requests until there is one."""
+        decodes, memory = self._decodes, self.memory
+        step = decodes.step
+        if decodes.needs(step, 1) <= memory.free_blocks:
+            if memory.has_clock or self._others_take():
+                self._take(step + 1)
+            return
+        for request in list(self.running):
+            if request.phase != DECODE or not decodes.needs_block(request):
+                continue
+            while memory.free_blocks == 0:
+                victim = next(reversed(self.running))
+                self._preempt(victim, batch, in_flight)
+                if victim is request:
+                    self._taken = step + 1
+                    return
+            memory.take(1)
+        self._taken = step + 1
+
+    def _take(self, upto: int) -> None:
+        """Give the decodes the blocks of all scheduled steps before number ``upto``."""
+        if upto > self._taken:
+            needed = self._decodes.needs(self._taken, upto - self._taken)
+            if needed:
+                self.memory.take(needed)
+            self._taken = upto
+
+    def _others_take(self) -> bool:
+        """Whether a step that is scheduled now may take blocks for prompts."""
+        if self.waiting or self._partial is not None:
+            return True
+        return self._loads is not None and bool(self._loads.ready)
+
+    # -- prompts -----------------------------------------------------------------------------------
+
+    def _continue_prefill(
+        self, request: Request, budget: int, batch: Batch, in_flight: Batch | None
+    ) -> int:
+        """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
+        chunk = min(request.known_tokens - request.computed, budget)
+        size = self.memory.block_size
+        needed = -(-(request.computed + chunk) // size) - -(-request.computed // size)
+        if needed > self.memory.free_blocks:
+            self._preempt(request, batch, in_flight)
+            return 0
+        self.memory.take(needed)
+        self._write_back(request.table.path)  # decodes come before this chunk
+        self._compute(request, chunk, batch)
+        return chunk
+
+    def _admit(self, budget: int, batch: Batch) -> None:
+        """Admit what was loaded, then waiting requests in order, while budget, slots and memory last.
+
+        The head must fit with its whole known sequence (``scheduler_reserve_full_isl``); if it does
+        not, no request behind it is tried. One whose KV can be loaded leaves the queue for its load.
+        """
+        memory, size, loads = self.memory, self.memory.block_size, self._loads
+        while budget > 0 and len(self.running) < self._max_seqs:
+            if loads is not None and loads.ready:
+                request = loads.admit()
+                cached = request.computed
+                held = -(-cached // size)
+                memory.give_back(-(-request.known_tokens // size) - held)
+            elif self.waiting:
+                request = self.waiting[0]
+                self._write_back(request.table.path)
+                known = request.known_tokens
+                hit = memory.lookup(request.table, known)
+                total = -(-known // size)
+                if total - hit.blocks + hit.idle > memory.free_blocks:
+                    return
+                found = None if loads is None else loads.source.find(request, hit.blocks)
+                self.waiting.popleft()
+                self.waiting_tokens -= known
+                cached = memory.acquire(request.table, hit)
+                held = hit.blocks
+                if found is not None and found.tokens:
+                    assert loads is not None
+                    memory.take(total - held)
+                    loads.begin(request, cached + found.tokens)
+                    batch.loads.append((request, found))
+                    continue
+            else:
+                return
+            chunk = min(request.known_tokens - cached, budget)
+            memory.take(-(-(cached + chunk) // size) - held)
+            self._enter(request, cached, batch)
+            self._compute(request, chunk, batch)
+            budget -= chunk
+
+    def _enter(self, request: Request, cached: int, batch: Batch) -> None:
+        """``request`` runs from now on, with ``cached`` tokens found."""
+        request.computed = cached
+        self._admissions += 1
+        request.order = self._admissions
+        request.phase = PREFILL
+        self.running[request] = None
+        batch.admitted.append((request, cached))
+
+    def _compute(self, request: Request, chunk: int, batch: Batch) -> None:
+        """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once."""
+        before = request.computed
+        request.computed = upto = before + chunk
+        self.memory.publish(request.table, upto)
+        batch.chunks.append((request, before, chunk))
+        self._partial = request if upto < request.known_tokens else None
+
+    # -- requests that leave -----------------------------------------------------------------------
+
+    def _preempt(self, request: Request, batch: Batch, in_flight: Batch | None) -> None:
+        """Release everything and go back to the head of the queue; generated tokens are kept."""
+        if request.phase == DECODE:
+            if in_flight is None:
+                request.last_token_s = self._now
+            elif request not in in_flight.completed:
+                in_flight.left.append(request)
+        self._remove(request)
+        batch.recomputed += request.computed
+        request.preemptions += 1
+        request.computed = 0
+        request.phase = WAITING
+        batch.preempted.append(request)
+        self.waiting.appendleft(request)
+        self.waiting_tokens += request.known_tokens
+
+    def finish(self, request: Request) -> None:
+        """``request`` has its last token; it may be back in the queue, preempted while that came."""
+        if request.phase == WAITING:
+            self.waiting.remove(request)
+            self.waiting_tokens -= request.known_tokens
+            return
+        if request.output_tokens > 1:
+            self._writers.discard(request)
+        self._take(self._decodes.step)
+        self.memory.publish(request.table, request.computed)
+        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        del self.running[request]
+        if self._loads is not None:
+            self._loads.source.left(request)
+
+    def drop(self, request: Request, in_flight: Batch | None) -> None:
+        """Take a running or loading request out and give back what it holds; full blocks stay cached."""
+        if request.phase == LOADING:
+            assert self._loads is not None
+            self._loads.drop(request)
+            held = -(-request.known_tokens // self.memory.block_size)
+            self.memory.release(request.table, held)
+            request.computed = 0  # nothing was computed for it yet
+            return
+        if in_flight is not None and request.phase in (DECODE, LAST):
+            in_flight.lost += request not in in_flight.completed
+        self._remove(request)
+
+    def _remove(self, request: Request) -> None:
+        """Release the blocks of a running request; what is in flight of it is not published."""
+        self._take(self._decodes.step)
+        if request.phase == DECODE:
+            self._decodes.leave(request)
+        if request.phase in (DECODE, LAST):
+            self._writers.discard(request)
+        elif request is self._partial:
+            self._partial = None
+        self.memory.publish(request.table, self._written(request))
+        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        del self.running[request]
+
+    # -- what others see ---------------------------------------------------------------------------
+
+    def present(self) -> list[Request]:
+        """The requests that run, in order, then those that load."""
+        return [*self.running, *(self._loads.loading if self._loads is not None else ())]
+
+    def cached_tokens(self, path: list[int], tokens: int) -> int:
+        """Tokens of a prompt that a lookup would find now."""
+        self._take(self._decodes.step)
+        self._write_back(path)
+        return self.memory.lookup(BlockTable(path, tokens, -1), tokens).blocks * self.memory.block_size
+
+    def _write_back(self, segments: Iterable[int]) -> None:
+        """Publish what replies being written have of ``segments`` by now."""
+        for request in self._writers.of(segments):
+            self.memory.publish(request.table, self._written(request))
+
+    def _written(self, request: Request) -> int:
+        """Tokens of a running request whose KV is computed and whose text is known, as scheduled."""
+        if request.phase == DECODE:
+            return request.base + self._decodes.step - self._lag
+        if request.phase == LAST:
+            return request.computed - self._lag
+        return request.computed
+
+    def check(self) -> None:
+        """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
+        memory, size = self.memory, self.memory.block_size
+        self._take(self._decodes.step)
+        memory.check()
+        self._decodes.check([request for request in self.running if request.phase == DECODE])
+        unpublished = 0
+        for request in self.running:
+            tokens = request.computed
+            if request.phase == DECODE:
+                tokens = request.base + self._decodes.step
+            unpublished += -(-tokens // size) - request.table.published
+        if self._loads is not None:
+            self._loads.check()
+            published = sum(request.table.published for request in self._loads.loading)
+            unpublished += self._loads.held_blocks(size) - published
+        shared = memory.cached_blocks - (memory.free_blocks - memory.empty_blocks)
+        assert shared + unpublished + memory.free_blocks == memory.capacity_blocks
+        assert len(self.running) <= self._max_seqs
+        assert all(request.phase == WAITING and not request.computed for request in self.waiting)
+        assert self.waiting_tokens == sum(request.known_tokens for request in self.waiting)

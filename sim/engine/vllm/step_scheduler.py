@@ -1,0 +1,341 @@
+"""vLLM's scheduler with every option, step by step.
+
+Schedules as vLLM 0.33.0 does (``v1/core/sched/scheduler.py``, ``async_scheduler.py``,
+``request_queue.py``). Each step loops over the running requests, so its cost grows with the batch;
+`RunScheduler` takes the default options at a cost per change of the batch.
+
+Asynchronous scheduling decides a step while the one before it computes, without its results: a sampled
+token that is not there yet counts as schedulable, and blocks are published and given back a step late.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+
+from sim.caches.block import BlockCache, BlockTable
+from sim.engine.loads import Loads
+from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
+from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.config import SchedulerOptions
+from workloads.errors import InputError
+
+LIVELOCK_STEPS = 10_000
+"""After so many steps without a token the scheduler looks whether it makes progress at all."""
+Rank = tuple[int, float, str]
+"""Place in a priority queue: (priority, arrival in s, id as text)."""
+
+
+class StepScheduler:
+    """A `RunScheduler` to the replica; inside, a loop over all running requests.
+
+    ``computed`` counts every token scheduled so far, in flight or not; ``generated`` the results.
+    """
+
+    def __init__(
+        self,
+        memory: BlockCache,
+        options: SchedulerOptions,
+        loads: Loads | None,
+        rank: Callable[[Request], Rank],
+    ) -> None:
+        self.memory = memory
+        self.waiting: deque[Request] = deque()
+        self.running: dict[Request, None] = {}  # in order of admission
+        self._options = options
+        self._loads = loads
+        self._rank = rank
+        self._by_priority = options.policy == "priority"
+        self._watermark = options.watermark_blocks(memory.capacity_blocks)
+        self._fruitless = 0  # steps since the last token
+        self._preemptions = 0
+        self._now = 0.0
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Known tokens of the waiting requests. O(waiting)."""
+        return sum(request.known_tokens for request in self.waiting)
+
+    # -- the queue ---------------------------------------------------------------------------------
+
+    def enqueue(self, request: Request) -> bool:
+        """Queue ``request``; there is no run of steps to end for it."""
+        self._queue(request)
+        return False
+
+    def loaded(self, request: Request) -> bool:
+        """The KV that ``request`` waited for is there."""
+        assert self._loads is not None
+        self.memory.publish(request.table, request.computed)
+        self._loads.arrived(request)
+        return False
+
+    def withdraw(self, index: int) -> tuple[Request, bool] | None:
+        """Take request ``index`` out of the queue; it, and whether it was the head. None: not there."""
+        for place, request in enumerate(self.waiting):
+            if request.index == index:
+                del self.waiting[place]
+                return request, place == 0
+        return None
+
+    def _queue(self, request: Request, *, first: bool = False) -> None:
+        """fcfs: at the end or, ``first``, at the head; priority: by rank, O(waiting)."""
+        if self._by_priority:
+            insort(self.waiting, request, key=self._rank)
+        elif first:
+            self.waiting.appendleft(request)
+        else:
+            self.waiting.append(request)
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def plan(self, now: float, in_flight: Batch | None) -> Batch | None:
+        """Schedule one step as things stand; ``in_flight`` is the step that computes, if one does.
+
+        None if there is no request. A step that schedules nothing takes no time.
+        """
+        present = len(self.running) + len(self.waiting)
+        if self._loads is not None:
+            present += len(self._loads.loading)
+        if not present:
+            return None
+        self._now = now
+        self.memory.now_s = now
+        # The threshold keeps a long prompt from starving others; alone it starves nothing.
+        threshold = self._options.long_prefill_token_threshold if present > 1 else 0
+        limit = threshold or self._options.max_num_batched_tokens
+        batch = Batch()
+        scheduled: dict[Request, int] = {}
+        batch.scheduled = scheduled
+        budget = self._schedule_running(batch, scheduled, in_flight, limit)
+        if not batch.preempted:
+            self._schedule_waiting(batch, scheduled, limit, budget)
+        for request, tokens in scheduled.items():
+            self._advance(batch, request, tokens)
+        self._require_progress(batch)
+        return batch
+
+    def _schedule_running(
+        self, batch: Batch, scheduled: dict[Request, int], in_flight: Batch | None, limit: int
+    ) -> int:
+        """Give the running requests their tokens in order, preempting while blocks are short.
+
+        Returns the budget left. A victim that had tokens in this step gives them back.
+        """
+        budget = self._options.max_num_batched_tokens
+        for request in list(self.running):
+            if not budget:
+                break
+            if request.phase in (WAITING, LAST):
+                continue  # preempted by one before it; asynchronous: its last token is in flight
+            tokens = 1
+            if request.phase == PREFILL:
+                tokens = min(request.known_tokens - request.computed, limit, budget)
+            while not self._extend(request, tokens):
+                victim = self._victim()
+                budget += self._preempt(victim, batch, scheduled, in_flight)
+                if victim is request:
+                    break
+            else:
+                scheduled[request] = tokens
+                budget -= tokens
+        return budget
+
+    def _extend(self, request: Request, tokens: int) -> bool:
+        """Allocate blocks for ``tokens`` more tokens and publish those they fill; False: no room."""
+        memory, table = self.memory, request.table
+        size, upto = memory.block_size, request.computed + tokens
+        needed = -(-upto // size) - -(-request.computed // size)
+        if needed:
+            if needed > memory.free_blocks:
+                return False
+            memory.take(needed)
+        # Asynchronous: blocks with tokens in flight have no content yet.
+        written = min(upto, request.known_tokens)
+        if written // size > table.published:
+            memory.publish(table, written)
+        return True
+
+    def _victim(self) -> Request:
+        """fcfs: the last one running; priority: the largest (priority, arrival), of equals the first."""
+        if not self._by_priority:
+            return next(reversed(self.running))
+        return max(self.running, key=lambda request: self._rank(request)[:2])
+
+    def _preempt(
+        self, victim: Request, batch: Batch, scheduled: dict[Request, int], in_flight: Batch | None
+    ) -> int:
+        """Release everything of ``victim`` and queue it; the tokens it had in this step.
+
+        What those would have filled stays published. Generated tokens are kept.
+        """
+        tokens = scheduled.pop(victim, 0)
+        self.memory.release(victim.table, -(-(victim.computed + tokens) // self.memory.block_size))
+        del self.running[victim]
+        self._preemptions += 1
+        batch.recomputed += victim.computed
+        victim.preemptions += 1
+        victim.computed = 0
+        victim.phase = WAITING
+        batch.preempted.append(victim)
+        self._queue(victim, first=True)
+        return tokens
+
+    def _schedule_waiting(
+        self, batch: Batch, scheduled: dict[Request, int], limit: int, budget: int
+    ) -> None:
+        """Admit what was loaded, then the queue in order, while budget, slots and memory last.
+
+        A request that does not fit blocks the queue. One whose KV can be loaded leaves it for its load.
+        """
+        memory, size, loads, options = self.memory, self.memory.block_size, self._loads, self._options
+        running, waiting = self.running, self.waiting
+        while budget and len(running) < options.max_num_seqs:
+            if loads is not None and loads.ready:
+                request = loads.admit()
+                known, cached = request.known_tokens, request.computed
+                held = -(-cached // size)
+                memory.give_back(-(-known // size) - held)
+            elif waiting:
+                request = waiting[0]
+                known = request.known_tokens
+                hit = memory.lookup(request.table, known)
+                fit = known
+                if not options.scheduler_reserve_full_isl:
+                    fit = min(known, hit.blocks * size + min(limit, budget))
+                taken = hit.idle - hit.blocks + (self._watermark if running else 0)
+                if -(-fit // size) + taken > memory.free_blocks:
+                    return
+                found = None if loads is None else loads.source.find(request, hit.blocks)
+                loading = found is not None and found.tokens > 0
+                if loading and -(-known // size) + taken > memory.free_blocks:
+                    return  # a load needs room for all of it
+                waiting.popleft()
+                cached = memory.acquire(request.table, hit)
+                held = hit.blocks
+                if loading:
+                    assert loads is not None and found is not None
+                    memory.take(-(-known // size) - held)
+                    loads.begin(request, cached + found.tokens)
+                    batch.loads.append((request, found))
+                    continue
+            else:
+                return
+            tokens = min(known - cached, limit, budget)
+            memory.take(-(-(cached + tokens) // size) - held)
+            memory.publish(request.table, cached + tokens)
+            request.computed = cached
+            request.phase = PREFILL
+            running[request] = None
+            batch.admitted.append((request, cached))
+            scheduled[request] = tokens
+            budget -= tokens
+
+    def _advance(self, batch: Batch, request: Request, tokens: int) -> None:
+        """Count the tokens of ``request`` in this step as computed, and what it gets for them."""
+        before = request.computed
+        request.computed = before + tokens
+        if request.phase == DECODE:
+            batch.decodes += 1
+            batch.context += before
+        else:
+            batch.chunks.append((request, before, tokens))
+            if request.computed < request.known_tokens:
+                return
+            request.phase = DECODE
+            batch.completed.append(request)
+        if request.computed == request.final_tokens:
+            request.phase = LAST
+            batch.finishing.append(request)
+
+    def _require_progress(self, batch: Batch) -> None:
+        """Raise InputError if requests only preempt each other: an engine would do so without end.
+
+        Every step computes at least one token, so without preemption the known tokens of all requests
+        bound the steps that give no token.
+        """
+        if batch.decodes or batch.completed:
+            self._fruitless = 0
+            return
+        self._fruitless += 1
+        if self._fruitless % LIVELOCK_STEPS:
+            return
+        known = sum(request.known_tokens for request in [*self.running, *self.waiting])
+        if self._preemptions and self._fruitless > known:
+            raise InputError(
+                f"no progress: {self._fruitless:,} steps without a token, "
+                f"{self._preemptions:,} preemptions; {len(self.running) + len(self.waiting)} "
+                f"requests push each other out of {self.memory.capacity_blocks} KV blocks; allowed: more "
+                "memory, or scheduler_reserve_full_isl: true with policy: fcfs"
+            )
+
+    # -- runs of steps -----------------------------------------------------------------------------
+
+    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
+        """Every step is decided."""
+        return 0
+
+    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
+        """Never asked for."""
+        raise AssertionError("every step is decided")
+
+    def settle(self) -> None:
+        """Blocks are taken when a step is decided."""
+
+    # -- requests that leave -----------------------------------------------------------------------
+
+    def finish(self, request: Request) -> None:
+        """``request`` has its last token; it may be back in the queue, preempted while that came."""
+        if request.phase == WAITING:
+            self.waiting.remove(request)
+            return
+        self.memory.publish(request.table, request.computed)  # asynchronous: what was in flight
+        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        del self.running[request]
+        if self._loads is not None:
+            self._loads.source.left(request)
+
+    def drop(self, request: Request, in_flight: Batch | None) -> None:
+        """Take a running or loading request out and give back what it holds; full blocks stay cached."""
+        size = self.memory.block_size
+        if request.phase == LOADING:
+            assert self._loads is not None
+            self._loads.drop(request)
+            self.memory.release(request.table, -(-request.known_tokens // size))
+            request.computed = 0  # nothing was computed for it yet
+            return
+        self.memory.release(request.table, -(-request.computed // size))
+        del self.running[request]
+
+    # -- what others see ---------------------------------------------------------------------------
+
+    def present(self) -> list[Request]:
+        """The requests that run, in order, then those that load."""
+        return [*self.running, *(self._loads.loading if self._loads is not None else ())]
+
+    def cached_tokens(self, path: list[int], tokens: int) -> int:
+        """Tokens of a prompt that a lookup would find now."""
+        return self.memory.lookup(BlockTable(path, tokens, -1), tokens).blocks * self.memory.block_size
+
+    def check(self) -> None:
+        """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
+        memory, size = self.memory, self.memory.block_size
+        memory.check()
+        private = 0
+        for request in self.running:
+            assert request.phase != WAITING and request.generated < request.output_tokens
+            assert 0 < request.computed <= request.final_tokens
+            in_flight = request.computed - request.known_tokens + 1
+            assert in_flight in (0, 1, 2) if request.phase in (DECODE, LAST) else in_flight <= 0
+            private += -(-request.computed // size) - request.table.published
+        if self._loads is not None:
+            self._loads.check()
+            published = sum(request.table.published for request in self._loads.loading)
+            private += self._loads.held_blocks(size) - published
+        assert private + memory.cached_blocks + memory.empty_blocks == memory.capacity_blocks
+        assert len(self.running) <= self._options.max_num_seqs
+        assert all(request.phase == WAITING and not request.computed for request in self.waiting)
+        if self._by_priority:
+            ranks = [self._rank(request) for request in self.waiting]
+            assert ranks == sorted(ranks)

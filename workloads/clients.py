@@ -1,0 +1,84 @@
+"""Who sends the next request, and when: the clients of a trace.
+
+Everything that serves a trace asks this: replays, fleets, hosted APIs, a real engine. In open loop sessions
+start at times of their own; in closed loop ``concurrency`` of them are under way, and the next one starts
+when one ends. Within a session a request comes its think time after the reply before it is complete.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import Field
+
+from workloads.schema import MOST_S, Schema
+from workloads.trace import NONE, Trace
+
+
+class Retries(Schema):
+    """``{max_retries, backoff_s, max_backoff_s}``: what a client does when a request was not answered.
+
+    A request that was rejected or timed out is sent again up to ``max_retries`` times, first after
+    ``backoff_s`` seconds, then after twice as long each time, at most ``max_backoff_s``. The defaults are
+    those of the official OpenAI and Anthropic SDKs, whose random share of up to a quarter is left out.
+    """
+
+    max_retries: int = Field(default=2, ge=0, le=100)
+    backoff_s: float = Field(default=0.5, ge=0, le=MOST_S)
+    max_backoff_s: float = Field(default=8.0, ge=0, le=MOST_S)
+
+    def wait_s(self, tries: int) -> float | None:
+        """Seconds until the request is sent again after ``tries`` failed tries; None: it is given up."""
+        if tries > self.max_retries:
+            return None
+        return min(self.max_backoff_s, self.backoff_s * 2.0 ** (tries - 1))
+
+
+class Next(NamedTuple):
+    """A request that comes by itself."""
+
+    at_s: float
+    request: int
+
+
+class Clients:
+    """The state of all clients: which sessions have started. One object per run."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._starts = trace.starts()
+        self._started = 0
+        self.closed_loop = trace.concurrency is not None
+
+    def opening(self) -> list[Next]:
+        """What comes by itself: every session's start or, in closed loop, as many as may be under way."""
+        trace = self._trace
+        count = len(self._starts) if trace.concurrency is None else trace.concurrency
+        return self.starting(count)
+
+    def starting(self, count: int) -> list[Next]:
+        """The next ``count`` sessions to start, or as many as there are; (time, index) ascending."""
+        arrival_s = self._trace.arrival_s
+        first, self._started = self._started, min(len(self._starts), self._started + count)
+        return [Next(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
+
+    def starting_together(self) -> list[Next]:
+        """The next session to start and all that start at the same time; for those who wait for each."""
+        arrival_s, starts, first = self._trace.arrival_s, self._starts, self._started
+        last = first
+        while last < len(starts) and arrival_s[starts[last]] == arrival_s[starts[first]]:
+            last += 1
+        return self.starting(last - first)
+
+    def after(self, request: int, now_s: float) -> Next | None:
+        """What follows ``request``, which is over: the next one of its session, or in closed loop a
+        session.
+
+        A session goes on whatever the end of its last request was.
+        """
+        follower = self._trace.follower[request]
+        if follower != NONE:
+            return Next(now_s + self._trace.think_s[follower], follower)
+        if self.closed_loop and (start := self.starting(1)):
+            return Next(now_s, start[0].request)
+        return None
