@@ -51,11 +51,10 @@ class Request:
         """Tokens with KV when its last token is sampled, which gets none."""
         return self.prompt_tokens + self.output_tokens - 1
 
-    def admitted(self, now: float, cached: int, totals: EngineTotals) -> None:
-        """Note an admission with ``cached`` tokens found; only the request's first one counts as its
-        hit."""
+    def admitted(self, now: float, known: int, cached: int, totals: EngineTotals) -> None:
+        """Note an admission: of ``known`` tokens ``cached`` were found; the first one counts as its hit."""
         if self.preemptions:
-            totals.preempted_queries_tokens += self.prompt_tokens + self.generated
+            totals.preempted_queries_tokens += known
             totals.preempted_hits_tokens += cached
             totals.recomputed_tokens -= cached
             return
