@@ -51,11 +51,11 @@ class Request:
         """Tokens with KV when its last token is sampled, which gets none."""
         return self.prompt_tokens + self.output_tokens - 1
 
-    def admitted(self, now: float, cached: int, totals: EngineTotals) -> None:
-        """Note an admission with ``cached`` tokens found; only the request's first one counts as its
+    def admitted(self, now: float, known: int, cached: int, totals: EngineTotals) -> None:
+        """Note an admission: of ``known`` tokens ``cached`` were found; only the request's first one counts as its
         hit."""
         if self.preemptions:
-            totals.preempted_queries_tokens += self.prompt_tokens + self.generated
+            totals.preempted_queries_tokens += known
             totals.preempted_hits_tokens += cached
             totals.recomputed_tokens -= cached
             return
@@ -67,6 +67,10 @@ class Request:
             row.scheduled_s = now
             row.hit_tokens = cached
 
+    def given_up(self) -> None:
+        """Its client has left: what still happens to it is no part of what the client saw."""
+        self.row = RequestRow(self.index, self.row.arrival_s)
+
     def abandoned(self, totals: EngineTotals) -> None:
         """Note that it leaves before its last token; ``computed`` says how far it came.
 
@@ -75,7 +79,6 @@ class Request:
         """
         self.phase = GONE
         totals.abandoned_tokens += self.computed - self.cached
-        self.row.preemptions += self.preemptions
 
     def finished(self, now: float, replica: int) -> None:
         """Note that its last token is there."""

@@ -13,7 +13,6 @@ from sim.engine.latency import IterationTime
 from sim.engine.loads import Source
 from sim.engine.request import Request
 from sim.engine.sglang.config import SglangEngine
-from sim.engine.sglang.replica import SglangReplica
 from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.replica import VllmReplica
@@ -55,11 +54,14 @@ class ReplicaPlan:
         env: Clock,
         trace: Trace,
         finished: Callable[[Request], None],
+        left: Callable[[Request], None],
         recorder: StepRecorder | None = None,
     ) -> AnyReplica:
         """Replica ``number`` of a fleet that serves ``trace``; with a ``recorder`` it keeps its steps."""
         memory, source = self.parts(env, recorder)
         if isinstance(self.options, SglangEngine):
+            from sim.engine.sglang.replica import SglangReplica
+
             assert self.compute is None
             return SglangReplica(
                 number,
@@ -69,6 +71,7 @@ class ReplicaPlan:
                 self.options,
                 trace=trace,
                 finished=finished,
+                left=left,
                 fast_forward=self.fast_forward,
                 source=source,
                 recorder=recorder,
@@ -80,6 +83,7 @@ class ReplicaPlan:
             self.latency,
             self.options,
             finished=finished,
+            left=left,
             rank=ranks(trace),
             fast_forward=self.fast_forward,
             source=source,

@@ -28,6 +28,7 @@ def fleet_of(
     max_num_batched_tokens: int = 8192,
     max_num_seqs: int = 1024,
     fast_forward: bool = True,
+    asynchronous: bool = False,
     replicas: int = 1,
     coefficients: Coefficients = ONE_SECOND,
     domain: Domain | None = None,
@@ -44,7 +45,11 @@ def fleet_of(
             trace.content, block_size, blocks, caching=caching, evicted=evicted or own
         ),
         latency=IterationTime(coefficients, domain),
-        options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),
+        options=SchedulerOptions(
+            max_num_batched_tokens,
+            min(max_num_seqs, max_num_batched_tokens),
+            async_scheduling=asynchronous,
+        ),
         fast_forward=fast_forward,
     )
     return Fleet(
@@ -73,7 +78,7 @@ def check_always(fleet: Fleet) -> Fleet:
     """Have every replica's invariants checked at every instant."""
 
     def look(now: float) -> None:
-        for replica in fleet._every_replica():
+        for replica in fleet.replicas:
             replica.check()
 
     watch(fleet, look)

@@ -10,7 +10,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.replica import SglangReplica
-from sim.engine.steps import StepRecord
+from sim.engine.step_records import StepRecord
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting

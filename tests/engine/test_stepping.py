@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockCache
 from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
-from sim.engine.steps import StepRecorder
+from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.replica import Replica
 from sim.engine.vllm.stepping import SteppingReplica
