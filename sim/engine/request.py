@@ -52,8 +52,7 @@ class Request:
         return self.prompt_tokens + self.output_tokens - 1
 
     def admitted(self, now: float, known: int, cached: int, totals: EngineTotals) -> None:
-        """Note an admission: of ``known`` tokens ``cached`` were found; only the request's first one counts as its
-        hit."""
+        """Note an admission, of ``known`` tokens ``cached`` found; only the first one counts as its hit."""
         if self.preemptions:
             totals.preempted_queries_tokens += known
             totals.preempted_hits_tokens += cached

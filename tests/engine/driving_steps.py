@@ -1,4 +1,4 @@
-"""One replica that decides every step, without a fleet, and beside it the naive scheduler on the same clock."""
+"""One replica that decides every step, without a fleet, beside the naive scheduler on the same clock."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class Drive:
             IterationTime(coefficients),
             options,
             finished=self._finished,
+            left=lambda request: None,
             rank=ranks(trace),
             recorder=self.recorder,
         )

@@ -92,6 +92,4 @@ def any_fleet(
             decode_coefficients or coefficients,
             lambda env: RemotePrefill(shared.on(env), block_size, GB),
         )
-    return Fleet(
-        trace, found, router, hardships=hardships, record_steps=record_steps, sample_s=sample_s
-    )
+    return Fleet(trace, found, router, hardships=hardships, record_steps=record_steps, sample_s=sample_s)

@@ -137,19 +137,23 @@ class VllmReplica:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._leaving.is_due:
             self._let_leave()
-        while True:
-            ahead, self._ahead = self._ahead, None
-            batch = ahead or self._plan(None)
-            if batch is not None and batch.sequences:
-                break
+        asynchronous = self._options.async_scheduling
+        batch, self._ahead = self._ahead, None
+        was_ahead = batch is not None
+        if batch is None:
+            batch = self._plan(None)
+        while batch is None or not batch.sequences:
             # Nothing to compute: all had their last token in flight, were preempted for it, or load.
-            if batch is not None:
-                self._apply(batch, 0)
-            if ahead is None and (batch is None or not batch.preempted):
+            if batch is None or not (was_ahead or batch.preempted):
+                if batch is not None:
+                    self._apply(batch, 0)
                 self._computing = None
                 self._timer.stop()
                 return
-        if self._options.async_scheduling:
+            following = self._plan(batch if asynchronous else None)
+            self._apply(batch, 0)
+            batch, was_ahead = following, False
+        if asynchronous:
             self._ahead = self._plan(batch)
         self._start(batch)
 
