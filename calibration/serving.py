@@ -1,25 +1,21 @@
 """A small real engine: the simulator's scheduler decides each step, and a decoder computes it.
 
-`PagedCache` gives the simulator's block cache physical blocks, `ServingReplica` runs each step on the
-runner and takes the time that it took. Arrivals live in simulated time, which passes by measured
+`PagedCache` gives the simulator's block cache physical blocks, `Serving` runs each step of a replica on the
+runner and says what time it took. Arrivals live in simulated time, which passes by measured
 durations: idle time is skipped, nothing waits, and the clock is the profile's.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from calibration.model import Work
 from calibration.plan import Sequence
 from calibration.runner import Runner
 from sim.caches.block import BlockCache, BlockTable, Hit
-from sim.engine.events import Clock
-from sim.engine.vllm.config import SchedulerOptions
-from sim.engine.vllm.stepping import Step, SteppingReplica
-from sim.fleet.plan import ReplicaPlan
+from sim.engine.request import PREFILL
+from sim.engine.vllm.batch import Batch
 from workloads.content import ContentTree
 from workloads.seeds import stream
 
@@ -129,54 +125,33 @@ class Computed:
     measured_s: float
 
 
-class ServingReplica(SteppingReplica):
-    """A replica whose steps are computed by ``runner`` and take as long as they took.
+class Serving:
+    """Computes the steps of a replica on ``runner``: to be given to its plan as ``compute``.
 
     Replies are those of the trace, fed token by token: what the model samples is computed and noted in
     ``sampled``, but later prompts contain the trace's reply, as they must to share its blocks.
     """
 
-    def __init__(self, runner: Runner, texts: Texts, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, runner: Runner, texts: Texts) -> None:
         self._runner, self._texts = runner, texts
         self.computed: list[Computed] = []
         self.sampled: dict[int, list[int]] = defaultdict(list)
         """Request -> the likeliest token at each place where it sampled."""
 
-    def _duration_s(self, step: Step, prefills: list[Sequence], decodes: int, context: int) -> float:
-        predicted = super()._duration_s(step, prefills, decodes, context)
-        memory = self.memory
-        assert isinstance(memory, PagedCache)
+    def __call__(self, batch: Batch, memory: PagedCache, predicted_s: float) -> float:
+        """Compute ``batch``; the seconds that it took."""
+        scheduled = batch.scheduled
+        assert scheduled is not None
         work: list[Work] = []
         tokens: list[int] = []
-        for request, new in step.scheduled.items():
+        for request, new in scheduled.items():
             cached = request.computed - new
             blocks = memory.physical(request.table, -(-request.computed // memory.block_size))
             work.append(Work(cached, new, blocks))
             tokens += self._texts.tokens(request.table.path, cached, request.computed)
         timed = self._runner.step(work, tokens)
-        rows = dict(zip(step.scheduled, timed.sampled.tolist(), strict=True))
-        for request in step.sampled:
-            self.sampled[request.index].append(rows[request])
-        self.computed.append(Computed([(w.cached, w.new) for w in work], predicted, timed.t_s))
+        for request, row in zip(scheduled, timed.sampled.tolist(), strict=True):
+            if request.phase != PREFILL:  # its prompt is complete
+                self.sampled[request.index].append(row)
+        self.computed.append(Computed([(w.cached, w.new) for w in work], predicted_s, timed.t_s))
         return timed.t_s
-
-
-def serving(runner: Runner, texts: Texts) -> Callable[..., ServingReplica]:
-    """What makes a fleet's replicas real: to be given to it as ``make``."""
-
-    def make(
-        plan: ReplicaPlan,
-        number: int,
-        env: Clock,
-        memory: PagedCache,
-        *,
-        source: None,
-        **more: Any,
-    ) -> ServingReplica:
-        options = plan.options
-        assert isinstance(options, SchedulerOptions)
-        assert not options.async_scheduling, "a step is decided when the one before is computed"
-        return ServingReplica(runner, texts, number, env, memory, plan.latency, options, **more)
-
-    return make

@@ -21,11 +21,9 @@ from typing import Any
 from calibration.plan import Sequence
 from calibration.serving import Texts
 from sim.caches.block import MISS, BlockCache, BlockTable, Hit
-from sim.engine.events import Clock
-from sim.engine.vllm.config import SchedulerOptions
-from sim.engine.vllm.stepping import Step, SteppingReplica
-from sim.fleet.plan import ReplicaPlan
+from sim.engine.vllm.batch import Batch
 from sim.hardware.catalogue import Model
+from workloads.clients import Clients
 from workloads.content import ContentTree
 from workloads.errors import InputError
 from workloads.trace import NONE, Trace
@@ -70,28 +68,13 @@ class AfterCompute(BlockCache):
         super().release(table, blocks)
 
 
-class AfterComputeReplica(SteppingReplica):
-    """The simulator's scheduler over `AfterCompute`."""
+def simulated(batch: Batch, memory: AfterCompute, predicted_s: float) -> float:
+    """To be given to a replica's plan as ``compute``: takes what is predicted.
 
-    def _apply(self, step: Step) -> None:
-        assert isinstance(self.memory, AfterCompute)
-        last = {r.table for r in step.sampled if r.generated + 1 == r.output_tokens}
-        self.memory.computed(last)
-        super()._apply(step)
-
-
-def simulated(
-    plan: ReplicaPlan,
-    number: int,
-    env: Clock,
-    memory: BlockCache,
-    *,
-    source: None,
-    **more: Any,
-) -> AfterComputeReplica:
-    """To be given to a fleet as ``make``."""
-    assert isinstance(plan.options, SchedulerOptions)
-    return AfterComputeReplica(number, env, memory, plan.latency, plan.options, **more)
+    Nothing is looked up between a step's scheduling and its end, so its blocks can be entered here.
+    """
+    memory.computed({request.table for request in batch.finishing})
+    return predicted_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +173,8 @@ class _Session:
         n = len(trace)
         nan = float("nan")
         self._out = EngineRun([0] * n, [nan] * n, [nan] * n, [nan] * n)
-        self._arrivals = [(at, i) for i, at in enumerate(trace.arrival_s) if at is not None]
+        self._clients = Clients(trace)
+        self._arrivals = self._clients.opening()
         heapq.heapify(self._arrivals)
         self._before = {after: i for i, after in enumerate(trace.follower) if after != NONE}
         self._replies: dict[int, list[int]] = {}
@@ -262,7 +246,7 @@ class _Session:
                 finished += 1
                 self._out.finished_s[index] = now
                 self._replies[index] = list(state.generated_tokens)
-                after = self._trace.follower[index]
-                if after != NONE:
-                    heapq.heappush(self._arrivals, (now + self._trace.think_s[after], after))
+                after = self._clients.after(index, now)
+                if after is not None:
+                    heapq.heappush(self._arrivals, after)
         return finished

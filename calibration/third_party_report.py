@@ -115,9 +115,10 @@ def simulate(trace: Trace, times: Coefficients, limits: Limits, sharing: bool = 
     plan = ReplicaPlan(
         memory=lambda _: AfterCompute(trace.content, limits.block_size, limits.blocks, caching=sharing),
         latency=IterationTime(times),
-        options=SchedulerOptions(limits.max_batch_tokens, limits.max_requests),
+        options=SchedulerOptions(limits.max_batch_tokens, limits.max_requests, async_scheduling=False),
+        compute=simulated,
     )
-    return Fleet(trace, [plan], RoundRobin, make=simulated).run()
+    return Fleet(trace, [plan], RoundRobin).run()
 
 
 def _measured(served: EngineRun) -> Measured:

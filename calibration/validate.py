@@ -14,13 +14,12 @@ from calibration.fit import errors, seconds
 from calibration.measure import Bench
 from calibration.plan import GRIDS, sentinels
 from calibration.runner import Runner
-from calibration.serving import PagedCache, ServingReplica, Texts, serving
+from calibration.serving import PagedCache, Serving, Texts
 from sim.caches.replay import require_fit
-from sim.engine.interface import AnyReplica
+from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
-from sim.fleet.make import make_replica
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
 from sim.hardware.profile import Errors, Profile
@@ -140,11 +139,10 @@ class Setup:
         """One trace through both."""
         before = self.drift()
         texts = Texts(trace.content, self.runner.model.vocab_size, trace.seed)
-        fleet = self._fleet(trace, cache, serving(self.runner, texts))
-        real = fleet.run()
+        serving = Serving(self.runner, texts)
+        real = self._fleet(trace, cache, serving).run()
         simulated = self.simulate(trace, cache)
-        replica = fleet.replicas[0]
-        assert isinstance(replica, ServingReplica) and real.engine is not None
+        assert real.engine is not None
         equal = real.cache_read_input_tokens == simulated.cache_read_input_tokens
         return Comparison(
             seed=trace.seed,
@@ -158,15 +156,15 @@ class Setup:
             real_s=figures(real),
             simulated_s=figures(simulated),
             steps=errors(
-                np.array([step.predicted_s for step in replica.computed]),
-                np.array([step.measured_s for step in replica.computed]),
+                np.array([step.predicted_s for step in serving.computed]),
+                np.array([step.measured_s for step in serving.computed]),
             ),
             drift=(before, self.drift()),
         )
 
     def simulate(self, trace: Trace, cache: bool) -> Records:
         """The trace through the simulator alone."""
-        return self._fleet(trace, cache, make_replica).run()
+        return self._fleet(trace, cache, None).run()
 
     def trace_at(self, seed: int, load: float, cache: bool) -> Trace:
         """The chats with think times at which the simulated engine is busy for the share ``load``."""
@@ -186,8 +184,8 @@ class Setup:
         took = [np.median([bench.time(guard)[0] for _ in range(SENTINELS)]) for guard in guards]
         return float(np.mean(np.array(took) / said) - 1)
 
-    def _fleet(self, trace: Trace, cache: bool, make: Callable[..., AnyReplica]) -> Fleet:
-        """One replica of the engine, whichever ``make`` makes."""
+    def _fleet(self, trace: Trace, cache: bool, compute: Compute | None) -> Fleet:
+        """One replica of the engine; without ``compute`` the profile says how long a step takes."""
         pool = self.runner.decoder.pool
         blocks = self.kv_blocks
         if blocks is None:
@@ -203,9 +201,12 @@ class Setup:
         plan = ReplicaPlan(
             memory=lambda _: PagedCache(trace.content, pool.block_size, blocks, caching=cache),
             latency=IterationTime(self.profile.coefficients, self.profile.domain),
-            options=SchedulerOptions(self.chat.max_num_batched_tokens, self.chat.max_num_seqs),
+            options=SchedulerOptions(
+                self.chat.max_num_batched_tokens, self.chat.max_num_seqs, async_scheduling=False
+            ),
+            compute=compute,
         )
-        return Fleet(trace, [plan], RoundRobin, make=make)
+        return Fleet(trace, [plan], RoundRobin)
 
 
 def figures(records: Records) -> dict[str, float]:

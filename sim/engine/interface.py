@@ -81,8 +81,8 @@ class AnyReplica(Protocol):
     def submit(self, request: Request) -> None:
         """Queue ``request``, which arrives now."""
 
-    def abort(self, index: int) -> None:
-        """Drop request ``index``, which is here: at once if it waits, else when its iteration ends."""
+    def abort(self, request: Request) -> None:
+        """Drop ``request``, which is here: at once if it waits, else when its iteration ends."""
 
     def fail(self, lost: Lost) -> None:
         """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""

@@ -20,7 +20,7 @@ class Leaving:
     __slots__ = ("_given_up", "failed")
 
     def __init__(self) -> None:
-        self._given_up: set[int] = set()
+        self._given_up: dict[Request, None] = {}
         self.failed: Lost | None = None
         """If set the replica dies at the boundary and tells what it had."""
 
@@ -29,9 +29,9 @@ class Leaving:
         """Whether anything is to happen."""
         return bool(self._given_up) or self.failed is not None
 
-    def give_up(self, index: int) -> None:
-        """The client of request ``index``, which runs, has left."""
-        self._given_up.add(index)
+    def give_up(self, request: Request) -> None:
+        """The client of ``request``, which runs or loads, has left."""
+        self._given_up[request] = None
 
     def fail(self, lost: Lost) -> None:
         """The replica dies."""
@@ -39,15 +39,12 @@ class Leaving:
 
     def was_given_up(self, request: Request) -> bool:
         """Whether the client of ``request``, which ends now, has left; asked once."""
-        if request.index not in self._given_up:
-            return False
-        self._given_up.remove(request.index)
-        return True
+        return self._given_up.pop(request, request) is None
 
     def divide(self, present: list[Request]) -> tuple[list[Request], list[Request]]:
         """Of the requests that run: (those that leave now, those whose clients still wait for them)."""
-        given_up, self._given_up = self._given_up, set()
-        wanted = [request for request in present if request.index not in given_up]
+        given_up, self._given_up = self._given_up, {}
+        wanted = [request for request in present if request not in given_up]
         if self.failed is not None:
             return present, wanted
-        return [request for request in present if request.index in given_up], wanted
+        return [request for request in present if request in given_up], wanted

@@ -52,7 +52,7 @@ class Request:
         return self.prompt_tokens + self.output_tokens - 1
 
     def admitted(self, now: float, known: int, cached: int, totals: EngineTotals) -> None:
-        """Note an admission: of ``known`` tokens ``cached`` were found; the first one counts as its hit."""
+        """Note an admission, of ``known`` tokens ``cached`` found; only the first one counts as its hit."""
         if self.preemptions:
             totals.preempted_queries_tokens += known
             totals.preempted_hits_tokens += cached
@@ -66,6 +66,10 @@ class Request:
             row.scheduled_s = now
             row.hit_tokens = cached
 
+    def given_up(self) -> None:
+        """Its client has left: what still happens to it is no part of what the client saw."""
+        self.row = RequestRow(self.index, self.row.arrival_s)
+
     def abandoned(self, totals: EngineTotals) -> None:
         """Note that it leaves before its last token; ``computed`` says how far it came.
 
@@ -74,7 +78,6 @@ class Request:
         """
         self.phase = GONE
         totals.abandoned_tokens += self.computed - self.cached
-        self.row.preemptions += self.preemptions
 
     def finished(self, now: float, replica: int) -> None:
         """Note that its last token is there."""

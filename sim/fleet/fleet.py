@@ -21,6 +21,7 @@ from sim.fleet.sampling import Sampler
 from sim.results.records import (
     ABORTED,
     COMPLETED,
+    NAN,
     REJECTED,
     TICK_REQUESTS,
     TIMED_OUT,
@@ -31,6 +32,9 @@ from sim.results.records import (
 )
 from workloads.clients import Clients
 from workloads.trace import Trace
+
+Place = tuple[AnyReplica, Request] | list[RequestRow]
+"""The replica that has a request, or the list of those that wait until a replica is alive again."""
 
 
 @contextmanager
@@ -78,13 +82,13 @@ class Fleet:
         self._tick = tick
         self._done = 0
         self._wasted_tokens = 0  # computed by prefilling replicas for requests that were lost afterwards
-        self._where: dict[int, AnyReplica | None] | None = None
-        """The replica that has each request, or None where it waits for one; kept for deadlines only."""
+        self._where: dict[int, Place] | None = None
+        """Where each request is; kept for deadlines only."""
         if hardships.deadline_s is not None:
             self._where = {}
         self._recorders = [StepRecorder() if record_steps else None for _ in plans]
         self.replicas: list[AnyReplica] = [
-            plan.make(number, self.env, trace, self._finished, recorder)
+            plan.make(number, self.env, trace, self._finished, self._left, recorder)
             for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
         ]
         entries = sum(plan.role != "decode" for plan in plans)
@@ -173,7 +177,7 @@ class Fleet:
         if not self._entries.alive:
             if self._entries.returning:
                 self._entries.stranded.append(row)
-                self._place(row.index, None)
+                self._place(row.index, self._entries.stranded)
             else:
                 self._reject(row)
             return
@@ -182,13 +186,16 @@ class Fleet:
         if bound is not None and replica.queued >= bound:
             self._reject(row)
             return
-        self._place(row.index, replica)
         alone = self._plans[replica.number].role == "both"
-        replica.submit(self._request(row, self._trace.output_tokens[row.index] if alone else 1))
+        self._submit(replica, self._request(row, self._trace.output_tokens[row.index] if alone else 1))
 
-    def _place(self, index: int, replica: AnyReplica | None) -> None:
+    def _submit(self, replica: AnyReplica, request: Request) -> None:
+        self._place(request.index, (replica, request))
+        replica.submit(request)
+
+    def _place(self, index: int, place: Place) -> None:
         if self._where is not None:
-            self._where[index] = replica
+            self._where[index] = place
 
     def _request(self, row: RequestRow, output_tokens: int, generated: int = 0) -> Request:
         trace, index = self._trace, row.index
@@ -241,17 +248,21 @@ class Fleet:
         self.env.take_turn(AFTER_REPLICAS)
         if row.tries != tries or row.index not in self._where:
             return
-        replica = self._where.pop(row.index)
-        if replica is not None:
-            replica.abort(row.index)
-            if self._group(replica.number) is self._decoders:
-                self._waste(row)
-        elif row in self._entries.stranded:
-            self._entries.stranded.remove(row)
+        place = self._where.pop(row.index)
+        if isinstance(place, list):
+            place.remove(row)
+            decodes = place is self._decoders.stranded
         else:
-            self._decoders.stranded.remove(row)
+            replica, request = place
+            replica.abort(request)
+            decodes = self._group(replica.number) is self._decoders
+        if decodes:
             self._waste(row)
         self._failed(row, TIMED_OUT)
+
+    def _left(self, request: Request) -> None:
+        """A replica has dropped ``request``; what it was preempted there still counts."""
+        self.log.preemptions[request.index] += request.preemptions
 
     def _failed(self, row: RequestRow, status: str) -> None:
         """The client of ``row`` was not answered: it tries again later, or the request is over."""
@@ -268,15 +279,15 @@ class Fleet:
 
     def _hand_over(self, row: RequestRow) -> None:
         """The prompt of ``row`` is complete: it goes on at a replica that decodes."""
+        row.finished_s, row.replica = NAN, -1
         if self._decoders.alive:
             replica = least_loaded(self._decoders.alive)
             request = self._request(row, self._trace.output_tokens[row.index], generated=1)
-            request.last_token_s = self.env.now
-            self._place(row.index, replica)
-            replica.submit(request)
+            request.last_token_s = row.first_token_s
+            self._submit(replica, request)
         elif self._decoders.returning:
             self._decoders.stranded.append(row)
-            self._place(row.index, None)
+            self._place(row.index, self._decoders.stranded)
         else:
             if self._where is not None:
                 del self._where[row.index]

@@ -55,6 +55,7 @@ class ReplicaPlan:
         env: Clock,
         trace: Trace,
         finished: Callable[[Request], None],
+        left: Callable[[Request], None],
         recorder: StepRecorder | None = None,
     ) -> AnyReplica:
         """Replica ``number`` of a fleet that serves ``trace``; with a ``recorder`` it keeps its steps."""
@@ -69,6 +70,7 @@ class ReplicaPlan:
                 self.options,
                 trace=trace,
                 finished=finished,
+                left=left,
                 fast_forward=self.fast_forward,
                 source=source,
                 recorder=recorder,
@@ -80,6 +82,7 @@ class ReplicaPlan:
             self.latency,
             self.options,
             finished=finished,
+            left=left,
             rank=ranks(trace),
             fast_forward=self.fast_forward,
             source=source,

@@ -209,7 +209,7 @@ class RequestLog:
         self.finished_s[index] = row.finished_s
         self.hit_tokens[index] = row.hit_tokens
         self.replica[index] = row.replica
-        self.preemptions[index] = row.preemptions
+        self.preemptions[index] += row.preemptions
         self.retries[index] = row.retries
         self.tier[index] = row.tier
 

@@ -11,12 +11,12 @@ pytest.importorskip("torch", reason="torch is not installed (it comes with the t
 
 from calibration.model import Work
 from calibration.runner import Runner
-from calibration.serving import PagedCache, ServingReplica, Texts, serving
+from calibration.serving import PagedCache, Serving, Texts
 from sim.caches.block import BlockTable
 from sim.engine.latency import IterationTime
+from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
-from sim.fleet.make import make_replica
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
 from sim.hardware import catalogue
@@ -30,12 +30,12 @@ from workloads.trace import Trace
 SPEED = Coefficients(step=1e-3, token=1e-5, decode_kv=1e-7)
 
 
-class TimedAsPredicted(ServingReplica):
+class TimedAsPredicted(Serving):
     """Computes every step, and lets simulated time pass as if it had taken what was predicted."""
 
-    def _duration_s(self, *args):
-        super()._duration_s(*args)
-        return self.computed[-1].predicted_s
+    def __call__(self, batch: Batch, memory: PagedCache, predicted_s: float) -> float:
+        super().__call__(batch, memory, predicted_s)
+        return predicted_s
 
 
 @pytest.fixture(scope="module")
@@ -68,26 +68,19 @@ def _least_blocks(trace: Trace) -> int:
     return -(-max(trace.content.end[reply] for reply in trace.reply) // 16)
 
 
-def _fleet(runner: Runner, trace: Trace, blocks: int, caching: bool, make: object) -> Fleet:
+def _fleet(trace: Trace, blocks: int, caching: bool, compute: Serving | None) -> Fleet:
     plan = ReplicaPlan(
         memory=lambda _: PagedCache(trace.content, 16, blocks, caching=caching),
         latency=IterationTime(SPEED),
-        options=SchedulerOptions(max_num_batched_tokens=48, max_num_seqs=8),
+        options=SchedulerOptions(max_num_batched_tokens=48, max_num_seqs=8, async_scheduling=False),
+        compute=compute,
     )
-    return Fleet(trace, [plan], RoundRobin, make=make)  # type: ignore[arg-type]
+    return Fleet(trace, [plan], RoundRobin)
 
 
-def _serve(runner: Runner, trace: Trace, blocks: int, caching: bool) -> tuple[Records, ServingReplica]:
-    texts = Texts(trace.content, runner.model.vocab_size, seed=3)
-
-    def make(plan, number, env, memory, *, source, **more):
-        return TimedAsPredicted(runner, texts, number, env, memory, plan.latency, plan.options, **more)
-
-    fleet = check_always(_fleet(runner, trace, blocks, caching, make))
-    records = fleet.run()
-    replica = fleet.replicas[0]
-    assert isinstance(replica, ServingReplica)
-    return records, replica
+def _serve(runner: Runner, trace: Trace, blocks: int, caching: bool) -> tuple[Records, Serving]:
+    serving = TimedAsPredicted(runner, Texts(trace.content, runner.model.vocab_size, seed=3))
+    return check_always(_fleet(trace, blocks, caching, serving)).run(), serving
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -122,7 +115,7 @@ def test_it_schedules_as_the_simulator(runner: Runner, caching: bool, tight: boo
     trace = _trace(4)
     blocks = _least_blocks(trace) + 2 if tight else 280
     real, _ = _serve(runner, trace, blocks, caching)
-    simulated = _fleet(runner, trace, blocks, caching, make_replica).run()
+    simulated = _fleet(trace, blocks, caching, None).run()
     for name in ("cache_read_input_tokens", "preemptions"):
         assert (getattr(real, name) == getattr(simulated, name)).all(), name
     for name in ("arrival_s", "scheduled_s", "first_token_s", "finished_s"):
@@ -137,14 +130,12 @@ def test_time_is_what_steps_took(runner: Runner) -> None:
     trace = Trace()
     trace.add(prompt=trace.content.append(0, 100), output_tokens=5, arrival_s=2.0)
     texts = Texts(trace.content, runner.model.vocab_size, seed=3)
-    fleet = _fleet(runner, trace, 30, True, serving(runner, texts))
-    records = fleet.run()
-    replica = fleet.replicas[0]
-    assert isinstance(replica, ServingReplica)
-    assert [step.sequences for step in replica.computed] == [
+    serving = Serving(runner, texts)
+    records = _fleet(trace, 30, True, serving).run()
+    assert [step.sequences for step in serving.computed] == [
         [(0, 48)], [(48, 48)], [(96, 4)], [(100, 1)], [(101, 1)], [(102, 1)], [(103, 1)],
     ]  # fmt: skip
-    took = sum(step.measured_s for step in replica.computed)
+    took = sum(step.measured_s for step in serving.computed)
     assert records.finished_s[0] - 2.0 == pytest.approx(took) and took > 0
 
 

@@ -1,4 +1,4 @@
-"""One `SteppingReplica` without a fleet, and beside it the naive scheduler on the same clock."""
+"""One replica that decides every step, without a fleet, beside the naive scheduler on the same clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from sim.caches.block import BlockCache, BlockTable
 from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.request import Request
-from sim.engine.steps import StepRecord, StepRecorder
+from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
-from sim.engine.vllm.stepping import LIVELOCK_STEPS, SteppingReplica
+from sim.engine.vllm.replica import VllmReplica
+from sim.engine.vllm.step_scheduler import LIVELOCK_STEPS
+from sim.fleet.plan import ranks
 from sim.hardware.profile import Coefficients
 from sim.results.itl import TokenGaps
-from sim.results.records import RequestLog
+from sim.results.records import COMPLETED, RequestLog, RequestRow
 from tests.engine.driving import LAST, ONE_SECOND
 from tests.oracles import naive_vllm
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler
@@ -51,14 +53,15 @@ class Drive:
         self._concurrency = concurrency
         self._same_arrival = same_arrival
         self._next = 0
-        self.replica = SteppingReplica(
+        self.replica = VllmReplica(
             0,
             self.env,
             BlockCache(trace.content, block_size, blocks, caching=caching, evicted=self.recorder.evicted),
             IterationTime(coefficients),
             options,
-            log=self.log,
             finished=self._finished,
+            left=lambda request: None,
+            rank=ranks(trace),
             recorder=self.recorder,
         )
 
@@ -103,9 +106,10 @@ class Drive:
             At(self.env, self.env.peek() - self.env.now, LAST, self._check)
 
     def _arrive(self, event: At) -> None:
-        self._submit(event.value)
+        self._submit(event.subject)
 
-    def _finished(self, index: int) -> None:
+    def _finished(self, request: Request) -> None:
+        self.log.write(request.row, COMPLETED)
         if self._concurrency is not None and self._next < len(self.trace):
             self._submit_next()
 
@@ -115,10 +119,10 @@ class Drive:
 
     def _submit(self, index: int) -> None:
         trace = self.trace
-        self.log.arrival_s[index] = 0.0 if self._same_arrival else self.env.now
+        row = RequestRow(index, 0.0 if self._same_arrival else self.env.now)
         self.added[index] = len(self.recorder.records)
         table = BlockTable(trace.content.path(trace.reply[index]), self._prompt_tokens[index], index)
-        self.replica.submit(Request(index, table, trace.output_tokens[index], []))
+        self.replica.submit(Request(row, table, trace.output_tokens[index], []))
 
 
 @dataclass

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.request import Request
 from sim.engine.writers import Writers
+from sim.results.records import RequestRow
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.caches.recorded import single_blocks
 from tests.engine.driving import check_always, fleet_of
@@ -133,16 +134,18 @@ def test_three_write_the_same_reply() -> None:
 def test_a_segment_is_contested_as_long_as_two_write_it() -> None:
     """Three decodes write segment 7, one of them 8 too: two are left, then one, then nobody."""
     writers, table = Writers(), BlockTable([], 0, 0)
-    first, second, third = (Request(i, table, 9, [7, 8] if i == 1 else [7]) for i in range(3))
+    first, second, third = (
+        Request(RequestRow(i, 0.0), table, 9, [7, 8] if i == 1 else [7]) for i in range(3)
+    )
     for order, request in enumerate((third, second, first)):
         request.order = order
         writers.add(request)
     assert writers.contested == {7} and writers.of([8, 7]) == [third, second, first]
-    writers.remove(second)
+    writers.discard(second)
     assert writers.contested == {7} and not writers.write([8])
-    writers.remove(third)
+    writers.discard(third)
     assert writers.contested == set() and writers.of([7]) == [first]
-    writers.remove(first)
+    writers.discard(first)
     assert not writers.write([7])
 
 

@@ -2,104 +2,60 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import simpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.caches.block import BlockCache
 from sim.caches.tiered import TieredConfig
-from sim.engine.latency import IterationTime
 from sim.engine.link import Link, LinkSpeed
 from sim.engine.vllm.config import SchedulerOptions
-from sim.fleet.apart import DisaggregatedFleet
 from sim.fleet.fleet import Fleet
-from sim.fleet.plan import NO_HARDSHIPS, ReplicaPlan
-from sim.fleet.routers.round_robin import RoundRobin
 from sim.hardware.profile import Coefficients
-from sim.results.records import Records
-from sim.systems.tiers import tiered_memory
-from tests.caches.cases import QUICK, trace_of
-from tests.engine.comparing import REALISTIC, same_records
+from tests.caches.cases import QUICK
 from tests.engine.driving import ONE_SECOND, check_always
-from tests.engine.test_against_oracle import Case, cases
+from tests.engine.fleets import GB, any_fleet, tiers_of
+from tests.engine.test_against_oracle import Case
 from workloads.content import ROOT
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
 
 BOTH = pytest.mark.parametrize("fast_forward", [True, False])
-GB = 10**9
-"""Bytes of a token here, so that a link of 1 GB/s carries one a second."""
 
 
 def _options(case: Case | None = None) -> SchedulerOptions:
-    return (
-        SchedulerOptions(64, 64)
-        if case is None
-        else SchedulerOptions(case.max_num_batched_tokens, case.max_num_seqs)
-    )
+    tokens, seqs = (64, 64) if case is None else (case.max_num_batched_tokens, case.max_num_seqs)
+    return SchedulerOptions(tokens, seqs, async_scheduling=False)
 
 
 def _tiered(
     trace: Trace,
     blocks: int,
     *,
-    block_size: int = 1,
     host: int | None = None,
     disk: int | None = None,
     write: str = "write_through",
-    fast_forward: bool = True,
-    coefficients: Coefficients = ONE_SECOND,
-    options: SchedulerOptions | None = None,
     gb_per_s: float = 1.0,
     latency_ms: float = 0.0,
-) -> tuple[Fleet, dict[str, int]]:
-    speed = {"gb_per_s": gb_per_s, "latency_ms": latency_ms}
-    tiers: list[dict[str, Any]] = [{"name": "gpu", "capacity_blocks": blocks}]
-    tiers.append({"name": "host", "capacity_blocks": host, **speed})
-    if disk is not None:
-        tiers.append({"name": "disk", "capacity_blocks": disk, **speed})
-    config = TieredConfig.model_validate(
-        {"kind": "tiered", "block_size": block_size, "tiers": tiers, "write": write}
-    )
-    hits: dict[str, int] = {}
-    memory, source = tiered_memory(trace, config, blocks, GB, hits)
-    time = IterationTime(coefficients)
-    plan = ReplicaPlan(memory, time, options or _options(), fast_forward, source)
-    return Fleet(trace, [plan], RoundRobin), hits
-
-
-def _disaggregated(
-    trace: Trace,
-    blocks: int,
-    *,
-    decoders: int = 1,
     block_size: int = 1,
-    fast_forward: bool = True,
-    coefficients: Coefficients = ONE_SECOND,
     options: SchedulerOptions | None = None,
-    caching: bool = True,
-    link: LinkSpeed | None = None,
-) -> DisaggregatedFleet:
-    plan = ReplicaPlan(
-        lambda _: BlockCache(trace.content, block_size, blocks, caching=caching),
-        IterationTime(coefficients),
-        options or _options(),
-        fast_forward,
+    **fleet: Any,
+) -> tuple[Fleet, dict[str, int]]:
+    hits: dict[str, int] = {}
+    tiers = tiers_of(
+        host, disk, block_size=block_size, write=write, gb_per_s=gb_per_s, latency_ms=latency_ms
     )
-    return DisaggregatedFleet(
-        trace,
-        [plan],
-        [plan] * decoders,
-        RoundRobin,
-        link=link or LinkSpeed(gb_per_s=1.0),
-        kv_bytes=GB,
-        hardships=NO_HARDSHIPS,
+    made = any_fleet(
+        trace, blocks, options or _options(), block_size=block_size, tiers=tiers, hits=hits, **fleet
     )
+    return made, hits
+
+
+def _apart(trace: Trace, blocks: int, *, options: SchedulerOptions | None = None, **fleet: Any) -> Fleet:
+    return any_fleet(trace, blocks, options or _options(), **{"link": LinkSpeed(gb_per_s=1.0), **fleet})
 
 
 def _trace(*requests: tuple[float, str, int]) -> Trace:
@@ -233,7 +189,7 @@ def test_a_request_goes_over_the_link(fast_forward: bool) -> None:
     """Prefill 0 to 1, eight tokens over the link until 9.25, then one token a second."""
     trace = _trace((0.0, "a", 4))
     link = LinkSpeed(gb_per_s=1.0, latency_ms=250.0)
-    fleet = _disaggregated(trace, 16, fast_forward=fast_forward, link=link)
+    fleet = _apart(trace, 16, fast_forward=fast_forward, link=link)
     records = check_always(fleet).run()
     assert (records.scheduled_s[0], records.first_token_s[0]) == (0.0, 1.0)
     assert records.finished_s[0] == 12.25
@@ -246,7 +202,7 @@ def test_a_request_goes_over_the_link(fast_forward: bool) -> None:
 def test_the_decoder_asks_for_what_it_has_not(fast_forward: bool) -> None:
     """The second prompt shares eight tokens, which the decoder still has: eight travel, not sixteen."""
     trace = _trace((0.0, "a", 2), (20.0, "ab", 2))
-    records = check_always(_disaggregated(trace, 40, fast_forward=fast_forward)).run()
+    records = check_always(_apart(trace, 40, fast_forward=fast_forward)).run()
     assert records.cache_read_input_tokens.tolist() == [0, 8]
     assert records.engine is not None and records.engine.loaded_tokens == 16
     assert records.finished_s.tolist() == [10.0, 30.0]
@@ -256,7 +212,7 @@ def test_the_decoder_asks_for_what_it_has_not(fast_forward: bool) -> None:
 def test_a_preempted_request_computes_its_prompt_again(fast_forward: bool) -> None:
     """Only the two prompts of 8 tokens travel, though 20 blocks hold no two requests of 13."""
     trace = _trace((0.0, "a", 6), (0.0, "b", 6))
-    fleet = _disaggregated(trace, 20, fast_forward=fast_forward, link=LinkSpeed(gb_per_s=8.0))
+    fleet = _apart(trace, 20, fast_forward=fast_forward, link=LinkSpeed(gb_per_s=8.0))
     records = check_always(fleet).run()
     assert records.preemptions.tolist() == [0, 1]
     assert records.engine is not None and records.engine.loaded_tokens == 16
@@ -266,7 +222,7 @@ def test_a_preempted_request_computes_its_prompt_again(fast_forward: bool) -> No
 def test_what_is_loaded_joins_the_batch_at_once(fast_forward: bool) -> None:
     """The second is prefilled at 21 and there at 29, in the middle of the first one's reply."""
     trace = _trace((0.0, "a", 30), (20.0, "b", 3))
-    records = check_always(_disaggregated(trace, 60, fast_forward=fast_forward)).run()
+    records = check_always(_apart(trace, 60, fast_forward=fast_forward)).run()
     assert records.finished_s.tolist() == [38.0, 31.0]
 
 
@@ -274,14 +230,14 @@ def test_what_is_loaded_joins_the_batch_at_once(fast_forward: bool) -> None:
 def test_who_loads_is_load(fast_forward: bool) -> None:
     """While the first KV is on its way to one decoder, the other one is the least loaded."""
     trace = _trace((0.0, "a", 6), (1.0, "b", 6))
-    records = check_always(_disaggregated(trace, 30, decoders=2, fast_forward=fast_forward)).run()
+    records = check_always(_apart(trace, 30, decoders=2, fast_forward=fast_forward)).run()
     assert records.replica.tolist() == [1, 2]
 
 
 @BOTH
 def test_one_token_needs_no_decoder(fast_forward: bool) -> None:
     """The first token is the last one, and nothing travels."""
-    records = check_always(_disaggregated(_trace((0.0, "a", 1)), 16, fast_forward=fast_forward)).run()
+    records = check_always(_apart(_trace((0.0, "a", 1)), 16, fast_forward=fast_forward)).run()
     assert (records.finished_s[0], records.replica[0]) == (1.0, 0)
     assert records.engine is not None and records.engine.loaded_tokens == 0
 
@@ -291,66 +247,8 @@ def test_decodes_are_not_delayed_by_prefills(fast_forward: bool) -> None:
     """The point of it: while prompts of 100 s are computed, the decoder gives a token a second."""
     slow_prefill = Coefficients(step=1.0, prefill=99.0)
     trace = _trace((0.0, "a", 50), (100.0, "b", 1), (101.0, "c", 1))
-    plan = ReplicaPlan(
-        lambda _: BlockCache(trace.content, 1, 60), IterationTime(slow_prefill), _options(), fast_forward
-    )
-    fast = ReplicaPlan(
-        lambda _: BlockCache(trace.content, 1, 60), IterationTime(ONE_SECOND), _options(), fast_forward
-    )
-    together = Fleet(trace, [plan], RoundRobin).run()
-    apart = DisaggregatedFleet(
-        trace, [plan], [fast], RoundRobin, link=LinkSpeed(gb_per_s=8.0), kv_bytes=GB, hardships=NO_HARDSHIPS
-    ).run()
+    common: dict[str, Any] = {"fast_forward": fast_forward, "coefficients": slow_prefill}
+    together = any_fleet(trace, 60, _options(), **common).run()
+    apart = _apart(trace, 60, link=LinkSpeed(gb_per_s=8.0), decode_coefficients=ONE_SECOND, **common).run()
     assert together.finished_s[0] == 100 + 49 + 2 * 99
     assert apart.finished_s[0] == 100 + 1 + 49
-
-
-# -- both, at random ----------------------------------------------------------------------------------
-
-
-def _random(case: Case, seed: int) -> None:
-    rng = random.Random(seed)
-    for request in case.requests:
-        request.arrival = rng.uniform(0, 0.3)
-    link = LinkSpeed(gb_per_s=rng.choice([20.0, 300.0, 1e6]), latency_ms=rng.choice([0.0, 3.0]))
-    write = rng.choice(["write_through", "write_through_selective", "write_back"])
-    host, decoders = rng.randint(1, 20), rng.choice([1, 2])
-    tiered: list[Records] = []
-    apart: list[Records] = []
-    for fast_forward in (True, False):
-        common: dict[str, Any] = {
-            "block_size": case.block_size,
-            "fast_forward": fast_forward,
-            "coefficients": REALISTIC,
-            "options": _options(case),
-        }
-        fleet, _ = _tiered(
-            trace_of(case.requests), case.blocks, host=host, write=write, gb_per_s=link.gb_per_s, **common
-        )
-        tiered.append(check_always(fleet).run())
-        split = _disaggregated(
-            trace_of(case.requests),
-            case.blocks,
-            link=link,
-            decoders=decoders,
-            caching=case.caching,
-            **common,
-        )
-        apart.append(check_always(split).run())
-    same_records(*tiered)
-    same_records(*apart)
-
-
-@QUICK
-@given(cases(), st.integers(0, 1 << 30))
-def test_nothing_is_lost_on_the_way(case: Case, seed: int) -> None:
-    """Tiny memories, slow links: all complete, no block leaks, runs of iterations equal single ones."""
-    _random(case, seed)
-
-
-@pytest.mark.slow
-@settings(parent=QUICK, max_examples=1500)
-@given(cases(), st.integers(0, 1 << 30))
-def test_nothing_is_lost_on_the_way_thoroughly(case: Case, seed: int) -> None:
-    """The same, many more."""
-    _random(case, seed)

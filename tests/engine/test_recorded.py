@@ -32,7 +32,7 @@ def _schedules_as_recorded(recording: Recording, fast_forward: bool) -> None:
     states: dict[int, tuple[int, int, int]] = {}
 
     def look(now: float) -> None:
-        queues = len(replica.running), len(replica.waiting)
+        queues = replica.load - replica.queued, replica.queued
         states[int(now)] = (replica.memory.capacity_blocks - replica.held_blocks, *queues)
 
     if not fast_forward:  # else most steps are passed over

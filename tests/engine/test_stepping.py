@@ -1,4 +1,4 @@
-"""The stepping replica against the naive schedulers, against `Replica`, and in small exact examples."""
+"""The general scheduler against naive ones, against the fast one, and in small exact examples."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockCache
 from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
-from sim.engine.steps import StepRecorder
+from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
-from sim.engine.vllm.replica import Replica
-from sim.engine.vllm.stepping import SteppingReplica
-from sim.fleet.make import make_replica
+from sim.engine.vllm.replica import VllmReplica
+from sim.engine.vllm.run_scheduler import RunScheduler
+from sim.engine.vllm.step_scheduler import StepScheduler
 from sim.fleet.plan import ReplicaPlan
-from sim.results.records import RequestLog
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
@@ -30,6 +29,8 @@ from tests.engine.test_against_oracle import cases as plain_cases
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.errors import InputError
 from workloads.trace import Trace
+
+ASYNC = pytest.mark.parametrize("asynchronous", [False, True])
 
 
 @dataclass
@@ -82,7 +83,7 @@ def _agree(case: Case) -> None:
     try:
         steps = naive_steps(naive_scheduler(case.options, *pool), requests)
     except Livelock:
-        with pytest.raises(InputError, match="makes no progress"):
+        with pytest.raises(InputError, match="no progress"):
             drive.run(check=False)
         return
     want = [(at, *LISTS(record), *NUMBERS(record), used) for at, record, used in steps]
@@ -114,33 +115,31 @@ def test_random_traces_thoroughly(case: Case) -> None:
 
 
 def _both(trace: Trace, **engine: Any) -> None:
-    """Records by `Replica` and by `SteppingReplica`, compared entry by entry."""
+    """Records by the two schedulers of default options, compared entry by entry."""
     fast = fleet_of(trace, coefficients=REALISTIC, **engine).run()
-    fleet = fleet_of(trace, coefficients=REALISTIC, **engine)
-    for number, r in enumerate(fleet.replicas):
-        options = SchedulerOptions(r._max_tokens, r._max_seqs)
-        fleet.replicas[number] = SteppingReplica(
-            number, r._env, r.memory, r._latency, options, log=r._log, finished=r._finished
-        )
+    fleet = fleet_of(trace, coefficients=REALISTIC, record_steps=True, **engine)
     slow = (check_always(fleet) if len(trace) < 20 else fleet).run()
     same_records(fast, slow)
     same_totals(fast, slow)
     same_gaps(fast, slow)
 
 
+@ASYNC
 @pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize("spare", [0, 60, 1500])
-def test_chat_as_replica(replicas: int, spare: int) -> None:
-    """With the default options it is `Replica`: chats in closed loop, tight memory to roomy."""
+def test_chat_by_both(replicas: int, spare: int, asynchronous: bool) -> None:
+    """Chats in closed loop, tight memory to roomy."""
     trace = chat(3)
     tokens = max(p + o - 1 for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
     blocks = -(-tokens // 16) + spare
-    _both(trace, blocks=blocks, replicas=replicas, max_num_batched_tokens=256, max_num_seqs=32)
+    limits = {"max_num_batched_tokens": 256, "max_num_seqs": 32}
+    _both(trace, blocks=blocks, replicas=replicas, asynchronous=asynchronous, **limits)
 
 
-@settings(QUICK, max_examples=150)
-@given(plain_cases(), st.integers(0, 2**32))
-def test_open_loop_as_replica(case: PlainCase, seed: int) -> None:
+@ASYNC
+@settings(QUICK, max_examples=100)
+@given(case=plain_cases(), seed=st.integers(0, 2**32))
+def test_open_loop_by_both(case: PlainCase, seed: int, asynchronous: bool) -> None:
     """Small traces full of shared content, arriving at any time within some iterations."""
     rng = random.Random(seed)
     for request in case.requests:
@@ -152,6 +151,7 @@ def test_open_loop_as_replica(case: PlainCase, seed: int) -> None:
         max_num_batched_tokens=case.max_num_batched_tokens,
         max_num_seqs=case.max_num_seqs,
         caching=case.caching,
+        asynchronous=asynchronous,
     )
 
 
@@ -165,7 +165,8 @@ def _served(
     """Requests (arrival in s, prompt, reply), a letter per token, served; steps take a second."""
     trace = trace_of([NaiveRequest("", prompt, reply, arrival=at) for at, prompt, reply in requests])
     trace.priority = priority or trace.priority
-    drive = Drive(trace, SchedulerOptions(**options), blocks=blocks, block_size=block_size)
+    made = SchedulerOptions(**{"async_scheduling": False, **options})
+    drive = Drive(trace, made, blocks=blocks, block_size=block_size)
     drive.run(check=True)
     return drive
 
@@ -264,25 +265,21 @@ PLAIN = SchedulerOptions(max_num_batched_tokens=64, max_num_seqs=8, long_prefill
         {"long_prefill_token_threshold": 63},
         {"watermark": 0.01},
         {"scheduler_reserve_full_isl": False},
-        {"async_scheduling": True},
     ],
 )
-def test_the_fast_replica_where_it_does(other: dict[str, Any]) -> None:
-    """`make_replica` gives `Replica` for batch limits alone, if nobody wants to see the steps."""
+def test_the_fast_scheduler_where_it_does(other: dict[str, Any]) -> None:
+    """Batch limits and async_scheduling alone need no step by step, unless the steps are recorded."""
 
-    def kind(options: SchedulerOptions, recorder: StepRecorder | None = None) -> type[Replica]:
+    def kind(options: SchedulerOptions, recorder: StepRecorder | None = None) -> type[object]:
         trace = Trace()
-        memory = BlockCache(trace.content, 16, 9)
-        log = RequestLog(trace)
-        plan = ReplicaPlan(lambda evicted: memory, IterationTime(ONE_SECOND), options)
-        env = Clock()
-        made = make_replica(plan, 0, env, memory, log=log, finished=lambda i: None, recorder=recorder)
-        assert isinstance(made, Replica)
-        return type(made)
+        plan = ReplicaPlan(lambda _: BlockCache(trace.content, 16, 9), IterationTime(ONE_SECOND), options)
+        made = plan.make(0, Clock(), trace, lambda request: None, lambda request: None, recorder)
+        assert isinstance(made, VllmReplica)
+        return type(made._scheduler)
 
-    assert kind(PLAIN) is Replica
-    assert kind(PLAIN, StepRecorder()) is SteppingReplica
-    assert kind(replace(PLAIN, **other)) is SteppingReplica
+    assert kind(PLAIN) is kind(replace(PLAIN, async_scheduling=False)) is RunScheduler
+    assert kind(PLAIN, StepRecorder()) is StepScheduler
+    assert kind(replace(PLAIN, **other)) is StepScheduler
 
 
 @pytest.mark.parametrize(
@@ -303,19 +300,24 @@ def test_options_that_vllm_refuses(wrong: dict[str, Any]) -> None:
 
 
 def test_no_progress_is_an_error_not_an_endless_run() -> None:
-    """Equal priorities, chunks of two tokens, no reserve: two prompts push each other out for ever."""
+    """Equal priorities, chunks of two tokens, no reserve: two prompts push each other out without end."""
     lengths = [(6, 1), (5, 2)]
     requests = [
         NaiveRequest(str(i), prompt=[i] * prompt, output=[9] * output)
         for i, (prompt, output) in enumerate(lengths)
     ]
     options = SchedulerOptions(
-        3, 2, policy="priority", long_prefill_token_threshold=2, scheduler_reserve_full_isl=False
+        3,
+        2,
+        policy="priority",
+        long_prefill_token_threshold=2,
+        scheduler_reserve_full_isl=False,
+        async_scheduling=False,
     )
     trace = trace_of(requests)
     trace.request_ids = ["0", "1"]
     drive = Drive(trace, options, blocks=8, block_size=1, caching=False)
     with pytest.raises(Livelock):
         naive_steps(naive_scheduler(options, 8, 1, False), requests)
-    with pytest.raises(InputError, match="makes no progress: 10,000 steps without a token"):
+    with pytest.raises(InputError, match="no progress: 10,000 steps without a token"):
         drive.run(check=False)

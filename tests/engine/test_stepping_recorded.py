@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sim.engine.steps import StepRecord
+from sim.engine.step_records import StepRecord
 from sim.engine.vllm.config import SchedulerOptions
 from tests.caches.cases import trace_of
 from tests.caches.recorded import EXCERPTS, read_rows

@@ -107,7 +107,7 @@ def test_littles_law(max_num_seqs: int) -> None:
         nonlocal area
         before, number = seen[-1]
         area += number * (now - before)
-        seen.append((now, sum(len(r.waiting) + len(r.running) for r in fleet.replicas)))
+        seen.append((now, sum(r.load for r in fleet.replicas)))
 
     watch(fleet, look)
     records = fleet.run()

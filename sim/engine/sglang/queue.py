@@ -108,13 +108,10 @@ class WaitingQueue:
         self.tokens -= sum(request.known_tokens for request in self.requests[:count])
         del self.requests[:count]
 
-    def withdraw(self, index: int) -> SglangRequest | None:
-        """Take request ``index`` out; None: it is not there."""
-        for place, request in enumerate(self.requests):
-            if request.index == index:
-                self.tokens -= request.known_tokens
-                return self.requests.pop(place)
-        return None
+    def withdraw(self, request: SglangRequest) -> None:
+        """``request`` waits no more."""
+        self.requests.remove(request)
+        self.tokens -= request.known_tokens
 
     def check(self) -> None:
         """Assert that nothing is held by a request that waits."""

@@ -32,8 +32,8 @@ from workloads.trace import Trace
 
 
 class SglangReplica:
-    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there, or
-    when the engine aborts it."""
+    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there or the
+    engine has aborted it, ``left(request)`` when one leaves before its last token."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class SglangReplica:
         *,
         trace: Trace,
         finished: Callable[[Request], None],
+        left: Callable[[Request], None],
         fast_forward: bool = True,
         source: Source | None = None,
         recorder: StepRecorder | None = None,
@@ -59,6 +60,7 @@ class SglangReplica:
         self._options = options
         self._trace = trace
         self._finished = finished
+        self._left = left
         self._fast_forward = fast_forward and recorder is None
         self._overlap = not options.disable_overlap_schedule
         self._timer = Timer(number, env, self._end)
@@ -156,7 +158,7 @@ class SglangReplica:
             times.leave(request)
         for request in batch.aborted:
             times.leave(request)
-            request.abandoned(totals)
+            self._abandon(request)
             request.row.aborted = True
             request.row.replica = self.number
             self._finished(request)
@@ -244,7 +246,7 @@ class SglangReplica:
         for request in self._scheduler.results(batch):
             self._times.leave(request)
             if self._leaving.was_given_up(request):
-                request.abandoned(totals)
+                self._abandon(request)
                 continue
             totals.surplus_tokens += request.computed - request.final_tokens
             request.finished(now, self.number)
@@ -276,13 +278,18 @@ class SglangReplica:
 
     # -- requests that leave early -----------------------------------------------------------------
 
-    def abort(self, index: int) -> None:
-        """Drop request ``index``: at once if it waits, else when the iteration under way ends."""
-        request = self._scheduler.queue.withdraw(index)
-        if request is not None:
-            request.abandoned(self.totals)
+    def abort(self, request: Request) -> None:
+        """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        scheduler = self._scheduler
+        for mine in [*scheduler.queue.requests, *scheduler.present()]:
+            if mine.submitted is request:
+                break
+        mine.given_up()
+        if mine.phase == WAITING:
+            scheduler.queue.withdraw(mine)
+            self._abandon(mine)
         else:
-            self._leaving.give_up(index)
+            self._leaving.give_up(mine)
         self._look()
 
     def fail(self, lost: Lost) -> None:
@@ -315,14 +322,18 @@ class SglangReplica:
             assert isinstance(request, SglangRequest)
             scheduler.drop(request)
             self._times.leave(request)
-            request.abandoned(self.totals)
+            self._abandon(request)
         if lost_to is not None:
             for request in list(scheduler.queue.requests):
-                scheduler.queue.withdraw(request.index)
-                request.abandoned(self.totals)
+                scheduler.queue.withdraw(request)
+                self._abandon(request)
                 wanted.append(request)
             self._leaving.failed = self._ahead = None
             lost_to(wanted)
+
+    def _abandon(self, request: Request) -> None:
+        request.abandoned(self.totals)
+        self._left(request)
 
     # -- records and checks ------------------------------------------------------------------------
 

@@ -12,13 +12,15 @@ class SglangRequest(Request):
     ``generated`` counts tokens as scheduled: with the one that a step in flight is to give.
     """
 
-    __slots__ = ("kv", "max_new_tokens")
+    __slots__ = ("kv", "max_new_tokens", "submitted")
 
     def __init__(self, request: Request, kv: RadixTable, max_new_tokens: int) -> None:
         super().__init__(
             request.row, request.table, request.output_tokens, request.reply, request.generated
         )
         self.last_token_s = request.last_token_s
+        self.submitted = request
+        """As the fleet knows it."""
         self.kv = kv
         self.max_new_tokens = max_new_tokens
         """What the client allows; the reply may end earlier."""

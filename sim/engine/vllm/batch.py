@@ -26,8 +26,8 @@ class Batch:
         """(request, its tokens with KV before, tokens computed)."""
         self.scheduled: dict[Request, int] | None = None
         """Tokens of each request, running ones first."""
-        self.admitted: list[tuple[Request, int]] = []
-        """With the tokens found."""
+        self.admitted: list[tuple[Request, int, int]] = []
+        """(request, its known tokens, those of them that were found)."""
         self.preempted: list[Request] = []
         self.recomputed = 0
         """Tokens that the preempted requests lose."""

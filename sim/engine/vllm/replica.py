@@ -30,7 +30,8 @@ from sim.results.records import EngineTotals, StepLog
 
 
 class VllmReplica:
-    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there.
+    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there,
+    ``left(request)`` when one leaves before it.
 
     ``compute`` gives the duration of a step in the place of the latency model. With it, with a
     ``recorder``, and with options that the fast scheduler does not know, every step is decided and is an
@@ -46,6 +47,7 @@ class VllmReplica:
         options: SchedulerOptions,
         *,
         finished: Callable[[Request], None],
+        left: Callable[[Request], None],
         rank: Callable[[Request], Rank],
         fast_forward: bool = True,
         source: Source | None = None,
@@ -60,6 +62,7 @@ class VllmReplica:
         self._latency = latency
         self._options = options
         self._finished = finished
+        self._left = left
         self._rank = rank
         self._compute = compute
         self._fast_forward = fast_forward
@@ -135,22 +138,23 @@ class VllmReplica:
         if self._leaving.is_due:
             self._let_leave()
         asynchronous = self._options.async_scheduling
-        while True:
-            batch, self._ahead = self._ahead, None
-            if batch is None:
-                batch = self._plan(None)
-                if batch is None or not (batch.sequences or batch.preempted):
-                    if batch is not None:
-                        self._apply(batch, 0)
-                    self._computing = None
-                    self._timer.stop()
-                    return
-            if asynchronous:
-                self._ahead = self._plan(batch)
-            if batch.sequences:
-                break
-            # Nothing was left to compute: all had their last token in flight, or were preempted for it.
+        batch, self._ahead = self._ahead, None
+        was_ahead = batch is not None
+        if batch is None:
+            batch = self._plan(None)
+        while batch is None or not batch.sequences:
+            # Nothing to compute: all had their last token in flight, were preempted for it, or load.
+            if batch is None or not (was_ahead or batch.preempted):
+                if batch is not None:
+                    self._apply(batch, 0)
+                self._computing = None
+                self._timer.stop()
+                return
+            following = self._plan(batch if asynchronous else None)
             self._apply(batch, 0)
+            batch, was_ahead = following, False
+        if asynchronous:
+            self._ahead = self._plan(batch)
         self._start(batch)
 
     def _plan(self, in_flight: Batch | None) -> Batch | None:
@@ -163,8 +167,8 @@ class VllmReplica:
         if batch.preempted:
             totals.num_preemptions += len(batch.preempted)
             totals.recomputed_tokens += batch.recomputed
-        for request, cached in batch.admitted:
-            request.admitted(now, cached, totals)
+        for request, known, cached in batch.admitted:
+            request.admitted(now, known, cached, totals)
         for request, found in batch.loads:
             assert self._source is not None
             totals.loaded_tokens += found.tokens
@@ -256,7 +260,7 @@ class VllmReplica:
                 self.totals.recomputed_tokens -= request.final_tokens
             self._scheduler.finish(request)
             if self._leaving.was_given_up(request):
-                request.abandoned(self.totals)
+                self._abandon(request)
             else:
                 request.finished(now, self.number)
                 self._finished(request)
@@ -308,16 +312,16 @@ class VllmReplica:
 
     # -- requests that leave early -----------------------------------------------------------------
 
-    def abort(self, index: int) -> None:
-        """Drop request ``index``: at once if it waits, else when the iteration under way ends."""
-        found = self._scheduler.withdraw(index)
-        if found is not None:
-            request, was_head = found
-            request.abandoned(self.totals)
+    def abort(self, request: Request) -> None:
+        """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        request.given_up()
+        if request.phase == WAITING:
+            was_head = self._scheduler.withdraw(request)
+            self._abandon(request)
             if was_head:
                 self._look()  # the next one may fit
             return
-        self._leaving.give_up(index)
+        self._leaving.give_up(request)
         self._look()
 
     def fail(self, lost: Lost) -> None:
@@ -349,19 +353,23 @@ class VllmReplica:
         leave, wanted = self._leaving.divide(scheduler.present())
         for request in leave:
             scheduler.drop(request, self._ahead)
-            request.abandoned(self.totals)
+            self._abandon(request)
         if lost_to is not None:
             for request in list(scheduler.waiting):
-                scheduler.withdraw(request.index)
-                request.abandoned(self.totals)
+                scheduler.withdraw(request)
+                self._abandon(request)
                 wanted.append(request)
             self._leaving.failed = self._ahead = None
             lost_to(wanted)
 
+    def _abandon(self, request: Request) -> None:
+        request.abandoned(self.totals)
+        self._left(request)
+
     # -- records and checks ------------------------------------------------------------------------
 
     def _record(self, batch: Batch, recorder: StepRecorder) -> None:
-        admitted = [(request.index, cached, request.preemptions) for request, cached in batch.admitted]
+        admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
         scheduled = batch.scheduled or {}
         recorder.records.append(
             StepRecord(

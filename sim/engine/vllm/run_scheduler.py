@@ -69,14 +69,12 @@ class RunScheduler:
         self._loads.arrived(request)
         return len(self.running) < self._max_seqs
 
-    def withdraw(self, index: int) -> tuple[Request, bool] | None:
-        """Take request ``index`` out of the queue; it, and whether it was the head. None: not there."""
-        for place, request in enumerate(self.waiting):
-            if request.index == index:
-                del self.waiting[place]
-                self.waiting_tokens -= request.known_tokens
-                return request, place == 0
-        return None
+    def withdraw(self, request: Request) -> bool:
+        """Take ``request``, which waits, out of the queue; whether it was the head."""
+        was_head = self.waiting[0] is request
+        self.waiting.remove(request)
+        self.waiting_tokens -= request.known_tokens
+        return was_head
 
     # -- one step ----------------------------------------------------------------------------------
 
@@ -309,7 +307,7 @@ class RunScheduler:
         request.order = self._admissions
         request.phase = PREFILL
         self.running[request] = None
-        batch.admitted.append((request, cached))
+        batch.admitted.append((request, request.known_tokens, cached))
 
     def _compute(self, request: Request, chunk: int, batch: Batch) -> None:
         """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once."""
@@ -368,13 +366,15 @@ class RunScheduler:
     def _remove(self, request: Request) -> None:
         """Release the blocks of a running request; what is in flight of it is not published."""
         self._take(self._decodes.step)
+        written = self._written(request)
         if request.phase == DECODE:
             self._decodes.leave(request)
-        if request.phase in (DECODE, LAST):
+            self._writers.discard(request)
+        elif request.phase == LAST:
             self._writers.discard(request)
         elif request is self._partial:
             self._partial = None
-        self.memory.publish(request.table, self._written(request))
+        self.memory.publish(request.table, written)
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
         del self.running[request]
 

@@ -71,13 +71,11 @@ class StepScheduler:
         self._loads.arrived(request)
         return False
 
-    def withdraw(self, index: int) -> tuple[Request, bool] | None:
-        """Take request ``index`` out of the queue; it, and whether it was the head. None: not there."""
-        for place, request in enumerate(self.waiting):
-            if request.index == index:
-                del self.waiting[place]
-                return request, place == 0
-        return None
+    def withdraw(self, request: Request) -> bool:
+        """Take ``request``, which waits, out of the queue; whether it was the head."""
+        was_head = self.waiting[0] is request
+        self.waiting.remove(request)
+        return was_head
 
     def _queue(self, request: Request, *, first: bool = False) -> None:
         """fcfs: at the end or, ``first``, at the head; priority: by rank, O(waiting)."""
@@ -228,7 +226,7 @@ class StepScheduler:
             request.computed = cached
             request.phase = PREFILL
             running[request] = None
-            batch.admitted.append((request, cached))
+            batch.admitted.append((request, known, cached))
             scheduled[request] = tokens
             budget -= tokens
 
