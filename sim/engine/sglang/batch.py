@@ -35,7 +35,7 @@ class SglangBatch:
         self.retracted: list[SglangRequest] = []
         self.recomputed = 0
         """Tokens that the retracted requests lose."""
-        self.aborted: list[SglangRequest] = []
+        self.aborted: SglangRequest | None = None
         """Alone in the batch, and did not fit any more."""
         self.cut: SglangRequest | None = None
         """The one of ``chunks`` whose prompt is not complete with it."""

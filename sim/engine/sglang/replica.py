@@ -142,7 +142,16 @@ class SglangReplica:
         self._start(batch)
 
     def _plan(self, in_flight: SglangBatch | None) -> SglangBatch | None:
-        """Have a step decided and do what that entails; None if nothing is to be computed."""
+        """Have a step decided; None if nothing is to be computed, at least until ``in_flight`` is."""
+        while True:
+            batch = self._decide(in_flight)
+            if batch.sequences:
+                return batch
+            if in_flight is not None or not (batch.retracted or batch.aborted):
+                return None
+
+    def _decide(self, in_flight: SglangBatch | None) -> SglangBatch:
+        """Have a step decided, and do and note what that entails."""
         now, totals, times = self._env.now, self.totals, self._times
         batch = self._scheduler.plan(in_flight)
         totals.scheduled_tokens += batch.tokens
@@ -154,18 +163,23 @@ class SglangReplica:
             assert self._source is not None
             totals.loaded_tokens += found.tokens
             self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
-        for request in batch.retracted:
-            times.leave(request)
-        for request in batch.aborted:
-            times.leave(request)
-            self._abandon(request)
-            request.row.aborted = True
-            request.row.replica = self.number
-            self._finished(request)
         totals.note_usage(self.memory)
         if self.recorder is not None:
             self._record(batch, self.recorder)
-        return batch if batch.sequences else None
+        for request in batch.retracted:
+            times.leave(request)
+            request.preemptions += 1
+        if batch.aborted is not None:
+            self._abort(batch.aborted)
+        return batch
+
+    def _abort(self, request: SglangRequest) -> None:
+        """The engine gives ``request`` up."""
+        self._times.leave(request)
+        self._abandon(request)
+        request.row.aborted = True
+        request.row.replica = self.number
+        self._finished(request)
 
     def _rest(self) -> None:
         """Nothing can be computed: an engine with a request that it can never admit would try on."""
@@ -188,6 +202,7 @@ class SglangReplica:
         if request.phase == GONE:
             return
         self._catch_up()
+        self.totals.note_usage(self.memory)  # copies of what others have brought in are freed now
         must_look = self._scheduler.loaded(request)
         if self._timer.is_idle:
             self._timer.wake(self._begin)

@@ -12,7 +12,7 @@ class SglangRequest(Request):
     ``generated`` counts tokens as scheduled: with the one that a step in flight is to give.
     """
 
-    __slots__ = ("kv", "max_new_tokens", "submitted")
+    __slots__ = ("is_prefilled", "kv", "max_new_tokens", "submitted")
 
     def __init__(self, request: Request, kv: RadixTable, max_new_tokens: int) -> None:
         super().__init__(
@@ -21,14 +21,11 @@ class SglangRequest(Request):
         self.last_token_s = request.last_token_s
         self.submitted = request
         """As the fleet knows it."""
+        self.is_prefilled = request.generated > 0
+        """Whether another replica computed its prompt, and this one only has to decode."""
         self.kv = kv
         self.max_new_tokens = max_new_tokens
         """What the client allows; the reply may end earlier."""
-
-    @property
-    def is_prefilled(self) -> bool:
-        """Whether another replica computed its prompt, and this one only has to decode."""
-        return self.generated > 0 and not self.preemptions
 
     @property
     def ends_by_length(self) -> bool:

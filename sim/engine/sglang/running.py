@@ -160,13 +160,12 @@ class RunningBatch:
             self.enter(request)
         for request in retracted:
             batch.recomputed += request.computed
-            request.preemptions += 1
+            request.is_prefilled = False
             request.computed = 0
             request.phase = WAITING
-        batch.retracted += retracted
+        batch.retracted, batch.aborted = retracted, aborted
         if aborted is not None:
             aborted.phase = GONE
-            batch.aborted.append(aborted)
 
     # -- runs of steps -----------------------------------------------------------------------------
 

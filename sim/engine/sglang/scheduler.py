@@ -70,18 +70,14 @@ class SglangScheduler:
             self.running.full = False
         self.running.join(self._prefilled, in_flight)
         self._prefilled = []
-        while True:
-            self._join_loaded(batch)
-            self._plan_prefill(batch, in_flight)
-            if batch.chunks or not self.running.requests:
-                return batch
+        self._join_loaded(batch)
+        self._plan_prefill(batch, in_flight)
+        if not batch.chunks and self.running.requests:
             held = self._loads is not None and bool(self._loads.loading)
-            known = len(batch.retracted)
             self.running.plan(batch, in_flight, to_the_last=held)
-            for request in batch.retracted[known:]:
+            for request in batch.retracted:
                 self.queue.add(request)
-            if batch.decodes or in_flight is not None:
-                return batch
+        return batch
 
     def _plan_prefill(self, batch: SglangBatch, in_flight: SglangBatch | None) -> None:
         """Who computes how much of its prompt: the begun one first, what was loaded, then the queue."""
