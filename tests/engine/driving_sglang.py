@@ -29,6 +29,7 @@ def sglang_fleet(
     caching: bool = True,
     chunked_prefill_size: int = 8192,
     max_running_requests: int = 1024,
+    disable_overlap_schedule: bool = True,
     fast_forward: bool = True,
     replicas: int = 1,
     record_steps: bool = False,
@@ -43,6 +44,7 @@ def sglang_fleet(
         kind="sglang",
         chunked_prefill_size=chunked_prefill_size,
         max_running_requests=max_running_requests,
+        disable_overlap_schedule=disable_overlap_schedule,
         **options,
     )
     plan = ReplicaPlan(

@@ -53,7 +53,8 @@ def _routed(fleet: Fleet, router: str, trace: Trace) -> Fleet:
 @pytest.mark.parametrize("policy", ["fcfs", "lpm", "dfs-weight"])
 @pytest.mark.parametrize(("page_size", "replicas"), [(1, 1), (16, 3)])
 @pytest.mark.parametrize("spare", [1, 30, 1500])
-def test_chat(policy: str, page_size: int, replicas: int, spare: int) -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_chat(policy: str, page_size: int, replicas: int, spare: int, overlap: bool) -> None:
     """Chats in closed loop, from a memory that holds one large request to a roomy one."""
     trace = chat(1)
     tokens = max(p + o for p, o in zip(trace.input_tokens, trace.output_tokens, strict=True))
@@ -66,17 +67,20 @@ def test_chat(policy: str, page_size: int, replicas: int, spare: int) -> None:
         max_running_requests=32,
         schedule_policy=policy,
         schedule_conservativeness=0.1,
+        disable_overlap_schedule=not overlap,
     )
     assert len(fast) > 200
-    assert fast.preemptions.sum() > 0 or spare > 1, "the tight memory retracts"
+    assert fast.preemptions.sum() > 0 or spare > 1 or replicas > 1, "the tight memory retracts"
     same_totals(fast, slow)
     same_gaps(fast, slow)
 
 
 @pytest.mark.parametrize("router", ["kv_aware", "least_loaded"])
-def test_routers_see_the_same_in_the_middle_of_a_run(router: str) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_routers_see_the_same_in_the_middle_of_a_run(router: str, alone: bool) -> None:
     """What a replica holds and has cached when a request arrives does not depend on how time passes."""
-    _both(chat(2), router=router, pages=6000, replicas=3, chunked_prefill_size=512)
+    engine = {"chunked_prefill_size": 512, "disable_overlap_schedule": alone}
+    _both(chat(2), router=router, pages=6000, replicas=3, **engine)
 
 
 def test_a_run_is_one_event() -> None:
@@ -114,6 +118,7 @@ def _open_loop(case: Case, seed: int) -> None:
     for request in case.requests:
         request.arrival = rng.uniform(0, 0.15)
     case.requests.sort(key=lambda request: request.arrival)
+    overlap = rng.random() < 0.5
     trace = trace_of(case.requests)
     trace.priority = [request.priority for request in case.requests]
     fast, slow = _both(
@@ -125,6 +130,7 @@ def _open_loop(case: Case, seed: int) -> None:
         chunked_prefill_size=case.chunk,
         max_prefill_tokens=case.max_prefill,
         max_running_requests=case.max_running,
+        disable_overlap_schedule=not overlap,
         **case.options,
     )
     same_totals(fast, slow)

@@ -1,4 +1,4 @@
-"""SGLang's scheduler and its naive model on small random traces, step by step and event by event."""
+"""SGLang's scheduler and its naive models on small random traces, step by step and event by event."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of
 from tests.oracles.naive_radix import NaiveRadix
 from tests.oracles.naive_sglang import NaiveSglang, NaiveStep, run_to_the_end
+from tests.oracles.naive_sglang_overlap import NaiveOverlap, OverlapStep, run_overlapped
 from tests.oracles.naive_vllm import NaiveRequest
 
 SALTS = st.sampled_from([None, None, None, "salt"])
@@ -78,9 +79,9 @@ def cases(draw: Any, most: int = 6) -> Case:
     )
 
 
-def _oracle(case: Case) -> tuple[list[NaiveStep], NaiveSglang]:
+def _oracle(case: Case, overlap: bool) -> tuple[list[NaiveStep], NaiveSglang]:
     options, size = case.options, case.page_size
-    engine = NaiveSglang(
+    engine = (NaiveOverlap if overlap else NaiveSglang)(
         NaiveRadix(case.pages * size, size, case.eviction),
         chunk=None if case.chunk < 0 else case.chunk,
         max_prefill=case.max_prefill,
@@ -94,6 +95,8 @@ def _oracle(case: Case) -> tuple[list[NaiveStep], NaiveSglang]:
     room = {r.id: (case.pages - -(-len(r.prompt) // size) - 1) * size - 1 for r in case.requests}
     asked = options["max_new_tokens"]
     limits = {r.id: min(asked or len(r.output), room[r.id]) for r in case.requests}
+    if isinstance(engine, NaiveOverlap):
+        return list(run_overlapped(engine, case.requests, limits)), engine
     return run_to_the_end(engine, case.requests, max_new=limits), engine
 
 
@@ -114,10 +117,11 @@ def _fleet(case: Case, **more: Any) -> Any:
     )
 
 
-def _agree(case: Case) -> None:
-    want, engine = _oracle(case)
+def _agree(case: Case, overlap: bool) -> None:
+    want, engine = _oracle(case, overlap)
     ids, size = [request.id for request in case.requests], case.page_size
-    fleet = _fleet(case, record_steps=True)
+    way = {"disable_overlap_schedule": not overlap}
+    fleet = _fleet(case, record_steps=True, **way)
     records = check_always(fleet).run()
     got = [
         NaiveStep(
@@ -135,13 +139,18 @@ def _agree(case: Case) -> None:
     ]
     for step in want:
         step.evicted = _single_pages(step.evicted, size)
-    assert got == want
+    for mine, theirs in zip(steps_of(fleet), want, strict=True):
+        if isinstance(theirs, OverlapStep):
+            assert (mine.scheduled_s, mine.end_s) == (theirs.at, theirs.start + 1)
+    assert got == [NaiveStep(*(getattr(step, name) for name in NaiveStep.__match_args__)) for step in want]
     gone = {name for name, status in zip(ids, records.status, strict=True) if status == "aborted"}
     assert gone == set(engine.aborted)
     for fast_forward in (False, True):
         evicted: list[tuple[int, int, int]] = []
         again = check_always(
-            _fleet(case, fast_forward=fast_forward, evicted=lambda *run, log=evicted: log.append(run))
+            _fleet(
+                case, fast_forward=fast_forward, evicted=lambda *run, log=evicted: log.append(run), **way
+            )
         ).run()
         for name in (
             "scheduled_s",
@@ -161,16 +170,16 @@ def _single_pages(runs: list[tuple[str, int, int]], size: int) -> Any:
     return [(owner, i) for owner, start, to in runs for i in range(to // size - 1, start // size - 1, -1)]
 
 
-@settings(QUICK, max_examples=400)
-@given(cases())
-def test_random_traces(case: Case) -> None:
+@settings(QUICK, max_examples=600)
+@given(cases(), st.booleans())
+def test_random_traces(case: Case, overlap: bool) -> None:
     """Batches in order, hits at every admission, retractions, evicted pages in order, free memory."""
-    _agree(case)
+    _agree(case, overlap)
 
 
 @pytest.mark.slow
 @settings(THOROUGH, max_examples=10_000)
-@given(cases(most=12))
-def test_random_traces_thoroughly(case: Case) -> None:
+@given(cases(most=12), st.booleans())
+def test_random_traces_thoroughly(case: Case, overlap: bool) -> None:
     """The same on many more and longer traces."""
-    _agree(case)
+    _agree(case, overlap)

@@ -63,6 +63,7 @@ class TokenTimes:
     """When the requests in decode had their last token: a gap may span prefills of others."""
 
     def __init__(self) -> None:
+        self._joined: dict[SglangRequest, None] = {}  # decode from the step on that begins next
         self._new: dict[SglangRequest, None] = {}  # their next token is the first that a decode gives them
         self._stepped: set[SglangRequest] = set()  # had their last token with the last decode step
         self._stepped_s = 0.0
@@ -71,12 +72,22 @@ class TokenTimes:
         """``request`` had a token at its ``last_token_s``, and goes on."""
         self._new[request] = None
 
+    def join(self, request: SglangRequest) -> None:
+        """``request`` had a token elsewhere, and is in the step that begins next."""
+        self._joined[request] = None
+
+    def begin(self) -> None:
+        """The next step begins."""
+        self._new.update(self._joined)
+        self._joined.clear()
+
     def leave(self, request: SglangRequest) -> None:
         """``request`` gets no further token here, if it got any; its ``last_token_s`` is up to date."""
         if request in self._stepped:
             self._stepped.remove(request)
             request.last_token_s = self._stepped_s
         else:
+            self._joined.pop(request, None)
             self._new.pop(request, None)
 
     def steps(self, log: StepLog, now: float, began: float, first: float, slope: float, steps: int) -> None:

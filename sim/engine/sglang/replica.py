@@ -134,9 +134,7 @@ class SglangReplica:
                 self._rest()
                 return
         self._computing = batch
-        for request in batch.joined:
-            if request.phase != GONE:
-                self._times.enter(request)
+        self._times.begin()
         if self._overlap:
             self._ahead = self._plan(batch)
         self._start(batch)
@@ -166,6 +164,8 @@ class SglangReplica:
         totals.note_usage(self.memory)
         if self.recorder is not None:
             self._record(batch, self.recorder)
+        for request in batch.joined:
+            times.join(request)
         for request in batch.retracted:
             times.leave(request)
             request.preemptions += 1
