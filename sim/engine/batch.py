@@ -84,6 +84,11 @@ class Decodes:
         """Whether a decode may finish by the time ``step`` steps are counted; False: none does. O(1)."""
         return bool(self._finish) and self._finish[0][0] <= step
 
+    def pass_by(self, steps: int) -> None:
+        """Count ``steps`` steps with which no decode finishes."""
+        self.step += steps
+        self.context += steps * self.count
+
     def advance(self, steps: int) -> list[Request]:
         """Count ``steps`` steps; those that finish with them, in running order, leave."""
         self.step += steps

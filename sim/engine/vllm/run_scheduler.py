@@ -87,7 +87,8 @@ class RunScheduler:
         self._now = now
         self.memory.now_s = now
         batch = Batch()
-        self._take(decodes.step)
+        if self._taken < decodes.step:
+            self._take(decodes.step)
         if decodes.count:
             self._allocate_decodes(batch, in_flight)
         batch.decodes = batch.tokens = decodes.count
@@ -119,14 +120,13 @@ class RunScheduler:
     def _advance(self, steps: int, last: Batch) -> None:
         """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
         decodes = self._decodes
-        upto = decodes.step + steps
-        if decodes.may_finish(upto):
-            self._take(upto)  # before the numbers change
-        finishing = decodes.advance(steps)
-        if finishing:
-            last.finishing = finishing
-            for request in finishing:
-                request.phase = LAST
+        if not decodes.may_finish(decodes.step + steps):
+            decodes.pass_by(steps)
+            return
+        self._take(decodes.step + steps)  # before the numbers change
+        last.finishing = decodes.advance(steps)
+        for request in last.finishing:
+            request.phase = LAST
 
     def _complete(self, batch: Batch) -> None:
         """Requests whose prompts this step completes go on token by token from the next step on."""
@@ -191,7 +191,6 @@ class RunScheduler:
         count = decodes.count
         if not self._lag:
             self._advance(steps, computing)
-            self._take(decodes.step)
             return None, steps * count
         assert ahead is not None
         tokens = 0
@@ -200,7 +199,6 @@ class RunScheduler:
             tokens = same * count
             ahead = Batch(count, decodes.context + (same - 1) * count)
             self._advance(same, ahead)
-            self._take(decodes.step)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are scheduled once more.
             assert steps == same + 1
@@ -208,7 +206,6 @@ class RunScheduler:
             ahead = Batch(decodes.count, decodes.context)
             tokens += decodes.count
             self._advance(1, ahead)
-            self._take(decodes.step)
         return (ahead if ahead.decodes else None), tokens
 
     def settle(self) -> None:
