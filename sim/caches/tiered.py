@@ -110,8 +110,6 @@ class TieredConfig(Schema):
             raise ValueError("tiers.0.gb_per_s: nothing is loaded from the first tier; allowed: none")
         if len({tier.gb_per_s is None for tier in rest}) > 1:
             raise ValueError("gb_per_s is given for some tiers only; allowed: all but the first, or none")
-        if self.takes_time and self.cache != "block":
-            raise ValueError(f"gb_per_s goes with cache: block, not {self.cache}")
         if len({tier.name for tier in self.tiers}) < len(self.tiers):
             raise ValueError("two tiers have the same name; allowed: a name each")
         for i, tier in enumerate(self.tiers):

@@ -19,6 +19,7 @@ from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
 from sim.results.records import (
+    ABORTED,
     COMPLETED,
     NAN,
     REJECTED,
@@ -209,13 +210,19 @@ class Fleet:
     # -- ends --------------------------------------------------------------------------------------
 
     def _finished(self, request: Request) -> None:
-        """A replica is done with ``request``: it is complete, or its prompt is and it decodes elsewhere."""
-        if request.output_tokens < self._trace.output_tokens[request.index]:
-            self._hand_over(request.row)
+        """A replica is done with ``request``: it is complete, or its prompt is and it decodes elsewhere.
+
+        Or the engine has aborted it.
+        """
+        row = request.row
+        if row.aborted and self._group(row.replica) is self._decoders:
+            self._waste(row)
+        elif not row.aborted and request.output_tokens < self._trace.output_tokens[request.index]:
+            self._hand_over(row)
             return
         if self._where is not None:
             del self._where[request.index]
-        self._over(request.row, COMPLETED)
+        self._over(row, ABORTED if row.aborted else COMPLETED)
 
     def _over(self, row: RequestRow, status: str) -> None:
         """The request of ``row`` has ended: its session goes on, or ends."""

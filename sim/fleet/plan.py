@@ -13,6 +13,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.loads import Source
 from sim.engine.request import Request
 from sim.engine.sglang.config import SglangEngine
+from sim.engine.sglang.replica import SglangReplica
 from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.replica import VllmReplica
@@ -60,8 +61,6 @@ class ReplicaPlan:
         """Replica ``number`` of a fleet that serves ``trace``; with a ``recorder`` it keeps its steps."""
         memory, source = self.parts(env, recorder)
         if isinstance(self.options, SglangEngine):
-            from sim.engine.sglang.replica import SglangReplica
-
             assert self.compute is None
             return SglangReplica(
                 number,

@@ -43,6 +43,8 @@ class EngineTotals:
     """Tokens computed again after a preemption: computed at the time, less those found on resuming."""
     abandoned_tokens: int = 0
     """Tokens computed for requests that were given up or lost with their replica (less their hits)."""
+    surplus_tokens: int = 0
+    """Tokens computed for requests that had ended: SGLang decides a step before it knows the last one's."""
     loaded_tokens: int = 0
     """Tokens whose KV came over a link: from a lower tier, or from the replica that prefilled them."""
     queries_tokens: int = 0
@@ -141,8 +143,8 @@ class RequestRow:
     """What has become of one request so far; it travels with the request, whichever replica has it."""
 
     __slots__ = (
-        "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions", "replica",
-        "retries", "scheduled_s", "tier", "tries",
+        "aborted", "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions",
+        "replica", "retries", "scheduled_s", "tier", "tries",
     )  # fmt: skip
 
     def __init__(self, index: int, arrival_s: float) -> None:
@@ -160,6 +162,8 @@ class RequestRow:
         """How often its client was not answered so far."""
         self.tier: str | None = None
         """The slowest tier that served a hit."""
+        self.aborted = False
+        """Whether the engine itself gave it up."""
 
     def retry(self) -> None:
         """The request starts anew: what it had is lost, when it first arrived is not."""
@@ -368,6 +372,7 @@ class Records:
         assert (hits < self.input_tokens).all(), "an engine computes at least the last prompt token"
         # The last sampled token of a request is never computed.
         needed = int((self.computed_tokens + self.output_tokens - 1)[done].sum())
-        extra = self.engine.recomputed_tokens + self.engine.abandoned_tokens
-        assert self.engine.scheduled_tokens == needed + extra
+        engine = self.engine
+        extra = engine.recomputed_tokens + engine.abandoned_tokens + engine.surplus_tokens
+        assert engine.scheduled_tokens == needed + extra
         assert self.engine.num_preemptions == int(self.preemptions.sum())

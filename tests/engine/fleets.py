@@ -1,4 +1,4 @@
-"""Fleets of every kind for tests: tiers, prefill and decode apart, any option of vLLM's scheduler."""
+"""Fleets of every kind for tests: tiers, prefill and decode apart, any option of either engine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sim.caches.off import NoCache
+from sim.caches.radix import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 from sim.engine.kv import KvSetting, SharedLink
 from sim.engine.latency import IterationTime
 from sim.engine.link import LinkSpeed
+from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.memory import kind_of
@@ -48,7 +50,7 @@ def tiers_of(
 def any_fleet(
     trace: Trace,
     blocks: int,
-    options: SchedulerOptions,
+    options: SchedulerOptions | SglangEngine,
     *,
     block_size: int = 1,
     caching: bool = True,
@@ -66,7 +68,12 @@ def any_fleet(
     sample_s: float | None = None,
 ) -> Fleet:
     """``replicas`` replicas, over ``tiers`` or not; with a ``link`` they prefill for ``decoders`` more."""
-    cache: Any = tiers or BlockConfig(kind="block", block_size=block_size)
+    sglang = isinstance(options, SglangEngine)
+    cache: Any = BlockConfig(kind="block", block_size=block_size)
+    if sglang:
+        cache = RadixConfig(kind="radix", page_size=block_size)
+    if tiers is not None:
+        cache = tiers.model_copy(update={"cache": "radix" if sglang else "block"})
     if not caching:
         cache = NoCache(kind="none", block_size=block_size)
 
@@ -74,7 +81,8 @@ def any_fleet(
         setting = KvSetting(trace, blocks, GB, {} if hits is None else hits, tiers=role != "decode")
         made = []
         for _ in range(count):
-            memory, own = kind_of(cache).parts(cache, setting)
+            kind = options.kv(cache, "") if isinstance(options, SglangEngine) else kind_of(cache)
+            memory, own = kind.parts(cache, setting)
             plan = ReplicaPlan(
                 memory, IterationTime(times), options, fast_forward, source or own, role=role
             )

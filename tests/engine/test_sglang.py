@@ -13,7 +13,7 @@ from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.queue import WaitingQueue
 from sim.engine.sglang.request import SglangRequest
 from sim.results.itl import TokenGaps
-from sim.results.records import Records
+from sim.results.records import Records, RequestRow
 from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of
@@ -392,7 +392,7 @@ def _memory_with(*prompts: str) -> tuple[SglangMemory, list[SglangRequest]]:
         memory.publish(kv, len(prompt))
         memory.release(kv)
         path = trace.content.path(trace.reply[i])
-        request = Request(i, BlockTable(path, len(prompt), i), 1, [])
+        request = Request(RequestRow(i, 0.0), BlockTable(path, len(prompt), i), 1, [])
         requests.append(SglangRequest(request, memory.table(trace.reply[i], len(prompt), i), 1))
     return memory, requests
 
@@ -408,7 +408,7 @@ def test_every_32nd_pass_refreshes_what_waits() -> None:
     for passes, evicted in ((1, 1), (32, 0), (33, 1)):
         memory, (first, second) = _memory_with("abc", "xyz")
         queue = WaitingQueue("fcfs", memory, ContentTree())
-        queue.requests = [first]
+        queue.add(first)
         queue.arrange()
         if passes > 1:
             memory.match_whole(second.kv, 3)
@@ -421,7 +421,8 @@ def test_the_head_is_refreshed_last() -> None:
     """So what the second in the queue would find goes before what the first would."""
     memory, (first, second) = _memory_with("abc", "xyz")
     queue = WaitingQueue("fcfs", memory, ContentTree())
-    queue.requests = [first, second]
+    queue.add(first)
+    queue.add(second)
     queue.arrange()
     assert _evict_one(memory) == 1
 
@@ -431,6 +432,6 @@ def test_only_lru_is_refreshed() -> None:
     memory, (first, _) = _memory_with("abc", "xyz")
     memory.eviction = "mru"
     queue = WaitingQueue("fcfs", memory, ContentTree())
-    queue.requests = [first]
+    queue.add(first)
     queue.arrange()
     assert _evict_one(memory) == 0

@@ -132,6 +132,7 @@ class NaiveSglang:
         self.refreshes = 0
         self.hits: dict[str, list[int]] = {}
         self.aborted: list[str] = []
+        self.gone: list[str] = []  # retracted, and in no step's record yet
 
     def add(self, request: NaiveRequest, max_new: int | None = None) -> None:
         """Queue a request that may get ``max_new`` output tokens (default: as many as it gets)."""
@@ -261,7 +262,7 @@ class NaiveSglang:
         running, record = self.running, NaiveStep([])
         evictions = len(self.radix.evictions)
         if not self._next_fits(running.reqs):
-            record.retracted = self._retract()
+            self.gone += self._retract()
             running.full = False
             if not running.reqs:
                 return None
@@ -383,6 +384,7 @@ class NaiveSglang:
 
     def _note(self, record: NaiveStep, evictions: int, running: int) -> None:
         record.evicted = self.radix.evictions[evictions:]
+        record.retracted, self.gone = self.gone, []
         record.free = self._available()
         record.running, record.waiting = running, len(self.waiting)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from sim.engine.loads import NOTHING, Found, Source
 from sim.engine.sglang.config import UNCHUNKED, SglangEngine
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.request import SglangRequest
@@ -64,18 +65,26 @@ class PrefillPass:
     """One pass: what may still be computed and reserved, and who is admitted so far.
 
     ``reserved`` is what running requests are expected to need yet. An admission reserves pages for what it
-    computes, one page more, and, unless it is cut, its whole reply.
+    computes, one page more, and, unless it is cut, its whole reply. With a ``source`` it may begin with a
+    load: the same pages are then taken at once, and nothing is computed in this pass.
     """
 
-    def __init__(self, engine: SglangEngine, memory: SglangMemory, reserved: float) -> None:
+    def __init__(
+        self, engine: SglangEngine, memory: SglangMemory, reserved: float, source: Source | None
+    ) -> None:
         assert engine.chunked_prefill_size is not None, "resolved() first"
         chunk = engine.chunked_prefill_size
         self.admitted: list[tuple[SglangRequest, int]] = []
         """(request, tokens to compute), in the order of the batch."""
         self.cut: SglangRequest | None = None
         """Whose prompt is begun and not completed by this pass."""
+        self.loads: list[tuple[SglangRequest, Found]] = []
+        """Whose KV is brought in first."""
+        self.joined: list[SglangRequest] = []
+        """Prefilled elsewhere, and the whole prompt is in the tree: nothing to compute or to bring in."""
         self._memory = memory
         self._reserved = reserved
+        self._source = source
         self._input_left = engine.max_prefill_tokens
         self._chunk_left = None if chunk == UNCHUNKED else chunk
 
@@ -85,13 +94,15 @@ class PrefillPass:
         return memory.free_blocks * memory.page_size - self._reserved
 
     @property
+    def _spent(self) -> bool:
+        return self._input_left <= 0 or (self._chunk_left is not None and self._chunk_left <= 0)
+
+    @property
     def verdict(self) -> Verdict:
         """What the budgets say about going on."""
         if self._memory_left <= 0:
             return Verdict.NO_TOKEN
-        if self._input_left <= 0 or (self._chunk_left is not None and self._chunk_left <= 0):
-            return Verdict.OTHER
-        return Verdict.GO_ON
+        return Verdict.OTHER if self._spent else Verdict.GO_ON
 
     def resume(self, request: SglangRequest) -> None:
         """The begun prompt goes first, and goes on even if memory is short: it holds what is missing."""
@@ -99,6 +110,18 @@ class PrefillPass:
         limit = min(self._chunk_left, int(self._memory_left))
         tokens = min(request.known_tokens - request.computed, limit if limit > 0 else self._chunk_left)
         self._charge(request, tokens)
+
+    def admit_loaded(self, request: SglangRequest) -> bool:
+        """Compute what of ``request`` was not loaded, if the budgets allow; it holds its pages already."""
+        memory, kv, size = self._memory, request.kv, self._memory.page_size
+        if self.cut is not None or self._spent:
+            return False
+        tokens = self._part(request.known_tokens - request.computed)
+        if not tokens:
+            return False
+        memory.give_back(kv, -(-request.computed // size))
+        self._charge(request, tokens)
+        return True
 
     def admit(self, request: SglangRequest) -> Verdict:
         """Look the candidate up and admit it if it fits; the tree remembers the lookup either way."""
@@ -108,14 +131,14 @@ class PrefillPass:
         tokens = known - kv.held * size
         to_come = min(max(request.max_new_tokens - request.generated, 0), CLIP_MAX_NEW_TOKENS)
         refused = None
-        paged = -(-tokens // size) * size
         if tokens + to_come + size >= self._memory_left:
             refused = Verdict.NO_TOKEN
-        elif self._chunk_left is None:
-            if self.admitted and paged >= self._input_left:
-                refused = Verdict.OTHER
-        elif paged > self._chunk_left:
-            tokens = self._chunk_left // size * size
+        else:
+            found = NOTHING if self._source is None else self._source.find(request, kv.held)
+            if found.tokens or request.is_prefilled:
+                self._load(request, found, to_come)
+                return self.verdict
+            tokens = self._part(tokens)
             if not tokens:
                 refused = Verdict.OTHER
         if refused is not None:
@@ -124,6 +147,26 @@ class PrefillPass:
         request.computed = kv.held * size
         self._charge(request, tokens)
         return self.verdict
+
+    def _part(self, tokens: int) -> int:
+        """How many of ``tokens`` this pass computes: all, or what is left of its chunk; 0: none."""
+        size = self._memory.page_size
+        paged = -(-tokens // size) * size
+        if self._chunk_left is None:
+            return 0 if self.admitted and paged >= self._input_left else tokens
+        return tokens if paged <= self._chunk_left else self._chunk_left // size * size
+
+    def _load(self, request: SglangRequest, found: Found, to_come: int) -> None:
+        memory, kv, size = self._memory, request.kv, self._memory.page_size
+        request.computed = kv.held * size + found.tokens
+        pages = -(-request.known_tokens // size) - kv.held
+        memory.make_room(pages)
+        memory.take(kv, pages)
+        self._reserved += size + to_come
+        if found.tokens:
+            self.loads.append((request, found))
+        else:
+            self.joined.append(request)
 
     def _charge(self, request: SglangRequest, tokens: int) -> None:
         size = self._memory.page_size

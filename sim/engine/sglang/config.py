@@ -36,6 +36,7 @@ class SglangEngine(Schema):
     retraction_policy: Literal["length", "priority"] = "length"
     ignore_eos: bool = False
     max_new_tokens: PositiveInt | None = None
+    disable_overlap_schedule: bool = True
     fast_forward: bool = True
 
     @property

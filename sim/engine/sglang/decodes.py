@@ -1,6 +1,8 @@
-"""Runs of decode steps under SGLang's scheduler: the pages that they take, the gaps that they end."""
+"""Decodes under SGLang's scheduler: the pages that they take, the gaps between tokens that they end."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sim.engine.batch import Decodes
 from sim.engine.sglang.memory import SglangMemory
@@ -9,43 +11,48 @@ from sim.results.records import StepLog
 
 
 class DecodePages:
-    """The pages of all decodes together, given step by step however many steps pass in one event."""
+    """The pages of all decodes together, however many steps are scheduled at once.
+
+    ``surplus`` are running requests that are no decodes any more and still take part in one step.
+    """
 
     def __init__(self, memory: SglangMemory, decodes: Decodes) -> None:
-        self.allocated = 0
-        """Steps of the present run that have their pages."""
         self._memory = memory
         self._decodes = decodes
 
-    def next_step_fits(self) -> bool:
-        """Whether there is a page for each decode that needs one, after evicting what can be."""
+    def next_step_fits(self, surplus: Sequence[SglangRequest] = ()) -> bool:
+        """Whether there is a page for each request that needs one, after evicting what can be."""
+        size = self._memory.page_size
         needed = self._decodes.needs(self._decodes.step, 1)
+        needed += sum(request.computed % size == 0 for request in surplus)
         self._memory.make_room(needed)
         return self._memory.free_pages >= needed
 
     def steps_that_fit(self, most: int) -> int:
-        """How many of ``most`` steps fit in what is free or evictable; the first one has its pages."""
-        decodes = self._decodes
-        return 1 + decodes.steps_within(decodes.step + 1, most - 1, self._memory.free_blocks)
+        """How many of ``most`` further steps fit in what is free or evictable."""
+        return self._decodes.steps_within(self._decodes.step, most, self._memory.free_blocks)
 
-    def allocate(self, steps: int) -> None:
-        """Give the first ``steps`` steps of the run their pages.
+    def allocate(self, steps: int, surplus: Sequence[SglangRequest] = ()) -> None:
+        """Give the next ``steps`` steps their pages; only a single one has a ``surplus``.
 
         Each step evicts until there is a page for every request, needed or not, as far as there is
         something to evict (``alloc_for_decode``); so the steps until free pages run short take theirs
         together.
         """
         decodes, memory = self._decodes, self._memory
-        count, left = decodes.count, steps - self.allocated
-        while left > 0:
-            step = decodes.step + self.allocated
+        count, step = decodes.count + len(surplus), decodes.step
+        while steps:
             memory.make_room(count)
-            together = left
+            together = steps
             if memory.tree.evictable_pages:
-                together = min(left, 1 + decodes.steps_within(step, left, memory.free_pages - count))
+                together = min(steps, 1 + decodes.steps_within(step, steps, memory.free_pages - count))
             memory.take_unnamed(decodes.needs(step, together))
-            self.allocated += together
-            left -= together
+            step += together
+            steps -= together
+        for request in surplus:
+            memory.take_unnamed(request.computed % memory.page_size == 0)
+            request.computed += 1
+            self.leave(request)
 
     def leave(self, request: SglangRequest) -> None:
         """``request`` is out of the decodes; its table learns which pages it took there."""
@@ -56,34 +63,38 @@ class TokenTimes:
     """When the requests in decode had their last token: a gap may span prefills of others."""
 
     def __init__(self) -> None:
-        self._last: dict[float, int] = {}  # time -> how many had their last token then
-        self._stepped_s = 0.0  # end of the last decode step
+        self._new: dict[SglangRequest, None] = {}  # their next token is the first that a decode gives them
+        self._stepped: set[SglangRequest] = set()  # had their last token with the last decode step
+        self._stepped_s = 0.0
 
-    def enter(self, now: float, count: int) -> None:
-        """``count`` requests had a token from a prefill that ends now, and go on."""
-        if count:
-            self._last[now] = count
+    def enter(self, request: SglangRequest) -> None:
+        """``request`` had a token at its ``last_token_s``, and goes on."""
+        self._new[request] = None
 
     def leave(self, request: SglangRequest) -> None:
-        """``request`` leaves between two steps; its ``last_token_s`` is brought up to date."""
-        request.last_token_s = max(request.last_token_s, self._stepped_s)
-        self._last[request.last_token_s] -= 1
+        """``request`` gets no further token here, if it got any; its ``last_token_s`` is up to date."""
+        if request in self._stepped:
+            self._stepped.remove(request)
+            request.last_token_s = self._stepped_s
+        else:
+            self._new.pop(request, None)
 
-    def step(self, now: float, count: int) -> None:
-        """A decode step ends now, after which ``count`` requests go on."""
+    def steps(self, log: StepLog, now: float, began: float, first: float, slope: float, steps: int) -> None:
+        """All get a token with each of ``steps`` steps that end now; their gaps go to ``log``.
+
+        Those that the first step ends may have begun before it.
+        """
+        last: dict[float, int] = {self._stepped_s: len(self._stepped)} if self._stepped else {}
+        for request in self._new:
+            last[request.last_token_s] = last.get(request.last_token_s, 0) + 1
+        self._stepped.update(self._new)
+        self._new.clear()
         self._stepped_s = now
-        self._last = {now: count}
-
-    def log(
-        self, steps: StepLog, now: float, began: float, first: float, slope: float, iterations: int
-    ) -> None:
-        """Log a run that ends now; the gaps that its first step ends may have begun before it."""
-        last = {last_s: count for last_s, count in self._last.items() if count}
-        count = sum(last.values())
+        count = len(self._stepped)
         if last != {began: count}:
-            first_end = now if iterations == 1 else began + first
+            first_end = now if steps == 1 else began + first
             for last_s, decodes in last.items():
-                steps.add(first_end, first_end - last_s, 0.0, 1, decodes, 0)
-            iterations, first = iterations - 1, first + slope
-        if iterations:
-            steps.add(now, first, slope, iterations, count, 0)
+                log.add(first_end, first_end - last_s, 0.0, 1, decodes, 0)
+            steps, first = steps - 1, first + slope
+        if steps:
+            log.add(now, first, slope, steps, count, 0)

@@ -71,6 +71,13 @@ class SglangMemory(RadixCache):
         if self.caching:
             super().publish(table, tokens)
 
+    def give_back(self, table: RadixTable, held: int) -> None:
+        """The request holds its first ``held`` pages only from now on; the others were its own."""
+        pages = table.held - held
+        self.private_pages -= pages
+        self.free_pages += pages
+        table.held = held
+
     def take_unnamed(self, pages: int) -> None:
         """Give free pages to decodes; each one's table learns of its own when it leaves the batch."""
         assert pages <= self.free_pages

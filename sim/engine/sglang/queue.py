@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.caches.radix_tree import Node
+from sim.engine.request import WAITING
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.request import SglangRequest
 from workloads.content import ContentTree
@@ -89,11 +90,34 @@ class WaitingQueue:
 
     def __init__(self, policy: str, memory: SglangMemory, content: ContentTree) -> None:
         self.requests: Waiting = []
+        self.tokens = 0
+        """Their known tokens."""
         self._policy = POLICIES[policy] if memory.caching else fcfs
         self._memory = memory
         self._content = content
         self._refreshes = memory.caching and memory.eviction == "lru"
         self._passes = 0
+
+    def add(self, request: SglangRequest) -> None:
+        """``request`` waits, last of all."""
+        self.requests.append(request)
+        self.tokens += request.known_tokens
+
+    def drop_first(self, count: int) -> None:
+        """The first ``count`` requests wait no more."""
+        self.tokens -= sum(request.known_tokens for request in self.requests[:count])
+        del self.requests[:count]
+
+    def withdraw(self, request: SglangRequest) -> None:
+        """``request`` waits no more."""
+        self.requests.remove(request)
+        self.tokens -= request.known_tokens
+
+    def check(self) -> None:
+        """Assert that nothing is held by a request that waits."""
+        assert all(request.phase == WAITING and not request.kv.held for request in self.requests)
+        assert all(not request.computed for request in self.requests)
+        assert self.tokens == sum(request.known_tokens for request in self.requests)
 
     def arrange(self) -> None:
         """Put the queue in order for one pass; or refresh what its first requests would find.

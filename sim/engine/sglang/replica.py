@@ -1,40 +1,39 @@
-"""One engine replica with SGLang's scheduler: prefill first, on the radix tree, replies run by run.
+"""One replica of SGLang: a queue, a scheduler, the radix tree and a clock.
 
-As read from SGLang 0.5.23 (``get_next_batch_to_run`` in ``managers/scheduler.py``, ``retract_decode`` in
-``managers/schedule_batch.py``), its loop without overlap. Each pass tries to build a prefill batch; only if
-there is none, the running batch decodes one token each. Nobody is admitted during a run of decode steps, so
-between two changes of the batch they differ by one token per request: a run is one event, which an arrival
-may cut short.
+The replica asks its scheduler for a batch, computes it, has its results applied, and asks again. It alone
+sets events and writes what requests and totals record; the scheduler only decides. A run of equal decode
+steps is one event, which an arrival may cut short.
+
+With overlap one step is in flight: when step s - 1 ends, its results are applied, step s + 1 is decided,
+and step s, decided one step earlier, begins to compute. From idle two steps are decided at once. If no step
+can be decided before the results of step s are there, the next one is decided and begins then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from sim.engine.batch import Decodes
-from sim.engine.events import Clock
-from sim.engine.interface import KvMemory
+from sim.engine.events import At, Clock
 from sim.engine.latency import IterationTime
-from sim.engine.leaving import Leaving
-from sim.engine.request import DECODE, PREFILL, WAITING, Request
-from sim.engine.sglang.admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio, PrefillPass, Verdict
+from sim.engine.leaving import Leaving, Lost
+from sim.engine.loads import Loads, Source
+from sim.engine.request import GONE, WAITING, Request
+from sim.engine.sglang.batch import SglangBatch
 from sim.engine.sglang.config import SglangEngine
-from sim.engine.sglang.decodes import DecodePages, TokenTimes
+from sim.engine.sglang.decodes import TokenTimes
 from sim.engine.sglang.memory import SglangMemory
-from sim.engine.sglang.queue import WaitingQueue
 from sim.engine.sglang.request import SglangRequest
-from sim.engine.sglang.retraction import retract
-from sim.engine.steps import StepRecord, StepRecorder
-from sim.results.records import ABORTED, COMPLETED, EngineTotals, RequestLog, StepLog
+from sim.engine.sglang.scheduler import SglangScheduler
+from sim.engine.step_records import StepRecord, StepRecorder
+from sim.engine.timer import Timer
+from sim.results.records import EngineTotals, StepLog
 from workloads.errors import InputError
+from workloads.trace import Trace
 
 
-class SglangReplica(Leaving):
-    """Waiting requests, at most one begun prompt, a running batch, and the radix cache they live in.
-
-    ``finished(index)`` is called when a request's last token is there, or when it is aborted.
-    """
+class SglangReplica:
+    """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there or the
+    engine has aborted it, ``left(request)`` when one leaves before its last token."""
 
     def __init__(
         self,
@@ -42,61 +41,67 @@ class SglangReplica(Leaving):
         env: Clock,
         memory: SglangMemory,
         latency: IterationTime,
-        engine: SglangEngine,
+        options: SglangEngine,
         *,
-        fast_forward: bool,
-        log: RequestLog,
-        finished: Callable[[int], None],
+        trace: Trace,
+        finished: Callable[[Request], None],
+        left: Callable[[Request], None],
+        fast_forward: bool = True,
+        source: Source | None = None,
         recorder: StepRecorder | None = None,
     ) -> None:
-        assert engine.max_running_requests is not None, "resolved() first"
-        super().__init__(number, env)
-        self.memory: SglangMemory = memory
+        self.number = number
         self.steps = StepLog()
         self.work = StepLog()
         self.totals = EngineTotals()
         self.recorder = recorder
+        self._env = env
         self._latency = latency
-        self._engine = engine
-        self._max_running = engine.max_running_requests
-        self._fast_forward = fast_forward and recorder is None
-        self._log = log
+        self._options = options
+        self._trace = trace
         self._finished = finished
-        self._queue = WaitingQueue(engine.schedule_policy, memory, log.trace.content)
-        self._batch: dict[SglangRequest, None] = {}  # in decode, in SGLang's order
-        self._begun: SglangRequest | None = None  # its prompt is begun and not complete
-        self._full = False  # nobody is admitted until somebody leaves the batch (batch_is_full)
-        self._ratio = NewTokenRatio(engine.schedule_conservativeness)
-        self._decodes = Decodes(memory.page_size)
-        self._pages = DecodePages(memory, self._decodes)
+        self._left = left
+        self._fast_forward = fast_forward and recorder is None
+        self._overlap = not options.disable_overlap_schedule
+        self._timer = Timer(number, env, self._end)
+        self._leaving = Leaving()
         self._times = TokenTimes()
-        self._order = 0
-        self._admitted: list[tuple[SglangRequest, int]] = []  # by the last pass, with their cached tokens
-        self._chunks: list[tuple[SglangRequest, int]] = []  # the prefill batch under way; empty: decodes
+        self._computing: SglangBatch | None = None
+        self._ahead: SglangBatch | None = None  # overlap: decided, waiting for the one that computes
+        self._repeated = 0  # steps of the run under way that the scheduler has counted
+        self._retracted: list[int] = []  # and in no recorded step yet
+        self._start_on(memory, source)
+
+    def _start_on(self, memory: SglangMemory, source: Source | None) -> None:
+        self.memory = memory
+        self._source = source
+        self._loads = None if source is None else Loads(source)
+        self._scheduler = SglangScheduler(
+            memory, self._options, self._loads, self._trace, names_decodes=self.recorder is not None
+        )
 
     # -- what others see ---------------------------------------------------------------------------
 
     @property
     def queued(self) -> int:
         """Requests waiting."""
-        return len(self._queue.requests)
+        return len(self._scheduler.queue.requests)
 
     @property
     def load(self) -> int:
-        """Requests waiting and running."""
-        prefilling = len(self._chunks) or (self._begun is not None)
-        return len(self._queue.requests) + len(self._batch) + prefilling
+        """Requests waiting, loading and running."""
+        return len(self._scheduler.queue.requests) + self._scheduler.present_count
 
     @property
     def held_blocks(self) -> int:
-        """Pages that running requests hold at this moment, those of the tree included."""
+        """Pages that requests hold at this moment, those of the tree included."""
         self._catch_up()
         return self.memory.capacity_blocks - self.memory.free_blocks
 
     @property
     def queued_tokens(self) -> int:
-        """Known tokens of the waiting requests, whatever of them is cached. O(waiting)."""
-        return sum(request.known_tokens for request in self._queue.requests)
+        """Known tokens of the waiting requests, whatever of them is cached."""
+        return self._scheduler.queue.tokens
 
     def cached_tokens(self, path: list[int], tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
@@ -105,336 +110,277 @@ class SglangReplica(Leaving):
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins once this instant's arrivals are in."""
-        trace, index, memory = self._log.trace, request.index, self.memory
-        prompt, output = request.prompt_tokens, request.output_tokens
+        trace, index, memory = self._trace, request.index, self.memory
+        prompt, limit = request.prompt_tokens, request.output_tokens
+        if limit == trace.output_tokens[index]:  # else it is prefilled here only, and asks for one token
+            limit = self._options.max_new_tokens_of(prompt, limit, memory.capacity_pages, memory.page_size)
         kv = memory.table(trace.reply[index], prompt, index, trace.priority[index])
-        limit = self._engine.max_new_tokens_of(prompt, output, memory.capacity_pages, memory.page_size)
-        self._queue.requests.append(SglangRequest(request, kv, limit))
-        if self._event is None:
-            self._schedule(0.0, self._begin)
-        elif self._steps > 1 and not self._full and len(self._batch) < self._max_running:
-            self._cut()
+        must_look = self._scheduler.enqueue(SglangRequest(request, kv, limit))
+        if self._timer.is_idle:
+            self._timer.wake(self._begin)
+        elif must_look:
+            self._timer.cut()
 
-    # -- time --------------------------------------------------------------------------------------
+    # -- steps in time -----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Begin the step decided ahead, or decide one; with overlap decide the next one too."""
+        if self._leaving.is_due:
+            self._let_leave()
+        batch, self._ahead = self._ahead, None
+        if batch is None:
+            batch = self._plan(None)
+            if batch is None:
+                self._rest()
+                return
+        self._computing = batch
+        for request in batch.joined:
+            if request.phase != GONE:
+                self._times.enter(request)
+        if self._overlap:
+            self._ahead = self._plan(batch)
+        self._start(batch)
+
+    def _plan(self, in_flight: SglangBatch | None) -> SglangBatch | None:
+        """Have a step decided; None if nothing is to be computed, at least until ``in_flight`` is."""
+        while True:
+            batch = self._decide(in_flight)
+            if batch.sequences:
+                return batch
+            if in_flight is not None or not (batch.retracted or batch.aborted):
+                return None
+
+    def _decide(self, in_flight: SglangBatch | None) -> SglangBatch:
+        """Have a step decided, and do and note what that entails."""
+        now, totals, times = self._env.now, self.totals, self._times
+        batch = self._scheduler.plan(in_flight)
+        totals.scheduled_tokens += batch.tokens
+        totals.num_preemptions += len(batch.retracted)
+        totals.recomputed_tokens += batch.recomputed
+        for request, known, cached in batch.admitted:
+            request.admitted(now, known, cached, totals)
+        for request, found in batch.loads:
+            assert self._source is not None
+            totals.loaded_tokens += found.tokens
+            self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
+        totals.note_usage(self.memory)
+        if self.recorder is not None:
+            self._record(batch, self.recorder)
+        for request in batch.retracted:
+            times.leave(request)
+            request.preemptions += 1
+        if batch.aborted is not None:
+            self._abort(batch.aborted)
+        return batch
+
+    def _abort(self, request: SglangRequest) -> None:
+        """The engine gives ``request`` up."""
+        self._times.leave(request)
+        self._abandon(request)
+        request.row.aborted = True
+        request.row.replica = self.number
+        self._finished(request)
+
+    def _rest(self) -> None:
+        """Nothing can be computed: an engine with a request that it can never admit would try on."""
+        scheduler, memory = self._scheduler, self.memory
+        self._computing = None
+        self._timer.stop()
+        if self._loads is not None and self._loads.loading:
+            return
+        for request in scheduler.queue.requests[:1]:
+            raise InputError(
+                f"replica {self.number} can never admit {self._trace.where(request.index)}: "
+                f"{request.known_tokens} known tokens and a reply of up to {request.max_new_tokens}; "
+                f"allowed: less than {memory.capacity_pages * memory.page_size} together, with a page over"
+            )
+        scheduler.running.ratio.reset()
+
+    def _loaded(self, event: At) -> None:
+        """What a request waited for is there: it is the next one to be admitted."""
+        request: SglangRequest = event.subject
+        if request.phase == GONE:
+            return
+        self._catch_up()
+        self.totals.note_usage(self.memory)  # copies of what others have brought in are freed now
+        must_look = self._scheduler.loaded(request)
+        if self._timer.is_idle:
+            self._timer.wake(self._begin)
+        elif must_look:
+            self._timer.cut()
+
+    def _start(self, batch: SglangBatch) -> None:
+        """Compute ``batch`` from now on, and as many equal steps as may follow."""
+        self._repeated = 0
+        latency = self._latency
+        steps = 1
+        if self._fast_forward:
+            steps += self._scheduler.repeats(batch, self._ahead)
+        seconds = latency.fixed_s(batch.tokens, batch.sequences)
+        for _, before, new in batch.chunks:
+            seconds += latency.prefill_s(before, new)
+        if batch.decodes:
+            seconds += latency.decode_s(batch.decodes, batch.context)
+        self._timer.start(seconds, latency.slope_s(batch.decodes), steps)
 
     def _catch_up(self) -> None:
-        """Give the decode steps that have begun by now their pages."""
-        if self._steps > 1:
-            self._pages.allocate(self._iterations_begun())
+        """Let the scheduler count the steps of the run under way that have begun by now."""
+        self._repeat(self._timer.begun() - 1)
 
-    def _begin(self, event: object = None) -> None:
-        """Start a prefill batch or, if there is none, a run of decode steps."""
-        if self._aborted or self._failed is not None:
-            self._let_leave()
-        while True:
-            self._chunks = self._plan_prefill()
-            if self._chunks:
-                self._start_prefill()
-                return
-            if self._batch:
-                if self._start_decodes():
-                    return
-            elif self._queue.requests:
-                self._refuse_for_ever()
-            else:
-                self._ratio.reset()
-                self._event = None
-                return
+    def _repeat(self, steps: int) -> None:
+        new = steps - self._repeated
+        if new > 0:
+            assert self._computing is not None
+            self._ahead, tokens = self._scheduler.running.repeat(self._computing, self._ahead, new)
+            self.totals.scheduled_tokens += tokens
+            self._repeated = steps
 
-    def _end(self, event: object) -> None:
-        """Apply the results of what ends now, then go on."""
-        steps = self._ended(event)
-        if not steps:
-            return
-        self.totals.iterations += steps
-        self.totals.busy_s += self._env.now - self._began_s
-        self.work.add(self._env.now, self._first_s, self._slope_s, steps, 0, 0)
-        done = self._end_prefill() if self._chunks else self._end_decodes(steps)
+    def _end(self, steps: int) -> None:
+        """Apply the results of the steps that end now, then begin the next one."""
+        batch, timer, totals, now = self._computing, self._timer, self.totals, self._env.now
+        assert batch is not None
+        self._repeat(steps - 1)
+        totals.note_usage(self.memory)
+        totals.iterations += steps
+        totals.busy_s += now - timer.began_s
+        self.work.add(now, timer.first_s, timer.slope_s, steps, 0, 0)
+        if self._latency.is_bounded:
+            totals.extrapolated_s += self._latency.extrapolated_s(
+                [(before, new) for _, before, new in batch.chunks],
+                batch.decodes,
+                batch.context,
+                timer.first_s,
+                timer.slope_s,
+                steps,
+            )
+        if batch.chunks:
+            self._note_first_tokens(batch, now)
+        else:
+            self._times.steps(self.steps, now, timer.began_s, timer.first_s, timer.slope_s, steps)
+        done = []
+        for request in self._scheduler.results(batch):
+            self._times.leave(request)
+            if self._leaving.was_given_up(request):
+                self._abandon(request)
+                continue
+            totals.surplus_tokens += request.computed - request.final_tokens
+            request.finished(now, self.number)
+            done.append(request)
         if self.recorder is not None:
-            record = self.recorder.records[-1]
-            record.end_s = self._env.now
+            record = self.recorder.open.popleft()
+            record.end_s = now
             record.finished = [request.index for request in done]
-            record.used_blocks = self.held_blocks
+            record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
         for request in done:
-            if self._log.status[request.index] == COMPLETED:  # and not given up before
-                self._finished(request.index)
+            self._finished(request)
         self._begin()
 
-    # -- prefill -----------------------------------------------------------------------------------
-
-    def _plan_prefill(self) -> list[tuple[SglangRequest, int]]:
-        """Who computes how much of its prompt now: the begun one first, then those admitted."""
-        begun, batch, waiting = self._begun, self._batch, self._queue.requests
-        if not batch:
-            self._full = False
-        if begun is None and (self._full or not waiting):
-            return []
-        room = self._max_running - len(batch)
-        if begun is None and room <= 0:
-            self._full = True
-            return []
-        self._queue.arrange()
-        prefill = PrefillPass(self._engine, self.memory, self._reserved_tokens())
-        if begun is not None:
-            prefill.resume(begun)
-        for request in waiting:
-            if prefill.verdict is Verdict.OTHER:
-                break
-            if len(prefill.admitted) >= room:
-                self._full = True
-            if self._full:
-                break
-            verdict = prefill.admit(request)
-            if verdict is Verdict.NO_TOKEN:
-                self._full = bool(batch)  # one that was empty is replaced with its flag by who joins
-            if verdict is not Verdict.GO_ON:
-                break
-        new = prefill.admitted if begun is None else prefill.admitted[1:]
-        del waiting[: len(new)]
-        self._admitted = [(request, request.computed) for request, _ in new]
-        for request, cached in self._admitted:
-            request.phase = PREFILL
-            self._log.admit(request, self._env.now, cached, self.totals)
-        self._begun = prefill.cut
-        return prefill.admitted
-
-    def _reserved_tokens(self) -> float:
-        """What the running requests are expected to need yet, added up in their order."""
-        ratio = 1.0 if self._engine.ignore_eos else self._ratio.value
-        step = self._decodes.step
-        return sum(
-            [min(request.tokens_to_come(step), CLIP_MAX_NEW_TOKENS) * ratio for request in self._batch]
-        )
-
-    def _start_prefill(self) -> None:
-        """Make room for the whole batch, a page per request more than needed, and compute."""
-        memory, latency, chunks = self.memory, self._latency, self._chunks
-        size = memory.page_size
-        tokens = sum(chunk for _, chunk in chunks)
-        memory.make_room(-(-tokens // size) + (len(chunks) if size > 1 else 0))
-        duration_s = latency.fixed_s(tokens, len(chunks))
-        for request, chunk in chunks:
-            memory.take(request.kv, -(-(request.computed + chunk) // size) - request.kv.held)
-            duration_s += latency.prefill_s(request.computed, chunk)
-        self.totals.scheduled_tokens += tokens
-        if self.recorder is not None:
-            self._note(self.recorder, [(request.index, chunk) for request, chunk in chunks], self._admitted)
-        self.totals.note_usage(self.memory)
-        self._start(duration_s, 0.0, 1)
-
-    def _end_prefill(self) -> list[SglangRequest]:
-        """One token for each completed prompt; what was computed enters the tree now, not before."""
-        now, chunks = self._env.now, self._chunks
-        done: list[SglangRequest] = []
-        entered = completed = 0
-        self._chunks = []
-        for request, chunk in chunks:
-            request.computed += chunk
-            if request is self._begun:
+    def _note_first_tokens(self, batch: SglangBatch, now: float) -> None:
+        """One token for each completed prompt: its first, or the next one after a retraction."""
+        tokens = 0
+        for request in batch.completed:
+            if request.phase in (WAITING, GONE):
                 continue
-            completed += 1
-            self._sampled(request, now)
-            if request.generated == request.output_tokens:
-                done.append(request)
-                self._finish(request, now)
+            tokens += 1
+            row = request.row
+            if row.first_token_s != row.first_token_s:  # not a number: none before
+                row.first_token_s = now
             else:
-                self.memory.publish(request.kv, request.computed)
-                self._enter(request)
-                entered += 1
-        if self._begun is not None:
-            self.memory.publish(self._begun.kv, self._begun.computed)
-        if done:
-            self._full = False
-        self.steps.add(now, self._first_s, 0.0, 1, 0, completed)
-        self._times.enter(now, entered)
-        return done
-
-    def _sampled(self, request: SglangRequest, now: float) -> None:
-        """A completed prefill gives one token: the first, or the next one after a retraction."""
-        request.generated += 1
-        if request.generated == 1:
-            self._log.first_token_s[request.index] = now
-        else:
-            self.steps.add_gap(now, now - request.last_token_s)
-        request.last_token_s = now
-
-    def _enter(self, request: SglangRequest) -> None:
-        """``request`` goes on token by token, last in the batch."""
-        self._order += 1
-        request.order = self._order
-        self._batch[request] = None
-        self._decodes.enter(request)
-
-    def _finish(self, request: SglangRequest, now: float) -> None:
-        self.memory.publish(request.kv, request.computed)
-        self.memory.release(request.kv)
-        if self._nobody_waits_for(request):
-            return
-        self._log.finish(request, now, self.number)
-
-    # -- decode ------------------------------------------------------------------------------------
-
-    def _start_decodes(self) -> bool:
-        """Start a run of decode steps, retracting who does not fit; False if nobody is left."""
-        decodes, pages, latency = self._decodes, self._pages, self._latency
-        retracted: list[SglangRequest] = []
-        if pages.next_step_fits():
-            self._ratio.decay(1)
-        else:
-            retracted = self._retract()
-            if not self._batch:
-                return False
-        pages.allocate(1)
-        count, steps = decodes.count, 1
-        if self._fast_forward and (self._full or not self._queue.requests):
-            steps = decodes.next_finish() - decodes.step
-            if steps > 1:
-                steps = pages.steps_that_fit(steps)
-        first_s = latency.decode_s(count, decodes.context) + latency.fixed_s(count, count)
-        if self.recorder is not None:
-            self._note(self.recorder, [(request.index, 1) for request in self._batch], [], retracted)
-        self.totals.note_usage(self.memory)
-        self._start(first_s, latency.slope_s(count), steps)
-        return True
-
-    def _end_decodes(self, steps: int) -> list[SglangRequest]:
-        """One token more per request and step; who is complete leaves in the order of the batch."""
-        decodes, now = self._decodes, self._env.now
-        self._pages.allocate(steps)
-        self.totals.note_usage(self.memory)
-        self.totals.scheduled_tokens += decodes.count * steps
-        self._ratio.decay(steps - 1)
-        self._times.log(self.steps, now, self._began_s, self._first_s, self._slope_s, steps)
-        done = []
-        for request in decodes.advance(steps):
-            assert isinstance(request, SglangRequest)
-            del self._batch[request]
-            self._pages.leave(request)
-            self._finish(request, now)
-            done.append(request)
-        if done:
-            self._full = False
-        self._pages.allocated = 0
-        self._times.step(now, len(self._batch))
-        return done
-
-    def _retract(self) -> list[SglangRequest]:
-        """Take requests out of the batch until the others can decode; those that queue again."""
-        for request in self._batch:
-            self._decodes.leave(request)
-            self._pages.leave(request)
-        by_priority = self._engine.retraction_policy == "priority"
-        priority = self._log.trace.priority if by_priority else None
-        kept, retracted, aborted = retract(list(self._batch), priority, self.memory)
-        for request in retracted:
-            self._put_back(request)
-        if aborted is not None:
-            self._times.leave(aborted)
-            if self._nobody_waits_for(aborted):
-                aborted = None
-            else:
-                self._log.abandon(aborted, self.totals)
-                self._log.end(aborted.index, ABORTED)
-                self._log.replica[aborted.index] = self.number
-        self._batch = {}
-        for request in kept:
-            self._enter(request)
-        self._ratio.retracted(kept)
-        self._full = False
-        if aborted is not None:
-            self._finished(aborted.index)
-        return retracted
-
-    def _put_back(self, request: SglangRequest) -> None:
-        """Queue a retracted request last; its generated tokens are kept."""
-        self._times.leave(request)
-        self.totals.num_preemptions += 1
-        self.totals.recomputed_tokens += request.computed
-        request.preemptions += 1
-        request.computed = 0
-        request.phase = WAITING
-        self._queue.requests.append(request)
-
-    def _refuse_for_ever(self) -> None:
-        """Raise InputError: an engine would try the head of the queue again and again."""
-        request = self._queue.requests[0]
-        raise InputError(
-            f"replica {self.number} can never admit {self._log.trace.where(request.index)}: "
-            f"{request.known_tokens} known tokens and a reply of up to {request.max_new_tokens}; allowed: "
-            f"less than {self.memory.capacity_pages * self.memory.page_size} together, with a page to spare"
-        )
+                self.steps.add_gap(now, now - request.last_token_s)
+            request.last_token_s = now
+            self._times.enter(request)
+        self.steps.add(now, self._timer.first_s, 0.0, 1, 0, tokens)
 
     # -- requests that leave early -----------------------------------------------------------------
 
-    def restart(self, memory: KvMemory) -> None:
-        """As every replica does; the queue looks prefixes up in the memory, and the ratio starts anew."""
-        super().restart(memory)
-        self._queue = WaitingQueue(self._engine.schedule_policy, self.memory, self._log.trace.content)
-        self._pages = DecodePages(self.memory, self._decodes)
-        self._ratio = NewTokenRatio(self._engine.schedule_conservativeness)
-
-    def _queued(self) -> MutableSequence[Any]:
-        return self._queue.requests
-
-    def _present(self) -> list[Request]:
-        return [*self._batch, *([] if self._begun is None else [self._begun])]
-
-    def _drop(self, request: Request) -> None:
-        assert isinstance(request, SglangRequest)
-        if request is self._begun:
-            self._begun = None
-            self.memory.release(request.kv)
+    def abort(self, request: Request) -> None:
+        """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        scheduler = self._scheduler
+        for mine in [*scheduler.queue.requests, *scheduler.present()]:
+            if mine.submitted is request:
+                break
+        mine.given_up()
+        if mine.phase == WAITING:
+            scheduler.queue.withdraw(mine)
+            self._abandon(mine)
         else:
-            self._decodes.leave(request)
-            self._pages.leave(request)
-            del self._batch[request]
+            self._leaving.give_up(mine)
+        self._look()
+
+    def fail(self, lost: Lost) -> None:
+        """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""
+        self._leaving.fail(lost)
+        self._look()
+
+    def _look(self) -> None:
+        """Look at the queue and at who leaves as soon as the iteration under way ends."""
+        if not self._timer.is_idle:
+            self._timer.cut()
+            return
+        if self._leaving.is_due:
+            self._let_leave()
+        if self._scheduler.queue.requests:
+            self._timer.wake(self._begin)
+
+    def restart(self, memory: SglangMemory, source: Source | None) -> None:
+        """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
+        assert not self.load
+        self.totals.evicted_blocks += self.memory.evicted_blocks
+        self._start_on(memory, source)
+
+    def _let_leave(self) -> None:
+        """Between two steps: drop what was given up, and everything if the replica fails."""
+        self._timer.take_turn()
+        scheduler, lost_to = self._scheduler, self._leaving.failed
+        leave, wanted = self._leaving.divide(list(scheduler.present()))
+        for request in leave:
+            assert isinstance(request, SglangRequest)
+            scheduler.drop(request)
             self._times.leave(request)
-            self.memory.release(request.kv)
-        self._full = False
+            self._abandon(request)
+        if lost_to is not None:
+            for request in list(scheduler.queue.requests):
+                scheduler.queue.withdraw(request)
+                self._abandon(request)
+                wanted.append(request)
+            self._leaving.failed = self._ahead = None
+            lost_to(wanted)
+
+    def _abandon(self, request: Request) -> None:
+        request.abandoned(self.totals)
+        self._left(request)
 
     # -- records and checks ------------------------------------------------------------------------
 
-    def _note(
-        self,
-        recorder: StepRecorder,
-        sched: list[tuple[int, int]],
-        admitted: list[tuple[SglangRequest, int]],
-        retracted: Sequence[SglangRequest] = (),
-    ) -> None:
-        recorder.records.append(
-            StepRecord(
-                step=len(recorder.records),
-                replica=self.number,
-                scheduled_s=self._env.now,
-                sched=sched,
-                new=[(request.index, cached) for request, cached in admitted if not request.preemptions],
-                resumed=[(request.index, cached) for request, cached in admitted if request.preemptions],
-                preempted=[request.index for request in retracted],
-                evicted=recorder.take_evicted(),
-                free=self.memory.free_blocks,
-                running=len(self._batch) + len(self._chunks),
-                waiting=len(self._queue.requests),
-            )
+    def _record(self, batch: SglangBatch, recorder: StepRecorder) -> None:
+        """Keep a step that computes something; what was decided before one without goes to the next."""
+        self._retracted += [request.index for request in batch.retracted]
+        if not batch.sequences:
+            return
+        scheduler = self._scheduler
+        scheduled = [(request.index, new) for request, _, new in batch.chunks]
+        admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
+        record = StepRecord(
+            step=len(recorder.records),
+            replica=self.number,
+            scheduled_s=self._env.now,
+            sched=scheduled or [(request.index, 1) for request in batch.scheduled],
+            new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
+            resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
+            preempted=self._retracted,
+            evicted=recorder.take_evicted(),
+            free=self.memory.free_blocks,
+            running=len(scheduler.running.requests) + len(batch.chunks),
+            waiting=len(scheduler.queue.requests),
         )
+        self._retracted = []
+        recorder.records.append(record)
+        recorder.open.append(record)
 
     def check(self) -> None:
         """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
         self._catch_up()
-        memory, size = self.memory, self.memory.page_size
-        memory.check()
-        self._decodes.check(list(self._batch))
-        private = 0
-        for request in self._batch:
-            assert request.phase == DECODE
-            tokens = request.base + self._decodes.step + self._pages.allocated
-            private += -(-tokens // size) - request.kv.owned
-        prefilling = dict(self._chunks)
-        if self._begun is not None:
-            prefilling.setdefault(self._begun, 0)
-        for request, chunk in prefilling.items():
-            held = -(-(request.computed + chunk) // size)
-            assert request.kv.held == held
-            private += held - request.kv.owned
-        assert private == memory.private_pages
-        assert len(self._batch) + len(self._chunks) <= self._max_running
-        assert all(request.phase == WAITING and not request.kv.held for request in self._queue.requests)
+        self._scheduler.check()
+        if self.recorder is not None:
+            evicted = self.totals.evicted_blocks + self.memory.evicted_blocks
+            assert self.recorder.evicted_blocks == evicted, "evictions go unreported"

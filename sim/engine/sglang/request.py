@@ -7,16 +7,27 @@ from sim.engine.request import Request
 
 
 class SglangRequest(Request):
-    """A `Request` with what it holds of the radix cache, and how long a reply it asked for."""
+    """A `Request` with what it holds of the radix cache, and how long a reply it asked for.
 
-    __slots__ = ("kv", "max_new_tokens")
+    ``generated`` counts tokens as scheduled: with the one that a step in flight is to give.
+    """
+
+    __slots__ = ("is_prefilled", "kv", "max_new_tokens", "submitted")
 
     def __init__(self, request: Request, kv: RadixTable, max_new_tokens: int) -> None:
-        super().__init__(request.index, request.table, request.output_tokens, request.reply)
+        super().__init__(
+            request.row, request.table, request.output_tokens, request.reply, request.generated
+        )
+        self.last_token_s = request.last_token_s
+        self.submitted = request
+        """As the fleet knows it."""
+        self.is_prefilled = request.generated > 0
+        """Whether another replica computed its prompt, and this one only has to decode."""
         self.kv = kv
         self.max_new_tokens = max_new_tokens
         """What the client allows; the reply may end earlier."""
 
-    def tokens_to_come(self, step: int) -> int:
-        """In decode, after ``step`` steps of the replica: the longest that the reply may still grow."""
-        return self.max_new_tokens - self.output_tokens + self.finish_step - step
+    @property
+    def ends_by_length(self) -> bool:
+        """Whether its reply ends because it is as long as it may be: this is known beforehand."""
+        return self.output_tokens >= self.max_new_tokens

@@ -23,12 +23,18 @@ class Retraction(NamedTuple):
     aborted: SglangRequest | None
 
 
-def retract(batch: list[SglangRequest], priority: list[int] | None, memory: SglangMemory) -> Retraction:
+def retract(
+    batch: list[SglangRequest],
+    priority: list[int] | None,
+    memory: SglangMemory,
+    *,
+    to_the_last: bool = False,
+) -> Retraction:
     """Take requests out of ``batch`` until the others can decode; at least one, never the last.
 
     Fewest generated tokens first, of these the longest prompt; with ``priority`` (per request of the trace)
     the lowest one before all. What a request has not in the tree is lost; then the tree makes room for some
-    steps of the others. If even the last one cannot go on it is aborted.
+    steps of the others. If even the last one cannot go on it is aborted or, ``to_the_last``, retracted too.
     """
 
     def worth(request: SglangRequest) -> tuple[int, int, int]:
@@ -44,8 +50,12 @@ def retract(batch: list[SglangRequest], priority: list[int] | None, memory: Sgla
         retracted.append(request)
     aborted = None
     if len(kept) == 1 and not _fit(kept, memory):
-        aborted = kept.pop()
-        memory.release(aborted.kv)
+        last = kept.pop()
+        memory.release(last.kv)
+        if to_the_last:
+            retracted.append(last)
+        else:
+            aborted = last
     return Retraction(kept, retracted, aborted)
 
 

@@ -1,0 +1,60 @@
+"""What SGLang's scheduler decides for one step."""
+
+from __future__ import annotations
+
+from sim.engine.loads import Found
+from sim.engine.sglang.request import SglangRequest
+
+
+class SglangBatch:
+    """One step: either prompts, or a token for each running request.
+
+    Decodes are only a number and the sum of their contexts. A batch that computes nothing may still have
+    decided something: loads that begin, requests that are retracted.
+    """
+
+    __slots__ = (
+        "aborted", "admitted", "chunks", "context", "cut", "decodes", "finishing", "joined", "loads",
+        "orders", "recomputed", "retracted", "scheduled",
+    )  # fmt: skip
+
+    def __init__(self, decodes: int = 0, context: int = 0) -> None:
+        self.decodes = decodes
+        self.context = context
+        """Tokens of the decodes that have KV before this step."""
+        self.chunks: list[tuple[SglangRequest, int, int]] = []
+        """(request, its tokens with KV before, tokens computed), the prompt begun earlier first."""
+        self.scheduled: list[SglangRequest] = []
+        """The decodes in SGLang's order, where steps are recorded."""
+        self.admitted: list[tuple[SglangRequest, int, int]] = []
+        """(request, its known tokens, those of them that were found)."""
+        self.joined: list[SglangRequest] = []
+        """Those among them that decode without a prefill here."""
+        self.loads: list[tuple[SglangRequest, Found]] = []
+        """KV to be brought in from now on."""
+        self.retracted: list[SglangRequest] = []
+        self.recomputed = 0
+        """Tokens that the retracted requests lose."""
+        self.aborted: SglangRequest | None = None
+        """Alone in the batch, and did not fit any more."""
+        self.cut: SglangRequest | None = None
+        """The one of ``chunks`` whose prompt is not complete with it."""
+        self.finishing: list[SglangRequest] = []
+        """This step gives them their last token, in SGLang's order."""
+        self.orders = range(0)
+        """Running requests whose ``order`` is in here get a token by this step."""
+
+    @property
+    def completed(self) -> list[SglangRequest]:
+        """Their prompts are complete with this step, which gives them a token."""
+        return [request for request, _, _ in self.chunks if request is not self.cut]
+
+    @property
+    def sequences(self) -> int:
+        """Requests that compute something."""
+        return self.decodes + len(self.chunks)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to compute."""
+        return self.decodes + sum(new for _, _, new in self.chunks)
