@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 
 from sim.engine.request import DECODE, PREFILL, Request
 
@@ -81,16 +80,27 @@ class Decodes:
             heapq.heappop(finish)
         return finish[0][0]
 
-    def advance(self, steps: int) -> Iterator[Request]:
-        """Count ``steps`` iterations, then yield those that finish with them, in running order."""
+    def may_finish(self, step: int) -> bool:
+        """Whether a decode may finish by the time ``step`` steps are counted; False: none does. O(1)."""
+        return bool(self._finish) and self._finish[0][0] <= step
+
+    def pass_by(self, steps: int) -> None:
+        """Count ``steps`` steps with which no decode finishes."""
+        self.step += steps
+        self.context += steps * self.count
+
+    def advance(self, steps: int) -> list[Request]:
+        """Count ``steps`` steps; those that finish with them, in running order, leave."""
         self.step += steps
         self.context += steps * self.count
         finish = self._finish
+        found: list[Request] = []
         while finish and finish[0][0] <= self.step:
             entry = heapq.heappop(finish)
             if _valid(entry):
                 self.leave(entry[2])
-                yield entry[2]
+                found.append(entry[2])
+        return found
 
     def check(self, requests: list[Request]) -> None:
         """Assert that the numbers describe ``requests``, all those in decode."""

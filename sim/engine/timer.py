@@ -1,4 +1,4 @@
-"""When the iterations of a replica end: one, or a run of equal ones that may be cut short."""
+"""When the iterations of a replica end: one, or one and a run of equal ones, which may be cut short."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ class Timer:
 
     ``ended(steps)`` is called when ``steps`` iterations end. Between two calls nothing of a run is applied;
     `begun` tells how far it has got. A run of 50 iterations that is cut while the 7th computes ends with
-    the 7th; the event set for the 50th is then ignored when it comes.
+    the 7th; the event set for the 50th is then ignored when it comes. A run may follow an iteration of
+    another length, its *lead*: a prompt is computed beside 10 decodes, then 11 decodes go on.
     """
 
     def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
         self.began_s = 0.0
         """When the iterations under way began."""
+        self.lead_s = 0.0
+        """Duration of the iteration before the run; 0 if there is none."""
         self.first_s = 0.0
-        """Duration of the first of them."""
+        """Duration of the first one of the run."""
         self.slope_s = 0.0
         """By how much each further one takes longer."""
         self.steps = 0
-        """Iterations under way; 0 between two runs."""
+        """Iterations under way, the lead included; 0 between two runs."""
         self._env = env
         self._priority = FIRST_REPLICA + number
         self._ended = ended
@@ -49,11 +52,17 @@ class Timer:
 
         self._event = At(self._env, 0.0, self._priority, woken)
 
-    def start(self, first_s: float, slope_s: float, steps: int) -> None:
-        """Compute ``steps`` iterations from now on."""
-        self.began_s, self.first_s, self.slope_s = self._env.now, first_s, slope_s
-        self.steps = steps
-        self._event = At(self._env, run_s(first_s, slope_s, steps), self._priority, self._end)
+    def start(self, lead_s: float, first_s: float, slope_s: float, steps: int) -> None:
+        """Compute ``steps`` iterations from now on, the lead included."""
+        self.began_s = self._env.now
+        self.lead_s, self.first_s, self.slope_s, self.steps = lead_s, first_s, slope_s, steps
+        self._event = At(self._env, self._until(steps), self._priority, self._end)
+
+    def _until(self, steps: int) -> float:
+        """Duration of the first ``steps`` iterations, s."""
+        if self.lead_s:
+            return self.lead_s + run_s(self.first_s, self.slope_s, steps - 1)
+        return run_s(self.first_s, self.slope_s, steps)
 
     def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
         """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
@@ -63,10 +72,12 @@ class Timer:
         """Iterations of the run under way that have begun by now."""
         if self.steps <= 1:
             return self.steps
-        elapsed_s = self._env.now - self.began_s
-        steps = steps_to_reach(self.first_s, self.slope_s, elapsed_s)
-        at_its_end = run_s(self.first_s, self.slope_s, steps) == elapsed_s
-        if at_its_end and self._env.is_past(self._priority):
+        elapsed_s, steps = self._env.now - self.began_s, 1
+        if not self.lead_s:
+            steps = steps_to_reach(self.first_s, self.slope_s, elapsed_s)
+        elif elapsed_s > self.lead_s:
+            steps += steps_to_reach(self.first_s, self.slope_s, elapsed_s - self.lead_s)
+        if self._until(steps) == elapsed_s and self._env.is_past(self._priority):
             steps += 1
         return min(steps, self.steps)
 
@@ -75,8 +86,8 @@ class Timer:
         steps = self.begun()
         if steps < self.steps:
             self.steps = steps
-            end_s = self.began_s + run_s(self.first_s, self.slope_s, steps)
-            self._event = At(self._env, max(0.0, end_s - self._env.now), self._priority, self._end)
+            delay_s = max(0.0, self.began_s + self._until(steps) - self._env.now)
+            self._event = At(self._env, delay_s, self._priority, self._end)
 
     def take_turn(self) -> None:
         """Note on the clock that this replica's turn in this instant has come."""

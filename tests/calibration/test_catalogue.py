@@ -11,7 +11,8 @@ import yaml
 import calibration
 from calibration.validate_input import require_runnable
 from sim.hardware import catalogue
-from sim.hardware.memory import Memory, batch_defaults
+from sim.engine.vllm.config import batch_defaults
+from sim.hardware.memory import Memory
 from sim.hardware.profile import Coefficients, Profile, load
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.engine.loads import Found
 from sim.engine.request import Request
+
+NONE: list[Any] = []
+"""What most lists of most batches are: one empty list for all, never added to."""
 
 
 class Batch:
@@ -15,42 +20,31 @@ class Batch:
 
     __slots__ = (
         "admitted", "chunks", "completed", "context", "decodes", "finishing", "left", "loads", "lost",
-        "preempted", "recomputed", "scheduled",
+        "preempted", "recomputed", "scheduled", "tokens",
     )  # fmt: skip
 
     def __init__(self, decodes: int = 0, context: int = 0) -> None:
         self.decodes = decodes
         self.context = context
         """Tokens of the decodes that have KV before this step."""
+        self.tokens = decodes
+        """To compute, those of prompts included."""
         self.chunks: list[tuple[Request, int, int]] = []
         """(request, its tokens with KV before, tokens computed)."""
         self.scheduled: dict[Request, int] | None = None
         """Tokens of each request, running ones first."""
-        self.admitted: list[tuple[Request, int, int]] = []
+        self.admitted: list[tuple[Request, int, int]] = NONE
         """(request, its known tokens, those of them that were found)."""
-        self.preempted: list[Request] = []
+        self.preempted: list[Request] = NONE
         self.recomputed = 0
         """Tokens that the preempted requests lose."""
-        self.loads: list[tuple[Request, Found]] = []
+        self.loads: list[tuple[Request, Found]] = NONE
         """KV to be brought in from now on."""
-        self.completed: list[Request] = []
+        self.completed: list[Request] = NONE
         """Their prompts are complete with this step, which gives them a token."""
-        self.finishing: list[Request] = []
+        self.finishing: list[Request] = NONE
         """This step gives them their last token, in the engine's order."""
-        self.left: list[Request] = []
+        self.left: list[Request] = NONE
         """Decodes of this step that were preempted while it was in flight: their token still comes."""
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
-
-    @property
-    def sequences(self) -> int:
-        """Requests that compute something."""
-        return self.decodes + len(self.chunks)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens to compute."""
-        tokens = self.decodes
-        for _, _, new in self.chunks:
-            tokens += new
-        return tokens

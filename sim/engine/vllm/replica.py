@@ -71,6 +71,8 @@ class VllmReplica:
         self._leaving = Leaving()
         self._computing: Batch | None = None
         self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
+        self._decodes_after = self._context_after = 0  # in a run that follows an iteration of another kind
+        self._lead_noted = False
         self._repeated = 0  # steps of the run under way that the scheduler has counted
         self._start_on(memory)
 
@@ -142,16 +144,16 @@ class VllmReplica:
         was_ahead = batch is not None
         if batch is None:
             batch = self._plan(None)
-        while batch is None or not batch.sequences:
+        while batch is None or not batch.tokens:
             # Nothing to compute: all had their last token in flight, were preempted for it, or load.
             if batch is None or not (was_ahead or batch.preempted):
                 if batch is not None:
-                    self._apply(batch, 0)
+                    self._apply(batch)
                 self._computing = None
                 self._timer.stop()
                 return
             following = self._plan(batch if asynchronous else None)
-            self._apply(batch, 0)
+            self._apply(batch)
             batch, was_ahead = following, False
         if asynchronous:
             self._ahead = self._plan(batch)
@@ -164,16 +166,17 @@ class VllmReplica:
         if batch is None:
             return None
         totals.scheduled_tokens += batch.tokens
-        if batch.preempted:
-            totals.num_preemptions += len(batch.preempted)
-            totals.recomputed_tokens += batch.recomputed
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
         for request, found in batch.loads:
             assert self._source is not None
             totals.loaded_tokens += found.tokens
             self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
-        totals.note_usage(self.memory)
+        if batch.preempted:
+            totals.num_preemptions += len(batch.preempted)
+            totals.recomputed_tokens += batch.recomputed
+        if batch.preempted or batch.chunks or batch.loads:
+            totals.note_usage(self.memory)
         if self.recorder is not None:
             self._record(batch, self.recorder)
         return batch
@@ -191,25 +194,26 @@ class VllmReplica:
             self._timer.cut()
 
     def _start(self, batch: Batch) -> None:
-        """Compute ``batch`` from now on, and as many equal steps as may follow."""
-        self._computing = batch
-        self._repeated = 0
-        latency = self._latency
-        steps = 1
-        slope_s = 0.0
-        if self._fast_forward:
-            steps += self._scheduler.repeats(batch, self._ahead)
-            if not batch.chunks:
-                slope_s = latency.slope_s(batch.decodes)
+        """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
+        self._computing, self._repeated, self._lead_noted = batch, 0, False
+        latency, scheduler = self._latency, self._scheduler
         seconds = latency.decode_s(batch.decodes, batch.context)
-        tokens = batch.decodes
         for _, before, new in batch.chunks:
             seconds += latency.prefill_s(before, new)
-            tokens += new
-        seconds += latency.fixed_s(tokens, batch.sequences)
+        seconds += latency.fixed_s(batch.tokens, batch.decodes + len(batch.chunks))
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        self._timer.start(seconds, slope_s, steps)
+        more = scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
+        if not more:
+            self._timer.start(0.0, seconds, 0.0, 1)
+            return
+        following = scheduler.following(batch, self._ahead)
+        if following is None:
+            self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), 1 + more)
+            return
+        self._decodes_after, self._context_after = decodes, context = following
+        first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
+        self._timer.start(seconds, first_s, latency.slope_s(decodes), 1 + more)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -237,22 +241,27 @@ class VllmReplica:
         totals.iterations += steps
         totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
-            totals.extrapolated_s += self._latency.extrapolated_s(
-                [(before, new) for _, before, new in batch.chunks],
-                batch.decodes,
-                batch.context,
-                timer.first_s,
-                timer.slope_s,
-                steps,
-            )
-        self._apply(batch, steps)
+            self._note_extrapolated(batch, steps)
+        if not timer.lead_s:
+            self._note_tokens(batch, now, timer.first_s, timer.slope_s, steps)
+        else:
+            self._note_lead(batch)
+            if steps > 1:
+                after = self._decodes_after
+                self.steps.add(now, timer.first_s, timer.slope_s, steps - 1, after, 0)
+        self._apply(batch)
         self._begin()
 
-    def _apply(self, batch: Batch, steps: int) -> None:
-        """Note the tokens that ``steps`` steps have given, then release the finished requests in order."""
+    def _note_lead(self, batch: Batch) -> None:
+        """Note the tokens of an iteration before a run, once."""
+        timer = self._timer
+        if timer.lead_s and not self._lead_noted:
+            self._lead_noted = True
+            self._note_tokens(batch, timer.began_s + timer.lead_s, timer.lead_s, 0.0, 1)
+
+    def _apply(self, batch: Batch) -> None:
+        """Release the requests that have their last token, in order."""
         now = self._env.now
-        if steps:
-            self._note_tokens(batch, steps, now)
         for request in batch.finishing:
             if request.phase == GONE:
                 continue
@@ -267,25 +276,39 @@ class VllmReplica:
         if self.recorder is not None:
             self._record_end(batch, self.recorder)
 
-    def _note_tokens(self, batch: Batch, steps: int, now: float) -> None:
-        """First tokens, and the gaps that each of the steps ends."""
-        timer, log = self._timer, self.steps
+    def _note_extrapolated(self, batch: Batch, steps: int) -> None:
+        """Of the time of the steps that end now, that outside of what the profile measured."""
+        timer, latency, totals = self._timer, self._latency, self.totals
+        chunks = [(before, new) for _, before, new in batch.chunks]
+        decodes, context = batch.decodes, batch.context
+        if timer.lead_s:
+            totals.extrapolated_s += latency.extrapolated_s(chunks, decodes, context, timer.lead_s)
+            chunks, decodes, steps = [], self._decodes_after, steps - 1
+            context = self._context_after
+        if steps:
+            totals.extrapolated_s += latency.extrapolated_s(
+                chunks, decodes, context, timer.first_s, timer.slope_s, steps
+            )
+
+    def _note_tokens(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
+        """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
+        log = self.steps
         decodes, first_tokens = batch.decodes - batch.lost, 0
         if batch.scheduled is not None:
-            decodes = self._count_decodes(batch, now)
+            decodes = self._count_decodes(batch, at_s)
         for request in batch.completed:
             if request.phase == GONE:
                 continue
             first_tokens += 1
             row = request.row
             if row.first_token_s != row.first_token_s:  # not a number: none before
-                row.first_token_s = now
+                row.first_token_s = at_s
             else:
-                log.add_gap(now, now - request.last_token_s)
-            request.last_token_s = now
+                log.add_gap(at_s, at_s - request.last_token_s)
+            request.last_token_s = at_s
         for request in batch.left:
-            request.last_token_s = now
-        log.add(now, timer.first_s, timer.slope_s, steps, decodes, first_tokens)
+            request.last_token_s = at_s
+        log.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
 
     def _count_decodes(self, batch: Batch, now: float) -> int:
         """Give each request its token; how many had their last one when this step began.
@@ -314,6 +337,8 @@ class VllmReplica:
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        if self._timer.begun() > 1 and self._computing is not None:
+            self._note_lead(self._computing)  # what has happened is the request's
         request.given_up()
         if request.phase == WAITING:
             was_head = self._scheduler.withdraw(request)

@@ -87,48 +87,60 @@ class RunScheduler:
         self._now = now
         self.memory.now_s = now
         batch = Batch()
-        self._take(decodes.step)
+        if self._taken < decodes.step:
+            self._take(decodes.step)
         if decodes.count:
             self._allocate_decodes(batch, in_flight)
-        batch.decodes, batch.context = decodes.count, decodes.context
-        budget = self._max_tokens - batch.decodes
-        self._advance(1, batch.finishing)
+        batch.decodes = batch.tokens = decodes.count
+        batch.context = decodes.context
+        self._advance(1, batch)
         if self._writers.contested:
             self._write_back(sorted(self._writers.contested))
+        if self._others_take():
+            self._schedule_prompts(batch, in_flight)
+        if not batch.tokens and not batch.preempted and not batch.loads:
+            assert not self.waiting or self._lag or self._loads, "a request waits for nothing"
+            return None
+        return batch
+
+    def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
+        """The begun prompt goes on, then others are admitted, unless a request was preempted."""
+        batch.admitted, batch.loads = [], []
+        budget = self._max_tokens - batch.decodes
         preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
             chunk = self._continue_prefill(self._partial, budget, batch, in_flight)
             budget -= chunk
             preempted = preempted or chunk == 0
-        if not preempted and (self.waiting or self._loads is not None):
+        if not preempted:
             self._admit(budget, batch)
         if batch.chunks:
             self._complete(batch)
-        elif not batch.decodes and not batch.preempted and not batch.loads:
-            assert not self.waiting or self._lag or self._loads, "a request waits for nothing"
-            return None
-        return batch
 
-    def _advance(self, steps: int, finishing: list[Request]) -> None:
-        """Count ``steps`` scheduled steps; who has the last token with them goes to ``finishing``."""
+    def _advance(self, steps: int, last: Batch) -> None:
+        """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
         decodes = self._decodes
-        if decodes.count and decodes.next_finish() <= decodes.step + steps:
-            self._take(decodes.step + steps)  # before the numbers change
-        for request in decodes.advance(steps):
+        if not decodes.may_finish(decodes.step + steps):
+            decodes.pass_by(steps)
+            return
+        self._take(decodes.step + steps)  # before the numbers change
+        last.finishing = decodes.advance(steps)
+        for request in last.finishing:
             request.phase = LAST
-            finishing.append(request)
 
     def _complete(self, batch: Batch) -> None:
         """Requests whose prompts this step completes go on token by token from the next step on."""
         self._take(self._decodes.step)
-        for request, _, _ in batch.chunks:
+        batch.completed = []
+        for request, _, tokens in batch.chunks:
+            batch.tokens += tokens
             if request.computed < request.prompt_tokens + request.generated:
                 continue
             request.generated += 1
             batch.completed.append(request)
             if request.generated == request.output_tokens:
                 request.phase = LAST
-                batch.finishing.append(request)
+                batch.finishing = [*batch.finishing, request]
             else:
                 self._decodes.enter(request)
                 self._writers.add(request)
@@ -136,65 +148,64 @@ class RunScheduler:
     # -- runs of steps -----------------------------------------------------------------------------
 
     def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """How many more steps like ``computing`` may follow it before anything has to be decided.
+        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
 
         Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
-        Asynchronous: ``ahead`` is scheduled already. If requests finish with the run, the step after it is
-        scheduled while they compute their last token: this too is foreseen, if no request waits.
+        Asynchronous: the first of them, ``ahead``, is scheduled already. If requests finish with the run,
+        the step after it is scheduled while they compute their last token: this too is foreseen, if no
+        request waits.
         """
-        decodes, free = self._decodes, self.memory.free_blocks
-        if computing.chunks or computing.preempted or computing.finishing or self._must_step():
+        if computing.finishing or self._must_step():
             return 0
-        if not self._lag:
-            if not decodes.count:
+        decodes, free, steps = self._decodes, self.memory.free_blocks, 0
+        others = self._others_take()
+        if self._lag:
+            if ahead is None or not ahead.decodes or ahead.chunks or ahead.preempted:
                 return 0
-            return self._steps_within(decodes.next_finish() - decodes.step, free)
-        if (
-            ahead is None
-            or ahead.chunks
-            or ahead.preempted
-            or ahead.decodes != computing.decodes
-            or computing.lost
-        ):
+            if not ahead.finishing:
+                steps = decodes.next_finish() - decodes.step
+        elif not decodes.count or computing.preempted or (computing.chunks and others):
             return 0
-        steps = 0 if ahead.finishing else decodes.next_finish() - decodes.step
-        within = self._steps_within(steps, free)
-        if within < steps or self.waiting or self._partial is not None or self._others_take():
+        else:
+            steps = decodes.next_finish() - decodes.step
+        owed = decodes.step - self._taken
+        within = decodes.steps_within(self._taken, owed + steps, free) - owed
+        if not self._lag or within < steps or others:
             return within
         # The step without those that finish: all others may need a block each.
-        owed = decodes.needs(self._taken, decodes.step + steps - self._taken)
-        return steps + 1 if free - owed >= decodes.count else steps
+        needed = decodes.needs(self._taken, owed + steps) + decodes.count
+        return steps + 1 if needed <= free else steps
 
-    def _steps_within(self, steps: int, free: int) -> int:
-        """How many of ``steps`` further steps the free blocks allow."""
+    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
+        """(decodes, context) of the step after ``computing``; None if it has the same decodes alone."""
         decodes = self._decodes
-        owed = decodes.step - self._taken
-        return decodes.steps_within(self._taken, owed + steps, free) - owed
+        count, context = (
+            (decodes.count, decodes.context) if ahead is None else (ahead.decodes, ahead.context)
+        )
+        same = not computing.chunks and computing.decodes == count and not computing.lost
+        return None if same else (count, context)
 
     def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
         """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
         decodes = self._decodes
+        count = decodes.count
         if not self._lag:
-            tokens = steps * decodes.count
-            self._advance(steps, computing.finishing)
-            self._take(decodes.step)
-            return None, tokens
+            self._advance(steps, computing)
+            return None, steps * count
         assert ahead is not None
         tokens = 0
         same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
         if same:
-            tokens = same * decodes.count
-            ahead = Batch(decodes.count, decodes.context + (same - 1) * decodes.count)
-            self._advance(same, ahead.finishing)
-            self._take(decodes.step)
+            tokens = same * count
+            ahead = Batch(count, decodes.context + (same - 1) * count)
+            self._advance(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are scheduled once more.
             assert steps == same + 1
             computing.finishing = ahead.finishing
             ahead = Batch(decodes.count, decodes.context)
             tokens += decodes.count
-            self._advance(1, ahead.finishing)
-            self._take(decodes.step)
+            self._advance(1, ahead)
         return (ahead if ahead.decodes else None), tokens
 
     def settle(self) -> None:
@@ -325,13 +336,13 @@ class RunScheduler:
             if in_flight is None:
                 request.last_token_s = self._now
             elif request not in in_flight.completed:
-                in_flight.left.append(request)
+                in_flight.left = [*in_flight.left, request]
         self._remove(request)
         batch.recomputed += request.computed
         request.preemptions += 1
         request.computed = 0
         request.phase = WAITING
-        batch.preempted.append(request)
+        batch.preempted = [*batch.preempted, request]
         self.waiting.appendleft(request)
         self.waiting_tokens += request.known_tokens
 

@@ -104,6 +104,7 @@ class StepScheduler:
         threshold = self._options.long_prefill_token_threshold if present > 1 else 0
         limit = threshold or self._options.max_num_batched_tokens
         batch = Batch()
+        batch.admitted, batch.loads, batch.completed, batch.finishing = [], [], [], []
         scheduled: dict[Request, int] = {}
         batch.scheduled = scheduled
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
@@ -176,7 +177,7 @@ class StepScheduler:
         victim.preemptions += 1
         victim.computed = 0
         victim.phase = WAITING
-        batch.preempted.append(victim)
+        batch.preempted = [*batch.preempted, victim]
         self._queue(victim, first=True)
         return tokens
 
@@ -234,6 +235,7 @@ class StepScheduler:
         """Count the tokens of ``request`` in this step as computed, and what it gets for them."""
         before = request.computed
         request.computed = before + tokens
+        batch.tokens += tokens
         if request.phase == DECODE:
             batch.decodes += 1
             batch.context += before
@@ -273,6 +275,10 @@ class StepScheduler:
     def repeats(self, computing: Batch, ahead: Batch | None) -> int:
         """Every step is decided."""
         return 0
+
+    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
+        """Never asked for."""
+        raise AssertionError("every step is decided")
 
     def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
         """Never asked for."""
