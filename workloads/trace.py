@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree
 
 NONE = -1
@@ -67,6 +68,7 @@ class Trace:
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -76,6 +78,13 @@ class Trace:
         """Prompt length of every request in tokens, cached tokens included."""
         end = self.content.end
         return [end[segment] for segment in self.prompt]
+
+    @property
+    def chains(self) -> Chains:
+        """The content in few pieces, made once: ask when all content is there."""
+        if self._chains is None or len(self._chains.of) != len(self.content):
+            self._chains = Chains(self.content)
+        return self._chains
 
     def add(
         self,

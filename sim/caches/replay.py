@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
 from sim.caches.base import Served
-from sim.caches.block import UNLIMITED, BlockCache, BlockTable, Evicted
+from sim.caches.block import UNLIMITED, BlockCache, BlockTable
 from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
+from sim.caches.runs import Evicted
+from workloads.content import Tree
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -34,7 +36,7 @@ class BlockReplay:
         cache.now_s = at_s
         prompt = self._input_tokens[request]
         total = prompt + self._trace.output_tokens[request] - 1
-        table = BlockTable(self._trace.content.path(self._trace.reply[request]), prompt, request)
+        table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
         hit = cache.lookup(table, prompt)
         cache.acquire(table, hit)
         prompt_blocks, total_blocks = -(-prompt // size), -(-total // size)
@@ -85,6 +87,10 @@ class BlockConfig(Schema):
                 f"knows; allowed: {allowed}"
             )
 
+    def content(self, trace: Trace) -> Tree:
+        """In whose nodes the cache keeps its blocks: a policy that tells runs apart wants segments."""
+        return trace.chains if POLICIES[self.eviction].joins else trace.content
+
     def queue(self, trace: Trace, capacity_blocks: int, future: Future | None = None) -> Eviction:
         """A fresh eviction policy for a cache of ``capacity_blocks`` blocks."""
         setting = PolicySetting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
@@ -97,7 +103,7 @@ class BlockConfig(Schema):
         content, prompt = trace.content, trace.prompt
         future = Future(trace, lambda request: content.path(prompt[request]))
         cache = BlockCache(
-            content,
+            self.content(trace),
             self.block_size,
             self.capacity_blocks,
             cache_reply=self.cache_reply,

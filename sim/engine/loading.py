@@ -94,7 +94,7 @@ class LoadingReplica(Replica):
                 memory.give_back(-(-request.known_tokens // size) - held)
             elif self.waiting:
                 request = self.waiting[0]
-                self._write_back(request.table.path, 1)
+                self._write_back(self._writers.of(request.table.route), 1)
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
                 total = -(-known // size)
@@ -175,7 +175,7 @@ class TierSource:
         """Whole blocks, up to the block of the last known token, which is computed in any case."""
         self._lower.write_demoted()
         cap = (request.known_tokens - 1) // self._size
-        self._found = self._lower.below(request.table.path, hit_blocks, cap)
+        self._found = self._lower.below(request.table.route.nodes, hit_blocks, cap)
         return sum(self._found.values()) * self._size
 
     def fetch(self, request: Request, tokens: int) -> float:
@@ -192,7 +192,7 @@ class TierSource:
 
     def left(self, request: Request) -> None:
         """Its blocks go down as the write policy says."""
-        self._lower.stored(request.table.path, request.computed // self._size)
+        self._lower.stored(request.table.route.nodes, request.computed // self._size)
 
 
 class RemotePrefill:

@@ -15,6 +15,7 @@ from sim.fleet.plan import Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.results.records import COMPLETED, RequestLog
+from workloads.content import Tree
 from workloads.trace import Trace
 
 
@@ -69,9 +70,9 @@ class DisaggregatedFleet(Fleet):
     def _every_plan(self) -> list[ReplicaPlan]:
         return [*self._plans, *self._decode_plans]
 
-    def _request(self, index: int) -> Request:
+    def _request(self, index: int, content: Tree) -> Request:
         """The request as the prefilling replica sees it: it ends with its first token."""
-        whole = super()._request(index)
+        whole = super()._request(index, content)
         return Request(index, whole.table, 1, whole.reply)
 
     def _prefilled(self, index: int) -> None:
@@ -84,10 +85,11 @@ class DisaggregatedFleet(Fleet):
         if self._trace.output_tokens[index] == 1:
             self._completed(index, prefill)
             return
-        request = super()._request(index)
+        decoder = least_loaded(self.decoders)
+        request = super()._request(index, decoder.memory.content)
         request.generated = 1
         request.last_token_s = self.env.now
-        least_loaded(self.decoders).submit(request)
+        decoder.submit(request)
 
     def _decoded(self, index: int) -> None:
         self.log.preemptions[index] += self._decodes.preemptions[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from sim.fleet.plan import NO_HARDSHIPS, Failure, Hardships, ReplicaPlan, Source
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.sampling import Sampler
 from sim.results.records import REJECTED, TICK_REQUESTS, TIMED_OUT, EngineTotals, Records, RequestLog
+from workloads.content import Tree
 from workloads.trace import NONE, Trace
 
 
@@ -220,17 +222,16 @@ class Fleet:
             return
         if self._served is not None:
             self._served[index] = replica
-        replica.submit(self._request(index))
+        replica.submit(self._request(index, replica.memory.content))
 
-    def _request(self, index: int) -> Request:
-        trace = self._trace
-        path = trace.content.path(trace.reply[index])
-        prompt_end = self._prompt_tokens[index]
-        end, first = trace.content.end, len(path)
-        while first and end[path[first - 1]] > prompt_end:
-            first -= 1
-        table = BlockTable(path, prompt_end, index)
-        return Request(index, table, trace.output_tokens[index], path[first:])
+    def _request(self, index: int, content: Tree) -> Request:
+        """Request ``index`` for a memory whose blocks lie in ``content``."""
+        trace, prompt = self._trace, self._prompt_tokens[index]
+        route = content.route(trace.reply[index])
+        table = BlockTable(route, prompt, index)
+        return Request(
+            index, table, trace.output_tokens[index], route.nodes[bisect_right(route.ends, prompt) :]
+        )
 
     # -- ends --------------------------------------------------------------------------------------
 

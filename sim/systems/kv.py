@@ -81,21 +81,21 @@ def make_memory(
     trace: Trace, cache: EngineCache, engine: Engine, blocks: int, evicted: Evicted | None
 ) -> BlockCache | SglangMemory:
     """One replica's memory of ``blocks`` KV blocks with ``cache`` in or beside it."""
-    content, size = trace.content, block_size(cache, engine)
+    size = block_size(cache, engine)
     if isinstance(engine, SglangEngine):
         if isinstance(cache, NoCache):
-            return SglangMemory(content, size, blocks, caching=False)
+            return SglangMemory(trace.chains, size, blocks, caching=False)
         assert isinstance(cache, RadixConfig)
         return SglangMemory(
-            content, size, blocks, eviction=cache.eviction, tree=cache.tree, evicted=evicted
+            trace.chains, size, blocks, eviction=cache.eviction, tree=cache.tree, evicted=evicted
         )
     if isinstance(cache, NoCache):
-        return BlockCache(content, size, blocks, caching=False)
+        return BlockCache(trace.chains, size, blocks, caching=False)
     if isinstance(cache, BlockConfig):
         queue = cache.queue(trace, blocks)
         return BlockCache(
-            content, size, blocks, cache_reply=cache.cache_reply, queue=queue, evicted=evicted
+            cache.content(trace), size, blocks, cache_reply=cache.cache_reply, queue=queue, evicted=evicted
         )
     if is_own(cache, engine):
-        return BlockCache(content, size, blocks, evicted=evicted)
-    return CacheBeside(content, size, blocks, cache.replay(trace, "cache"))
+        return BlockCache(trace.content, size, blocks, evicted=evicted)
+    return CacheBeside(trace.chains, size, blocks, cache.replay(trace, "cache"))

@@ -41,7 +41,7 @@ def fleet_of(
     """A fleet with ``blocks`` KV blocks on each replica."""
     plan = ReplicaPlan(
         memory=lambda own: BlockCache(
-            trace.content, block_size, blocks, caching=caching, evicted=evicted or own
+            trace.chains, block_size, blocks, caching=caching, evicted=evicted or own
         ),
         latency=IterationTime(coefficients, domain),
         options=SchedulerOptions(max_num_batched_tokens, min(max_num_seqs, max_num_batched_tokens)),

@@ -54,7 +54,7 @@ class Drive:
         self.replica = SteppingReplica(
             0,
             self.env,
-            BlockCache(trace.content, block_size, blocks, caching=caching, evicted=self.recorder.evicted),
+            BlockCache(trace.chains, block_size, blocks, caching=caching, evicted=self.recorder.evicted),
             IterationTime(coefficients),
             options,
             log=self.log,
@@ -117,7 +117,7 @@ class Drive:
         trace = self.trace
         self.log.arrival_s[index] = 0.0 if self._same_arrival else self.env.now
         self.added[index] = len(self.recorder.records)
-        table = BlockTable(trace.content.path(trace.reply[index]), self._prompt_tokens[index], index)
+        table = BlockTable(trace.chains.route(trace.reply[index]), self._prompt_tokens[index], index)
         self.replica.submit(Request(index, table, trace.output_tokens[index], []))
 
 

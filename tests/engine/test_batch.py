@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.request import Request
+from workloads.content import Route
 from tests.caches.cases import QUICK
 
 SIZE = st.integers(1, 5)
@@ -19,7 +20,7 @@ FEW = st.integers(0, 25)
 
 def _request(order: int, computed: int, output_tokens: int) -> Request:
     """A request whose prompt is computed and whose first token is there."""
-    request = Request(order, BlockTable([1], computed, order), output_tokens, [])
+    request = Request(order, BlockTable(Route([1], [computed + output_tokens]), computed, order), output_tokens, [])
     request.order, request.computed, request.generated = order, computed, 1
     return request
 

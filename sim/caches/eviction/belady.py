@@ -44,7 +44,7 @@ class Belady(Keyed):
         super().release(run, request)
 
     def key(self, run: Run, request: int) -> Any:
-        rank = self._future.after(run.segment, request)
+        rank = self._future.after(run.node, request)
         self._expect(run, rank)
         return -rank
 

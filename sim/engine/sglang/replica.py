@@ -27,6 +27,7 @@ from sim.engine.sglang.request import SglangRequest
 from sim.engine.sglang.retraction import retract
 from sim.engine.steps import StepRecord, StepRecorder
 from sim.results.records import ABORTED, COMPLETED, EngineTotals, RequestLog, StepLog
+from workloads.content import Route
 from workloads.errors import InputError
 
 
@@ -62,7 +63,7 @@ class SglangReplica(Leaving):
         self._fast_forward = fast_forward and recorder is None
         self._log = log
         self._finished = finished
-        self._queue = WaitingQueue(engine.schedule_policy, memory, log.trace.content)
+        self._queue = WaitingQueue(engine.schedule_policy, memory)
         self._batch: dict[SglangRequest, None] = {}  # in decode, in SGLang's order
         self._begun: SglangRequest | None = None  # its prompt is begun and not complete
         self._full = False  # nobody is admitted until somebody leaves the batch (batch_is_full)
@@ -98,10 +99,10 @@ class SglangReplica(Leaving):
         """Known tokens of the waiting requests, whatever of them is cached. O(waiting)."""
         return sum(request.known_tokens for request in self._queue.requests)
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         self._catch_up()
-        return self.memory.cached_tokens(path[-1], tokens)
+        return self.memory.cached_tokens(route, tokens)
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins once this instant's arrivals are in."""
@@ -369,7 +370,7 @@ class SglangReplica(Leaving):
     def restart(self, memory: KvMemory) -> None:
         """As every replica does; the queue looks prefixes up in the memory, and the ratio starts anew."""
         super().restart(memory)
-        self._queue = WaitingQueue(self._engine.schedule_policy, self.memory, self._log.trace.content)
+        self._queue = WaitingQueue(self._engine.schedule_policy, self.memory)
         self._pages = DecodePages(self.memory, self._decodes)
         self._ratio = NewTokenRatio(self._engine.schedule_conservativeness)
 

@@ -9,7 +9,7 @@ has a closed form, so they pass in one event, which a new arrival may cut short 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Callable, MutableSequence
 
 from sim.caches.block import BlockCache, BlockTable
 from sim.engine.batch import Decodes
@@ -19,6 +19,7 @@ from sim.engine.leaving import Leaving
 from sim.engine.request import DECODE, PREFILL, WAITING, Request
 from sim.engine.writers import Writers
 from sim.results.records import EngineTotals, RequestLog, StepLog
+from workloads.content import Route
 
 
 class Replica(Leaving):
@@ -85,12 +86,12 @@ class Replica(Leaving):
         """Known tokens of the waiting requests, whatever of them is cached. O(waiting)."""
         return sum(request.known_tokens for request in self.waiting)
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         begun = self._iterations_begun()
         self._allocate(begun)
-        self._write_back(path, begun)
-        table = BlockTable(path, tokens, -1)
+        self._write_back(self._writers.of(route), begun)
+        table = BlockTable(route, tokens, -1)
         return self.memory.lookup(table, tokens).blocks * self.memory.block_size
 
     def submit(self, request: Request) -> None:
@@ -112,7 +113,7 @@ class Replica(Leaving):
         self._chunks = []
         preempted = self._allocate_decodes()
         if self._writers.contested:
-            self._write_back(sorted(self._writers.contested), 1)
+            self._write_back(self._writers.of_contested(), 1)
         budget = self._max_tokens - decodes.count
         if self._partial is not None and budget > 0:
             chunk = self._continue_prefill(self._partial, budget)
@@ -253,7 +254,7 @@ class Replica(Leaving):
             self._preempt(request)
             return 0
         self.memory.take(needed)
-        self._write_back(request.table.path, 1)  # decodes come before this chunk
+        self._write_back(self._writers.of(request.table.route), 1)  # decodes come before this chunk
         self._compute(request, chunk)
         return chunk
 
@@ -266,7 +267,7 @@ class Replica(Leaving):
         memory, size = self.memory, self.memory.block_size
         while self.waiting and budget > 0 and len(self.running) < self._max_seqs:
             request = self.waiting[0]
-            self._write_back(request.table.path, 1)
+            self._write_back(self._writers.of(request.table.route), 1)
             known = request.known_tokens
             hit = memory.lookup(request.table, known)
             if -(-known // size) - hit.blocks + hit.idle > memory.free_blocks:
@@ -318,16 +319,16 @@ class Replica(Leaving):
 
     # -- replies being written ---------------------------------------------------------------------
 
-    def _write_back(self, segments: Iterable[int], ahead: int) -> None:
-        """Publish what decodes have written of ``segments``, ``ahead`` iterations from the last end on."""
-        for request in self._writers.of(segments):
+    def _write_back(self, writers: list[Request], ahead: int) -> None:
+        """Publish what decodes have written, ``ahead`` iterations from the last end on."""
+        for request in writers:
             self.memory.publish(request.table, request.base + self._decodes.step + ahead)
 
     def _must_step(self) -> bool:
         """Whether two write one reply, or the blocked head of the queue reads one being written."""
         if self._writers.contested:
             return True
-        return bool(self.waiting) and self._writers.write(self.waiting[0].table.path)
+        return bool(self.waiting) and self._writers.write(self.waiting[0].table.route)
 
     # -- requests that leave early -----------------------------------------------------------------
 
