@@ -321,7 +321,7 @@ class BlockCache:
                 self._let_go(piece, request)
 
     def _let_go(self, run: Run, request: int) -> None:
-        """No request holds ``run`` any more; if what goes right before it goes on where it ends, join the two."""
+        """No request holds ``run`` any more; join it with what goes right before it, if that follows it."""
         self._queue.release(run, request)
         if self._joins:
             deep = run.older

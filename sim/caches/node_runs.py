@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from operator import attrgetter
 
 from sim.caches.runs import Run
@@ -70,9 +71,9 @@ class NodeRuns:
             self.copies.insert(self.copies.index(run) + 1, deep)
 
     def joins(self, run: Run, deep: Run) -> bool:
-        """Take ``deep``, which goes on where ``run`` ends, out for ``run`` to hold both, if that is the same.
+        """Whether ``run`` may take in ``deep``, which begins where it ends; ``deep`` is then taken out.
 
-        It is unless one of them is a copy: a third run may have been published between the two.
+        Not if one of them is a copy: a third run may have been published between the two.
         """
         i = bisect_left(self.found, run.lo, key=_lo)
         if i + 1 < len(self.found) and self.found[i] is run and self.found[i + 1] is deep:
@@ -92,6 +93,6 @@ class NodeRuns:
 
     def check(self) -> None:
         """Assert that what is found is sorted and apart."""
-        for run, deeper in zip(self.found, self.found[1:], strict=False):
+        for run, deeper in pairwise(self.found):
             assert run.hi <= deeper.lo
         assert all(run.lo < run.hi for run in self)

@@ -42,7 +42,7 @@ class RadixTable:
         self.owned = 0
         """Its leading pages that belong to the tree (SGLang's ``cache_protected_len``)."""
         self.inserted = 0
-        """Leading pages that it has inserted itself (``cache_inserted_len``): none, or those down to ``node``."""
+        """Leading pages that it has inserted itself (``cache_inserted_len``): none, or all to ``node``."""
 
 
 class RadixCache:
@@ -174,7 +174,7 @@ class RadixReplay:
         self.held_tokens = 0
         """Slots that the last request held just before its release, those of the tree included."""
         self._trace = trace
-        self._input_tokens = trace.input_tokens
+        self._end = trace.content.end
 
     @property
     def evicted_tokens(self) -> int:
@@ -186,7 +186,7 @@ class RadixReplay:
         A request whose first token is its last one publishes only once, at its end.
         """
         cache, trace, size = self.cache, self._trace, self.cache.page_size
-        prompt, output = self._input_tokens[request], trace.output_tokens[request]
+        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
         total = prompt + output - 1
         table = cache.table(trace.reply[request], prompt, request, trace.priority[request])
         cache.lock(table, cache.match(table, prompt))
@@ -265,6 +265,8 @@ def require_fit(trace: Trace, page_size: int, capacity_tokens: int, key: str) ->
     allocation asks for without taking it may be missing.
     """
     usable = capacity_tokens // page_size * page_size
+    if -(-trace.largest_tokens // page_size) * page_size <= usable:
+        return
     prompts = trace.input_tokens
     for i, output in enumerate(trace.output_tokens):
         needed = -(-(prompts[i] + output - 1) // page_size) * page_size

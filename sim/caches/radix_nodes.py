@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from operator import attrgetter
 
 from sim.caches.radix_eviction import Key
@@ -84,9 +85,9 @@ class Node:
 class Strand:
     """The nodes whose last page ends in one chain, shallowest first: each begins where the last one ends.
 
-    They lie one below the other, as a chain has no branches. Only the first may begin in other chains, those
-    in ``through``, which it leaves at the pages in ``turns``. A strand hangs below a node of another one,
-    or below the root.
+    They lie one below the other: what branches off a chain lies in other chains. Only the first node may
+    begin in other chains, those in ``through``, which it leaves at the pages in ``turns``. A strand hangs
+    below a node of another one, or below the root.
 
     ``locks`` counts, by the page at which a node ends, who keeps it and all above it: requests, and strands
     below it with locks of their own. What is locked is then one number, ``held``, the deepest such page.
@@ -143,13 +144,13 @@ class Strand:
         assert self.held == max(self.locks, default=0) and all(count > 0 for count in self.locks.values())
         first = self.nodes[0]
         bounds = [first.lo, *self.turns, first.hi]
-        assert all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
-        for node, deeper in zip(self.nodes, self.nodes[1:], strict=False):
+        assert all(a < b for a, b in pairwise(bounds))
+        for node, deeper in pairwise(self.nodes):
             assert node.strand is self and deeper.parent is node and node.hi == deeper.lo
 
 
 def parting(first: Node, path: PagePath, i: int, pages: int) -> tuple[int, int]:
-    """How far the first ``pages`` pages of ``path`` are those down to and in ``first``, and where it goes on.
+    """How far the first ``pages`` pages of ``path`` are those down to and in ``first``.
 
     ``first`` is the first node of a strand; its first page is that of ``path`` that ends in
     ``path.nodes[i]``. Also returns the place in ``path.nodes`` in which the next page ends.

@@ -178,22 +178,25 @@ class RadixTree:
             if child is None:
                 break
             node, strand = child, child.strand  # the first node of the strand
-            known, i = parting(child, path, i, pages)
-            if known < child.hi:
-                break
+            if strand.turns:
+                known, i = parting(child, path, i, pages)
+                if known < child.hi:
+                    break
             if i < len(chains) and chains[i] == strand.chain:
-                limit = min(ends[i], pages)
+                known = limit = ends[i] if ends[i] < pages else pages
                 node = strand.nodes[-1]
-                if node.hi > limit:
+                if node.hi < limit:
+                    known = node.hi
+                elif node.hi > limit:
                     node = strand.nodes[bisect_left(strand.nodes, limit, key=hi_of)]
-                known = min(node.hi, limit)
-                i += known == ends[i]
+                if known == ends[i]:
+                    i += 1
                 if known < node.hi:
                     break
         return node, known, i
 
     def _add_leaf(self, parent: Node, path: PagePath, i: int, pages: int, owner: int) -> Node:
-        """A leaf below ``parent`` with the pages of ``path`` up to ``pages``; the first ends in chain ``i``."""
+        """A leaf with the pages of ``path`` behind ``parent``, the first in chain ``i``, up to ``pages``."""
         chains, ends, last = path.nodes, path.ends, i
         while ends[last] < pages:
             last += 1

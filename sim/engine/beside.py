@@ -16,9 +16,7 @@ class CacheBeside(BlockCache):
     is computed. A resumed request is looked up again, by its prompt alone.
     """
 
-    def __init__(
-        self, content: Tree, block_size: int, capacity_blocks: int, cache: ReplayCache
-    ) -> None:
+    def __init__(self, content: Tree, block_size: int, capacity_blocks: int, cache: ReplayCache) -> None:
         super().__init__(content, block_size, capacity_blocks, caching=False)
         self.cache = cache
 

@@ -15,7 +15,6 @@ from sim.caches.radix_eviction import POLICIES, LeafQueue
 from sim.caches.radix_nodes import Node, Strand
 from tests.caches.cases import QUICK, TOKEN, trace_of, tree_of
 from tests.oracles.naive_vllm import NaiveRequest
-from workloads.content import ROOT, ContentTree
 from workloads.trace import Trace
 
 Run = tuple[int, int, int]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.request import Request
-from workloads.content import Route
 from tests.caches.cases import QUICK
+from workloads.content import Route
 
 SIZE = st.integers(1, 5)
 CONTEXTS = st.lists(st.integers(1, 20), max_size=6)
@@ -20,7 +20,7 @@ FEW = st.integers(0, 25)
 
 def _request(order: int, computed: int, output_tokens: int) -> Request:
     """A request whose prompt is computed and whose first token is there."""
-    request = Request(order, BlockTable(Route([1], [computed + output_tokens]), computed, order), output_tokens, [])
+    request = Request(order, BlockTable(Route([1], [computed + 9]), computed, order), output_tokens, [])
     request.order, request.computed, request.generated = order, computed, 1
     return request
 

@@ -18,7 +18,6 @@ from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of
 from tests.oracles.naive_vllm import NaiveRequest
-from workloads.content import ContentTree
 from workloads.errors import InputError
 from workloads.trace import Trace
 

@@ -77,7 +77,7 @@ class Eviction(ABC):
         """The idle ``run`` is about to lose its deepest ``blocks`` blocks, possibly all."""
 
     def join(self, run: Run, deep: Run) -> None:
-        """``deep``, which goes right before ``run``, becomes a part of it; only where the policy ``joins``."""
+        """``deep``, which goes right before ``run``, becomes a part of it; only if the policy ``joins``."""
         raise NotImplementedError
 
     def pop(self, blocks: int) -> Run:
