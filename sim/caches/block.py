@@ -253,15 +253,14 @@ class BlockCache:
         while blocks:
             run = queue.pop(blocks)
             size = run.hi - run.lo
-            gone = min(size, blocks)
             if evicted:
-                run.report(gone, evicted)
-            if gone < size:
-                run.hi -= gone
+                run.report(blocks if blocks < size else size, evicted)
+            if blocks < size:
+                run.hi -= blocks
                 return
             if not self._runs[run.node].remove(run):
                 del self._runs[run.node]
-            blocks -= gone
+            blocks -= size
 
     def _expire(self) -> None:
         while blocks := self._queue.expired():

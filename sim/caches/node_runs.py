@@ -83,6 +83,8 @@ class NodeRuns:
 
     def remove(self, run: Run) -> bool:
         """``run`` is gone; whether any is left."""
+        if len(self.found) == 1 and self.copies is None:
+            return False  # it was the only one, and this goes with it
         i = bisect_left(self.found, run.lo, key=_lo)
         if i < len(self.found) and self.found[i] is run:
             del self.found[i]

@@ -22,27 +22,30 @@ class Writers:
         """``request`` goes on token by token."""
         ends = request.table.route.ends
         for node, end in zip(request.reply, ends[len(ends) - len(request.reply) :], strict=True):
-            self._of.setdefault(node, []).append((request, end))
-            self._contest(node)
+            writers = self._of.get(node)
+            if writers is None:
+                self._of[node] = [(request, end)]
+            else:
+                writers.append((request, end))
+                self._contest(node, writers)
 
     def remove(self, request: Request) -> None:
         """``request`` is in decode no more."""
         for node in request.reply:
-            left = [writer for writer in self._of[node] if writer[0] is not request]
-            if left:
-                self._of[node] = left
-                self._contest(node)
-            else:
+            writers = self._of[node]
+            if len(writers) == 1:
                 del self._of[node]
+            else:
+                writers[:] = [writer for writer in writers if writer[0] is not request]
+                self._contest(node, writers)
 
     def of(self, route: Route) -> list[Request]:
         """The writers of anything on ``route``, in order of admission, as the engine publishes."""
-        due = {
-            writer
-            for node, until in zip(route.nodes, route.ends, strict=True)
-            for writer, _ in self._of.get(node, ())
-            if writer.prompt_tokens < until
-        }
+        due: set[Request] = set()
+        for node, until in zip(route.nodes, route.ends):  # noqa: B905 (hot)
+            writers = self._of.get(node)
+            if writers is not None:
+                due.update(writer for writer, _ in writers if writer.prompt_tokens < until)
         return _in_order(due) if due else []
 
     def of_contested(self) -> list[Request]:
@@ -53,15 +56,13 @@ class Writers:
         """Whether anything on ``route`` is being written."""
         return bool(self.of(route))
 
-    def _contest(self, node: int) -> None:
-        writers = self._of[node]
-        if len(writers) > 1:
-            written = 0
-            for start, end in sorted((writer.prompt_tokens, end) for writer, end in writers):
-                if start < written:
-                    self.contested.add(node)
-                    return
-                written = max(written, end)
+    def _contest(self, node: int, writers: list[tuple[Request, int]]) -> None:
+        written = 0
+        for start, end in sorted((writer.prompt_tokens, end) for writer, end in writers):
+            if start < written:
+                self.contested.add(node)
+                return
+            written = max(written, end)
         self.contested.discard(node)
 
 
