@@ -196,7 +196,7 @@ class RadixTree:
         return node, known, i
 
     def _add_leaf(self, parent: Node, path: PagePath, i: int, pages: int, owner: int) -> Node:
-        """A leaf with the pages of ``path`` behind ``parent``, the first in chain ``i``, up to ``pages``."""
+        """A leaf below ``parent`` with the next pages of ``path``, from chain ``i`` on, up to ``pages``."""
         chains, ends, last = path.nodes, path.ends, i
         while ends[last] < pages:
             last += 1

@@ -97,5 +97,5 @@ def make_memory(
             cache.content(trace), size, blocks, cache_reply=cache.cache_reply, queue=queue, evicted=evicted
         )
     if is_own(cache, engine):
-        return BlockCache(trace.content, size, blocks, evicted=evicted)
+        return BlockCache(trace.message_tree, size, blocks, evicted=evicted)
     return CacheBeside(trace.chains, size, blocks, cache.replay(trace, "cache"))

@@ -30,11 +30,11 @@ def tiered_memory(
     """
     rest = cache.tiers[1:]
     stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
-    lower = LowerTiers(trace, cache.block_size, stores, cache.write)
+    lower = LowerTiers(trace.by_message, cache.block_size, stores, cache.write)
 
     def memory(evicted: Evicted | None) -> BlockCache:
         assert evicted is None, "steps are not recorded here"
-        return BlockCache(trace.content, cache.block_size, blocks, evicted=lower.evicted)
+        return BlockCache(trace.message_tree, cache.block_size, blocks, evicted=lower.evicted)
 
     def source(env: simpy.Environment, log: RequestLog, block_size: int) -> Source:
         links = {}
