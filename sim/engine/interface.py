@@ -9,10 +9,15 @@ from sim.engine.leaving import Lost
 from sim.engine.loads import Source
 from sim.engine.request import Request
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route, Tree
 
 
 class KvMemory(Protocol):
     """KV memory in blocks (pages); a cached block that nobody holds counts as free."""
+
+    @property
+    def content(self) -> Tree:
+        """In whose nodes its blocks lie: the routes of its requests go through them."""
 
     @property
     def block_size(self) -> int:
@@ -75,7 +80,7 @@ class AnyReplica(Protocol):
     def queued_tokens(self) -> int:
         """Known tokens of the waiting requests, whatever of them is cached."""
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment; changes nothing."""
 
     def submit(self, request: Request) -> None:

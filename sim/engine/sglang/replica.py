@@ -27,6 +27,7 @@ from sim.engine.sglang.scheduler import SglangScheduler
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.timer import Timer
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -103,10 +104,10 @@ class SglangReplica:
         """Known tokens of the waiting requests, whatever of them is cached."""
         return self._scheduler.queue.tokens
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         self._catch_up()
-        return self.memory.cached_tokens(path[-1], tokens)
+        return self.memory.cached_tokens(route, tokens)
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins once this instant's arrivals are in."""
@@ -221,7 +222,7 @@ class SglangReplica:
             seconds += latency.prefill_s(before, new)
         if batch.decodes:
             seconds += latency.decode_s(batch.decodes, batch.context)
-        self._timer.start(seconds, latency.slope_s(batch.decodes), steps)
+        self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), steps)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""

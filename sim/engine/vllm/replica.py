@@ -27,6 +27,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route
 
 
 class VllmReplica:
@@ -120,10 +121,10 @@ class VllmReplica:
         """Known tokens of the waiting requests, whatever of them is cached."""
         return self._scheduler.waiting_tokens
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         self._catch_up()
-        return self._scheduler.cached_tokens(path, tokens)
+        return self._scheduler.cached_tokens(route, tokens)
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins a step once this instant's arrivals are in."""

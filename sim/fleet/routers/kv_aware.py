@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.content import Route, Tree
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
@@ -28,12 +29,16 @@ class KvAware:
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """O(replicas x segments on the path)."""
         trace = self._trace
-        path = trace.content.path(trace.prompt[request])
-        tokens = trace.content.end[trace.prompt[request]]
+        prompt = trace.prompt[request]
+        tokens = trace.content.end[prompt]
+        routes: dict[Tree, Route] = {}
 
         def cost(replica: AnyReplica) -> tuple[float, int]:
             size = replica.memory.block_size
-            uncached = tokens - replica.cached_tokens(path, tokens)
+            content = replica.memory.content
+            if content not in routes:
+                routes[content] = content.route(prompt)
+            uncached = tokens - replica.cached_tokens(routes[content], tokens)
             prefill = (replica.queued_tokens + uncached) / size
             decode = replica.held_blocks + tokens / size
             return PREFILL_LOAD_SCALE * prefill + decode, replica.number
