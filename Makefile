@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint types goldens bench clean
+.PHONY: demo test test-all lint types docs goldens bench clean
 
 demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
@@ -19,6 +19,9 @@ lint: .venv/installed-test
 
 types: .venv/installed-test
 	$(BIN)/mypy --strict sim workloads calibration reports
+
+docs: .venv/installed  ## write docs/outputs.md from the types of the outputs
+	$(BIN)/python -m reports.outputs_page > docs/outputs.md
 
 goldens: .venv/installed-test  ## accept the present output as the expected one; then read the diff
 	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen

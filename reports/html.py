@@ -12,6 +12,7 @@ from reports import canvas, figures, side_by_side, units
 from reports.canvas import Picture
 from reports.rows import TableRow, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
+from sim.results.summary import Summary
 
 if TYPE_CHECKING:
     from sim.experiment import Result
@@ -97,7 +98,7 @@ class Image:
     height: int
 
 
-def render(result: Result, summary: dict[str, Any] | None = None) -> str:
+def render(result: Result, summary: Summary | None = None) -> str:
     """The page as HTML5 text. ``summary`` is ``result.summary()`` where the caller has it already.
 
     It holds no wall-clock times: the same configuration gives the same bytes.

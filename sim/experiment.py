@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from sim.config import Config
 from sim.providers import bills
@@ -15,6 +15,8 @@ from sim.results import metrics, owning_or_renting
 from sim.results.claims import Claim, weigh
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.summary import Summary, SystemEntry, WeighedClaim
+from sim.results.summary_cost import Regret
 from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError
 from workloads.schema import MOST, MOST_S
@@ -40,7 +42,7 @@ class SystemRun:
     notes: list[str]
     simulation_s: float
     twin_simulation_s: float
-    compare: dict[str, Any] | None = None
+    compare: Regret | None = None
     """The strategies of a provider's client side by side, where they were tried."""
 
 
@@ -53,13 +55,11 @@ class Result:
     runs: dict[str, SystemRun]
     load_s: float
 
-    def summary(self) -> dict[str, Any]:
-        """The content of summary.json.
-
-        Timing fields (``load_s``, ``simulation_s``, ``simulated_requests_per_s``) are wall clock;
-        everything else depends on configuration and seed alone.
-        """
-        systems, twins, saved = {}, {}, {}
+    def summary(self) -> Summary:
+        """The content of summary.json."""
+        systems: dict[str, SystemEntry] = {}
+        twins: dict[str, SystemEntry] = {}
+        saved = {}
         for name, run in self.runs.items():
             systems[name] = self._entry(run, run.records, run.simulation_s)
             twins[name] = self._entry(run, run.twin, run.twin_simulation_s)
@@ -73,7 +73,7 @@ class Result:
                 systems[name]["regret"] = run.compare
             saved[name] = metrics.savings(twins[name], systems[name])
         measured = self.measured()
-        summary = {
+        summary: Summary = {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
             "seed": self.config.seed,
@@ -108,22 +108,23 @@ class Result:
 
         return pd.DataFrame(columns(self))
 
-    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> dict[str, Any]:
+    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> SystemEntry:
         warmup_s = self.config.warmup_s
         figures = metrics.summarise(records, run.price, warmup_s)
         if self.config.slo is not None and figures["duration"]:
             good = self.config.slo.good(records.measured(warmup_s))
             figures["request_goodput"] = good / figures["duration"]
-        return {
+        entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *_extrapolation(records)],
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
         }
+        return cast(SystemEntry, entry)
 
 
-def _weigh(claim: Claim, run: SystemRun) -> dict[str, Any]:
+def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:
     return weigh(claim, run.records, run.twin, run.price)
 
 
