@@ -12,10 +12,11 @@ from rich.text import Text
 
 from reports import units
 from reports.console import BADGES
-from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text
+from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text, write
 from sim.studies.habits import HabitStudy, dearer, dollars
 from sim.studies.outputs import HabitFigures
 
+__all__ = ["table", "write"]
 WIDTH = 80
 """Columns that do not fit into so many characters are left to the page."""
 NAME_WIDTH = 20

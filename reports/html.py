@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -140,10 +141,21 @@ def render(result: Result, summary: Summary | None = None) -> str:
     )
 
 
-def page(template: str, **values: Any) -> str:
+def page(
+    template: str,
+    *,
+    name: str,
+    version: str,
+    seed: int,
+    uncalibrated: list[str],
+    definitions: Sequence[tuple[str, str]],
+    configuration: str,
+    **own: object,
+) -> str:
     """``template``, which extends ``page.html``, as text: everything escaped, nothing undefined.
 
-    ``page.html`` itself wants name, version, seed, uncalibrated, definitions and configuration.
+    ``uncalibrated`` are the systems whose times are not measured, ``definitions`` terms and what they mean,
+    ``configuration`` is YAML. ``own`` is what the template itself wants.
     """
     environment = Environment(
         loader=PackageLoader("reports", ""),
@@ -153,7 +165,15 @@ def page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(values)
+    return environment.get_template(template).render(
+        name=name,
+        version=version,
+        seed=seed,
+        uncalibrated=uncalibrated,
+        definitions=definitions,
+        configuration=configuration,
+        **own,
+    )
 
 
 def image(picture: Picture) -> Image:

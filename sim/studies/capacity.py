@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, cast
+from typing import cast
 
 from sim.config import Config
 from sim.experiment import SCHEMA_VERSION, Progress, load_trace
@@ -21,6 +21,8 @@ from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate, Sampl
 from sim.studies.search import COARSEST, FINEST, Search, search
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
+from workloads.registry import WithArrivals
+from workloads.schema import Schema
 from workloads.trace import Trace
 
 SIDES = ("without_cache", "with_cache")
@@ -139,18 +141,21 @@ class Load:
     """An experiment whose arrivals can be made denser."""
 
     config: Config
+    workload: WithArrivals
+    arrival: Schema
+    """Of the workload."""
     slo: Slo
     field: str
-    """Of ``workload.arrival``."""
+    """Of ``arrival``: what makes sessions begin closer together."""
     rate: float
     """As configured."""
     progress: Progress
 
     def trace_at(self, rate: float) -> Trace:
         """The same sessions, arriving at ``rate``."""
-        workload: Any = self.config.workload
-        arrival = workload.arrival.model_copy(update={self.field: rate})
-        return load_trace(self.config.with_workload(workload.model_copy(update={"arrival": arrival})))
+        arrival = self.arrival.model_copy(update={self.field: rate})
+        workload = self.workload.model_copy(update={"arrival": arrival})
+        return load_trace(self.config.with_workload(workload))
 
     def searched(self, name: str, system: EngineSystem, precision: float, *, cached: bool) -> Side:
         """The highest sustainable rate of a system."""
@@ -239,15 +244,18 @@ def _load(config: Config, precision: float, progress: Progress) -> Load:
         raise InputError("slo is missing; allowed: limits such as {ttft_ms: 500, tpot_ms: 50}")
     if not any(isinstance(system, EngineSystem) for system in config.systems.values()):
         raise InputError("systems: none is slower under load; allowed: at least one of kind engine")
-    arrival = getattr(config.workload, "arrival", None)
-    if arrival is None:
+    workload = config.workload
+    if not isinstance(workload, WithArrivals) or workload.arrival is None:
         raise InputError(
-            f"workload (kind {config.workload.kind}) has no arrival rate; allowed: a workload with "
+            f"workload (kind {workload.kind}) has no arrival rate; allowed: a workload with "
             "arrival.rate_per_s or arrival.speed"
         )
+    arrival = workload.arrival
     if arrival.RATE is None:
         raise InputError(
             f"workload.arrival.process = {arrival.process!r}: served as fast as the system can; allowed: "
             "poisson, uniform, or recorded"
         )
-    return Load(config, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress)
+    return Load(
+        config, workload, arrival, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress
+    )
