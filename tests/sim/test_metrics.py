@@ -36,7 +36,8 @@ def _records(**columns: list[float]) -> Records:
         "retries": [0] * n,
         "status": np.array(["completed"] * n, dtype=object),
     }
-    return Records(**{key: np.array(value) for key, value in {**base, **columns}.items()})
+    table: dict[str, Any] = {key: np.array(value) for key, value in {**base, **columns}.items()}
+    return Records(**table)
 
 
 def test_times_of_a_request() -> None:
