@@ -273,8 +273,10 @@ def test_a_profile_of_another_model(cli_here: Cli, tmp_path: Path, root: Path) -
     other = tmp_path / "p.yaml"
     other.write_text(path.read_text().replace("kvprofile/1", "kvprofile/0"))
     setting = "systems.one.latency={profile: p.yaml}"
-    said = ("p.yaml: schema = kvprofile/0", "kvprofile/1")
-    refused(cli_here, tmp_path, "run", written(tmp_path), "--set", setting, said=said)
+    refused(
+        cli_here, tmp_path, "run", written(tmp_path), "--set", setting,
+        said=("p.yaml: schema = kvprofile/0", "kvprofile/1"),
+    )  # fmt: skip
 
 
 def test_exit_code_of_the_process(cli: Cli, tmp_path: Path) -> None:
