@@ -32,6 +32,7 @@ class Leaving(Timed):
 
     def abort(self, index: int) -> None:
         """Drop request ``index``: at once if it waits, else when the iteration under way ends."""
+        self._changed(self.number)
         waiting = self._queued()
         for place, request in enumerate(waiting):
             if request.index == index:

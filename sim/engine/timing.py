@@ -23,9 +23,20 @@ class Timed:
         """Duration of the first iteration; each further one takes ``_slope_s`` longer."""
         self._steps = 0
         """Iterations of the run under way; 0 between runs."""
+        self._changed: Callable[[int], None] = lambda number: None
+
+    def watch(self, changed: Callable[[int], None]) -> None:
+        """Have ``changed(number)`` called whenever the queue or the batch changes."""
+        self._changed = changed
+
+    def _idle(self) -> None:
+        """Set no event: there is nothing to do."""
+        self._event = None
+        self._changed(self.number)
 
     def _schedule(self, delay_s: float, callback: Callable[[Any], None]) -> None:
         self._event = At(self._env, delay_s, self._priority, callback)
+        self._changed(self.number)
 
     def _start(self, first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on."""

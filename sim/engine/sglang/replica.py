@@ -110,6 +110,7 @@ class SglangReplica(Leaving):
         kv = memory.table(trace.reply[index], prompt, index, trace.priority[index])
         limit = self._engine.max_new_tokens_of(prompt, output, memory.capacity_pages, memory.page_size)
         self._queue.requests.append(SglangRequest(request, kv, limit))
+        self._changed(self.number)
         if self._event is None:
             self._schedule(0.0, self._begin)
         elif self._steps > 1 and not self._full and len(self._batch) < self._max_running:
@@ -138,7 +139,7 @@ class SglangReplica(Leaving):
                 self._refuse_for_ever()
             else:
                 self._ratio.reset()
-                self._event = None
+                self._idle()
                 return
 
     def _end(self, event: object) -> None:
@@ -155,6 +156,7 @@ class SglangReplica(Leaving):
             record.end_s = self._env.now
             record.finished = [request.index for request in done]
             record.used_blocks = self.held_blocks
+        self._changed(self.number)
         for request in done:
             if self._log.status[request.index] == COMPLETED:  # and not given up before
                 self._finished(request.index)
@@ -342,6 +344,7 @@ class SglangReplica(Leaving):
         self._ratio.retracted(kept)
         self._full = False
         if aborted is not None:
+            self._changed(self.number)
             self._finished(aborted.index)
         return retracted
 

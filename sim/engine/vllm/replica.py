@@ -96,6 +96,7 @@ class Replica(Leaving):
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins an iteration once this instant's arrivals are in."""
         self.waiting.append(request)
+        self._changed(self.number)
         if self._event is None:
             self.memory.now_s = self._env.now
             self._schedule(0.0, self._begin)
@@ -123,7 +124,7 @@ class Replica(Leaving):
         sequences = decodes.count + len(self._chunks)
         if not sequences:
             assert self._may_idle()
-            self._event = None
+            self._idle()
             return
         tokens = decodes.count
         first = latency.decode_s(decodes.count, decodes.context)
@@ -203,6 +204,7 @@ class Replica(Leaving):
         if self._nobody_waits_for(request):
             return
         self._log.finish(request, now, self.number)
+        self._changed(self.number)
         self._finished(request.index)
 
     # -- scheduling --------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ class SteppingReplica(Replica):
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins a step once this instant's arrivals are in."""
         self._enqueue(request)
+        self._changed(self.number)
         if self._event is None:
             self._schedule(0.0, self._begin)
 
@@ -114,7 +115,7 @@ class SteppingReplica(Replica):
             step = self._computing = self._ahead or self._plan()
             self._ahead = self._plan() if self._async else None
             if step is None:
-                self._event = None
+                self._idle()
                 return
             if step.scheduled:
                 break
@@ -188,6 +189,7 @@ class SteppingReplica(Replica):
         if self._nobody_waits_for(request):
             return
         self._log.finish(request, self._env.now, self.number)
+        self._changed(self.number)
         self._finished(request.index)
 
     def _drop(self, request: Request) -> None:
