@@ -41,6 +41,8 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "100,000 requests": ("configs/bench/million.yaml", ["workload.sessions=20000"], "fleet"),
     "100,000 through 4 providers": ("configs/bench/providers.yaml", [], ALL),
     "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
+    "500 replicas, kv_aware": ("configs/bench/replicas.yaml", ["systems.fleet.replicas=500"], "fleet"),
+    "1,000 replicas, kv_aware": ("configs/bench/replicas.yaml", [], "fleet"),
 }
 LONG = ("1,000,000 requests",)
 """Run once only."""
