@@ -94,20 +94,20 @@ class KvAware:
                 for candidate in members(group):
                     if (bound, candidate) > (best, number):
                         break
-                    cost = self._ask(candidate, load, path, tokens, upto)
+                    cost = self._ask(candidate, load, prompt, path, upto)
                     best, number = min((best, number), (cost, candidate))
             unseen ^= here
             segment = content.parent[segment]
         return number
 
-    def _ask(self, number: int, load: Load, path: list[int], tokens: int, upto: int) -> float:
+    def _ask(self, number: int, load: Load, prompt: int, path: list[int], upto: int) -> float:
         """The cost at replica ``number``, which holds at most ``upto`` tokens of the prompt."""
-        replica = self._order.replica[number]
+        replica, tokens = self._order.replica[number], self._trace.content.end[prompt]
         held, cached = replica.held_blocks, replica.cached_tokens(path, tokens)
         if held != load[2]:
             self._order.look_again(number)
         if not replica.load and cached < self._whole(tokens, upto):
-            self._sent.found(number, path, cached, self._size)
+            self._sent.found(number, prompt, cached, self._size)
         return self._cost(load[1], held, tokens, cached)
 
     def _load(self, replica: AnyReplica) -> Load:

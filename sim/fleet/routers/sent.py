@@ -36,14 +36,15 @@ class Sent:
                 return  # then it was sent all that comes before, too
             segment = parent[segment]
 
-    def found(self, number: int, path: list[int], cached_tokens: int, block_size: int) -> None:
-        """An idle replica holds ``cached_tokens`` of ``path`` and no more: note where the next are missing.
+    def found(self, number: int, prompt: int, cached_tokens: int, block_size: int) -> None:
+        """An idle replica holds ``cached_tokens`` of a prompt and no more: note where the next are missing.
 
-        Idle, because what a request there has yet to compute is missing only for the moment.
+        Idle, because what a request there has yet to compute is missing only for the moment. ``prompt``
+        is the segment in which the prompt ends. O(segments on its path).
         """
         end, bit = self._content.end, self._bits[number]
         start = 0
-        for segment in path:
+        for segment in self._content.path(prompt):
             if end[segment] // block_size * block_size > cached_tokens:
                 if start // block_size * block_size == cached_tokens and self._sets[segment] & bit:
                     self._sets[segment] ^= bit
