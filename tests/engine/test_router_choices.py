@@ -56,7 +56,7 @@ class Situation:
         self._size = rng.choice([1, 2, 3, 16])
         self._replicas = rng.randint(2, 12)
         self._engine = rng.choice(["runs", "steps", "recorded", "async", "sglang"])
-        self._eviction = rng.choice(["lru", "lru", "lfu", "sieve", "s3-fifo", "gdsf"])
+        self._eviction = rng.choice(["lru", "lru", "lfu", "sieve", "gdsf"])
         self._caching = rng.random() < 0.9
         self._spare = rng.choice([0, 5, 100])
         self._seqs = rng.choice([1, 2, 8])
