@@ -58,6 +58,8 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
         for tenants in (1000, 10_000)
     },
     "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
+    "500 replicas, kv_aware": ("configs/bench/replicas.yaml", ["systems.fleet.replicas=500"], "fleet"),
+    "1,000 replicas, kv_aware": ("configs/bench/replicas.yaml", [], "fleet"),
 }
 LONG = ("1,000,000 requests",)
 """Run once only."""

@@ -28,6 +28,10 @@ class KvMemory(Protocol):
         """All blocks."""
 
     @property
+    def caching(self) -> bool:
+        """Whether a lookup can find anything."""
+
+    @property
     def free_blocks(self) -> int:
         """Blocks that nobody holds."""
 
@@ -82,6 +86,14 @@ class AnyReplica(Protocol):
 
     def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment; changes nothing."""
+
+    def watch(self, changed: Callable[[int], None]) -> None:
+        """Have ``changed(number)`` called whenever the queue or the batch changes, until watched anew.
+
+        That is at every ``submit`` and ``abort``, before the callbacks of requests that end, and once an
+        iteration has been scheduled or the replica idles. In between the queue stays as it is, and the
+        blocks held do not become fewer.
+        """
 
     def submit(self, request: Request) -> None:
         """Queue ``request``, which arrives now."""
