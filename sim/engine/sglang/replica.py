@@ -217,6 +217,7 @@ class SglangReplica:
         self._catch_up()
         self.totals.note_usage(self.memory)  # copies of what others have brought in are freed now
         must_look = self._scheduler.loaded(request)
+        self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
