@@ -221,7 +221,7 @@ class SglangReplica:
             seconds += latency.prefill_s(before, new)
         if batch.decodes:
             seconds += latency.decode_s(batch.decodes, batch.context)
-        self._timer.start(seconds, latency.slope_s(batch.decodes), steps)
+        self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), steps)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
