@@ -180,7 +180,7 @@ class EngineSystem(Pool):
         profiles = [pool.profile(model, "", folder) for pool in pools]
         notes = []
         for pool in pools:
-            notes += [f"approximate: {text}" for text in pool.engine.approximations]
+            notes += [f"approximate: {text}" for text in pool.engine.approximations(self.cache)]
         if not self._kv.is_own:
             notes.append(
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "

@@ -15,11 +15,12 @@ class SglangBatch:
 
     __slots__ = (
         "aborted", "admitted", "chunks", "context", "cut", "decodes", "finishing", "joined", "loads",
-        "orders", "recomputed", "retracted", "scheduled",
+        "orders", "recomputed", "retracted", "scheduled", "tokens",
     )  # fmt: skip
 
     def __init__(self, decodes: int = 0, context: int = 0) -> None:
-        self.decodes = decodes
+        self.decodes = self.tokens = decodes
+        """Also the tokens to compute; for prompts those are the sum of their chunks."""
         self.context = context
         """Tokens of the decodes that have KV before this step."""
         self.chunks: list[tuple[SglangRequest, int, int]] = []
@@ -53,8 +54,3 @@ class SglangBatch:
     def sequences(self) -> int:
         """Requests that compute something."""
         return self.decodes + len(self.chunks)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens to compute."""
-        return self.decodes + sum(new for _, _, new in self.chunks)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator
 
+from sim.caches.tiered import TieredConfig
 from sim.engine.kv import KvKind
 from sim.engine.sglang.kv import kind_of
 from sim.engine.sglang.queue import POLICIES
@@ -19,12 +20,13 @@ UNCHUNKED = -1
 
 
 class SglangEngine(Schema):
-    """SGLang's scheduler (0.5.23) without overlap; names and defaults are those of its server.
+    """SGLang's scheduler (0.5.23); names and defaults are those of its server.
 
     ``chunked_prefill_size: -1`` prefills every prompt at once. ``max_new_tokens`` and ``ignore_eos`` are
     what clients send, and decide how much memory an admission reserves: left out, each request asks for as
-    many tokens as its reply has. ``fast_forward: false`` takes every iteration as an event of its own:
-    slower, same records.
+    many tokens as its reply has. ``disable_overlap_schedule: true`` decides a step only once the results of
+    the one before are there. ``fast_forward: false`` takes every iteration as an event of its own: slower,
+    same records.
     """
 
     kind: Literal["sglang"]
@@ -39,16 +41,17 @@ class SglangEngine(Schema):
     disable_overlap_schedule: bool = False
     fast_forward: bool = True
 
-    @property
-    def approximations(self) -> list[str]:
-        """What the reader of figures has to know about this scheduler."""
-        text = (
-            "SGLang's scheduler runs without overlap here (--disable-overlap-schedule); by default its "
-            "server decides each step before it knows the last one's results"
-        )
+    def approximations(self, cache: Any) -> list[str]:
+        """What the reader of figures has to know about this scheduler with ``cache``."""
+        notes = []
         if self.ignore_eos:
-            text += "; its other admission test for ignore_eos without a cache is not modelled"
-        return [text]
+            notes.append("SGLang's other admission test for ignore_eos without a cache is not modelled")
+        if isinstance(cache, TieredConfig):
+            notes.append(
+                "a request computes once its KV is loaded; SGLang's HiCache loads the KV of a layer while "
+                "it computes the one before"
+            )
+        return notes
 
     def options(self) -> SglangEngine:
         """The scheduler's options are these."""

@@ -12,7 +12,7 @@ class SglangRequest(Request):
     ``generated`` counts tokens as scheduled: with the one that a step in flight is to give.
     """
 
-    __slots__ = ("is_prefilled", "kv", "max_new_tokens", "submitted")
+    __slots__ = ("is_prefilled", "kv", "max_new_tokens", "may_exceed", "submitted")
 
     def __init__(self, request: Request, kv: RadixTable, max_new_tokens: int) -> None:
         super().__init__(
@@ -25,7 +25,9 @@ class SglangRequest(Request):
         """Whether another replica computed its prompt, and this one only has to decode."""
         self.kv = kv
         self.max_new_tokens = max_new_tokens
-        """What the client allows; the reply may end earlier."""
+        """What the client allows; the reply may end earlier,"""
+        self.may_exceed = max_new_tokens - request.output_tokens
+        """by so many tokens."""
 
     @property
     def ends_by_length(self) -> bool:

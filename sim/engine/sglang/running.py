@@ -39,6 +39,7 @@ class RunningBatch:
         self._ignore_eos = engine.ignore_eos
         self._priority = priority if engine.retraction_policy == "priority" else None
         self._names_decodes = names_decodes
+        self._all_end_by_length = engine.max_new_tokens is None
         self._decodes = Decodes(memory.page_size)
         self._pages = DecodePages(memory, self._decodes)
         self._order = 0
@@ -52,6 +53,8 @@ class RunningBatch:
         self.requests[request] = None
         if request.phase != LAST:
             self._decodes.enter(request)
+        else:
+            request.finish_step = self._decodes.step
 
     def join(self, requests: list[SglangRequest], in_flight: SglangBatch | None) -> None:
         """Those that the last prefill completed, ``in_flight`` or over, enter."""
@@ -75,22 +78,20 @@ class RunningBatch:
         self._pages.leave(request)
 
     def reserved_tokens(self, in_flight: SglangBatch | None) -> float:
-        """What the running requests are expected to need yet, added up in their order."""
+        """What the running requests are expected to need yet, added up in their order.
+
+        Each of them the longest that its reply may still grow, as far as the engine knows.
+        """
         ratio = 1.0 if self._ignore_eos else self.ratio.value
+        unknown = range(0) if in_flight is None else in_flight.orders
+        first, end, step = unknown.start, unknown.stop, self._decodes.step
         return sum(
             [
-                min(self._tokens_to_come(request, in_flight), CLIP_MAX_NEW_TOKENS) * ratio
-                for request in self.requests
+                min(r.may_exceed + r.finish_step - step + (first <= r.order < end), CLIP_MAX_NEW_TOKENS)
+                * ratio
+                for r in self.requests
             ]
         )
-
-    def _tokens_to_come(self, request: SglangRequest, in_flight: SglangBatch | None) -> int:
-        """The longest that its reply may still grow, as far as the engine knows."""
-        generated = request.generated
-        if request.phase == DECODE:
-            generated = request.output_tokens - request.finish_step + self._decodes.step
-        unknown = in_flight is not None and request.order in in_flight.orders
-        return request.max_new_tokens - generated + unknown
 
     # -- one step ----------------------------------------------------------------------------------
 
@@ -102,17 +103,11 @@ class RunningBatch:
         decodes, pages = self._decodes, self._pages
         surplus: list[SglangRequest] = []
         ending = False
-        if in_flight is not None:
-            for request in in_flight.finishing:
-                if request not in self.requests:
-                    continue
-                if request.ends_by_length:
-                    del self.requests[request]
-                    self.ending[request] = None
-                    self.full = False
-                    ending = True
-                else:
-                    surplus.append(request)
+        if in_flight is not None and in_flight.finishing:
+            present = [request for request in in_flight.finishing if request in self.requests]
+            surplus = [request for request in present if not request.ends_by_length]
+            ending = len(surplus) < len(present)
+            self._let_end([request for request in present if request.ends_by_length])
         if not self.requests:
             return
         if pages.next_step_fits(surplus):
@@ -124,12 +119,19 @@ class RunningBatch:
             surplus = [request for request in surplus if request in self.requests]
             if not self.requests:
                 return
-        batch.decodes = decodes.count + len(surplus)
+        batch.decodes = batch.tokens = decodes.count + len(surplus)
         batch.context = decodes.context + sum(request.computed for request in surplus)
         pages.allocate(1, surplus)
         if self._names_decodes:
             batch.scheduled = list(self.requests)
         self._advance(1, batch)
+
+    def _let_end(self, requests: list[SglangRequest]) -> None:
+        """``requests`` are sure to end with the step that computes: the batch goes on without them."""
+        for request in requests:
+            del self.requests[request]
+            self.ending[request] = None
+            self.full = False
 
     def _advance(self, steps: int, batch: SglangBatch) -> None:
         """Count ``steps`` scheduled steps, ``batch`` the last of them."""
@@ -173,33 +175,55 @@ class RunningBatch:
         """How many more steps like ``computing`` may follow it before anything has to be decided.
 
         Up to the one with which a request finishes, or before one for which pages are short. With overlap
-        ``ahead`` is decided already, and must be like ``computing`` too.
+        ``ahead`` is decided already, and must be like ``computing`` too. If requests finish with the run,
+        the step after it is decided while they compute their last token: this too is foreseen.
         """
         if computing.chunks or computing.finishing:
             return 0
         if self._overlap and (
-            ahead is None
-            or ahead.chunks
-            or ahead.finishing
-            or ahead.joined
-            or ahead.decodes != computing.decodes
+            ahead is None or ahead.chunks or ahead.joined or ahead.decodes != computing.decodes
         ):
             return 0
-        decodes = self._decodes
-        return self._pages.steps_that_fit(decodes.next_finish() - decodes.step)
+        decodes, steps = self._decodes, 0
+        if ahead is None or not ahead.finishing:
+            steps = decodes.next_finish() - decodes.step
+        within = self._pages.steps_that_fit(steps)
+        if ahead is None or within < steps or not self._all_end_by_length:
+            return within
+        # The step without those that finish: all others may need a page each.
+        needed = decodes.needs(decodes.step, steps) + decodes.count
+        return steps + 1 if needed <= self._memory.free_blocks else steps
 
     def repeat(
         self, computing: SglangBatch, ahead: SglangBatch | None, steps: int
     ) -> tuple[SglangBatch | None, int]:
         """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
-        decodes = self._decodes
-        count = decodes.count
+        if ahead is None:
+            tokens = steps * self._decodes.count
+            self._repeat(steps, computing)
+            return None, tokens
+        decodes, tokens = self._decodes, 0
+        same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
+        if same:
+            tokens = same * decodes.count
+            ahead = SglangBatch(decodes.count, decodes.context + (same - 1) * decodes.count)
+            self._repeat(same, ahead)
+        if steps > same:
+            # What was ahead computes and gives its last tokens; the others are decided once more.
+            assert steps == same + 1
+            computing.finishing = ahead.finishing
+            self._let_end(ahead.finishing)
+            tokens += decodes.count
+            ahead = SglangBatch(decodes.count, decodes.context)
+            if decodes.count:
+                self._repeat(1, ahead)
+        return (ahead if ahead.decodes else None), tokens
+
+    def _repeat(self, steps: int, last: SglangBatch) -> None:
+        """Schedule ``steps`` steps of the present decodes, ``last`` the last of them."""
         self._pages.allocate(steps)
         self.ratio.decay(steps)
-        if self._overlap:
-            computing = ahead = SglangBatch(count, decodes.context + (steps - 1) * count)
-        self._advance(steps, computing)
-        return ahead, steps * count
+        self._advance(steps, last)
 
     # -- checks ------------------------------------------------------------------------------------
 

@@ -129,6 +129,7 @@ class SglangScheduler:
         tokens = sum(chunk for _, chunk in prefill.admitted)
         if tokens:
             memory.make_room(-(-tokens // size) + (len(prefill.admitted) if size > 1 else 0))
+        batch.tokens = tokens
         batch.cut = self._begun = prefill.cut
         for request, chunk in prefill.admitted:
             before, known = request.computed, request.known_tokens

@@ -101,9 +101,8 @@ class VllmEngine(Schema):
             raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
         return self
 
-    @property
-    def approximations(self) -> list[str]:
-        """What the reader of figures has to know about this scheduler: nothing, it is exact."""
+    def approximations(self, cache: Any) -> list[str]:
+        """What the reader of figures has to know about this scheduler with ``cache``: nothing."""
         return []
 
     def kv(self, cache: Any, key: str) -> KvKind:
