@@ -231,7 +231,8 @@ def test_the_queue_of_leaves_does_not_grow_with_their_uses() -> None:
 
 def test_every_policy_has_an_example() -> None:
     """A new policy needs a line in the test above."""
-    (marks,) = [mark for mark in test_order_of_eviction.pytestmark if mark.name == "parametrize"]
+    test: Any = test_order_of_eviction
+    (marks,) = [mark for mark in test.pytestmark if mark.name == "parametrize"]
     assert {case[0] for case in marks.args[1]} == set(POLICIES)
 
 
