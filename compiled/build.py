@@ -10,36 +10,30 @@ Left interpreted are pydantic's models, dataclasses with slots, and what inherit
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("workloads", "sim", "calibration")
+from compiled.interpreted import ROOT, built
+
 MODULES = {
     "workloads": "content chains messages",
     "sim/caches": "runs node_runs block radix radix_nodes radix_tree radix_eviction lower tiers",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",
     "sim/engine": "batch latency timer leaving loads request writers sources beside",
     "sim/engine/vllm": "batch run_scheduler step_scheduler replica memory",
-    "sim/engine/sglang": "batch decodes admission queue running memory request retraction scheduler replica",
+    "sim/engine/sglang": "batch decodes admission queue running memory request retraction scheduler"
+    " replica",
     "sim/fleet": "fleet outages",
 }
-
-
-def built() -> list[Path]:
-    """The compiled files that are there."""
-    folders = [ROOT.glob("prefixsim__mypyc*.so"), *((ROOT / name).rglob("*.so") for name in PACKAGES)]
-    return sorted(path for found in folders for path in found)
 
 
 def build() -> None:
     """Compile `MODULES` as one library, with a small file beside each source that points into it."""
     os.chdir(ROOT)
-    remove()
+    for stale in built():
+        stale.unlink()
     extensions = mypycify(
         [f"{folder}/{name}.py" for folder, names in MODULES.items() for name in names.split()],
         group_name="prefixsim",
@@ -52,11 +46,5 @@ def build() -> None:
     command.run()
 
 
-def remove() -> None:
-    """Remove what was compiled."""
-    for path in built():
-        path.unlink()
-
-
 if __name__ == "__main__":
-    remove() if sys.argv[1:] == ["--remove"] else build()
+    build()
