@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import InputError, load_config, run
-from sim.caches.radix import RadixCache, RadixConfig
+from sim.caches.radix import RadixCache
 from sim.caches.radix_eviction import POLICIES, LeafQueue
 from sim.caches.radix_nodes import Node, Strand
+from sim.caches.radix_replay import RadixConfig
 from tests.caches.cases import QUICK, TOKEN, trace_of, tree_of
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.trace import Trace

@@ -28,8 +28,8 @@ class NaiveKvAware:
         tokens = content.end[prompt]
         costs = []
         for replica in replicas:
-            size = replica.memory.block_size
-            overlap = self.credit * replica.cached_tokens(replica.memory.content.route(prompt), tokens)
+            size, route = replica.memory.block_size, replica.memory.content.route(prompt)
+            overlap = self.credit * replica.cached_tokens(route, tokens)
             prefill = (replica.queued_tokens + tokens - overlap) / size
             decode = replica.held_blocks + tokens / size
             costs.append((self.scale * prefill + decode, replica.number))
