@@ -40,7 +40,26 @@ EXPERIMENTS: dict[str, tuple[str, list[str], str]] = {
     "mooncake blocks of 512": ("configs/mooncake.yaml", [*TRACE, REPLAY % (512, 30_000)], "x"),
     "100,000 requests": ("configs/bench/million.yaml", ["workload.sessions=20000"], "fleet"),
     "100,000 through 4 providers": ("configs/bench/providers.yaml", [], ALL),
+    **{
+        f"2 chats x {turns:,} turns, {system}": (
+            "configs/bench/long.yaml",
+            [f"workload.turns={turns}"],
+            system,
+        )
+        for system in ("blocks", "radix")
+        for turns in (500, 1000, 2000)
+    },
+    **{
+        f"{tenants:,} tenants x 5": (
+            "configs/bench/tenants.yaml",
+            [f"workload.sessions={tenants}", f"workload.tenants={tenants}"],
+            "partitioned",
+        )
+        for tenants in (1000, 10_000)
+    },
     "1,000,000 requests": ("configs/bench/million.yaml", [], "fleet"),
+    "500 replicas, kv_aware": ("configs/bench/replicas.yaml", ["systems.fleet.replicas=500"], "fleet"),
+    "1,000 replicas, kv_aware": ("configs/bench/replicas.yaml", [], "fleet"),
 }
 LONG = ("1,000,000 requests",)
 """Run once only."""

@@ -50,7 +50,9 @@ class PagedCache(BlockCache):
         """As in the base; the physical blocks are shared, not copied."""
         tokens = super().acquire(table, hit)
         found = [
-            self._copies[run.owner, number][0] for run, hi in table.entries for number in range(run.lo, hi)
+            self._copies[run.owner_of(number), number][0]
+            for run, hi in table.entries
+            for number in range(run.lo, hi)
         ]
         for block in found:
             self._holders[block] += 1
@@ -148,7 +150,7 @@ class Serving:
             cached = request.computed - new
             blocks = memory.physical(request.table, -(-request.computed // memory.block_size))
             work.append(Work(cached, new, blocks))
-            tokens += self._texts.tokens(request.table.path, cached, request.computed)
+            tokens += self._texts.tokens(request.table.route.nodes, cached, request.computed)
         timed = self._runner.step(work, tokens)
         for request, row in zip(scheduled, timed.sampled.tolist(), strict=True):
             if request.phase != PREFILL:  # its prompt is complete

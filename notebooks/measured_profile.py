@@ -31,6 +31,7 @@ from reports import canvas
 
 built = rebuild(Path("calibration/profiles/epyc-1-thread.tiny-40m.float32.yaml"))
 profile = built.profile
+assert profile.heldout is not None and profile.fit is not None, "this profile was not measured"
 print(profile.id, profile.source, sep="\n")
 
 # %% [markdown]

@@ -41,7 +41,7 @@ summary["systems"]["vllm-h200"]["notes"]
 
 # %%
 savings = pd.DataFrame(summary["savings"]["vllm-h200"]).T.astype(float)
-savings.style.format("{:,.4g}").format("{:.1%}", subset="saved_ratio")
+savings.style.format("{:,.4g}").format("{:.1%}", subset=["saved_ratio"])
 
 # %% [markdown]
 # ## Where the tokens go

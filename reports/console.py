@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +12,7 @@ from rich.text import Text
 from reports import side_by_side, units
 from reports.rows import TableRow, compare, has_times, money_label
 from reports.sentences import claim_figures, claim_verdict
+from sim.results.summary import Summary, WeighedClaim
 
 Column = tuple[str, str, str]
 """A column of the tables of replays: heading, label of the row it shows, field of ``TableRow``."""
@@ -29,7 +29,7 @@ BADGES = {True: Text(" calibrated ", "black on green"), False: Text(" uncalibrat
 VERDICT_STYLE = {"holds": "green", "does not hold": "red", "not decided": "yellow"}
 
 
-def table(summary: dict[str, Any]) -> RenderableType:
+def table(summary: Summary) -> RenderableType:
     """Everything worth reading after a run, for ``Console.print``; ``summary`` is summary.json's content.
 
     Names and texts of the configuration are shown as they are, never read as markup.
@@ -64,7 +64,7 @@ def _title(name: str, calibrated: bool | None) -> Text:
     return title
 
 
-def _engine(summary: dict[str, Any], name: str) -> Table:
+def _engine(summary: Summary, name: str) -> Table:
     out = _new_table(_title(name, summary["systems"][name]["calibrated"]))
     out.add_column("")
     for heading in ("without cache", "with cache", "saved", "saved, %"):
@@ -76,7 +76,7 @@ def _engine(summary: dict[str, Any], name: str) -> Table:
     return out
 
 
-def _replays(summary: dict[str, Any], names: list[str]) -> list[RenderableType]:
+def _replays(summary: Summary, names: list[str]) -> list[RenderableType]:
     """One line per replay: they have few figures, and without cache they all compute every token."""
     rows = {name: {row.label: row for row in compare(summary, name)} for name in names}
     title = Text("Replays, without service times", style="bold")
@@ -120,14 +120,14 @@ def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table
     return out
 
 
-def _side_by_side(summary: dict[str, Any]) -> Table:
+def _side_by_side(summary: Summary) -> Table:
     """Every priced system in the same dollars."""
     out = _new_table(Text("Side by side", style="bold"))
     out.pad_edge = False
     return _filled(out, *side_by_side.table(summary))
 
 
-def _notes(summary: dict[str, Any], names: list[str]) -> list[RenderableType]:
+def _notes(summary: Summary, names: list[str]) -> list[RenderableType]:
     """The notes of the systems ``names``, each note once, and an empty line."""
     said = dict.fromkeys(note for name in names for note in summary["systems"][name]["notes"])
     lines: list[RenderableType] = [_bullet(Text(units.printable(note), "dim")) for note in said]
@@ -140,7 +140,7 @@ def _bullet(text: Text) -> Padding:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _claim(claim: dict[str, Any]) -> RenderableType:
+def _claim(claim: WeighedClaim) -> RenderableType:
     verdict = claim_verdict(claim)
     head = Text.assemble(
         (units.printable(claim["system"]), "bold"), ": ", (verdict, VERDICT_STYLE[verdict])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from reports.canvas import Bar, Picture, stacked
 from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import Floats, Ints, Records
+from sim.results.summary import Summary
 
 if TYPE_CHECKING:
     from sim.experiment import SystemRun
@@ -25,7 +26,7 @@ CURVE_POINTS = 600
 """A curve is drawn through at most this many of its points."""
 
 
-def of_system(name: str, run: SystemRun, summary: dict[str, Any]) -> list[Picture]:
+def of_system(name: str, run: SystemRun, summary: Summary) -> list[Picture]:
     """The figures that apply to a system: a replay has no times and holds no GPU.
 
     ``run`` is as measured; where a side has no completed request there is nothing to draw.
@@ -219,18 +220,19 @@ GPU_TIME = (
 
 
 @canvas.styled
-def gpu_time(name: str, summary: dict[str, Any]) -> Figure:
+def gpu_time(name: str, summary: Summary) -> Figure:
     """GPU time busy and idle, without and with the cache; with the bill where GPUs are paid by the hour."""
     unit = f"GPU-hours{canvas.mark(summary['systems'][name]['calibrated'])}"
     figure, axes = canvas.new(f"GPU time: {units.shortened(name)}", unit, "", height_in=2.6)
     bars: list[Bar] = []
     for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
         cost, busy_s = entries[name]["cost"], entries[name]["gpu_busy_seconds"]
-        held_h, busy_h = units.gpu_hours(cost["gpu_seconds"]), units.gpu_hours(busy_s)
-        text = f"{label}: held {held_h}, busy {busy_h} GPU-hours"
-        if cost["pricing"] == "gpu_hours":
-            text += f", {units.usd(cost['cost_usd_total'])}"
-        busy, held = busy_s / 3600, cost["gpu_seconds"] / 3600
+        held_s, total_usd = cost["gpu_seconds"], cost["cost_usd_total"]
+        assert busy_s is not None and held_s is not None
+        text = f"{label}: held {units.gpu_hours(held_s)}, busy {units.gpu_hours(busy_s)} GPU-hours"
+        if cost["pricing"] == "gpu_hours" and total_usd is not None:
+            text += f", {units.usd(total_usd)}"
+        busy, held = busy_s / 3600, held_s / 3600
         bars.append((text, (busy, max(0.0, held - busy))))
     stacked(axes, bars, (("busy", canvas.GREEN), ("held, idle", canvas.IDLE)))
     canvas.legend(figure)

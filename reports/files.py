@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sim.results.summary import Summary
+from sim.results.tables import StepColumns
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
 
 
-def write(result: Result, summary: dict[str, Any], folder: Path) -> None:
+def write(result: Result, summary: Summary, folder: Path) -> None:
     """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
 
     Where a system records its steps or samples, steps.parquet and timeseries.parquet too.
@@ -117,9 +119,7 @@ def write_steps(result: Result, path: Path) -> None:
     import pyarrow.parquet as pq
 
     names = result.trace.request_ids
-    columns: dict[str, list[object]] = {
-        key: [] for key in ("system", "step", "replica", "request_id", "scheduled_tokens")
-    }
+    columns: dict[str, list[object]] = {key: [] for key in StepColumns.__annotations__}
     for system, run in result.runs.items():
         for step, replica, request, tokens in run.records.step_rows:
             row = (system, step, replica, names[request] if names else request, tokens)

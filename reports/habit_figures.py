@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 
 from reports import canvas, units
 from reports.canvas import Figure, Picture
-from sim.studies.habits import SESSIONS, Figures, HabitStudy
+from sim.studies.habits import SESSIONS, HabitStudy
 from sim.studies.habits import dollars as paid
+from sim.studies.outputs import HabitFigures
 
 BAR_IN, AROUND_IN = 0.2, 1.25
 """Height of a bar with its gap, and of everything around the bars."""
@@ -48,14 +49,14 @@ def priced(study: HabitStudy, system: str) -> bool:
     return _first(study, system)["pricing"] is not None
 
 
-def _first(study: HabitStudy, system: str) -> Figures:
+def _first(study: HabitStudy, system: str) -> HabitFigures:
     return next(iter(study.pairs.values())).good[system]
 
 
 @canvas.styled
 def tokens(study: HabitStudy, system: str) -> Figure:
     """Prompt tokens computed and read from the cache, a bar for every habit."""
-    bars: list[tuple[str, Figures]] = []
+    bars: list[tuple[str, HabitFigures]] = []
     places: list[float] = []
     at, above = 0.0, None
     for name, compared in study.pairs.items():
@@ -122,7 +123,7 @@ def overview(study: HabitStudy) -> Picture:
     return Picture(figure, RELATIVE)
 
 
-def _beyond_off(figures: Figures) -> float:
+def _beyond_off(figures: HabitFigures) -> float:
     usd, without = paid(figures)
     return usd / without - 1 if usd is not None and without else 0.0
 
@@ -131,10 +132,11 @@ def _beyond_off(figures: Figures) -> float:
 def dollars(study: HabitStudy, system: str) -> Figure:
     """What every bad habit costs beyond its good habit."""
     first = _first(study, system)
-    key, what = "cost_usd", "dollars"
+    amounts, what = [compared.more(system) for compared in study.pairs.values()], "dollars"
+    more = [amount["cost_usd"] or 0.0 for amount in amounts]
     if first["pricing"] == "gpu_hours":
-        key, what = "cost_usd_busy", f"dollars, GPU-hours busy{canvas.mark(first['calibrated'])}"
-    more = [compared.more(system)[key] or 0.0 for compared in study.pairs.values()]
+        what = f"dollars, GPU-hours busy{canvas.mark(first['calibrated'])}"
+        more = [amount["cost_usd_busy"] or 0.0 for amount in amounts]
     figure, axes = canvas.new(
         f"Dollars of a habit: {units.shortened(system)}",
         f"more {what}, {PER}",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from reports import files, habit_figures, units
 from reports.html import Image, image, page
-from sim.studies.habits import SESSIONS, ComparedPair, Figures, HabitStudy, dearer, dollars
+from sim.studies.habits import SESSIONS, ComparedPair, HabitStudy, dearer, dollars
+from sim.studies.outputs import HabitFigures
 
 FILES = ("config.yaml", "habits.json", "habits.html")
 PER = f"per {SESSIONS:,} sessions"
@@ -78,12 +79,12 @@ def lines(study: HabitStudy, system: str) -> list[Line]:
     return out
 
 
-def _line(label: str, own: Figures, good: Figures | None) -> Line:
+def _line(label: str, own: HabitFigures, good: HabitFigures | None) -> Line:
     more = ratio = extra = ""
     if good is not None:
         more = _signed(own["computed_tokens"] - good["computed_tokens"], units.tokens)
         ratio = times(good, own)
-        if own["cost_usd"] is not None:
+        if own["cost_usd"] is not None and good["cost_usd"] is not None:
             extra = more_usd(own["cost_usd"], good["cost_usd"])
     written = own["written_tokens"]
     tokens = (
@@ -106,7 +107,7 @@ def _line(label: str, own: Figures, good: Figures | None) -> Line:
     return Line(label, good is None, tokens, costs)
 
 
-def times(good: Figures, bad: Figures) -> str:
+def times(good: HabitFigures, bad: HabitFigures) -> str:
     """Computed tokens of the bad habit over those of the good one; empty where that computes nothing."""
     if not good["computed_tokens"]:
         return ""
@@ -160,8 +161,9 @@ def _lost(study: HabitStudy, system: str) -> str:
     if not lost:
         return ""
 
-    def share(figures: Figures) -> float:
-        return float(figures["cost_usd"] / figures["cost_usd_without_cache"]) - 1
+    def share(figures: HabitFigures) -> float:
+        usd, without = figures["cost_usd"], figures["cost_usd_without_cache"]
+        return usd / without - 1 if usd is not None and without else 0.0
 
     name = max(lost, key=lambda name: share(lost[name]))
     more = f"{name} (+{units.percent(share(lost[name]))})"
@@ -170,9 +172,9 @@ def _lost(study: HabitStudy, system: str) -> str:
     return f" Dearer than caching off under {len(lost)} habits, most under {more}."
 
 
-def habits(study: HabitStudy, system: str) -> dict[str, Figures]:
+def habits(study: HabitStudy, system: str) -> dict[str, HabitFigures]:
     """Every habit once, the good one above its bad habits, with the figures of ``system``."""
-    out: dict[str, Figures] = {}
+    out: dict[str, HabitFigures] = {}
     for name, compared in study.pairs.items():
         out.setdefault(compared.good_name, compared.good[system])
         out[name] = compared.bad[system]

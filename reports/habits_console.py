@@ -12,9 +12,11 @@ from rich.text import Text
 
 from reports import units
 from reports.console import BADGES
-from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text
-from sim.studies.habits import Figures, HabitStudy, dearer, dollars
+from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text, write
+from sim.studies.habits import HabitStudy, dearer, dollars
+from sim.studies.outputs import HabitFigures
 
+__all__ = ["table", "write"]
 WIDTH = 80
 """Columns that do not fit into so many characters are left to the page."""
 NAME_WIDTH = 20
@@ -26,27 +28,27 @@ class Column:
     """Two lines of heading, and the cell of a pair from (good figures, bad figures)."""
 
     heading: tuple[str, str]
-    cell: Callable[[Figures, Figures], str]
+    cell: Callable[[HabitFigures, HabitFigures], str]
     meaning: str = ""
 
 
-def _flagged(figures: Figures) -> str:
+def _flagged(figures: HabitFigures) -> str:
     """Dollars, marked where caching off would be cheaper; the mark has its place in every row."""
     text = usd_text(dollars(figures)[0])
     return text and text + (DEARER if dearer(figures) else " ")
 
 
-def _more(good: Figures, bad: Figures) -> str:
+def _more(good: HabitFigures, bad: HabitFigures) -> str:
     before, after = dollars(good)[0], dollars(bad)[0]
     return "" if before is None or after is None else more_usd(after, before)
 
 
-def _times_to_first_token(good: Figures, bad: Figures) -> str:
+def _times_to_first_token(good: HabitFigures, bad: HabitFigures) -> str:
     before, after = units.times_ms(good["mean_ttft_ms"], bad["mean_ttft_ms"])
     return after and f"{before.split()[0]} to {after}"
 
 
-def _written(good: Figures, bad: Figures) -> str:
+def _written(good: HabitFigures, bad: HabitFigures) -> str:
     return "" if bad["written_tokens"] is None else units.tokens(bad["written_tokens"])
 
 

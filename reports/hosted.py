@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from reports import canvas, units
 from reports.canvas import Bar, Picture, stacked
+from sim.results.summary import Summary
+from sim.results.summary_cost import BillSplit
 
 
-def of_provider(name: str, summary: dict[str, Any]) -> list[Picture]:
+def of_provider(name: str, summary: Summary) -> list[Picture]:
     """The figures of one provider's bill: by turn where there are turns, strategies where tried."""
     entry = summary["systems"][name]
     pictures = [Picture(provider_bill(name, summary), PROVIDER_BILL)]
@@ -36,14 +36,15 @@ BILL_PARTS = (
 
 
 @canvas.styled
-def provider_bill(name: str, summary: dict[str, Any]) -> Figure:
+def provider_bill(name: str, summary: Summary) -> Figure:
     """Dollars of a provider's bill by what they pay for, without and with caching."""
     title = f"Bill at the provider's prices: {units.shortened(name)}"
     figure, axes = canvas.new(title, "dollars", "", height_in=2.6)
     bars: list[Bar] = []
     for label, entries in (("without cache", summary["no_cache"]), ("with cache", summary["systems"])):
-        bill = bill_parts(entries[name]["cost"]["bill"])
-        bars.append((f"{label}: {units.usd(entries[name]['cost']['cost_usd_total'])}", bill))
+        cost = entries[name]["cost"]
+        assert cost["cost_usd_total"] is not None
+        bars.append((f"{label}: {units.usd(cost['cost_usd_total'])}", bill_parts(cost["bill"])))
     stacked(axes, bars, BILL_PARTS)
     canvas.legend(figure, columns=3)
     return figure
@@ -56,16 +57,16 @@ BILL_BY_TURN = (
 
 
 @canvas.styled
-def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
+def bill_by_turn(name: str, summary: Summary) -> Figure:
     """Dollars per request by turn, without and with caching."""
     figure, axes = canvas.new(
         f"Dollars by turn: {units.shortened(name)}", "turn", "dollars per request, mean"
     )
-    for label, colour, part, shift in (
-        ("without cache", canvas.WITHOUT, "no_cache", -0.2),
-        ("with cache", canvas.WITH, "systems", 0.2),
+    for label, colour, entries, shift in (
+        ("without cache", canvas.WITHOUT, summary["no_cache"], -0.2),
+        ("with cache", canvas.WITH, summary["systems"], 0.2),
     ):
-        by_turn = summary[part][name]["cost"]["bill"]["mean_usd_by_turn"]
+        by_turn = entries[name]["cost"]["bill"]["mean_usd_by_turn"]
         at = np.arange(len(by_turn))
         axes.bar(at + shift, list(by_turn.values()), 0.4, color=colour, label=label)
         axes.set_xticks(at, list(by_turn))
@@ -75,7 +76,7 @@ def bill_by_turn(name: str, summary: dict[str, Any]) -> Figure:
     return figure
 
 
-def bill_parts(bill: dict[str, Any]) -> tuple[float, ...]:
+def bill_parts(bill: BillSplit) -> tuple[float, ...]:
     """A bill of the summary in the order of `BILL_PARTS`."""
     writes = sum(bill["cache_write_usd"].values())
     return (
@@ -95,7 +96,7 @@ STRATEGIES = (
 
 
 @canvas.styled
-def strategies(name: str, summary: dict[str, Any]) -> Figure:
+def strategies(name: str, summary: Summary) -> Figure:
     """Dollars of the trace by strategy, the configured one and caching off in other colours."""
     costs = dict(summary["systems"][name]["regret"]["cost_usd_by_strategy"])
     ranked = sorted(costs.items(), key=lambda item: item[1])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -12,6 +13,7 @@ from reports import canvas, figures, side_by_side, units
 from reports.canvas import Picture
 from reports.rows import TableRow, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
+from sim.results.summary import Summary
 
 if TYPE_CHECKING:
     from sim.experiment import Result
@@ -97,7 +99,7 @@ class Image:
     height: int
 
 
-def render(result: Result, summary: dict[str, Any] | None = None) -> str:
+def render(result: Result, summary: Summary | None = None) -> str:
     """The page as HTML5 text. ``summary`` is ``result.summary()`` where the caller has it already.
 
     It holds no wall-clock times: the same configuration gives the same bytes.
@@ -139,10 +141,21 @@ def render(result: Result, summary: dict[str, Any] | None = None) -> str:
     )
 
 
-def page(template: str, **values: Any) -> str:
+def page(
+    template: str,
+    *,
+    name: str,
+    version: str,
+    seed: int,
+    uncalibrated: list[str],
+    definitions: Sequence[tuple[str, str]],
+    configuration: str,
+    **own: object,
+) -> str:
     """``template``, which extends ``page.html``, as text: everything escaped, nothing undefined.
 
-    ``page.html`` itself wants name, version, seed, uncalibrated, definitions and configuration.
+    ``uncalibrated`` are the systems whose times are not measured, ``definitions`` terms and what they mean,
+    ``configuration`` is YAML. ``own`` is what the template itself wants.
     """
     environment = Environment(
         loader=PackageLoader("reports", ""),
@@ -152,7 +165,15 @@ def page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(values)
+    return environment.get_template(template).render(
+        name=name,
+        version=version,
+        seed=seed,
+        uncalibrated=uncalibrated,
+        definitions=definitions,
+        configuration=configuration,
+        **own,
+    )
 
 
 def image(picture: Picture) -> Image:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reports import units
 from reports.units import Format
+from sim.results.summary import CacheFigures, SavedFigure, Saving, Summary, SystemEntry
+from sim.results.summary_cost import Pricing
 
 UNCHANGED = 0.0005
 """A change of less than this share (0.05 %) is told as no change."""
@@ -14,7 +17,7 @@ NOISE = 1e-9
 """A change of less than this share comes from the order of additions and is shown as 0."""
 
 
-MONEY = {
+MONEY: dict[Pricing, str] = {
     "gpu_hours": "dollars, GPU-hours held",
     "tokens": "dollars, token prices",
     "provider": "dollars, provider",
@@ -35,12 +38,12 @@ class TableRow:
     """1 if the cache saves of it, -1 if it costs more, 0 if neither (or if that is no question)."""
 
 
-def has_times(entry: dict[str, Any]) -> bool:
+def has_times(entry: SystemEntry) -> bool:
     """Whether a system serves in simulated time; a replay does not, and completes everything."""
     return entry["duration"] is not None or entry["failed"] > 0
 
 
-def compare(summary: dict[str, Any], system: str) -> list[TableRow]:
+def compare(summary: Summary, system: str) -> list[TableRow]:
     """The rows of ``system``; what it does not have is left out."""
     rows = [
         *_unserved(summary, system),
@@ -61,7 +64,7 @@ def compare(summary: dict[str, Any], system: str) -> list[TableRow]:
     return [row for row in rows if row is not None]
 
 
-def _unserved(summary: dict[str, Any], system: str) -> list[TableRow | None]:
+def _unserved(summary: Summary, system: str) -> list[TableRow | None]:
     """Requests that did not complete, if any: the other rows do not count them."""
     without, with_cache = summary["no_cache"][system], summary["systems"][system]
     if not without["failed"] and not with_cache["failed"]:
@@ -72,14 +75,17 @@ def _unserved(summary: dict[str, Any], system: str) -> list[TableRow | None]:
         ("timed_out", "requests timed out"),
         ("aborted", "requests aborted"),
     )
+    counts: list[tuple[str, int, int]] = [
+        (label, _at(without, key), _at(with_cache, key)) for key, label in kinds
+    ]
     return [
-        TableRow(label, units.count_of(without[key]), units.count_of(with_cache[key]))
-        for key, label in kinds
-        if without[key] or with_cache[key]
+        TableRow(label, units.count_of(before), units.count_of(after))
+        for label, before, after in counts
+        if before or after
     ]
 
 
-def _origins(cache: dict[str, Any]) -> list[TableRow]:
+def _origins(cache: CacheFigures) -> list[TableRow]:
     """Which tier the hits came from, and what keeping tenants apart lost of them, in tokens."""
     tiers = cache["prefix_cache_hits_tokens_by_tier"] or {}
     rows = [
@@ -94,7 +100,7 @@ def _origins(cache: dict[str, Any]) -> list[TableRow]:
     )
 
 
-def _goodput(summary: dict[str, Any], system: str) -> TableRow | None:
+def _goodput(summary: Summary, system: str) -> TableRow | None:
     """Requests per second within the service-level limits, where there are some."""
     without, with_cache = (summary[part][system]["request_goodput"] for part in ("no_cache", "systems"))
     if without is None or with_cache is None:
@@ -102,12 +108,12 @@ def _goodput(summary: dict[str, Any], system: str) -> TableRow | None:
     return TableRow("requests/s within slo", f"{without:.3g}", f"{with_cache:.3g}")
 
 
-def money_label(entry: dict[str, Any]) -> str:
+def money_label(entry: SystemEntry) -> str:
     """What the dollars of a system pay for."""
-    return MONEY.get(entry["cost"]["pricing"], MONEY["tokens"])
+    return MONEY[entry["cost"]["pricing"] or "tokens"]
 
 
-def _money(summary: dict[str, Any], system: str) -> list[TableRow | None]:
+def _money(summary: Summary, system: str) -> list[TableRow | None]:
     label = money_label(summary["systems"][system])
     return [
         _saved(summary, system, "cost_usd_total", label, units.usd),
@@ -116,30 +122,34 @@ def _money(summary: dict[str, Any], system: str) -> list[TableRow | None]:
     ]
 
 
-def _bill(summary: dict[str, Any], system: str) -> list[TableRow | None]:
+def _bill(summary: Summary, system: str) -> list[TableRow | None]:
     """What the bill of a provider consists of, and what the best strategy would have cost."""
     entry = summary["systems"][system]
     bill, before = entry["cost"].get("bill"), summary["no_cache"][system]["cost"].get("bill")
-    if bill is None:
+    if bill is None or before is None:
         return []
     parts = [("uncached input", "uncached_input_usd"), ("cache reads", "cache_read_usd")]
     parts += [("cache storage", "storage_usd"), ("output", "output_usd")]
-    rows = [_two(f"- {label}", before[key], bill[key]) for label, key in parts]
+    rows = [_two(f"- {label}", _at(before, key), _at(bill, key)) for label, key in parts]
     writes = [
         _two(f"- cache writes, {name}", before["cache_write_usd"][name], usd)
         for name, usd in bill["cache_write_usd"].items()
     ]
     rows = [rows[0], *writes, *rows[1:]]
     spread, spread_before = bill["usd_per_session"], before["usd_per_session"]
-    rows += [_two(f"dollars per session, {key}", spread_before[key], spread[key]) for key in ("p50", "p99")]
-    key = "usd_per_1000_sessions"
-    rows.append(_two("dollars per 1,000 sessions", before[key], bill[key]))
-    for label, key in (
-        ("tokens of cache objects", "cache_object_tokens"),
-        ("requests that overflowed", "overflowed_requests"),
+    rows += [
+        _two(f"dollars per session, {key}", _at(spread_before, key), _at(spread, key))
+        for key in ("p50", "p99")
+    ]
+    rows.append(
+        _two("dollars per 1,000 sessions", before["usd_per_1000_sessions"], bill["usd_per_1000_sessions"])
+    )
+    for label, count in (
+        ("tokens of cache objects", bill["cache_object_tokens"]),
+        ("requests that overflowed", bill["overflowed_requests"]),
     ):
-        if bill[key]:
-            rows.append(TableRow(label, "", units.count_of(bill[key])))
+        if count:
+            rows.append(TableRow(label, "", units.count_of(count)))
     best = entry.get("regret")
     if best is not None:
         rows.append(TableRow("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
@@ -150,17 +160,17 @@ def _two(label: str, without: float, with_cache: float) -> TableRow | None:
     return TableRow(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
 
 
-def _saved(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> TableRow | None:
+def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Format) -> TableRow | None:
     figure = summary["savings"][system][key]
     return _row(label, [_cell(value, text) for value in _values(figure)], figure)
 
 
-def _time(summary: dict[str, Any], system: str, key: str, label: str) -> TableRow | None:
+def _time(summary: Summary, system: str, key: SavedFigure, label: str) -> TableRow | None:
     figure = summary["savings"][system][key]
     return _row(label, units.times_ms(*_values(figure)), figure)
 
 
-def _values(figure: dict[str, float | None]) -> tuple[float | None, float | None, float | None]:
+def _values(figure: Saving) -> tuple[float | None, float | None, float | None]:
     """(without, with, saved) of an entry of the summary's savings."""
     saved, share = figure["saved"], figure["saved_ratio"]
     if share is not None and abs(share) < NOISE:
@@ -168,7 +178,7 @@ def _values(figure: dict[str, float | None]) -> tuple[float | None, float | None
     return figure["without"], figure["with"], saved
 
 
-def _row(label: str, cells: list[str], figure: dict[str, float | None]) -> TableRow | None:
+def _row(label: str, cells: list[str], figure: Saving) -> TableRow | None:
     without, with_cache, saved = cells
     if not without and not with_cache:
         return None
@@ -181,10 +191,15 @@ def _row(label: str, cells: list[str], figure: dict[str, float | None]) -> Table
     return TableRow(label, without, with_cache, saved, units.percent(share), gain)
 
 
-def _both(summary: dict[str, Any], system: str, key: str, label: str, text: Format) -> TableRow | None:
-    without = _cell(summary["no_cache"][system]["cache"][key], text)
-    with_cache = _cell(summary["systems"][system]["cache"][key], text)
+def _both(summary: Summary, system: str, key: str, label: str, text: Format) -> TableRow | None:
+    without = _cell(_at(summary["no_cache"][system]["cache"], key), text)
+    with_cache = _cell(_at(summary["systems"][system]["cache"], key), text)
     return TableRow(label, without, with_cache) if without or with_cache else None
+
+
+def _at(figures: Mapping[str, Any], key: str) -> Any:
+    """The figure of that name, for rows that are made from a list of names."""
+    return figures[key]
 
 
 def _cell(value: float | None, text: Format) -> str:

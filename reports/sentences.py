@@ -6,6 +6,8 @@ from typing import Any
 
 from reports import units
 from reports.rows import UNCHANGED, has_times
+from sim.results.summary import Saving, Summary, WeighedClaim
+from sim.results.summary_cost import Regret
 
 QUANTITIES = {
     "computed_tokens": "computed prompt tokens",
@@ -16,7 +18,7 @@ QUANTITIES = {
 }
 
 
-def sentence(summary: dict[str, Any], system: str) -> str:
+def sentence(summary: Summary, system: str) -> str:
     """One sentence on tokens, time and money saved; it says so where nothing is saved."""
     saved = summary["savings"][system]
     parts = [_tokens(saved["computed_prompt_tokens"])]
@@ -45,9 +47,10 @@ def sentence(summary: dict[str, Any], system: str) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def _tokens(figure: dict[str, float]) -> str:
-    without, with_cache, saved = figure["without"], figure["with"], figure["saved"]
-    if not saved:
+def _tokens(figure: Saving) -> str:
+    without, with_cache = figure["without"], figure["with"]
+    assert without is not None and with_cache is not None
+    if not figure["saved_ratio"]:
         return f"Caching saves no prompt tokens: all {units.tokens(without)} are computed"
     less = units.percent(figure["saved_ratio"])
     return (
@@ -56,7 +59,7 @@ def _tokens(figure: dict[str, float]) -> str:
     )
 
 
-def _change(what: str, figure: dict[str, float | None], pair: Any = None) -> str:
+def _change(what: str, figure: Saving, pair: Any = None) -> str:
     without, with_cache, ratio = figure["without"], figure["with"], figure["saved_ratio"]
     if without is None or with_cache is None or ratio is None:
         return ""
@@ -70,7 +73,7 @@ def _change(what: str, figure: dict[str, float | None], pair: Any = None) -> str
     return f"{what} {verb} by {units.percent(abs(ratio))}"
 
 
-def _regret(regret: dict[str, Any] | None) -> str:
+def _regret(regret: Regret | None) -> str:
     """How far the strategy is from the best one for this trace."""
     if regret is None or regret["regret_ratio"] is None:
         return ""
@@ -89,7 +92,7 @@ def _usd_pair(without: float, with_cache: float) -> tuple[str, str]:
     return units.usd(without), units.usd(with_cache)
 
 
-def claim_figures(claim: dict[str, Any]) -> str:
+def claim_figures(claim: WeighedClaim) -> str:
     """The claimed saving beside the derived one."""
     quantity = QUANTITIES.get(claim["quantity"], claim["quantity"].replace("_", " "))
     derived = claim["derived_saved"]
@@ -97,7 +100,7 @@ def claim_figures(claim: dict[str, Any]) -> str:
     return f"saving in {quantity}: {units.percent(claim['claimed_saved'])} claimed, {found} from this trace"
 
 
-def claim_verdict(claim: dict[str, Any]) -> str:
+def claim_verdict(claim: WeighedClaim) -> str:
     """Whether the claim holds, in words."""
     if claim["derived_saved"] is None:
         return "not decided"

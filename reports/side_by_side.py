@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
@@ -11,6 +9,8 @@ from reports import canvas, units
 from reports.canvas import Picture
 from reports.hosted import BILL_PARTS, bill_parts
 from sim.results.owning_or_renting import FULL, owned_usd_per_1000_sessions
+from sim.results.summary import Summary
+from sim.results.summary_cost import PricedSystem
 
 PARTS = (
     *BILL_PARTS,
@@ -29,12 +29,12 @@ HEADINGS = (
 )
 
 
-def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of ``summary["side_by_side"]`` as text; a column that no system has is left out."""
     rows = [
         [
             units.printable(row["system"]),
-            units.percent(row["prefix_cache_hit_rate"]),
+            _share(row["prefix_cache_hit_rate"]),
             units.usd(row["usd_per_1000_sessions"]),
             units.usd(row["usd_per_1m_tokens"]),
             _share(row["saved_ratio"]),
@@ -47,7 +47,7 @@ def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return [HEADINGS[i] for i in shown], [[row[i] for i in shown] for row in rows]
 
 
-def verdicts(summary: dict[str, Any]) -> list[str]:
+def verdicts(summary: Summary) -> list[str]:
     """One sentence per pair of own GPUs and a provider: the traffic at which owning beats renting."""
     said = []
     for pair in summary["crossovers"]:
@@ -68,7 +68,7 @@ def _share(ratio: float | None) -> str:
     return "" if ratio is None else units.percent(ratio)
 
 
-def pictures(summary: dict[str, Any]) -> list[Picture]:
+def pictures(summary: Summary) -> list[Picture]:
     """The figures that compare systems in dollars; none without a hosted API."""
     if "side_by_side" not in summary:
         return []
@@ -85,7 +85,7 @@ BARS = (
 
 
 @canvas.styled
-def bars(summary: dict[str, Any]) -> canvas.Figure:
+def bars(summary: Summary) -> canvas.Figure:
     """One horizontal stacked bar per system, dollars per 1,000 sessions."""
     rows = summary["side_by_side"]
     figure, axes = canvas.new(
@@ -100,8 +100,7 @@ def bars(summary: dict[str, Any]) -> canvas.Figure:
         left += width
     for y, row in zip(at, rows, strict=True):
         axes.annotate(
-            f"{units.usd(row['usd_per_1000_sessions'])}, hits "
-            f"{units.percent(row['prefix_cache_hit_rate'])}",
+            f"{units.usd(row['usd_per_1000_sessions'])}, hits {_share(row['prefix_cache_hit_rate'])}",
             (row["usd_per_1000_sessions"], float(y)),
             (3, 0),
             textcoords="offset points",
@@ -118,7 +117,7 @@ def bars(summary: dict[str, Any]) -> canvas.Figure:
     return figure
 
 
-def _split(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
+def _split(summary: Summary, row: PricedSystem) -> dict[str, float]:
     """Dollars per 1,000 sessions of one system by part."""
     total = row["usd_per_1000_sessions"]
     if row["pricing"] != "provider":
@@ -137,7 +136,7 @@ CROSSOVER = (
 
 
 @canvas.styled
-def crossover(summary: dict[str, Any]) -> canvas.Figure:
+def crossover(summary: Summary) -> canvas.Figure:
     """Dollars per 1,000 sessions over sessions per hour (both logarithmic), owned and rented."""
     pairs = summary["crossovers"]
     figure, axes = canvas.new(

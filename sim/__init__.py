@@ -1,7 +1,11 @@
 """prefixsim: what KV and prompt-prefix caching is worth, in tokens, seconds and dollars.
 
 >>> from sim import load_config, run
->>> summary = run(load_config("configs/quickstart.yaml")).summary()  # doctest: +SKIP
+>>> summary = run(load_config("configs/quickstart.yaml", ["workload.sessions=50"])).summary()
+>>> f"{summary['systems']['vllm-h200']['cache']['prefix_cache_hit_rate']:.0%}"
+'95%'
+
+What every key means is in docs/outputs.md.
 """
 
 from __future__ import annotations

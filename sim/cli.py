@@ -5,14 +5,20 @@ Heavy imports happen inside the commands, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from reports import terminal
 from workloads.errors import InputError
 
+if TYPE_CHECKING:
+    from reports.report import Report
+    from sim.experiment import Progress
+
+Studied = TypeVar("Studied")
 app = typer.Typer(
     name="python -m sim",
     help="What KV and prompt-prefix caching is worth: tokens, seconds and dollars of a workload.",
@@ -109,12 +115,7 @@ def curve(
     from reports import files
 
     files.require_writable(folder)
-    with terminal.parts(quiet) as progress:
-        studied = study(loaded, block_size, sample, progress)
-        progress("writing the curve", 0, None)
-        paths = report.write(studied, folder)
-    if not quiet:
-        terminal.show(report.table(studied), paths)
+    _report(lambda progress: study(loaded, block_size, sample, progress), report, folder, quiet)
 
 
 @app.command()
@@ -134,17 +135,12 @@ def habits(
     loaded = load_config(config, overrides)
     folder = out or Path("runs") / loaded.name
 
-    from reports import files, habits_console
-    from reports import habits as report
+    from reports import files
+    from reports import habits_console as report
 
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
-    with terminal.parts(quiet) as progress:
-        studied = study(loaded, progress)
-        progress("writing the report", 0, None)
-        paths = report.write(studied, folder)
-    if not quiet:
-        terminal.show(habits_console.table(studied), paths)
+    _report(lambda progress: study(loaded, progress), report, folder, quiet)
 
 
 @app.command()
@@ -173,12 +169,7 @@ def capacity(
 
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
-    with terminal.parts(quiet) as progress:
-        studied = study(loaded, precision, progress)
-        progress("writing the report", 0, None)
-        paths = report.write(studied, folder)
-    if not quiet:
-        terminal.show(report.table(studied), paths)
+    _report(lambda progress: study(loaded, precision, progress), report, folder, quiet)
 
 
 @app.command()
@@ -239,6 +230,18 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+def _report(
+    study: Callable[[Progress], Studied], report: Report[Studied], folder: Path, quiet: bool
+) -> None:
+    """Run a study, write its files and show its table."""
+    with terminal.parts(quiet) as progress:
+        studied = study(progress)
+        progress("writing the report", 0, None)
+        paths = report.write(studied, folder)
+    if not quiet:
+        terminal.show(report.table(studied), paths)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,10 +12,10 @@ from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, Va
 from sim.results.claims import Claim
 from sim.results.slo import Slo
 from sim.studies.habit_pairs import HabitPair, pair
-from sim.systems import System
+from sim.systems import SystemConfig
 from sim.yamlfile import Document
 from workloads.errors import InputError
-from workloads.registry import Workload
+from workloads.registry import WorkloadConfig
 from workloads.schema import Schema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
@@ -29,8 +29,8 @@ class Config(Schema):
 
     name: Name
     seed: int = Field(default=0, ge=0)
-    workload: Workload
-    systems: dict[Name, System] = Field(min_length=1)
+    workload: WorkloadConfig
+    systems: dict[Name, SystemConfig] = Field(min_length=1)
     warmup_s: NonNegativeFloat = 0.0
     """Requests that arrive before this time are served, and left out of every figure."""
     slo: Slo | None = None
@@ -57,7 +57,7 @@ class Config(Schema):
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
 
-    def with_workload(self, workload: Workload) -> Config:
+    def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""
         return self._with(workload=workload)
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from sim.config import Config
 from sim.providers import bills
@@ -15,7 +16,11 @@ from sim.results import metrics, owning_or_renting
 from sim.results.claims import Claim, weigh
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.summary import Summary, SystemEntry, WeighedClaim
+from sim.results.summary_cost import Regret
+from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
+from workloads.base import Workload
 from workloads.errors import InputError
 from workloads.schema import MOST, MOST_S
 from workloads.trace import Trace
@@ -40,7 +45,7 @@ class SystemRun:
     notes: list[str]
     simulation_s: float
     twin_simulation_s: float
-    compare: dict[str, Any] | None = None
+    compare: Regret | None = None
     """The strategies of a provider's client side by side, where they were tried."""
 
 
@@ -53,13 +58,11 @@ class Result:
     runs: dict[str, SystemRun]
     load_s: float
 
-    def summary(self) -> dict[str, Any]:
-        """The content of summary.json.
-
-        Timing fields (``load_s``, ``simulation_s``, ``simulated_requests_per_s``) are wall clock;
-        everything else depends on configuration and seed alone.
-        """
-        systems, twins, saved = {}, {}, {}
+    def summary(self) -> Summary:
+        """The content of summary.json."""
+        systems: dict[str, SystemEntry] = {}
+        twins: dict[str, SystemEntry] = {}
+        saved = {}
         for name, run in self.runs.items():
             systems[name] = self._entry(run, run.records, run.simulation_s)
             twins[name] = self._entry(run, run.twin, run.twin_simulation_s)
@@ -73,7 +76,7 @@ class Result:
                 systems[name]["regret"] = run.compare
             saved[name] = metrics.savings(twins[name], systems[name])
         measured = self.measured()
-        summary = {
+        summary: Summary = {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
             "seed": self.config.seed,
@@ -108,22 +111,23 @@ class Result:
 
         return pd.DataFrame(columns(self))
 
-    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> dict[str, Any]:
+    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> SystemEntry:
         warmup_s = self.config.warmup_s
         figures = metrics.summarise(records, run.price, warmup_s)
         if self.config.slo is not None and figures["duration"]:
             good = self.config.slo.good(records.measured(warmup_s))
             figures["request_goodput"] = good / figures["duration"]
-        return {
+        entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *_extrapolation(records)],
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
         }
+        return cast(SystemEntry, entry)
 
 
-def _weigh(claim: Claim, run: SystemRun) -> dict[str, Any]:
+def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:
     return weigh(claim, run.records, run.twin, run.price)
 
 
@@ -138,7 +142,8 @@ def _extrapolation(records: Records) -> list[str]:
 
 def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
-    trace = config.workload.build(config.seed, config.folder)
+    workload: Workload = config.workload
+    trace = workload.build(config.seed, config.folder)
     trace.seed = config.seed
     longest = max(*(at for at in trace.arrival_s if at is not None), *trace.think_s, 0.0, 0.0)
     if longest > MOST_S:
@@ -174,35 +179,39 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     load_s = time.perf_counter() - start
     runs = {}
     for name, system in config.systems.items():
-        key, folder = f"systems.{name}", config.folder
-
-        def tick(done: int, part: str = name) -> None:
-            say(part, done, len(trace))
-
-        def twin_tick(done: int, part: str = f"{name} without cache") -> None:
-            say(part, done, len(trace))
-
-        start = time.perf_counter()
-        records = system.run(trace, key, folder, tick)
-        middle = time.perf_counter()
-        twin = system.run_without_cache(trace, key, folder, twin_tick)
-        end = time.perf_counter()
-        compare = None
-        if strategies and isinstance(system, ProviderSystem):
-            say(f"{name}: other strategies", 0, None)
-            costs = (float(bills.exact(table).total_usd) for table in (records, twin))
-            compare = system.compare(trace, *costs)
-        runs[name] = SystemRun(
-            records=records,
-            twin=twin,
-            price=system.price if isinstance(system.price, Price) else None,
-            calibrated=system.calibrated(folder),
-            notes=system.notes(trace, folder),
-            simulation_s=middle - start,
-            twin_simulation_s=end - middle,
-            compare=compare,
-        )
+        runs[name] = _run_system(name, system, trace, config.folder, say, strategies)
     return Result(config, trace, runs, load_s)
+
+
+def _run_system(
+    name: str, system: System, trace: Trace, folder: Path, say: Progress, strategies: bool
+) -> SystemRun:
+    """One system and its twin."""
+    key = f"systems.{name}"
+
+    def told(part: str) -> Callable[[int], None]:
+        return lambda done: say(part, done, len(trace))
+
+    start = time.perf_counter()
+    records = system.run(trace, key, folder, told(name))
+    middle = time.perf_counter()
+    twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
+    end = time.perf_counter()
+    compare = None
+    if strategies and isinstance(system, ProviderSystem):
+        say(f"{name}: other strategies", 0, None)
+        costs = (float(bills.exact(table).total_usd) for table in (records, twin))
+        compare = system.compare(trace, *costs)
+    return SystemRun(
+        records=records,
+        twin=twin,
+        price=system.price if isinstance(system.price, Price) else None,
+        calibrated=system.calibrated(folder),
+        notes=system.notes(trace, folder),
+        simulation_s=middle - start,
+        twin_simulation_s=end - middle,
+        compare=compare,
+    )
 
 
 __all__ = ["InputError", "Result", "SystemRun", "build_trace", "load_trace", "run"]

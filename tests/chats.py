@@ -33,6 +33,7 @@ def workload(habits: dict[str, Any], **changes: Any) -> ChatWorkload:
 
 def drawn(trace: Trace) -> list[list[tuple[int, int]]]:
     """(user tokens, reply tokens) of every turn by session, of a chat with good habits."""
+    trace = trace.by_message
     ends, parents = trace.content.end, trace.content.parent
     sessions: list[list[tuple[int, int]]] = [[] for _ in range(max(trace.session) + 1)]
     for prompt, reply, session in zip(trace.prompt, trace.output_tokens, trace.session, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_medians_of_interleaved_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(command[-1])
         return Done([5.0, 1.0, 2.0][asked.count(command[-1]) - 1])
 
-    monkeypatch.setattr(speed.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     rows = speed.measured(["quickstart", *speed.LONG], 3)
     assert asked == ["quickstart", *speed.LONG, "quickstart", "quickstart"]
     assert rows["quickstart"]["loop"] == 2.0 and rows[speed.LONG[0]]["loop"] == 5.0

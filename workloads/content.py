@@ -8,12 +8,40 @@ a shared prefix costs O(segments on the path), whatever the prompt's length.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 
 ROOT = 0
 
 
-class ContentTree:
+class Route:
+    """The way of a prompt through a tree: its nodes, shallowest first, and where it leaves each of them.
+
+    ``ends[i]`` is the number of tokens from the start of the prompt to the place where the prompt leaves
+    ``nodes[i]`` for the next node, or ends.
+    """
+
+    __slots__ = ("ends", "nodes")
+
+    def __init__(self, nodes: list[int], ends: list[int]) -> None:
+        self.nodes = nodes
+        self.ends = ends
+
+
+class Tree(ABC):
+    """Nodes in which the tokens of a trace lie: segments, or chains of segments (``chains.py``).
+
+    A node and a token position on it name one piece of content, whichever prompt it stands in.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def route(self, segment: int) -> Route:
+        """The way from the root to the end of ``segment`` of the content tree."""
+
+
+class ContentTree(Tree):
     """A tree of segments, addressed by small integers; segment 0 is the empty root.
 
     ``parent[s]`` is the segment before ``s`` (-1 for the root) and ``end[s]`` the number of tokens
@@ -105,6 +133,11 @@ class ContentTree:
             segment = parent[segment]
         path.reverse()
         return path
+
+    def route(self, segment: int) -> Route:
+        """The path to ``segment``; it leaves every segment at its end."""
+        path = self.path(segment)
+        return Route(path, [self.end[node] for node in path])
 
     def check(self) -> None:
         """Assert the tree's invariants; O(segments)."""

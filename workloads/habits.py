@@ -61,12 +61,13 @@ class Append(Schema):
 
     kind: Literal["append"] = "append"
 
-    def revise(self, messages: list[int]) -> int:
-        """Rewrite the history before it is sent again; how many leading messages stay as they were.
+    def revise(self, messages: list[int]) -> tuple[list[int], int]:
+        """The history as it is sent again, and how many of its leading messages stay as they were.
 
-        ``messages`` are lengths in tokens: user message and reply of each earlier turn, oldest first.
+        ``messages`` are lengths in tokens: user message and reply of each earlier turn, oldest first. They
+        are not changed in place.
         """
-        return len(messages)
+        return messages, len(messages)
 
 
 class Window(Schema):
@@ -75,13 +76,10 @@ class Window(Schema):
     kind: Literal["window"] = "window"
     turns: PositiveInt = 5
 
-    def revise(self, messages: list[int]) -> int:
+    def revise(self, messages: list[int]) -> tuple[list[int], int]:
         """Drop the oldest turns; nothing stays in its place then."""
         excess = len(messages) - 2 * self.turns
-        if excess <= 0:
-            return len(messages)
-        del messages[:excess]
-        return 0
+        return (messages, len(messages)) if excess <= 0 else (messages[excess:], 0)
 
 
 class Summarise(Schema):
@@ -102,12 +100,11 @@ class Summarise(Schema):
             raise ValueError(f"keep_turns ({self.keep_turns}) must not exceed turns ({self.turns})")
         return self
 
-    def revise(self, messages: list[int]) -> int:
+    def revise(self, messages: list[int]) -> tuple[list[int], int]:
         """Put a new summary first; nothing stays in its place then."""
         if len(messages) // 2 <= self.turns:  # a summary makes the number of messages odd
-            return len(messages)
-        messages[: len(messages) - 2 * self.keep_turns] = [self.tokens]
-        return 0
+            return messages, len(messages)
+        return [self.tokens, *messages[len(messages) - 2 * self.keep_turns :]], 0
 
 
 class Edit(Schema):
@@ -125,10 +122,10 @@ class Edit(Schema):
             raise ValueError("turn 0 does not exist; allowed: 1, 2, ... or -1, -2, ... from the last one")
         return self
 
-    def revise(self, messages: list[int]) -> int:
+    def revise(self, messages: list[int]) -> tuple[list[int], int]:
         """The messages before the rewritten one stay."""
         edited = 2 * (self.turn - 1) if self.turn > 0 else len(messages) + 2 * self.turn
-        return edited if 0 <= edited < len(messages) else len(messages)
+        return messages, edited if 0 <= edited < len(messages) else len(messages)
 
 
 def _word_is_kind(value: Any) -> Any:

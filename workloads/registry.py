@@ -1,4 +1,8 @@
-"""Every kind of workload: a new generator or importer is one file and one line here."""
+"""Every kind of workload.
+
+A new generator or importer is one file, which keeps the contract of `workloads.base.Workload`, and one line
+here.
+"""
 
 from __future__ import annotations
 
@@ -13,4 +17,6 @@ from workloads.generators.chat import ChatWorkload
 from workloads.generators.script import ScriptWorkload
 
 TraceWorkload = Annotated[ClaudeCodeTrace | MooncakeTrace | TokensTrace, Field(discriminator="format")]
-Workload = Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")]
+WorkloadConfig = Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")]
+WithArrivals = ChatWorkload | ClaudeCodeTrace | MooncakeTrace | TokensTrace
+"""Workloads whose sessions begin at times that ``arrival`` sets."""

@@ -12,18 +12,19 @@ def salted(trace: Trace) -> Trace:
     """The trace as it is when every tenant's prompts carry a salt of their own (vLLM's cache_salt).
 
     Content below the root is one copy per tenant, so no cache can serve one tenant with what another
-    one sent; arrivals, lengths and everything else stay. O(requests x segments on the path).
+    one sent; arrivals, lengths and everything else stay. O(requests + segments).
     """
     old, new = trace.content, ContentTree()
     copies: dict[tuple[int, int], int] = {}
 
     def copy(tenant: int, segment: int) -> int:
-        at = ROOT
-        for node in old.path(segment):
-            key = (tenant, node)
-            if key not in copies:
-                copies[key] = new.append(at, old.end[node] - old.end[old.parent[node]])
-            at = copies[key]
+        missing, node = [], segment
+        while node != ROOT and (tenant, node) not in copies:
+            missing.append(node)
+            node = old.parent[node]
+        at = copies[tenant, node] if node != ROOT else ROOT
+        for node in reversed(missing):
+            at = copies[tenant, node] = new.append(at, old.end[node] - old.end[old.parent[node]])
         return at
 
     prompts = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.prompt, strict=True)]
@@ -40,4 +41,5 @@ def salted(trace: Trace) -> Trace:
         continuations=copied(trace.continuations),
         system_messages=copied(trace.system_messages),
         resent_replies=copied(trace.resent_replies),
+        several={copies[key]: trace.several[key[1]] for key in copies if key[1] in trace.several},
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from workloads.content import ROOT, ContentTree
+from workloads.chains import Chains
+from workloads.content import ROOT, ContentTree, Tree
+from workloads.messages import MessageTree, Several, by_message
 
 NONE = -1
 
@@ -47,6 +49,8 @@ class Trace:
     """The trace's own names of its requests, where it has them."""
     messages: bool = False
     """Whether the trace knows where messages end: every segment ends one unless it is continued."""
+    several: dict[int, Several] = field(default_factory=dict)
+    """Segments that hold several messages; ``by_message`` has a segment for each of those."""
     continuations: set[int] = field(default_factory=set)
     """Segments that go on with the message of the segment before them; see ``message_path``."""
     system_messages: set[int] = field(default_factory=set)
@@ -67,6 +71,10 @@ class Trace:
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
+    _message_tree: MessageTree | None = field(default=None, init=False, repr=False, compare=False)
+    _by_message: Trace | None = field(default=None, init=False, repr=False, compare=False)
+    _largest: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -76,6 +84,40 @@ class Trace:
         """Prompt length of every request in tokens, cached tokens included."""
         end = self.content.end
         return [end[segment] for segment in self.prompt]
+
+    @property
+    def chains(self) -> Chains:
+        """The content in few pieces, made once: ask when all content is there."""
+        if self._chains is None or len(self._chains.of) != len(self.content):
+            self._chains = Chains(self.content)
+        return self._chains
+
+    @property
+    def message_tree(self) -> Tree:
+        """The content with a segment for every message, made once: ask when all content is there."""
+        if not self.several:
+            return self.content
+        if self._message_tree is None:
+            self._message_tree = MessageTree(self.content, self.several)
+        return self._message_tree
+
+    @property
+    def by_message(self) -> Trace:
+        """The same trace over ``message_tree``."""
+        tree = self.message_tree
+        if not isinstance(tree, MessageTree):
+            return self
+        if self._by_message is None:
+            self._by_message = by_message(self, tree)
+        return self._by_message
+
+    @property
+    def largest_tokens(self) -> int:
+        """KV entries that the largest request needs alone: prompt and reply but its last token."""
+        if self._largest[0] != len(self):
+            needs = zip(self.input_tokens, self.output_tokens, strict=True)
+            self._largest = (len(self), max(prompt + output - 1 for prompt, output in needs))
+        return self._largest[1]
 
     def add(
         self,
@@ -116,7 +158,8 @@ class Trace:
     def message_path(self, segment: int) -> list[int]:
         """The segments at which the messages of the path to ``segment`` end, the first message first.
 
-        Only for a trace with ``messages``. A message of several segments is named by its last one.
+        Only for a trace with ``messages`` and a segment for each (``by_message``). A message of several
+        segments is named by its last one.
         """
         path = self.content.path(segment)
         if not self.continuations:
@@ -181,6 +224,9 @@ class Trace:
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
         assert all(content.parent[segment] != ROOT for segment in self.continuations)
+        for segment, held in self.several.items():
+            assert held.tokens == content.end[segment] - content.end[content.parent[segment]]
+            assert self.messages and held.stop - held.first > 1 and segment not in self.resent_replies
         if self.named_blocks is not None:
             size = self.block_id_tokens
             assert size is not None and len(self.named_blocks) == len(self)

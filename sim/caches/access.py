@@ -111,7 +111,7 @@ class AccessCache:
 
     def _evict(self) -> None:
         run = self._queue.pop(1)
-        del self._cached[run.segment]
+        del self._cached[run.node]
         self.evicted_blocks += 1
 
     def _expire(self) -> None:
@@ -122,4 +122,4 @@ class AccessCache:
         """Assert that the capacity holds and that the policy can choose among all ids."""
         self._queue.check()
         assert len(self._cached) <= self._capacity
-        assert {run.segment: run for run in self._queue.idle()} == self._cached
+        assert {run.node: run for run in self._queue.idle()} == self._cached

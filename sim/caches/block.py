@@ -1,38 +1,40 @@
-"""The block prefix cache of vLLM's V1 engine, exactly, at a cost of O(segments) per request.
+"""The block prefix cache of vLLM's V1 engine, exactly, at a cost of O(nodes on the route + runs).
 
 Semantics as read from vLLM 0.33.0 (``v1/core/block_pool.py``, ``kv_cache_manager.py``): a flat map from
-chained block hashes to blocks and one free queue. Because all content is known (the content tree), a
-block needs no hash: it is named by the segment in which it ends and its position. Blocks that are used
-together stay together as runs (``runs.py``), so the queue is a counter of free blocks without content,
-which always go first, and a list of runs. That list is an eviction policy (``eviction/``): least recently
-used is the engine's, any other one is a what-if.
+chained block hashes to blocks and one free queue. Because all content is known, a block needs no hash: it
+is named by the node of the tree in which it ends and its position. Nodes are segments or, where the order
+of eviction stays the same, chains of segments (``workloads/chains.py``). Blocks that are used together
+stay together as runs (``runs.py``), so the queue is a counter of free blocks without content, which always
+go first, and a list of runs. That list is an eviction policy (``eviction/``): least recently used is the
+engine's, any other one is a what-if.
+
+Example: the second turn of a chat finds one run, the first turn's, lets it grow by its own blocks and
+releases it as one run again; so does the two thousandth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sim.caches.eviction import Eviction, Lru, PolicySetting
-from sim.caches.runs import Run, earliest
-from workloads.content import ContentTree
+from sim.caches.node_runs import NodeRuns
+from sim.caches.runs import Evicted as Evicted
+from sim.caches.runs import Run
+from workloads.content import Route, Tree
 
 UNLIMITED = 1 << 60
-Evicted = Callable[[int, int, int], None]
-"""Called with (owner, first, last) for evicted blocks, ``first >= last``, counting down."""
 
 
 class BlockTable:
     """What one request holds: the cached runs it took or published, and how far it has come."""
 
-    __slots__ = ("at", "entries", "owner", "path", "prompt_tokens", "published")
+    __slots__ = ("at", "entries", "owner", "prompt_tokens", "published", "route")
 
-    def __init__(self, path: list[int], prompt_tokens: int, owner: int) -> None:
-        self.path = path
+    def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
+        self.route = route
         self.prompt_tokens = prompt_tokens
         self.owner = owner
         self.entries: list[tuple[Run, int]] = []  # (run, its hi when taken)
         self.published = 0  # leading blocks of the request that are in the map
-        self.at = 0  # index in path of the segment in which the next block ends
+        self.at = 0  # index in the route of the node in which the next block ends
 
 
 class Hit:
@@ -68,7 +70,7 @@ class BlockCache:
 
     def __init__(
         self,
-        content: ContentTree,
+        content: Tree,
         block_size: int,
         capacity_blocks: int | None = None,
         *,
@@ -84,9 +86,11 @@ class BlockCache:
         self.evicted_blocks = 0
         self.empty_blocks = self.capacity_blocks
         """Free blocks without content: the head of vLLM's free queue."""
-        self._end = content.end
-        self._runs: dict[int, list[Run]] = {}  # segment -> runs, earliest published first
+        self.content = content
+        """In whose nodes blocks lie: the routes of requests go through them."""
+        self._runs: dict[int, NodeRuns] = {}  # by node
         self._queue = Lru(PolicySetting(self.capacity_blocks)) if queue is None else queue
+        self._joins = self._queue.joins
         self._evicted = evicted
 
     @property
@@ -113,8 +117,13 @@ class BlockCache:
         """Blocks with content that a lookup could find, copies counted each. O(runs)."""
         return sum(run.hi - run.lo for runs in self._runs.values() for run in runs)
 
+    @property
+    def runs(self) -> int:
+        """Pieces in which they are kept: what a request costs grows with those on its route. O(runs)."""
+        return sum(1 for runs in self._runs.values() for _ in runs)
+
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
-        """Longest cached prefix of the first ``known_tokens`` tokens; O(path).
+        """Longest cached prefix of the first ``known_tokens`` tokens; O(nodes on the route + runs found).
 
         Changes nothing, but for a policy with a lifetime: it first drops what is too old at ``now_s``.
         """
@@ -123,22 +132,22 @@ class BlockCache:
             return MISS
         if self._queue.expires:
             self._expire()
-        end, size, resident = self._end, self.block_size, self._runs
+        size, resident, route = self.block_size, self._runs, table.route
         pos = idle = 0
         pieces = []
-        for segment in table.path:
-            stop = end[segment] // size
+        for node, end in zip(route.nodes, route.ends):  # noqa: B905 (as long as each other, and this is hot)
+            stop = end // size
             stop = min(stop, cap)
             if pos < stop:
-                runs = resident.get(segment)
+                runs = resident.get(node)
                 if runs is None:
                     break
                 while pos < stop:
-                    run = runs[0]
-                    if len(runs) == 1 and run.lo <= pos < run.hi:
+                    run = runs.found[0] if runs.found else None
+                    if run is not None and run.lo <= pos < run.hi:
                         upto = run.hi
                     else:
-                        found = earliest(runs, pos)
+                        found = runs.at(pos)
                         if found is None:
                             break
                         run, upto = found
@@ -169,8 +178,8 @@ class BlockCache:
             run.uses += 1
             entries.append((run, hi))
         table.published = hit.blocks
-        path, end, size, at = table.path, self._end, self.block_size, table.at
-        while at < len(path) and end[path[at]] // size <= hit.blocks:
+        ends, size, at = table.route.ends, self.block_size, table.at
+        while at < len(ends) and ends[at] // size <= hit.blocks:
             at += 1
         table.at = at
         return hit.blocks * size
@@ -197,13 +206,12 @@ class BlockCache:
             return
         if not self.cache_reply and tokens > table.prompt_tokens:
             tokens = table.prompt_tokens
-        pos, stop, size = table.published, tokens // self.block_size, self.block_size
+        pos, stop, size, route = table.published, tokens // self.block_size, self.block_size, table.route
         while pos < stop:
-            segment = table.path[table.at]
-            last = self._end[segment] // size
+            last = route.ends[table.at] // size
             upto = min(stop, last)
             if pos < upto:
-                self._add(table, segment, pos, upto)
+                self._add(table, route.nodes[table.at], pos, upto)
                 pos = upto
             if last <= stop:
                 table.at += 1
@@ -212,14 +220,13 @@ class BlockCache:
     def release(self, table: BlockTable, blocks: int) -> None:
         """Give back all ``blocks`` blocks of the request, its published ones from deep to shallow."""
         self.empty_blocks += blocks - table.published
-        queue = self._queue
         for run, hi in reversed(table.entries):
             if run.hi < hi:
                 self._release_pieces(run, hi, table.owner)
             else:
                 run.refs -= 1
                 if not run.refs:
-                    queue.release(run, table.owner)
+                    self._let_go(run, table.owner)
         table.entries = []
         table.published = table.at = 0
 
@@ -228,36 +235,31 @@ class BlockCache:
         self._queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
         free = {id(run) for run in self._queue.idle()}
-        end, size = self._end, self.block_size
         held = 0
-        for segment, runs in self._runs.items():
-            assert runs
+        for node, runs in self._runs.items():
+            runs.check()
+            assert runs.found or runs.copies
             for run in runs:
-                assert run.segment == segment and run.lo < run.hi <= end[segment] // size
+                assert run.node == node
                 assert (run.refs == 0) == (id(run) in free) and run.refs >= 0
                 held += run.hi - run.lo if run.refs else 0
         assert self.cached_blocks == held + self._queue.blocks
         assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks
 
     def _evict(self, blocks: int) -> None:
-        queue, report = self._queue, self._evicted
+        queue, evicted = self._queue, self._evicted
         assert blocks <= queue.blocks, "more blocks taken than are free"
         self.evicted_blocks += blocks
         while blocks:
             run = queue.pop(blocks)
             size = run.hi - run.lo
-            if size > blocks:
-                if report:
-                    report(run.owner, run.hi - 1, run.hi - blocks)
+            if evicted:
+                run.report(blocks if blocks < size else size, evicted)
+            if blocks < size:
                 run.hi -= blocks
                 return
-            runs = self._runs[run.segment]
-            if len(runs) == 1:
-                del self._runs[run.segment]
-            else:
-                runs.remove(run)
-            if report:
-                report(run.owner, run.hi - 1, run.lo)
+            if not self._runs[run.node].remove(run):
+                del self._runs[run.node]
             blocks -= size
 
     def _expire(self) -> None:
@@ -265,36 +267,44 @@ class BlockCache:
             self._evict(blocks)
             self.empty_blocks += blocks
 
-    def _add(self, table: BlockTable, segment: int, lo: int, hi: int) -> None:
-        runs = self._runs.get(segment)
+    def _add(self, table: BlockTable, node: int, lo: int, hi: int) -> None:
+        entries, runs, owner = table.entries, self._runs.get(node), table.owner
         if runs is None:
-            run = Run(segment, lo, hi, table.owner, 1)
-            self._runs[segment] = [run]
+            run = Run(node, lo, hi, owner, 1)
+            self._runs[node] = NodeRuns(run)
         else:
-            run = runs[0]
-            if (
-                len(runs) == 1
-                and run.hi == lo
-                and run.refs == 1
-                and run.owner == table.owner
-                and table.entries
-                and table.entries[-1][0] is run
-            ):
-                run.hi = hi  # nobody else sees this run: let it grow
-                table.entries[-1] = (run, hi)
+            if entries and lo == entries[-1][1] and self._may_grow(entries[-1][0], runs, table, lo, hi):
+                run = entries[-1][0]
+                if self._evicted and run.owner_of(lo - 1) != owner:
+                    run.add_owner(lo, owner)
+                run.hi = hi
+                entries[-1] = (run, hi)
                 return
-            run = Run(segment, lo, hi, table.owner, 1)
-            runs.append(run)
-        table.entries.append((run, hi))
+            run = Run(node, lo, hi, owner, 1)
+            runs.add(run)
+        entries.append((run, hi))
+
+    def _may_grow(self, run: Run, runs: NodeRuns, table: BlockTable, lo: int, hi: int) -> bool:
+        """Whether the last run of ``table`` may take in its next blocks: no other request sees the run, and
+        no other run has these blocks. A policy that tells runs apart wants one owner, too."""
+        found = runs.found
+        return (
+            run.refs == 1
+            and run.hi == lo
+            and (self._joins or run.owner == table.owner)
+            and bool(found)
+            and found[-1] is run
+            and (not runs.copies or runs.vacant(lo, hi))
+        )
 
     def _split(self, run: Run, at: int) -> Run:
         """Cut ``run`` before block ``at``; returns the deep piece, which takes over ``deeper``."""
-        deep = Run(run.segment, at, run.hi, run.owner, run.refs)
+        deep = Run(run.node, at, run.hi, run.owner, run.refs)
         deep.uses = run.uses
         deep.deeper, run.deeper = run.deeper, deep
+        run.cut_owners(deep)
+        self._runs[run.node].split(run, deep)
         run.hi = at
-        runs = self._runs[run.segment]
-        runs.insert(runs.index(run) + 1, deep)
         self._queue.split(run, deep)
         return deep
 
@@ -307,4 +317,21 @@ class BlockCache:
         for piece in reversed(pieces):
             piece.refs -= 1
             if not piece.refs:
-                self._queue.release(piece, request)
+                self._let_go(piece, request)
+
+    def _let_go(self, run: Run, request: int) -> None:
+        """No request holds ``run`` any more; join it with what goes right before it, if that follows it."""
+        self._queue.release(run, request)
+        if self._joins:
+            deep = run.older
+            assert deep is not None
+            if deep.lo == run.hi and deep.node == run.node and deep.place == run.place:
+                self._join(run, deep)
+
+    def _join(self, run: Run, deep: Run) -> None:
+        if self._runs[run.node].joins(run, deep):
+            self._queue.join(run, deep)
+            if self._evicted:
+                run.add_owners_of(deep)
+            run.hi = deep.hi
+            run.deeper = None  # holders of pieces are gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sim.caches.base import Served
+from workloads.content import ROOT
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -22,26 +23,29 @@ class IdealCache:
     def __init__(self, trace: Trace, cache_reply: bool) -> None:
         self._trace = trace
         self._cache_reply = cache_reply
-        self._known = {0}
+        self._known: dict[int, int] = {}  # by chain: tokens up to where it is known
 
     def serve(self, request: int, at_s: float) -> Served:
-        """The known part of the prompt; then all of it, and its reply, is known. O(path)."""
+        """The known part of the prompt; then all of it, and its reply, is known. O(chains on its way)."""
         trace, known = self._trace, self._known
-        hit = 0
-        for segment in trace.content.path(trace.prompt[request]):
-            if segment not in known:
-                known.add(segment)
-            elif trace.content.parent[segment] in known:
-                hit = trace.content.end[segment]
-        if self._cache_reply:
-            known.update(trace.content.path(trace.reply[request]))
+        prompt, hit = trace.content.end[trace.prompt[request]], 0
+        last = (trace.reply if self._cache_reply else trace.prompt)[request]
+        route = trace.chains.route(last)
+        goes_on = True
+        for chain, end in zip(route.nodes, route.ends, strict=True):
+            until = known.get(chain, 0)
+            if goes_on:
+                hit = max(hit, min(until, end, prompt))
+                goes_on = until >= end
+            known[chain] = max(until, end)
         return Served(hit, 0, 0)
 
     def check(self) -> None:
-        """Assert that a known segment has a known parent."""
-        assert all(
-            segment == 0 or self._trace.content.parent[segment] in self._known for segment in self._known
-        )
+        """Assert that what is before a known part is known."""
+        chains = self._trace.chains
+        for chain in self._known:
+            above = chains.parent[chain]
+            assert above == ROOT or self._known[above] >= chains.begin[chain]
 
 
 class IdealConfig(Schema):

@@ -88,4 +88,4 @@ class LayeredConfig(Schema):
         """A fresh cache; the trace must know where its messages end."""
         require_messages(trace, key, self.kind)
         layers = {"system": self.system, "conversation": self.conversation, "recent": self.recent}
-        return LayeredCache(trace, layers)
+        return LayeredCache(trace.by_message, layers)

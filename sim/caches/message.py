@@ -133,7 +133,7 @@ class MessageConfig(Schema):
     def replay(self, trace: Trace, key: str) -> MessageCache:
         """A fresh cache; the trace must know where its messages end."""
         require_messages(trace, key, self.kind)
-        return MessageCache(trace, self.match, self.capacity_tokens, self.cache_reply)
+        return MessageCache(trace.by_message, self.match, self.capacity_tokens, self.cache_reply)
 
 
 def messages_of(trace: Trace, segment: int) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.caches.base import ReplayCache, Served
+from sim.caches.replay import BlockConfig
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -53,7 +54,8 @@ def partitioned(config: Any, trace: Trace, key: str) -> PartitionedCache:
             f"{len(tenants)} tenants; allowed: a cache with a capacity of at least that many"
         )
     part = config.model_copy(update=shares)
-    return PartitionedCache(trace, {tenant: part.replay(trace, key) for tenant in tenants})
+    shared = {"future": part.future(trace)} if isinstance(part, BlockConfig) else {}
+    return PartitionedCache(trace, {tenant: part.replay(trace, key, **shared) for tenant in tenants})
 
 
 def _total(counts: list[int | None]) -> int | None:

@@ -13,8 +13,9 @@ from pydantic import PositiveInt, field_validator
 
 from sim.caches.base import Served
 from sim.caches.radix_eviction import POLICIES
-from sim.caches.radix_tree import Node, PagePath, RadixTree
-from workloads.content import ContentTree
+from sim.caches.radix_nodes import Node, PagePath
+from sim.caches.radix_tree import RadixTree
+from workloads.content import Tree
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -41,7 +42,7 @@ class RadixTable:
         self.owned = 0
         """Its leading pages that belong to the tree (SGLang's ``cache_protected_len``)."""
         self.inserted = 0
-        """Leading pages that it has inserted itself (``cache_inserted_len``)."""
+        """Leading pages that it has inserted itself (``cache_inserted_len``): none, or all to ``node``."""
 
 
 class RadixCache:
@@ -57,7 +58,7 @@ class RadixCache:
 
     def __init__(
         self,
-        content: ContentTree,
+        content: Tree,
         page_size: int = 1,
         capacity_tokens: int | None = None,
         *,
@@ -72,12 +73,13 @@ class RadixCache:
         """Held by requests and not in the tree."""
         self.evicted_pages = 0
         self.tree = RadixTree(eviction, inherits_creation=tree == "unified")
-        self._content = content
+        self.content = content
+        """In whose nodes pages lie."""
         self._evicted = evicted
 
     def table(self, segment: int, prompt_tokens: int, owner: int, priority: int = 0) -> RadixTable:
-        """The empty table of a request whose prompt and reply end in ``segment``. O(path)."""
-        path = PagePath(self._content, segment, self.page_size)
+        """The empty table of a request whose prompt and reply end in ``segment``. O(nodes of the route)."""
+        path = PagePath(self.content.route(segment), self.page_size)
         return RadixTable(path, prompt_tokens // self.page_size, owner, priority, self.tree.root)
 
     def match(self, table: RadixTable, known_tokens: int) -> Node:
@@ -90,8 +92,7 @@ class RadixCache:
 
     def lock(self, table: RadixTable, node: Node) -> None:
         """Let the request hold the prefix that ends with ``node``, just found."""
-        self.tree.lock(node, table.node)
-        table.node = node
+        self._lock(table, node)
         table.held = table.owned = node.hi
 
     def make_room(self, pages: int) -> None:
@@ -123,16 +124,18 @@ class RadixCache:
         """
         tree, path, prompt = self.tree, table.path, table.prompt_pages
         pages = tokens // self.page_size
-        known, node = tree.insert(path, pages, table.owner, table.priority, table.inserted)
-        table.inserted = max(table.inserted, pages)
+        assert table.inserted in (0, table.node.hi)
+        counted = table.node if table.inserted else tree.root
+        known, node = tree.insert(path, pages, table.owner, table.priority, counted)
+        table.inserted = pages
         if 0 < prompt < pages:
-            tree.insert(path, prompt, table.owner, table.priority + 1, prompt)
+            tree.prefer(path, prompt, table.priority + 1)
         copies = known - table.owned
         assert copies >= 0  # what it holds is locked, so the tree still has it
         self.private_pages -= pages - table.owned
         self.free_pages += copies
-        tree.lock(node, table.node)
-        table.node, table.owned = node, pages
+        self._lock(table, node)
+        table.owned = pages
 
     def release(self, table: RadixTable) -> None:
         """Free the request's private pages and unlock its path; the table is empty again.
@@ -145,6 +148,12 @@ class RadixCache:
         self.tree.unlock(table.node)
         table.node = self.tree.root
         table.held = table.owned = table.inserted = 0
+
+    def _lock(self, table: RadixTable, node: Node) -> None:
+        """Lock ``node``, and only then let go of what the request has locked so far, a part of its path."""
+        self.tree.lock(node)
+        self.tree.unlock(table.node)
+        table.node = node
 
     def check(self) -> None:
         """Assert the invariants; O(nodes)."""
@@ -165,7 +174,7 @@ class RadixReplay:
         self.held_tokens = 0
         """Slots that the last request held just before its release, those of the tree included."""
         self._trace = trace
-        self._input_tokens = trace.input_tokens
+        self._end = trace.content.end
 
     @property
     def evicted_tokens(self) -> int:
@@ -177,7 +186,7 @@ class RadixReplay:
         A request whose first token is its last one publishes only once, at its end.
         """
         cache, trace, size = self.cache, self._trace, self.cache.page_size
-        prompt, output = self._input_tokens[request], trace.output_tokens[request]
+        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
         total = prompt + output - 1
         table = cache.table(trace.reply[request], prompt, request, trace.priority[request])
         cache.lock(table, cache.match(table, prompt))
@@ -239,7 +248,7 @@ class RadixConfig(Schema):
         if self.capacity_tokens is not None:
             require_fit(trace, self.page_size, self.capacity_tokens, f"{key}.capacity_tokens")
         cache = RadixCache(
-            trace.content,
+            trace.chains,
             self.page_size,
             self.capacity_tokens,
             eviction=self.eviction,
@@ -256,6 +265,8 @@ def require_fit(trace: Trace, page_size: int, capacity_tokens: int, key: str) ->
     allocation asks for without taking it may be missing.
     """
     usable = capacity_tokens // page_size * page_size
+    if -(-trace.largest_tokens // page_size) * page_size <= usable:
+        return
     prompts = trace.input_tokens
     for i, output in enumerate(trace.output_tokens):
         needed = -(-(prompts[i] + output - 1) // page_size) * page_size

@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sim.caches.radix_tree import Node
+    from sim.caches.radix_nodes import Node
 
 Key = tuple[int, ...]
 SLRU_HITS = 2
@@ -98,7 +98,7 @@ class LeafQueue:
             key, _, node = heappop(entries)
             if node.queued == key:
                 node.queued = None
-                if not node.locks and not node.children:
+                if node.evictable:
                     return node
         return None
 

@@ -1,88 +1,28 @@
-"""SGLang's radix tree on the content tree: O(nodes + segments on the path), however many tokens.
+"""SGLang's radix tree on the chains of a trace: a request costs what it adds, however long its path is.
 
 Semantics as read from SGLang 0.5.23 (``mem_cache/unified_cache/unified_tree_core.py``,
 ``mem_cache/radix_cache.py``). All content is known, so tokens are never compared: a page is named by its
-number and the segment in which it ends, and two prompts share the pages of their common segments.
+number and the node of the content in which it ends, and two prompts share the pages that both have there.
+
+SGLang walks from the root to the end of a prompt and marks every node on its way. Here two ideas save that:
+
+* *Strands* (``radix_nodes.py``). A chat adds two nodes a turn, one below the other, in one chain of the
+  content. They stand in one list, in which a lookup finds its end by bisection and a lock is a length.
+* *Marks at the end*. Only leaves are evicted, so only a leaf's marks (last access, priority, hits) must be
+  right. A request marks the node at which it ends; when a leaf goes, its parent gets what it passed on.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 
-from sim.caches.radix_eviction import Key, LeafQueue
-from workloads.content import ROOT, ContentTree
-
-
-class PagePath:
-    """A path of the content tree in pages: the segments in which pages end, and how many are then full."""
-
-    __slots__ = ("ends", "segments")
-
-    def __init__(self, content: ContentTree, segment: int, page_size: int) -> None:
-        parent, end = content.parent, content.end
-        segments, ends = [], []
-        pages = end[segment] // page_size
-        while pages:
-            above = parent[segment]
-            pages_above = end[above] // page_size
-            if pages_above < pages:
-                segments.append(segment)
-                ends.append(pages)
-            segment, pages = above, pages_above
-        segments.reverse()
-        ends.reverse()
-        self.segments = segments
-        self.ends = ends
-
-
-class Node:
-    """A node of the tree: the pages ``lo .. hi - 1`` of ``path``, all computed by one request.
-
-    ``at`` is the index in ``path`` of the segment in which page ``lo`` ends. The pages have one owner
-    because a leaf is made of what one request computed, and nodes are split but never joined.
-    """
-
-    __slots__ = (
-        "accessed",
-        "at",
-        "children",
-        "created",
-        "hi",
-        "hits",
-        "lo",
-        "locks",
-        "owner",
-        "parent",
-        "path",
-        "priority",
-        "queued",
-    )
-
-    def __init__(self, parent: Node | None, path: PagePath, at: int, lo: int, hi: int, owner: int) -> None:
-        self.parent = parent
-        self.path = path
-        self.at = at
-        self.lo = lo
-        self.hi = hi
-        self.owner = owner
-        self.children: dict[int, Node] = {}
-        """By the segment in which the child's first page ends; that page's number is ``hi``."""
-        self.locks = 0
-        """Requests that hold this node or one below it."""
-        self.hits = 0
-        """Requests that inserted this content (SGLang's ``hit_count``); lookups do not count."""
-        self.priority = 0
-        self.accessed = 0
-        self.created = 0
-        self.queued: Key | None = None
-        """The key under which the queue of leaves has it."""
-
-    def __repr__(self) -> str:
-        return f"Node(pages {self.lo}..{self.hi - 1}, owner {self.owner}, locks {self.locks})"
+from sim.caches.radix_eviction import LeafQueue
+from sim.caches.radix_nodes import Node, PagePath, Strand, hi_of, parting
+from workloads.content import ROOT
 
 
 class RadixTree:
-    """The nodes, who locks them, and in which order unlocked leaves go.
+    """The nodes, which of them are locked, and in which order unlocked leaves go.
 
     Times are ticks of a counter of the tree. Within one call the order of ticks matters only between
     the part that an insert cuts off and the leaf it adds beside it: of all other nodes touched, one
@@ -93,11 +33,10 @@ class RadixTree:
 
     def __init__(self, eviction: str, *, inherits_creation: bool) -> None:
         self.evictable_pages = 0
-        """In nodes that nobody locks."""
+        """In nodes that no request holds."""
         self.protected_pages = 0
-        """In locked nodes."""
-        self.root = Node(None, PagePath(ContentTree(), ROOT, 1), 0, 0, 0, -1)
-        self.root.locks = 1  # never a leaf to evict
+        """In locked nodes, and those above them."""
+        self.root = Node(None, Strand([ROOT], []), 0, 0, -1)
         self._inherits_creation = inherits_creation
         self._leaves = LeafQueue(eviction)
         self._now = 0
@@ -108,95 +47,89 @@ class RadixTree:
         Cuts the node in which that prefix ends and refreshes the access time of the whole path, the
         part cut off included (``match_prefix``).
         """
-        self._now += 1
-        node, now, i = self.root, self._now, 0
-        while node.hi < pages:
-            child = node.children.get(path.segments[i])
-            if child is None:
-                break
-            child.accessed = now
-            common, i = _common(child, path, i, pages)
-            if common < child.hi:
-                node = self._split(child, common)
-                break
-            node = child
+        node, _ = self._use(path, pages)
         self._queue_leaf(node)
         return node
 
     def insert(
-        self, path: PagePath, pages: int, owner: int, priority: int, counted: int
+        self, path: PagePath, pages: int, owner: int, priority: int, counted: Node
     ) -> tuple[int, Node]:
         """Add the first ``pages`` pages of ``path``: what is missing becomes one leaf of ``owner``.
 
         Returns how many pages were known and the node at which the last page ends, which the caller must
-        lock if it is a leaf. ``counted``: leading pages that this request has inserted before; nodes that
-        end among them do not count it again.
+        lock if it is a leaf. ``counted``: the node to whose end this request has inserted before (the root:
+        it has not); that node and those above do not count it again.
         """
-        self._now += 1
-        node, now, i = self.root, self._now, 0
-        while node.hi < pages:
-            child = node.children.get(path.segments[i])
-            if child is None:
-                break
-            child.accessed = now
-            common, i = _common(child, path, i, pages)
-            node = child if common == child.hi else self._split(child, common)
-            if node.priority < priority:
-                node.priority = priority
-            if node.hi > counted:
-                node.hits += 1
+        node, i = self._use(path, pages)
+        node.priority = max(node.priority, priority)
+        if node.hi > counted.hi:
+            node.hit(1)
+            counted.hit(-1)
         known = node.hi
         if known < pages:
-            leaf = Node(node, path, i, known, pages, owner)
-            leaf.priority = priority
-            leaf.hits = 1
-            leaf.accessed = leaf.created = self._tick()
-            node.children[path.segments[i]] = leaf
+            node = self._add_leaf(node, path, i, pages, owner)
+            node.priority = priority
+            node.hits = 1
+            node.accessed = node.created = self._tick()
             self.evictable_pages += pages - known
-            node = leaf
         return known, node
+
+    def prefer(self, path: PagePath, pages: int, priority: int) -> None:
+        """Insert once more what the same request has just inserted, with another priority."""
+        node, _ = self._use(path, pages)
+        node.priority = max(node.priority, priority)
 
     def known_pages(self, path: PagePath, pages: int) -> int:
         """How many of the first ``pages`` pages of ``path`` a lookup would find; changes nothing."""
-        node, i, known = self.root, 0, 0
-        while known == node.hi < pages:
-            child = node.children.get(path.segments[i])
-            if child is None:
-                break
-            node = child
-            known, i = _common(child, path, i, pages)
+        _, known, _ = self._reach(path, pages)
         return known
 
-    def lock(self, node: Node, below: Node) -> None:
-        """Keep ``node`` and all above it, up to ``below``, from being evicted."""
-        while node is not below:
-            if not node.locks:
-                pages = node.hi - node.lo
-                self.evictable_pages -= pages
-                self.protected_pages += pages
-            node.locks += 1
-            assert node.parent is not None
-            node = node.parent
+    def lock(self, node: Node) -> None:
+        """Keep ``node`` and all above it from being evicted."""
+        while node.parent is not None:
+            strand = node.strand
+            strand.locks[node.hi] = strand.locks.get(node.hi, 0) + 1
+            if node.hi <= strand.held:
+                return
+            first, before = strand.nodes[0], strand.held
+            pages = node.hi - max(before, first.lo)
+            self.evictable_pages -= pages
+            self.protected_pages += pages
+            strand.held = node.hi
+            if before:
+                return
+            assert first.parent is not None
+            node = first.parent
 
     def unlock(self, node: Node) -> None:
         """Take back one lock on ``node`` and on all above it."""
         while node.parent is not None:
-            node.locks -= 1
-            if not node.locks:
-                pages = node.hi - node.lo
-                self.protected_pages -= pages
-                self.evictable_pages += pages
-                self._queue_leaf(node)
-            node = node.parent
+            strand = node.strand
+            if strand.drop_lock(node.hi) or node.hi < strand.held:
+                return
+            first, before = strand.nodes[0], strand.held
+            strand.held = max(strand.locks, default=0)
+            pages = before - max(strand.held, first.lo)
+            self.protected_pages -= pages
+            self.evictable_pages += pages
+            self._queue_leaf(strand.nodes[-1])
+            if strand.held:
+                return
+            assert first.parent is not None
+            node = first.parent
 
     def evict(self) -> Node | None:
         """Remove the unlocked leaf that goes first and return it; None if there is none."""
         leaf = self._leaves.pop()
         if leaf is None:
             return None
-        parent = leaf.parent
-        assert parent is not None
-        del parent.children[leaf.path.segments[leaf.at]]
+        parent, strand = leaf.parent, leaf.strand
+        assert parent is not None and strand.nodes[-1] is leaf
+        del parent.children[strand.key_of(leaf)]
+        strand.nodes.pop()
+        parent.accessed = max(parent.accessed, leaf.accessed)
+        parent.priority = max(parent.priority, leaf.priority)
+        parent.hit(leaf.passed)
         self.evictable_pages -= leaf.hi - leaf.lo
         self._queue_leaf(parent)
         return leaf
@@ -207,65 +140,98 @@ class RadixTree:
         stack = [self.root]
         while stack:
             node = stack.pop()
-            top = node is self.root
-            assert top or node.locks >= sum(child.locks for child in node.children.values())
-            for segment, child in node.children.items():
-                path, at = child.path, child.at
-                assert child.parent is node and segment == path.segments[at]
-                assert node.hi == child.lo < child.hi <= path.ends[-1]
-                assert child.lo < path.ends[at] and (at == 0 or path.ends[at - 1] <= child.lo)
-                assert top or child.priority <= node.priority
-                assert child.locks >= 0
-                if child.locks:
-                    protected += child.hi - child.lo
-                else:
-                    evictable += child.hi - child.lo
-                    assert child.children or self._leaves.holds(child)
+            if node is not self.root:
+                held = min(max(node.strand.held, node.lo), node.hi) - node.lo
+                assert held in (0, node.hi - node.lo)
+                protected += held
+                evictable += node.hi - node.lo - held
+                assert held or node.children or self._leaves.holds(node)
+                if node is node.strand.nodes[0]:
+                    node.strand.check()
+            for chain, child in node.children.items():
+                assert child.parent is node and node.hi == child.lo < child.hi
+                assert chain == child.strand.key_of(child)
+                if child.strand is not node.strand:
+                    assert child is child.strand.nodes[0]
+                    assert not child.strand.held or node is self.root or node.strand.locks[node.hi]
                 stack.append(child)
         assert (evictable, protected) == (self.evictable_pages, self.protected_pages)
 
+    def _use(self, path: PagePath, pages: int) -> tuple[Node, int]:
+        """The node at which the known prefix of ``pages`` pages ends, cut there and used now; and where in
+        ``path`` the next page ends."""
+        self._now += 1
+        node, known, i = self._reach(path, pages)
+        node.accessed = self._now
+        return (node if known == node.hi else self._split(node, known)), i
+
+    def _reach(self, path: PagePath, pages: int) -> tuple[Node, int, int]:
+        """How far the first ``pages`` pages of ``path`` are known: (node, known pages, i).
+
+        They end in ``node``, maybe inside it, and the page after them ends in ``path.nodes[i]``.
+        O(strands x log nodes): of each strand, the part that lies on the path is found by bisection.
+        """
+        chains, ends = path.nodes, path.ends
+        node, known, i = self.root, 0, 0
+        while known < pages:
+            child = node.children.get(chains[i])
+            if child is None:
+                break
+            node, strand = child, child.strand  # the first node of the strand
+            if strand.turns:
+                known, i = parting(child, path, i, pages)
+                if known < child.hi:
+                    break
+            if i < len(chains) and chains[i] == strand.chain:
+                known = limit = ends[i] if ends[i] < pages else pages
+                node = strand.nodes[-1]
+                if node.hi < limit:
+                    known = node.hi
+                elif node.hi > limit:
+                    node = strand.nodes[bisect_left(strand.nodes, limit, key=hi_of)]
+                if known == ends[i]:
+                    i += 1
+                if known < node.hi:
+                    break
+        return node, known, i
+
+    def _add_leaf(self, parent: Node, path: PagePath, i: int, pages: int, owner: int) -> Node:
+        """A leaf below ``parent`` with the next pages of ``path``, from chain ``i`` on, up to ``pages``."""
+        chains, ends, last = path.nodes, path.ends, i
+        while ends[last] < pages:
+            last += 1
+        if last == i and chains[i] == parent.strand.chain:
+            strand = parent.strand
+        else:
+            strand = Strand(chains[i : last + 1], ends[i:last])
+        leaf = parent.children[chains[i]] = Node(parent, strand, parent.hi, pages, owner)
+        strand.nodes.append(leaf)
+        return leaf
+
     def _split(self, node: Node, page: int) -> Node:
         """Cut ``node`` before ``page``; it stays the lower part, so who holds it still does."""
-        parent, path = node.parent, node.path
+        parent, strand = node.parent, node.strand
         assert parent is not None
-        upper = Node(parent, path, node.at, node.lo, page, node.owner)
-        upper.locks, upper.hits, upper.priority = node.locks, node.hits, node.priority
-        upper.accessed = node.accessed
+        key = strand.key_of(node)
+        above = strand.cut(node, page)
+        upper = node.cut(above, page)
         upper.created = node.created if self._inherits_creation else self._tick()
-        parent.children[path.segments[node.at]] = upper
-        node.parent = upper
-        node.lo = page
-        node.at = bisect_right(path.ends, page, node.at)
-        upper.children[path.segments[node.at]] = node
+        above.insert(upper)
+        parent.children[key] = upper
+        upper.children[strand.key_of(node)] = node
+        if above is not strand and strand.held:  # what it locks above it begins with the upper part
+            above.locks[page] = above.locks.get(page, 0) + 1
+            above.held = page
+            if above is parent.strand:
+                above.drop_lock(parent.hi)
         self._queue_leaf(node)
         return upper
 
     def _queue_leaf(self, node: Node) -> None:
         """Queue ``node`` under its present key if it can be evicted."""
-        if not node.children and not node.locks:
+        if node.evictable:
             self._leaves.push(node)
 
     def _tick(self) -> int:
         self._now += 1
         return self._now
-
-
-def _common(node: Node, path: PagePath, i: int, most: int) -> tuple[int, int]:
-    """How many of the first ``most`` pages of ``path`` are those down to and in ``node``.
-
-    ``i`` is the index in ``path`` of the segment in which the first page of ``node`` ends, which both
-    have. Also returns the index of the segment in which the next page of ``path`` ends.
-    """
-    segments, ends = path.segments, path.ends
-    others, j = node.path.segments, node.at
-    limit = node.hi if node.hi < most else most
-    while True:
-        reach = ends[i]
-        if reach > limit:
-            return limit, i
-        i += 1
-        if reach == limit:
-            return limit, i
-        j += 1
-        if segments[i] != others[j]:
-            return reach, i

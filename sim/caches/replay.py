@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
 from sim.caches.base import Served
-from sim.caches.block import UNLIMITED, BlockCache, BlockTable, Evicted
+from sim.caches.block import UNLIMITED, BlockCache, BlockTable
 from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
+from sim.caches.runs import Evicted
+from workloads.content import Tree
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -20,7 +22,7 @@ class BlockReplay:
     def __init__(self, trace: Trace, cache: BlockCache) -> None:
         self.cache = cache
         self._trace = trace
-        self._input_tokens = trace.input_tokens
+        self._end = trace.content.end
 
     evicted_tokens = None
 
@@ -32,9 +34,9 @@ class BlockReplay:
         """Allocate the prompt, then the reply without its last token (which has no KV); release."""
         cache, size = self.cache, self.cache.block_size
         cache.now_s = at_s
-        prompt = self._input_tokens[request]
+        prompt = self._end[self._trace.prompt[request]]
         total = prompt + self._trace.output_tokens[request] - 1
-        table = BlockTable(self._trace.content.path(self._trace.reply[request]), prompt, request)
+        table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
         hit = cache.lookup(table, prompt)
         cache.acquire(table, hit)
         prompt_blocks, total_blocks = -(-prompt // size), -(-total // size)
@@ -85,23 +87,35 @@ class BlockConfig(Schema):
                 f"knows; allowed: {allowed}"
             )
 
+    def content(self, trace: Trace) -> Tree:
+        """In whose nodes the cache keeps its blocks: a policy that tells runs apart wants segments."""
+        return trace.chains if POLICIES[self.eviction].joins else trace.message_tree
+
     def queue(self, trace: Trace, capacity_blocks: int, future: Future | None = None) -> Eviction:
         """A fresh eviction policy for a cache of ``capacity_blocks`` blocks."""
         setting = PolicySetting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
         return POLICIES[self.eviction](setting)
 
-    def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> BlockReplay:
-        """A fresh cache that holds the largest request; InputError if it cannot."""
+    def future(self, trace: Trace) -> Future:
+        """When the nodes of ``content`` are looked up."""
+        content, prompt = self.content(trace), trace.prompt
+        return Future(trace, lambda request: content.route(prompt[request]).nodes)
+
+    def replay(
+        self, trace: Trace, key: str, evicted: Evicted | None = None, future: Future | None = None
+    ) -> BlockReplay:
+        """A fresh cache that holds the largest request; InputError if it cannot.
+
+        Several caches for one trace may share its ``future``.
+        """
         if self.capacity_blocks is not None:
             require_fit(trace, self.block_size, self.capacity_blocks, f"{key}.capacity_blocks")
-        content, prompt = trace.content, trace.prompt
-        future = Future(trace, lambda request: content.path(prompt[request]))
         cache = BlockCache(
-            content,
+            self.content(trace),
             self.block_size,
             self.capacity_blocks,
             cache_reply=self.cache_reply,
-            queue=self.queue(trace, self.capacity_blocks or UNLIMITED, future),
+            queue=self.queue(trace, self.capacity_blocks or UNLIMITED, future or self.future(trace)),
             evicted=evicted,
         )
         return BlockReplay(trace, cache)
@@ -109,6 +123,8 @@ class BlockConfig(Schema):
 
 def require_fit(trace: Trace, block_size: int, capacity_blocks: int, key: str) -> None:
     """Raise InputError unless every request alone fits into ``capacity_blocks`` blocks."""
+    if -(-trace.largest_tokens // block_size) <= capacity_blocks:
+        return
     prompts = trace.input_tokens
     for i, output in enumerate(trace.output_tokens):
         needed = -(-(prompts[i] + output - 1) // block_size)

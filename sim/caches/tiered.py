@@ -144,4 +144,4 @@ class TieredConfig(Schema):
         else:
             top = RadixConfig(kind="radix", page_size=size, capacity_tokens=blocks * size)
         stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
-        return TieredCache(trace, top, first.name, stores, self.write)
+        return TieredCache(trace.by_message, top, first.name, stores, self.write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.caches.base import ReplayCache
 from sim.caches.block import MISS, BlockCache, BlockTable, Hit
-from workloads.content import ContentTree
+from workloads.content import Tree
 
 
 class CacheBeside(BlockCache):
@@ -16,9 +16,7 @@ class CacheBeside(BlockCache):
     is computed. A resumed request is looked up again, by its prompt alone.
     """
 
-    def __init__(
-        self, content: ContentTree, block_size: int, capacity_blocks: int, cache: ReplayCache
-    ) -> None:
+    def __init__(self, content: Tree, block_size: int, capacity_blocks: int, cache: ReplayCache) -> None:
         super().__init__(content, block_size, capacity_blocks, caching=False)
         self.cache = cache
 

@@ -9,10 +9,15 @@ from sim.engine.leaving import Lost
 from sim.engine.loads import Source
 from sim.engine.request import Request
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route, Tree
 
 
 class KvMemory(Protocol):
     """KV memory in blocks (pages); a cached block that nobody holds counts as free."""
+
+    @property
+    def content(self) -> Tree:
+        """In whose nodes its blocks lie: the routes of its requests go through them."""
 
     @property
     def block_size(self) -> int:
@@ -21,6 +26,10 @@ class KvMemory(Protocol):
     @property
     def capacity_blocks(self) -> int:
         """All blocks."""
+
+    @property
+    def caching(self) -> bool:
+        """Whether a lookup can find anything."""
 
     @property
     def free_blocks(self) -> int:
@@ -75,8 +84,16 @@ class AnyReplica(Protocol):
     def queued_tokens(self) -> int:
         """Known tokens of the waiting requests, whatever of them is cached."""
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment; changes nothing."""
+
+    def watch(self, changed: Callable[[int], None]) -> None:
+        """Have ``changed(number)`` called whenever the queue or the batch changes, until watched anew.
+
+        That is at every ``submit`` and ``abort``, before the callbacks of requests that end, and once an
+        iteration has been scheduled or the replica idles. In between the queue stays as it is, and the
+        blocks held do not become fewer.
+        """
 
     def submit(self, request: Request) -> None:
         """Queue ``request``, which arrives now."""

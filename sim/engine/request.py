@@ -30,7 +30,7 @@ class Request:
         self.table = table
         self.prompt_tokens = table.prompt_tokens
         self.output_tokens = output_tokens
-        self.reply = reply  # the segments of its reply
+        self.reply = reply  # the nodes in which its reply lies
         self.phase = WAITING
         self.computed = 0  # tokens with KV as scheduled, while not in decode
         self.generated = generated  # output tokens, as of the last time it entered or left decode

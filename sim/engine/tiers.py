@@ -28,7 +28,7 @@ def over_tiers(
 
     def make(evicted: Evicted | None) -> Any:
         stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
-        below[:] = [LowerTiers(setting.trace, config.block_size, stores, config.write)]
+        below[:] = [LowerTiers(setting.trace.by_message, config.block_size, stores, config.write)]
         return memory(below[0], evicted)
 
     def source(env: Clock) -> Source:

@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sim.engine.request import Request
+from workloads.content import Route
 
 
 class Writers:
-    """Decodes by the segments of their replies.
+    """Decodes by the nodes in which their replies lie.
 
     A decode's full blocks enter the cache's map when somebody could look: when it leaves, and before a
-    lookup of a prompt that contains its reply. Order matters only if two write the same segment.
+    lookup of a prompt that contains some of its reply. Order matters only if two write the same content.
     """
 
     def __init__(self) -> None:
         self.contested: set[int] = set()
-        """Segments with several writers."""
-        self._of: dict[int, list[Request]] = {}
+        """Nodes in which two replies have content in common."""
+        self._of: dict[int, list[tuple[Request, int]]] = {}  # node -> (writer, where its reply leaves it)
 
     def add(self, request: Request) -> None:
         """``request`` goes on token by token."""
-        for segment in request.reply:
-            writers = self._of.setdefault(segment, [])
-            writers.append(request)
-            if len(writers) == 2:
-                self.contested.add(segment)
+        ends = request.table.route.ends
+        for node, end in zip(request.reply, ends[len(ends) - len(request.reply) :], strict=True):
+            writers = self._of.get(node)
+            if writers is None:
+                self._of[node] = [(request, end)]
+            else:
+                writers.append((request, end))
+                self._contest(node, writers)
 
     def discard(self, request: Request) -> None:
         """``request`` writes no more, if it did."""
-        for segment in request.reply:
-            writers = self._of.get(segment)
-            if writers is None or request not in writers:
+        for node in request.reply:
+            writers = self._of.get(node)
+            if writers is None:
                 continue
-            writers.remove(request)
-            if len(writers) == 1:
-                self.contested.discard(segment)
-            elif not writers:
-                del self._of[segment]
+            left = [writer for writer in writers if writer[0] is not request]
+            if not left:
+                del self._of[node]
+            elif len(left) < len(writers):
+                self._of[node] = left
+                self._contest(node, left)
 
-    def of(self, segments: Iterable[int]) -> list[Request]:
-        """Who writes any of ``segments``, in order of admission, as the engine publishes."""
-        due = {request for segment in segments for request in self._of.get(segment, ())}
-        return sorted(due, key=lambda request: request.order) if due else []
+    def of(self, route: Route) -> list[Request]:
+        """The writers of anything on ``route``, in order of admission, as the engine publishes."""
+        due: set[Request] = set()
+        for node, until in zip(route.nodes, route.ends):  # noqa: B905 (hot)
+            writers = self._of.get(node)
+            if writers is not None:
+                due.update(writer for writer, _ in writers if writer.prompt_tokens < until)
+        return _in_order(due) if due else []
 
-    def write(self, segments: Iterable[int]) -> bool:
-        """Whether any of ``segments`` is being written."""
-        return any(segment in self._of for segment in segments)
+    def of_contested(self) -> list[Request]:
+        """The writers in contested nodes, in order of admission."""
+        return _in_order({writer for node in self.contested for writer, _ in self._of[node]})
+
+    def write(self, route: Route) -> bool:
+        """Whether anything on ``route`` is being written."""
+        return bool(self.of(route))
+
+    def _contest(self, node: int, writers: list[tuple[Request, int]]) -> None:
+        written = 0
+        for start, end in sorted((writer.prompt_tokens, end) for writer, end in writers):
+            if start < written:
+                self.contested.add(node)
+                return
+            written = max(written, end)
+        self.contested.discard(node)
+
+
+def _in_order(requests: set[Request]) -> list[Request]:
+    return sorted(requests, key=lambda request: request.order)

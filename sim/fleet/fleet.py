@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -187,7 +188,8 @@ class Fleet:
             self._reject(row)
             return
         alone = self._plans[replica.number].role == "both"
-        self._submit(replica, self._request(row, self._trace.output_tokens[row.index] if alone else 1))
+        output_tokens = self._trace.output_tokens[row.index] if alone else 1
+        self._submit(replica, self._request(row, replica, output_tokens))
 
     def _submit(self, replica: AnyReplica, request: Request) -> None:
         self._place(request.index, (replica, request))
@@ -197,15 +199,15 @@ class Fleet:
         if self._where is not None:
             self._where[index] = place
 
-    def _request(self, row: RequestRow, output_tokens: int, generated: int = 0) -> Request:
-        trace, index = self._trace, row.index
-        path = trace.content.path(trace.reply[index])
-        prompt_end = self._prompt_tokens[index]
-        end, first = trace.content.end, len(path)
-        while first and end[path[first - 1]] > prompt_end:
-            first -= 1
-        table = BlockTable(path, prompt_end, index)
-        return Request(row, table, output_tokens, path[first:], generated)
+    def _request(
+        self, row: RequestRow, replica: AnyReplica, output_tokens: int, generated: int = 0
+    ) -> Request:
+        """The request of ``row`` for ``replica``, in whose memory's tree its content lies."""
+        prompt_tokens = self._prompt_tokens[row.index]
+        route = replica.memory.content.route(self._trace.reply[row.index])
+        table = BlockTable(route, prompt_tokens, row.index)
+        reply = route.nodes[bisect_right(route.ends, prompt_tokens) :]
+        return Request(row, table, output_tokens, reply, generated)
 
     # -- ends --------------------------------------------------------------------------------------
 
@@ -282,7 +284,7 @@ class Fleet:
         row.finished_s, row.replica = NAN, -1
         if self._decoders.alive:
             replica = least_loaded(self._decoders.alive)
-            request = self._request(row, self._trace.output_tokens[row.index], generated=1)
+            request = self._request(row, replica, self._trace.output_tokens[row.index], generated=1)
             request.last_token_s = row.first_token_s
             self._submit(replica, request)
         elif self._decoders.returning:

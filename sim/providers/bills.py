@@ -16,6 +16,7 @@ from sim.providers.usage import HOUR_S, Bill, Usage, charge
 
 if TYPE_CHECKING:
     from sim.results.records import Floats, Ints, Records
+    from sim.results.summary_cost import BillSplit, CostFigures, Spread
 
 LAST_TURN = 12
 """Turns beyond this one are told as one."""
@@ -127,7 +128,7 @@ def request_usd(records: Records) -> Floats:
     return total
 
 
-def cost_figures(records: Records) -> dict[str, Any]:
+def cost_figures(records: Records) -> CostFigures:
     """The ``cost`` object of a provider's run; ``saved_usd_by_cache`` is left to who has the twin."""
     bill = exact(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
@@ -144,7 +145,7 @@ def cost_figures(records: Records) -> dict[str, Any]:
     }
 
 
-def _split(records: Records, bill: Bill) -> dict[str, Any]:
+def _split(records: Records, bill: Bill) -> BillSplit:
     hosted = records.hosted
     assert hosted is not None
     usd = request_usd(records)
@@ -196,6 +197,6 @@ def _text(bill: Bill) -> str:
     return f"{whole[: len(whole) - digits]}.{whole[len(whole) - digits :]}" if digits else whole
 
 
-def _spread(usd: Floats) -> dict[str, float]:
+def _spread(usd: Floats) -> Spread:
     p50, p90, p99 = np.percentile(usd, (50, 90, 99)).tolist()
     return {"mean": float(usd.mean()), "p50": p50, "p90": p90, "p99": p99, "max": float(usd.max())}

@@ -111,7 +111,10 @@ class Breakpoints(Store):
     def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
         super().__init__(trace, rules, marks, luck, found)
         by_message = rules.lookback_unit == "message" and trace.messages
-        self._not_counted = {*trace.reply, *trace.resent_replies} if by_message else set()
+        self._not_counted = bytearray(len(trace.content))
+        for replies in (trace.reply, trace.resent_replies) if by_message else ():
+            for segment in replies:
+                self._not_counted[segment] = 1
         self._before = trace.messages_before()
         self._marks: list[Mark] = []
         self._read: Entry | None = None
@@ -131,7 +134,7 @@ class Breakpoints(Store):
             while node != ROOT and left:
                 if node in machine and self.alive(machine[node], at_s):
                     return node
-                if node not in skipped:
+                if not skipped[node]:
                     left -= 1
                 node = before[node]
         if self.rules.opening and self.marks.system is not None:

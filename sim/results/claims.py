@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from sim.results import claims_hosted as hosted
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.summary import WeighedClaim
 from workloads.schema import Schema
 
 
@@ -28,12 +29,8 @@ class Claim(Schema):
     source: str
 
 
-def weigh(claim: Claim, records: Records, twin: Records, price: Price | None) -> dict[str, Any]:
-    """The claim, the figure derived from ``records`` and their ``twin``, and when the claim would hold.
-
-    Keys: quantity, system, source, claimed_saved, derived_saved, holds (None: cannot be decided),
-    conditions (sentences).
-    """
+def weigh(claim: Claim, records: Records, twin: Records, price: Price | None) -> WeighedClaim:
+    """The claim, the figure derived from ``records`` and their ``twin``, and when the claim would hold."""
     claimed = claim.saved
     derived: float | None
     conditions: list[str] = []

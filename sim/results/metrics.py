@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from sim.providers import bills
 from sim.results.itl import TokenGaps
 from sim.results.pricing import Price
 from sim.results.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
+from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
+from sim.results.summary_cost import CostFigures
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -60,6 +62,18 @@ def gap_distribution(steps: list[StepLog]) -> dict[str, float | None]:
     return {f"{key}_itl_ms": v * 1e3 for key, v in zip(keys, figures, strict=True)}
 
 
+def latencies(records: Records) -> Latencies:
+    """The five times of vLLM's results, each with mean, median, deviation and percentiles."""
+    figures = {
+        **distribution(ttft_s(records), "ttft"),
+        **distribution(tpot_s(records), "tpot"),
+        **gap_distribution(records.steps),
+        **distribution(e2el_s(records), "e2el"),
+        **distribution(queue_time_s(records), "queue_time"),
+    }
+    return cast(Latencies, figures)
+
+
 def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None:
     """Most output tokens in one second, seconds counted from ``start_s``."""
     seconds, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -95,7 +109,7 @@ def peak_concurrent_requests(records: Records) -> int | None:
     return int(np.cumsum(np.bincount(where, weights=np.concatenate([ones, -ones]))).max())
 
 
-def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -> dict[str, Any]:
+def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -> Figures:
     """The entry of a system in summary.json; a figure that cannot be computed is None.
 
     As in vLLM's results, figures count the requests that completed; the others are counted by how they
@@ -132,11 +146,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         "total_token_throughput": per_s(inputs + outputs),
         "max_output_tokens_per_s": peak_output_tokens_per_s(records.steps, start),
         "max_concurrent_requests": peak_concurrent_requests(records),
-        **distribution(ttft_s(records), "ttft"),
-        **distribution(tpot_s(records), "tpot"),
-        **gap_distribution(records.steps),
-        **distribution(e2el_s(records), "e2el"),
-        **distribution(queue_time_s(records), "queue_time"),
+        **latencies(records),
         "engine_iterations": engine.iterations if engine else None,
         "gpu_busy_seconds": records.gpu_busy_s if engine else None,
         "extrapolated_seconds": engine.extrapolated_s if engine and records.whole else None,
@@ -145,7 +155,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
     }
 
 
-def cache_figures(records: Records) -> dict[str, Any]:
+def cache_figures(records: Records) -> CacheFigures:
     """The ``cache`` object: what was asked, found, evicted. Rates are weighted as their names say."""
     engine = records.engine
     whole = engine if records.whole else None
@@ -176,12 +186,12 @@ def cache_figures(records: Records) -> dict[str, Any]:
     }
 
 
-def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> dict[str, Any]:
+def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> CostFigures:
     """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
     if records.hosted is not None:
         return bills.cost_figures(records)
     gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
-    figures: dict[str, Any] = {
+    figures: CostFigures = {
         "pricing": price.pricing if price else None,
         "cost_usd_total": None,
         "cost_usd_per_request": None,
@@ -213,28 +223,19 @@ def cost_figures(records: Records, price: Price | None, duration_s: float | None
     return figures
 
 
-SAVED = (
-    "computed_prompt_tokens",
-    "mean_ttft_ms",
-    "p50_ttft_ms",
-    "p99_ttft_ms",
-    "mean_tpot_ms",
-    "mean_e2el_ms",
-    "gpu_busy_seconds",
-    "cost.gpu_seconds",
-    "cost.cost_usd_total",
-    "cost.cost_usd_busy",
-)
-
-
-def savings(without: dict[str, Any], with_cache: dict[str, Any]) -> dict[str, Any]:
+def savings(without: Figures, with_cache: Figures) -> dict[SavedFigure, Saving]:
     """For each figure: without and with the cache, the difference, and that as a share of without."""
-    out: dict[str, Any] = {}
-    for key in SAVED:
-        section, _, name = key.rpartition(".")
-        before = (without[section] if section else without)[name]
-        after = (with_cache[section] if section else with_cache)[name]
+    all_before, all_after = _with_cost(without), _with_cost(with_cache)
+    names: tuple[SavedFigure, ...] = get_args(SavedFigure)
+    out: dict[SavedFigure, Saving] = {}
+    for name in names:
+        before, after = all_before[name], all_after[name]
         saved = None if before is None or after is None else before - after
         ratio = saved / before if saved is not None and before else None
         out[name] = {"without": before, "with": after, "saved": saved, "saved_ratio": ratio}
     return out
+
+
+def _with_cost(figures: Figures) -> dict[str, Any]:
+    """The figures of a system and of its cost by name."""
+    return {**figures["cost"], **figures}

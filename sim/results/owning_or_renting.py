@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from sim.results.summary import Summary
+from sim.results.summary_cost import Beaten, Crossover, PricedSystem
 from workloads.trace import Trace
 
 FULL = 0.7
 """Share of the time that an owned GPU is taken to be busy at most before another one is needed."""
 
 
-def rows(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
+def rows(summary: Summary, trace: Trace) -> list[PricedSystem]:
     """One row per system with a price, in the order of the configuration.
 
     ``utilisation`` is the share of the GPU time held that was busy (None where no GPU is held).
     """
     sessions = len(np.unique(trace.session))
-    found = []
+    found: list[PricedSystem] = []
     for name, entry in summary["systems"].items():
         cost = entry["cost"]
         if cost["cost_usd_total"] is None:
@@ -36,13 +37,13 @@ def rows(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
                 "usd_per_1m_tokens": cost["cost_usd_total"] / tokens * 1e6,
                 "saved_ratio": 1 - cost["cost_usd_total"] / without if without else None,
                 "utilisation": busy_s / held_s if held_s and busy_s is not None else None,
-                "regret_ratio": (entry.get("regret") or {}).get("regret_ratio"),
+                "regret_ratio": entry["regret"]["regret_ratio"] if "regret" in entry else None,
             }
         )
     return found
 
 
-def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
+def crossovers(summary: Summary, trace: Trace) -> list[Crossover]:
     """For every pair of an engine paid by the hour and a provider: from which traffic on owning is cheaper.
 
     An owned GPU costs its hour whether busy or not and serves as many sessions as fit into ``FULL`` of
@@ -51,13 +52,15 @@ def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
     sessions = len(np.unique(trace.session))
     owned, rented = [], []
     for name, entry in summary["systems"].items():
-        cost, busy_s = entry["cost"], entry["gpu_busy_seconds"]
+        cost, busy_s, duration_s = entry["cost"], entry["gpu_busy_seconds"], entry["duration"]
+        total_usd, held_s = cost["cost_usd_total"], cost["gpu_seconds"]
         if cost["pricing"] == "gpu_hours" and busy_s:
-            hour_usd = cost["cost_usd_total"] / cost["gpu_seconds"] * 3600
+            assert total_usd is not None and held_s and duration_s
             capacity = FULL * 3600 / (busy_s / sessions)
-            owned.append((name, hour_usd, capacity, entry["duration"], cost["cost_usd_total"]))
+            owned.append((name, total_usd / held_s * 3600, capacity, duration_s, total_usd))
         elif cost["pricing"] == "provider":
-            rented.append((name, cost["cost_usd_total"] / sessions))
+            assert total_usd is not None
+            rented.append((name, total_usd / sessions))
     return [
         {
             "owned": mine,
@@ -75,7 +78,7 @@ def crossovers(summary: dict[str, Any], trace: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def _beats(hour_usd: float, capacity: float, session_usd: float) -> dict[str, float | None]:
+def _beats(hour_usd: float, capacity: float, session_usd: float) -> Beaten:
     """Sessions per hour at which owning first costs no more than renting, and from which it always does.
 
     n GPUs serve up to n x capacity, and owning n is no dearer from n x first sessions an hour on, with

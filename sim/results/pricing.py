@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from sim.results.summary_cost import Pricing
 from workloads.schema import Schema, Usd
 
 PER_MILLION = 1e-6
@@ -32,7 +33,7 @@ class Price(Schema):
         return self
 
     @property
-    def pricing(self) -> str:
+    def pricing(self) -> Pricing:
         """Which of the two this is, as every cost in the output says."""
         return "gpu_hours" if self.gpu_hour_usd is not None else "tokens"
 

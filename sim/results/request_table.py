@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from sim.providers import bills
 from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.tables import RequestColumns
 
 if TYPE_CHECKING:
     from sim.experiment import Result
@@ -18,20 +19,18 @@ TWIN = "/no-cache"
 """Added to a system's name for the rows of its twin."""
 
 
-def columns(result: Result) -> dict[str, Any]:
-    """Columns of the table; rows of a system's twin carry its name with ``/no-cache`` added.
-
-    ``_s`` columns are simulated time and the truth, ``_ms`` columns are derived. ``input_tokens``
-    counts cached and written tokens too. What a system does not have is NaN, or None for text.
-    """
-    parts, names = [], result.trace.request_ids
+def columns(result: Result) -> RequestColumns:
+    """Columns of the table; what a system does not have is NaN, or None for text."""
+    parts: list[Any] = []
+    names = result.trace.request_ids
     for name, run in result.runs.items():
         parts.append(_rows(name, run.records, run.price, names))
         parts.append(_rows(name + TWIN, run.twin, run.price, names))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return cast(RequestColumns, table)
 
 
-def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> dict[str, Any]:
+def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> RequestColumns:
     n = len(records)
     hits = records.cache_read_input_tokens
     cost = np.full(n, np.nan)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from typing import cast
 
 from sim.config import Config
 from sim.experiment import SCHEMA_VERSION, Progress, load_trace
@@ -16,9 +16,13 @@ from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.slo import Slo
+from sim.results.summary_cost import Pricing
+from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate, SampleEntry
 from sim.studies.search import COARSEST, FINEST, Search, search
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
+from workloads.registry import WithArrivals
+from workloads.schema import Schema
 from workloads.trace import Trace
 
 SIDES = ("without_cache", "with_cache")
@@ -28,22 +32,19 @@ UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed"}
 
 @dataclass(frozen=True, slots=True)
 class RateSample:
-    """One side of a system at one rate.
-
-    What is served and what that costs is counted from the first arrival (or the end of the warm-up) to the
-    last start of a session: beyond it the load only falls. None where nothing completes in that time.
-    """
+    """One side of a system at one rate; what the fields mean is said in `SampleEntry`."""
 
     rate: float
     good_share: float
-    """Requests that met every limit, of all that arrived: rejected and timed-out ones are not good."""
     late_share: float
-    """Requests that arrived after the last start of a session, of all that arrived."""
     requests_per_s: float | None
     requests_per_s_per_gpu: float | None
     cost_usd_per_1m_tokens: float | None
-    """Dollars per million prompt and output tokens together; None without a price."""
-    pricing: str | None
+    pricing: Pricing | None
+
+    def entry(self) -> SampleEntry:
+        """This run in capacity.json."""
+        return cast(SampleEntry, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Side:
         """The run at the highest sustainable rate, if there is one."""
         return None if self.search.rate is None else self.samples[self.search.rate]
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> FoundRate:
         """This side in capacity.json."""
         best, rise = self.best, self.search.largest_rise
         above = [rate for rate in self.samples if best is not None and rate > best.rate]
@@ -66,11 +67,11 @@ class Side:
             "outcome": self.search.outcome.value,
             "max_rate": None if best is None else best.rate,
             "next_rate_tried": min(above, default=None),
-            "at_max_rate": None if best is None else asdict(best),
+            "at_max_rate": None if best is None else best.entry(),
             "monotone": rise is None,
             "largest_rise_between": rise,
             "contradicting_rates": self.search.contradictions,
-            "samples": [asdict(self.samples[rate]) for rate in self.search.shares],
+            "samples": [self.samples[rate].entry() for rate in self.search.shares],
         }
 
 
@@ -108,7 +109,7 @@ class CapacityStudy:
         """What a rate is."""
         return UNITS[self.rate_key.rpartition(".")[2]]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> CapacitySummary:
         """The content of capacity.json; no wall-clock times: same configuration and seed, same content."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -125,12 +126,13 @@ class CapacityStudy:
             "systems": {name: self._entry(system) for name, system in self.systems.items()},
         }
 
-    def _entry(self, system: SystemCapacity) -> dict[str, Any]:
+    def _entry(self, system: SystemCapacity) -> CapacityEntry:
         return {
             "calibrated": system.calibrated,
             "notes": system.notes,
             "ratio": system.ratio,
-            **{side: getattr(system, side).entry() for side in SIDES},
+            "without_cache": system.without_cache.entry(),
+            "with_cache": system.with_cache.entry(),
         }
 
 
@@ -139,18 +141,21 @@ class Load:
     """An experiment whose arrivals can be made denser."""
 
     config: Config
+    workload: WithArrivals
+    arrival: Schema
+    """Of the workload."""
     slo: Slo
     field: str
-    """Of ``workload.arrival``."""
+    """Of ``arrival``: what makes sessions begin closer together."""
     rate: float
     """As configured."""
     progress: Progress
 
     def trace_at(self, rate: float) -> Trace:
         """The same sessions, arriving at ``rate``."""
-        workload: Any = self.config.workload
-        arrival = workload.arrival.model_copy(update={self.field: rate})
-        return load_trace(self.config.with_workload(workload.model_copy(update={"arrival": arrival})))
+        arrival = self.arrival.model_copy(update={self.field: rate})
+        workload = self.workload.model_copy(update={"arrival": arrival})
+        return load_trace(self.config.with_workload(workload))
 
     def searched(self, name: str, system: EngineSystem, precision: float, *, cached: bool) -> Side:
         """The highest sustainable rate of a system."""
@@ -193,6 +198,7 @@ def sample_of(
     per_s = per_gpu_s = usd_per_1m = None
     if requests:
         cost = metrics.cost_figures(records.only(served), price, steady_s)
+        assert cost["gpu_seconds"] is not None
         per_s, per_gpu_s = requests / steady_s, requests / cost["gpu_seconds"]
         if cost["cost_usd_total"] is not None:
             tokens = int((records.input_tokens + records.output_tokens)[served].sum())
@@ -238,15 +244,18 @@ def _load(config: Config, precision: float, progress: Progress) -> Load:
         raise InputError("slo is missing; allowed: limits such as {ttft_ms: 500, tpot_ms: 50}")
     if not any(isinstance(system, EngineSystem) for system in config.systems.values()):
         raise InputError("systems: none is slower under load; allowed: at least one of kind engine")
-    arrival = getattr(config.workload, "arrival", None)
-    if arrival is None:
+    workload = config.workload
+    if not isinstance(workload, WithArrivals) or workload.arrival is None:
         raise InputError(
-            f"workload (kind {config.workload.kind}) has no arrival rate; allowed: a workload with "
+            f"workload (kind {workload.kind}) has no arrival rate; allowed: a workload with "
             "arrival.rate_per_s or arrival.speed"
         )
+    arrival = workload.arrival
     if arrival.RATE is None:
         raise InputError(
             f"workload.arrival.process = {arrival.process!r}: served as fast as the system can; allowed: "
             "poisson, uniform, or recorded"
         )
-    return Load(config, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress)
+    return Load(
+        config, workload, arrival, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress
+    )

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import field_serializer
 
+from workloads.base import Workload
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
 from workloads.habits import Habits
-from workloads.registry import Workload
 from workloads.schema import Schema
 
 

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 from sim.config import Config
 from sim.experiment import SCHEMA_VERSION, Progress, run
+from sim.results.summary import SystemEntry
 from sim.studies.habit_pairs import USUAL, HabitPair, described, pair
+from sim.studies.outputs import Amounts, HabitFigures, HabitSummary, PairEntry
 from workloads.generators.chat import ChatWorkload
 from workloads.habits import Habits
 
 SESSIONS = 1000
 """Amounts are given per so many sessions."""
-Figures = dict[str, Any]
-"""What one system made of one chat; None where it has no such figure."""
-AMOUNTS = {
-    "prompt_tokens": "total_input_tokens",
-    "computed_tokens": "computed_prompt_tokens",
-    "gpu_busy_s": "gpu_busy_seconds",
-    "cost_usd": "cost.cost_usd_total",
-    "cost_usd_busy": "cost.cost_usd_busy",
-}
-"""Figures per ``SESSIONS`` sessions and where they stand in a system's entry of a summary."""
-DOLLARS = ("cost_usd", "cost_usd_busy")
-RATES = {"hit_rate": "cache.prefix_cache_hit_rate", "mean_ttft_ms": "mean_ttft_ms"}
-"""Figures per token or request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +22,32 @@ class ComparedPair:
     """A good habit beside a bad one; figures by system."""
 
     both: HabitPair
-    good: dict[str, Figures]
-    bad: dict[str, Figures]
+    good: dict[str, HabitFigures]
+    bad: dict[str, HabitFigures]
 
     @property
     def good_name(self) -> str:
         """What the good habit is, in short."""
         return described(self.both.good)
 
-    def more(self, system: str) -> dict[str, float | None]:
+    def more(self, system: str) -> Amounts:
         """What the bad habit takes more of than the good habit; a lower hit rate is negative."""
         good, bad = self.good[system], self.bad[system]
         return {
-            key: None if good[key] is None or bad[key] is None else bad[key] - good[key]
-            for key in (*RATES, *AMOUNTS, "written_tokens")
+            "hit_rate": _less(bad["hit_rate"], good["hit_rate"]),
+            "mean_ttft_ms": _less(bad["mean_ttft_ms"], good["mean_ttft_ms"]),
+            "prompt_tokens": bad["prompt_tokens"] - good["prompt_tokens"],
+            "computed_tokens": bad["computed_tokens"] - good["computed_tokens"],
+            "gpu_busy_s": _less(bad["gpu_busy_s"], good["gpu_busy_s"]),
+            "cost_usd": _less(bad["cost_usd"], good["cost_usd"]),
+            "cost_usd_busy": _less(bad["cost_usd_busy"], good["cost_usd_busy"]),
+            "written_tokens": _less(bad["written_tokens"], good["written_tokens"]),
         }
+
+
+def _less(amount: float | None, other: float | None) -> float | None:
+    """The difference; None where one of the two is."""
+    return None if amount is None or other is None else amount - other
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class HabitStudy:
     requests: int
     pairs: dict[str, ComparedPair]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> HabitSummary:
         """The content of habits.json; no wall-clock times: same configuration and seed, same content."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -73,7 +72,7 @@ class HabitStudy:
             "habit_pairs": {name: self._entry(compared) for name, compared in self.pairs.items()},
         }
 
-    def _entry(self, compared: ComparedPair) -> dict[str, Any]:
+    def _entry(self, compared: ComparedPair) -> PairEntry:
         return {
             "habits": compared.both.model_dump(mode="json"),
             "good": compared.good,
@@ -90,10 +89,10 @@ def study(config: Config, progress: Progress) -> HabitStudy:
     """
     habit_pairs = config.habit_pairs or USUAL
     chats = {name: pair(config.workload, both, f"habit_pairs.{name}") for name, both in habit_pairs.items()}
-    runs: dict[Habits, dict[str, Figures]] = {}
+    runs: dict[Habits, dict[str, HabitFigures]] = {}
     requests = 0
 
-    def figures(chat: ChatWorkload, label: str) -> dict[str, Figures]:
+    def figures(chat: ChatWorkload, label: str) -> dict[str, HabitFigures]:
         nonlocal requests
         if chat.habits not in runs:
             part = config.with_workload(chat)
@@ -112,48 +111,50 @@ def study(config: Config, progress: Progress) -> HabitStudy:
     return HabitStudy(config, next(iter(chats.values()))[0].sessions, requests, pairs)
 
 
-def figures_of(entry: dict[str, Any], without: dict[str, Any], sessions: int) -> Figures:
+def figures_of(entry: SystemEntry, without: SystemEntry, sessions: int) -> HabitFigures:
     """The figures of a system from its entry in a summary and that of its twin without a cache."""
-    per = SESSIONS / sessions
-    amounts = {key: _scaled(_at(entry, path), per) for key, path in AMOUNTS.items()}
+    per, cost, cost_without = SESSIONS / sessions, entry["cost"], without["cost"]
     return {
-        **{key: _at(entry, path) for key, path in RATES.items()},
-        **amounts,
+        "hit_rate": entry["cache"]["prefix_cache_hit_rate"],
+        "mean_ttft_ms": entry["mean_ttft_ms"],
+        "prompt_tokens": entry["total_input_tokens"] * per,
+        "computed_tokens": entry["computed_prompt_tokens"] * per,
+        "gpu_busy_s": _scaled(entry["gpu_busy_seconds"], per),
+        "cost_usd": _scaled(cost["cost_usd_total"], per),
+        "cost_usd_busy": _scaled(cost["cost_usd_busy"], per),
         "written_tokens": _scaled(_written(entry), per),
-        **{f"{key}_without_cache": _scaled(_at(without, AMOUNTS[key]), per) for key in DOLLARS},
-        "pricing": _at(entry, "cost.pricing"),
+        "cost_usd_without_cache": _scaled(cost_without["cost_usd_total"], per),
+        "cost_usd_busy_without_cache": _scaled(cost_without["cost_usd_busy"], per),
+        "pricing": cost["pricing"],
         "calibrated": entry["calibrated"],
         "notes": entry["notes"],
     }
 
 
-def dollars(figures: Figures) -> tuple[float | None, float | None]:
+def dollars(figures: HabitFigures) -> tuple[float | None, float | None]:
     """The dollars that a habit can change, with the cache and without.
 
     Of GPUs paid by the hour those of the time in which they compute: what is held stays the same.
     """
-    key = "cost_usd_busy" if figures["pricing"] == "gpu_hours" else "cost_usd"
-    return figures[key], figures[f"{key}_without_cache"]
+    if figures["pricing"] == "gpu_hours":
+        return figures["cost_usd_busy"], figures["cost_usd_busy_without_cache"]
+    return figures["cost_usd"], figures["cost_usd_without_cache"]
 
 
-def dearer(figures: Figures) -> bool:
+def dearer(figures: HabitFigures) -> bool:
     """Whether the bill is higher than that of the same prompts with caching off: writes are not read.
 
     GPUs by the hour have no such bill; how busy they are depends on more than what they find.
     """
     usd, without = figures["cost_usd"], figures["cost_usd_without_cache"]
-    return usd is not None and figures["pricing"] != "gpu_hours" and usd > without
+    by_hour = figures["pricing"] == "gpu_hours"
+    return usd is not None and without is not None and not by_hour and usd > without
 
 
-def _written(entry: dict[str, Any]) -> int | None:
+def _written(entry: SystemEntry) -> int | None:
     """Tokens written into a provider's cache for a price; None where no provider bills."""
     bill = entry["cost"].get("bill")
     return None if bill is None else sum(bill["cache_write_tokens"].values())
-
-
-def _at(entry: dict[str, Any], path: str) -> Any:
-    section, _, key = path.rpartition(".")
-    return (entry[section] if section else entry)[key]
 
 
 def _scaled(amount: float | None, factor: float) -> float | None:

@@ -1,6 +1,7 @@
 """Systems: the things that a trace can be sent to.
 
-A new kind is one file and one line in the union below.
+A new kind is one file, which keeps the contract of `sim.systems.base.System`, and one line in the union
+below.
 """
 
 from __future__ import annotations
@@ -13,6 +14,6 @@ from sim.systems.cache import CacheSystem
 from sim.systems.engine import EngineSystem
 from sim.systems.provider import ProviderSystem
 
-System = Annotated[CacheSystem | EngineSystem | ProviderSystem, Field(discriminator="kind")]
+SystemConfig = Annotated[CacheSystem | EngineSystem | ProviderSystem, Field(discriminator="kind")]
 
-__all__ = ["System"]
+__all__ = ["SystemConfig"]

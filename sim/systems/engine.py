@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
 from sim.caches.radix import RadixConfig
@@ -20,7 +20,8 @@ from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import Failure, Hardships
-from sim.fleet.routers import ROUTERS
+from sim.fleet.routers import RouterConfig
+from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
@@ -69,7 +70,7 @@ class EngineSystem(Pool):
 
     kind: Literal["engine"]
     model: str | None = None
-    router: str = "round_robin"
+    router: RouterConfig = RoundRobinConfig()
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
     price: Price | None = None
@@ -96,13 +97,6 @@ class EngineSystem(Pool):
             pools = [{**common, **pool} if isinstance(pool, dict) else pool for pool in data["pools"]]
             data = {**data, "pools": pools}
         return data
-
-    @field_validator("router")
-    @classmethod
-    def _known_router(cls, router: str) -> str:
-        if router not in ROUTERS:
-            raise ValueError(f"allowed: {', '.join(ROUTERS)}")
-        return router
 
     def resolved(self, key: str, folder: Path) -> Self:
         """Fill in KV blocks and batch limits; InputError if something does not go together."""
@@ -253,7 +247,7 @@ class EngineSystem(Pool):
         """One run; ``watched`` ones keep their steps and samples where that is asked for."""
         model, pools = self._model("", folder), self._pools()
         tier_hits: dict[str, int] = {}
-        router, hardships = ROUTERS[self.router], self._hardships(trace)
+        router, hardships = self.router.router, self._hardships(trace)
         sample_s = self.sample_s if watched else None
         remote: SourceOf | None = None
         if self.kv_link is not None:

@@ -19,6 +19,7 @@ from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list
 from sim.providers.schema import Rules
 from sim.providers.serve import serve
 from sim.results.records import COMPLETED, Records, RequestLog
+from sim.results.summary_cost import Regret
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -128,7 +129,7 @@ class ProviderSystem(Schema):
         """The twin: the same requests with caching off."""
         return self._run(trace, Caching(mode="off"), tick)
 
-    def compare(self, trace: Trace, cost_usd: float, off_usd: float) -> dict[str, Any] | None:
+    def compare(self, trace: Trace, cost_usd: float, off_usd: float) -> Regret | None:
         """Every strategy that this model's rules allow, and the regret of ``cost_usd`` against the best.
 
         ``off_usd`` is the cost with caching off, a strategy too. None where ``regret`` is off.

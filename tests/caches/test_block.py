@@ -15,7 +15,7 @@ class Pool:
 
     def __init__(self, *prompts: str, blocks: int, **options: Any) -> None:
         tree, leaves = tree_of(*prompts)
-        self.paths = {prompt: tree.path(leaf) for prompt, leaf in zip(prompts, leaves, strict=True)}
+        self.routes = {prompt: tree.route(leaf) for prompt, leaf in zip(prompts, leaves, strict=True)}
         self.evicted: list[tuple[int, int]] = []
         self.cache = BlockCache(tree, 2, blocks, evicted=self._note, **options)
         self.requests = 0
@@ -25,7 +25,7 @@ class Pool:
 
     def admit(self, prompt: str) -> tuple[BlockTable, int, int]:
         """Allocate all of ``prompt``: (what the request holds, its blocks, hit blocks)."""
-        table = BlockTable(self.paths[prompt], len(prompt), self.requests)
+        table = BlockTable(self.routes[prompt], len(prompt), self.requests)
         self.requests += 1
         blocks = -(-len(prompt) // 2)
         hit = self.cache.lookup(table, len(prompt))
@@ -130,7 +130,7 @@ def test_a_lookup_changes_nothing() -> None:
     pool = Pool("aa", "bb", "aab", "zz", blocks=2)
     pool.serve("aa")
     pool.serve("bb")
-    assert pool.cache.lookup(BlockTable(pool.paths["aab"], 3, 9), 3).blocks == 1
+    assert pool.cache.lookup(BlockTable(pool.routes["aab"], 3, 9), 3).blocks == 1
     pool.serve("zz")
     assert pool.evicted == [(0, 0)]
 
@@ -140,12 +140,12 @@ def test_idle_hit_blocks_leave_the_queue() -> None:
     pool = Pool("abcd", "abcde", blocks=5)
     pool.serve("abcd")
     assert pool.cache.free_blocks == 5
-    table = BlockTable(pool.paths["abcde"], 5, 9)
+    table = BlockTable(pool.routes["abcde"], 5, 9)
     hit = pool.cache.lookup(table, 5)
     assert (hit.blocks, hit.idle) == (2, 2)
     pool.cache.acquire(table, hit)
     assert pool.cache.free_blocks == 3
-    again = pool.cache.lookup(BlockTable(pool.paths["abcde"], 5, 9), 5)
+    again = pool.cache.lookup(BlockTable(pool.routes["abcde"], 5, 9), 5)
     assert (again.blocks, again.idle) == (2, 0)
 
 
@@ -184,7 +184,7 @@ def test_published_when_allocated() -> None:
 def test_a_prompt_is_published_chunk_by_chunk() -> None:
     """A block can be found from the chunk on that fills it."""
     pool = Pool("abcde", blocks=9)
-    table, other = (BlockTable(pool.paths["abcde"], 5, owner) for owner in (0, 1))
+    table, other = (BlockTable(pool.routes["abcde"], 5, owner) for owner in (0, 1))
     pool.cache.take(3)
     found = []
     for tokens in (1, 2, 3, 4, 5):
@@ -214,7 +214,7 @@ def test_replies_may_stay_unpublished() -> None:
         tree, (prompt, whole) = tree_of("abc", "abcdef")
         assert tree.end[prompt] == 3
         cache = BlockCache(tree, 2, 9, cache_reply=cache_reply)
-        table = BlockTable(tree.path(whole), 3, 0)
+        table = BlockTable(tree.route(whole), 3, 0)
         cache.take(3)
         cache.publish(table, 6)
         cache.release(table, 3)
@@ -228,7 +228,7 @@ def test_without_a_capacity_nothing_is_evicted() -> None:
     tree = ContentTree()
     prompt = tree.append(ROOT, 1_000_000)
     cache = BlockCache(tree, 1)
-    table = BlockTable(tree.path(prompt), 1_000_000, 0)
+    table = BlockTable(tree.route(prompt), 1_000_000, 0)
     cache.take(1_000_000)
     cache.publish(table, 1_000_000)
     cache.release(table, 1_000_000)

@@ -168,7 +168,7 @@ def test_held_blocks(
             table, computed = live.pop(number)
             held = -(-computed // block_size)
         else:
-            table = BlockTable(trace.content.path(trace.reply[number]), prompt, number)
+            table = BlockTable(trace.content.route(trace.reply[number]), prompt, number)
             hit = cache.lookup(table, prompt)
             held, computed = hit.blocks, hit.blocks * block_size
             if hit.idle > cache.free_blocks:

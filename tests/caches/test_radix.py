@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from sim import InputError, load_config, run
 from sim.caches.radix import RadixCache, RadixConfig
 from sim.caches.radix_eviction import POLICIES, LeafQueue
-from sim.caches.radix_tree import Node, PagePath
+from sim.caches.radix_nodes import Node, Strand
 from tests.caches.cases import QUICK, TOKEN, trace_of, tree_of
 from tests.oracles.naive_vllm import NaiveRequest
-from workloads.content import ROOT, ContentTree
 from workloads.trace import Trace
 
 Run = tuple[int, int, int]
@@ -221,7 +220,7 @@ def test_order_of_eviction(eviction: str, order: list[int]) -> None:
 def test_the_queue_of_leaves_does_not_grow_with_their_uses() -> None:
     """Two leaves, used in turn thousands of times: few entries are kept, and the order still holds."""
     queue = LeafQueue("lru")
-    first, second = (Node(None, PagePath(ContentTree(), ROOT, 1), 0, 0, 1, owner) for owner in range(2))
+    first, second = (Node(None, Strand([1], []), 0, 1, owner) for owner in range(2))
     for second.accessed in range(1, 5000):
         queue.push(second)
         first.accessed = second.accessed + 1

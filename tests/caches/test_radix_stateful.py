@@ -122,6 +122,7 @@ class LockStep(RuleBasedStateMachine):
         pages=st.integers(1, 14),
         eviction=st.sampled_from(sorted(POLICIES)),
         tree=TREES,
+        in_chains=st.booleans(),
     )
     def begin(
         self,
@@ -131,6 +132,7 @@ class LockStep(RuleBasedStateMachine):
         pages: int,
         eviction: str,
         tree: Any,
+        in_chains: bool,
     ) -> None:
         """Content and memory; all of it is known in advance."""
         trace = trace_of(requests)
@@ -138,7 +140,7 @@ class LockStep(RuleBasedStateMachine):
         self.page = page
         self.evicted: list[tuple[str, int, int]] = []
         self.cache = RadixCache(
-            trace.content,
+            trace.chains if in_chains else trace.content,
             page,
             pages * page,
             eviction=eviction,

@@ -10,8 +10,8 @@ import yaml
 
 import calibration
 from calibration.validate_input import require_runnable
-from sim.hardware import catalogue
 from sim.engine.vllm.config import batch_defaults
+from sim.hardware import catalogue
 from sim.hardware.memory import Memory
 from sim.hardware.profile import Coefficients, Profile, load
 from sim.hardware.roofline import roofline

@@ -162,24 +162,24 @@ def test_copies_under_one_name() -> None:
     longer = [trace.content.append(prompt, 8) for _ in range(2)]
     cache = PagedCache(trace.content, 16, 9, caching=True)
 
-    def admit(path: list[int], tokens: int, owner: int) -> tuple[BlockTable, list[int]]:
-        table = BlockTable(path, tokens, owner)
+    def admit(segment: int, tokens: int, owner: int) -> tuple[BlockTable, list[int]]:
+        table = BlockTable(trace.content.route(segment), tokens, owner)
         hit = cache.lookup(table, tokens)
         cache.acquire(table, hit)
         cache.take(-(-tokens // 16) - hit.blocks)
         cache.publish(table, tokens)
         return table, list(cache.physical(table, -(-tokens // 16)))
 
-    first, blocks = admit([prompt], 32, owner=0)
-    second, shared = admit([prompt, longer[0]], 40, owner=1)
+    first, blocks = admit(prompt, 32, owner=0)
+    second, shared = admit(longer[0], 40, owner=1)
     assert shared[:2] == blocks
     cache.release(first, 2)
-    first, again = admit([prompt], 32, owner=0)
+    first, again = admit(prompt, 32, owner=0)
     assert again[0] == blocks[0] and again[1] != blocks[1]
     cache.release(first, 2)
-    _, third = admit([prompt, longer[1]], 40, owner=2)
+    _, third = admit(longer[1], 40, owner=2)
     assert third[:2] == blocks
-    admit([trace.content.append(ROOT, 80)], 80, owner=3)  # all that is free, the second copy with it
+    admit(trace.content.append(ROOT, 80), 80, owner=3)  # all that is free, the second copy with it
     assert cache.evicted_blocks == 1
     cache.check()
     assert cache.physical(second, 3) == shared

@@ -42,7 +42,7 @@ def fleet_of(
     """A fleet with ``blocks`` KV blocks on each replica."""
     plan = ReplicaPlan(
         memory=lambda own: BlockCache(
-            trace.content, block_size, blocks, caching=caching, evicted=evicted or own
+            trace.chains, block_size, blocks, caching=caching, evicted=evicted or own
         ),
         latency=IterationTime(coefficients, domain),
         options=SchedulerOptions(

@@ -49,7 +49,7 @@ def sglang_fleet(
     )
     plan = ReplicaPlan(
         memory=lambda recorded: SglangMemory(
-            trace.content, page_size, pages, eviction=eviction, caching=caching, evicted=recorded or evicted
+            trace.chains, page_size, pages, eviction=eviction, caching=caching, evicted=recorded or evicted
         ),
         latency=IterationTime(coefficients),
         options=engine,

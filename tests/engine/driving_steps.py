@@ -121,7 +121,7 @@ class Drive:
         trace = self.trace
         row = RequestRow(index, 0.0 if self._same_arrival else self.env.now)
         self.added[index] = len(self.recorder.records)
-        table = BlockTable(trace.content.path(trace.reply[index]), self._prompt_tokens[index], index)
+        table = BlockTable(trace.content.route(trace.reply[index]), self._prompt_tokens[index], index)
         self.replica.submit(Request(row, table, trace.output_tokens[index], []))
 
 

@@ -17,6 +17,7 @@ from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_
 from tests.caches.recorded import single_blocks
 from tests.engine.driving import check_always, fleet_of
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler
+from workloads.content import Route
 
 Rows = list[tuple[int, ...]]
 """Hit tokens, first scheduled, first token, finished, preemptions, of every request."""
@@ -132,21 +133,39 @@ def test_three_write_the_same_reply() -> None:
 
 
 def test_a_segment_is_contested_as_long_as_two_write_it() -> None:
-    """Three decodes write segment 7, one of them 8 too: two are left, then one, then nobody."""
-    writers, table = Writers(), BlockTable([], 0, 0)
-    first, second, third = (
-        Request(RequestRow(i, 0.0), table, 9, [7, 8] if i == 1 else [7]) for i in range(3)
-    )
+    """Three decodes write node 7, one of them 8 too: two are left, then one, then nobody."""
+    writers, long, short = Writers(), Route([7, 8], [9, 12]), Route([7], [9])
+    first, second, third = (_writer(i, 5, long if i == 1 else short) for i in range(3))
     for order, request in enumerate((third, second, first)):
         request.order = order
         writers.add(request)
-    assert writers.contested == {7} and writers.of([8, 7]) == [third, second, first]
+    assert writers.contested == {7} and writers.of(long) == [third, second, first]
+    assert writers.of_contested() == [third, second, first]
     writers.discard(second)
-    assert writers.contested == {7} and not writers.write([8])
+    assert writers.contested == {7} and not writers.write(Route([8], [12]))
     writers.discard(third)
-    assert writers.contested == set() and writers.of([7]) == [first]
+    assert writers.contested == set() and writers.of(short) == [first]
     writers.discard(first)
-    assert not writers.write([7])
+    assert not writers.write(short)
+
+
+def test_two_turns_write_one_node_one_after_the_other() -> None:
+    """Tokens 5 to 8 and 9 to 11 of a node have nothing in common; a prompt of 5 tokens contains neither."""
+    writers = Writers()
+    first, second = _writer(0, 5, Route([7], [9])), _writer(1, 9, Route([7], [12]))
+    for request in (first, second):
+        writers.add(request)
+    assert writers.contested == set()
+    assert not writers.write(Route([7], [5]))
+    assert writers.of(Route([7], [6])) == [first]
+    assert writers.of(Route([7], [9])) == [first]
+    assert writers.of(Route([7], [10])) == [first, second]
+
+
+def _writer(index: int, prompt_tokens: int, route: Route) -> Request:
+    request = Request(RequestRow(index, 0.0), BlockTable(route, prompt_tokens, index), 9, route.nodes)
+    request.order = index
+    return request
 
 
 @settings(QUICK, max_examples=400)

@@ -12,6 +12,7 @@ from sim.engine.batch import Decodes
 from sim.engine.request import Request
 from sim.results.records import RequestRow
 from tests.caches.cases import QUICK
+from workloads.content import Route
 
 SIZE = st.integers(1, 5)
 CONTEXTS = st.lists(st.integers(1, 20), max_size=6)
@@ -20,7 +21,9 @@ FEW = st.integers(0, 25)
 
 def _request(order: int, computed: int, output_tokens: int) -> Request:
     """A request whose prompt is computed and whose first token is there."""
-    request = Request(RequestRow(order, 0.0), BlockTable([1], computed, order), output_tokens, [])
+    request = Request(
+        RequestRow(order, 0.0), BlockTable(Route([1], [computed + 9]), computed, order), output_tokens, []
+    )
     request.order, request.computed, request.generated = order, computed, 1
     return request
 

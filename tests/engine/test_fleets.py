@@ -104,7 +104,7 @@ class Situation:
             "decoders": decoders,
             "coefficients": ONE_SECOND if whole else REALISTIC,
             "hardships": self._hardships(total, last_s, whole),
-            "router": ROUTERS[rng.choice(list(ROUTERS))],
+            "router": ROUTERS[rng.choice(list(ROUTERS))]().router,
         }
 
     def _hardships(self, replicas: int, last_s: float, whole: bool) -> Hardships:

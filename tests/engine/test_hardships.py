@@ -101,7 +101,9 @@ def test_a_dead_replicas_requests_are_retried_elsewhere(way: dict[str, bool]) ->
     """Replica 0 dies at 2.5 with one running and one waiting; both start anew on replica 1."""
     trace = _trace((0.0, 16, 9), (0.0, 16, 9), (1.0, 16, 3), (9.5, 16, 2))
     hardships = Hardships(failures=(Failure(0, 2.5, 9.0),))
-    records = _run(trace, hardships, way, replicas=2, max_num_seqs=1, router=ROUTERS["least_loaded"])
+    records = _run(
+        trace, hardships, way, replicas=2, max_num_seqs=1, router=ROUTERS["least_loaded"]().router
+    )
     assert records.status.tolist() == ["completed"] * 4
     assert records.retries.tolist() == [1, 0, 1, 0]
     assert records.replica.tolist() == [1, 1, 1, 0]
@@ -209,7 +211,7 @@ class Situation:
             "coefficients": ONE_SECOND if whole else REALISTIC,
             "replicas": replicas,
             "hardships": _hardships(rng, len(case.requests), replicas, last_s, whole),
-            "router": ROUTERS[rng.choice(list(ROUTERS))],
+            "router": ROUTERS[rng.choice(list(ROUTERS))]().router,
             "caching": case.caching,
             "max_num_seqs": case.max_num_seqs,
             "block_size": case.block_size,

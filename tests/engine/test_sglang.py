@@ -18,7 +18,6 @@ from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of
 from tests.oracles.naive_vllm import NaiveRequest
-from workloads.content import ContentTree
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -391,8 +390,8 @@ def _memory_with(*prompts: str) -> tuple[SglangMemory, list[SglangRequest]]:
         memory.take(kv, len(prompt))
         memory.publish(kv, len(prompt))
         memory.release(kv)
-        path = trace.content.path(trace.reply[i])
-        request = Request(RequestRow(i, 0.0), BlockTable(path, len(prompt), i), 1, [])
+        route = trace.content.route(trace.reply[i])
+        request = Request(RequestRow(i, 0.0), BlockTable(route, len(prompt), i), 1, [])
         requests.append(SglangRequest(request, memory.table(trace.reply[i], len(prompt), i), 1))
     return memory, requests
 
@@ -407,7 +406,7 @@ def test_every_32nd_pass_refreshes_what_waits() -> None:
     """The first pass does, and the 33rd: the waiting request's prefix is then not the next to go."""
     for passes, evicted in ((1, 1), (32, 0), (33, 1)):
         memory, (first, second) = _memory_with("abc", "xyz")
-        queue = WaitingQueue("fcfs", memory, ContentTree())
+        queue = WaitingQueue("fcfs", memory)
         queue.add(first)
         queue.arrange()
         if passes > 1:
@@ -420,7 +419,7 @@ def test_every_32nd_pass_refreshes_what_waits() -> None:
 def test_the_head_is_refreshed_last() -> None:
     """So what the second in the queue would find goes before what the first would."""
     memory, (first, second) = _memory_with("abc", "xyz")
-    queue = WaitingQueue("fcfs", memory, ContentTree())
+    queue = WaitingQueue("fcfs", memory)
     queue.add(first)
     queue.add(second)
     queue.arrange()
@@ -431,7 +430,7 @@ def test_only_lru_is_refreshed() -> None:
     """For mru a refreshed prefix would be the next to go; the engine leaves other policies alone."""
     memory, (first, _) = _memory_with("abc", "xyz")
     memory.eviction = "mru"
-    queue = WaitingQueue("fcfs", memory, ContentTree())
+    queue = WaitingQueue("fcfs", memory)
     queue.add(first)
     queue.arrange()
     assert _evict_one(memory) == 0

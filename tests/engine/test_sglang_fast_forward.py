@@ -46,7 +46,7 @@ def _both(trace: Trace, router: str | None = None, **engine: Any) -> tuple[Recor
 def _routed(fleet: Fleet, router: str, trace: Trace) -> Fleet:
     from sim.fleet.routers import RouterSetting
 
-    fleet._router = ROUTERS[router](RouterSetting(trace, len(fleet.replicas), 0))
+    fleet._router = ROUTERS[router]().router(RouterSetting(trace, len(fleet.replicas), 0))
     return fleet
 
 

@@ -90,7 +90,7 @@ class Situation:
             "decoders": decoders,
             "coefficients": ONE_SECOND if whole else REALISTIC,
             "hardships": self._hardships(replicas + decoders if apart else replicas),
-            "router": ROUTERS[rng.choice(list(ROUTERS))],
+            "router": ROUTERS[rng.choice(list(ROUTERS))]().router,
         }
 
     def _hardships(self, replicas: int) -> Hardships:

@@ -19,7 +19,9 @@ requests = st.lists(
 
 
 def _laid_out(drawn: list[tuple[list[str], float]]) -> tuple[list[tuple[str, float]], list[Prompt]]:
-    rows, naive, at = [], [], 0.0
+    rows: list[tuple[str, float]] = []
+    naive: list[Prompt] = []
+    at = 0.0
     for messages, pause in drawn:
         at += pause
         names = ["system", *messages]

@@ -239,7 +239,11 @@ def test_overrides_and_multiples() -> None:
     assert listed.cards[0].writes == (usd("12.5"), usd("20"))
     assert listed.cards[0].read == usd("0.25")
     given = prices("anthropic", "claude-opus-5", cached_input_usd_per_1m=1, write_usd_per_1m={"1h": 9})
-    assert (given.cards[0].input, given.cards[0].read, given.cards[0].writes) == (5, 1, (usd("6.25"), 9))
+    assert (given.cards[0].input, given.cards[0].read, given.cards[0].writes) == (
+        Fraction(5),
+        Fraction(1),
+        (usd("6.25"), Fraction(9)),
+    )
     with pytest.raises(InputError, match=r"write_usd_per_1m\.2h; allowed: 5m, 1h"):
         prices("anthropic", "claude-opus-5", write_usd_per_1m={"2h": 9})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from fractions import Fraction as F
+from pathlib import Path
 
 import pytest
 
@@ -121,8 +122,11 @@ def test_offers_of_all_providers() -> None:
     assert multiples["anthropic", "automatic", "1h"] == (F(2), R)
     assert multiples["openai", "automatic", "12h"] == (F(5, 2), R)
     assert multiples["qwen", "explicit", "5m"] == (F(5, 4), R)
-    assert multiples["deepseek", "automatic", "default"] == (1, F(1, 30))
-    assert multiples["qwen", "automatic", "default"] == (1, F(1, 5))  # no price list: the rules' multiples
+    assert multiples["deepseek", "automatic", "default"] == (F(1), F(1, 30))
+    assert multiples["qwen", "automatic", "default"] == (
+        F(1),
+        F(1, 5),
+    )  # no price list: the rules' multiples
     assert {o.provider for o in found if not o.refreshed} == {"gemini"}
     assert ("anthropic", "explicit", "5m") not in multiples  # the same record, told once
 
@@ -142,7 +146,7 @@ def test_pings_of_other_lifetimes() -> None:
     assert be.keep_warm_s(hour.write, hour.read, hour.ping_s) == 2880 * 19
 
 
-def test_command(cli_here: Cli, tmp_path) -> None:
+def test_command(cli_here: Cli, tmp_path: Path) -> None:
     """Writes table and figure; an unknown provider, model or date is one message and nothing is written."""
     done = cli_here("breakeven", "anthropic", "--out", "out")
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sim.providers.marks import Caching, Marks
@@ -234,10 +236,11 @@ def test_visibility_can_be_late() -> None:
 def test_four_slots() -> None:
     """Four marks and the automatic one are refused, as are five; three and the automatic one are not."""
     trace = script(CHAT, *TURNS)
-    for caching, said in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"mode": "explicit", "marks": "window", "window": 5}, "caching: 5 marks.*allowed: at most 4"),
         ({"mode": "automatic", "marks": "window", "window": 4}, "5 marks.*and the automatic one"),
-    ):
+    )
+    for caching, said in refused:
         with pytest.raises(InputError, match=said):
             send(trace, OPUS5, **caching)
     send(trace, OPUS5, marks="window", window=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_both_worlds(root: Path, shared_data: Path) -> None:
     file = shared_data / "claude_code_sessions" / "sessions.jsonl.gz"
     settings = [f"workload.path={file}", "workload.sessions=4", "systems.own-qwen-7b.replicas=1"]
     result = run(load_config(root / "configs/studies/both_worlds.yaml", settings))
-    summary = result.summary()
+    summary: Any = result.summary()
     assert [row["system"] for row in summary["side_by_side"]] == list(result.runs)
     assert len(result.runs) > 15
     rates = {name: entry["cache"]["prefix_cache_hit_rate"] for name, entry in summary["systems"].items()}

@@ -33,7 +33,7 @@ CLOCK_AND_FIELDS = {
 
 
 def _built(habits: dict[str, Any]) -> Trace:
-    return workload(habits, **FIXED).build(1, Path())
+    return workload(habits, **FIXED).build(1, Path()).by_message
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.providers.schema import Routing
 from sim.providers.serve import HostedTimes
 from tests.providers.script import SLOW, made, read, rules, script, send, written
 from workloads.errors import InputError
@@ -169,7 +170,7 @@ def test_routing_overflow_lands_on_a_cold_machine() -> None:
     assert _misses(send(script({"a": 1280}, *_busy(60, 1.5)), unrouted)) == 1
 
 
-def _routing(**changed: object):
+def _routing(**changed: object) -> Routing:
     from sim.providers import rulebook
 
     shipped = rulebook.record("openai", "gpt-5", "automatic", "x").routing

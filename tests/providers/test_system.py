@@ -93,7 +93,8 @@ def _one(records: Records, i: int) -> Fraction:
 def test_total_is_the_sum_of_the_requests(everyone: Result) -> None:
     """Exactly, and as the summary says in micro-dollars; the request table and the splits agree."""
     table = everyone.requests()
-    for name, entry in everyone.summary()["systems"].items():
+    summary: Any = everyone.summary()
+    for name, entry in summary["systems"].items():
         records = everyone.runs[name].records
         if records.hosted is None:
             continue
@@ -193,7 +194,7 @@ def test_reported_input_tokens(everyone: Result) -> None:
 
 
 def test_savings_are_against_caching_off(everyone: Result) -> None:
-    summary = everyone.summary()
+    summary: Any = everyone.summary()
     for name in ("anthropic", "openai", "deepseek", "gemini-object"):
         cost, off = summary["systems"][name]["cost"], summary["no_cache"][name]["cost"]
         assert cost["saved_usd_by_cache"] == pytest.approx(off["cost_usd_total"] - cost["cost_usd_total"])
@@ -316,7 +317,7 @@ def test_spec_4_through_the_engine(root: Path) -> None:
 
 def test_owning_beats_renting_where_the_lines_cross(everyone: Result) -> None:
     """At the first crossing both cost the same; from 'always' on owning is never dearer, below it is."""
-    summary = everyone.summary()
+    summary: Any = everyone.summary()
     assert {row["system"] for row in summary["side_by_side"]} == set(everyone.runs)
     crossed = [pair for pair in summary["crossovers"] if pair["first_sessions_per_h"] is not None]
     assert crossed

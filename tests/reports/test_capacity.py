@@ -12,7 +12,8 @@ from reports import capacity as report
 from sim.config import load_config
 from sim.studies.capacity import CapacityStudy, RateSample, Side, study
 from sim.studies.search import Outcome, Search
-from tests.conftest import Cli
+from tests.refusing import Cli
+from tests.reports.drawn import points
 
 CONFIG = """\
 name: small
@@ -164,11 +165,10 @@ def test_figure(studied: CapacityStudy) -> None:
     lines = {str(line.get_label()): line for line in axes.get_lines()}
     for label, side in (("without cache", system.without_cache), ("with cache", system.with_cache)):
         (name,) = (key for key in lines if key.startswith(label))
-        assert list(lines[name].get_xdata()) == list(side.search.shares)
-        assert list(lines[name].get_ydata()) == list(side.search.shares.values())
-    upright = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+        assert points(lines[name]) == (list(side.search.shares), list(side.search.shares.values()))
+    upright = [points(line)[0][0] for line in axes.get_lines() if line.get_linestyle() == "--"]
     assert upright == [side.best.rate for side in (system.without_cache, system.with_cache) if side.best]
-    assert list(lines["wanted: 90%"].get_ydata()) == [0.9, 0.9]
+    assert points(lines["wanted: 90%"])[1] == [0.9, 0.9]
     assert axes.get_xlabel() == "arrival rate, sessions/s"
     assert axes.get_ylabel() == "share of requests (uncalibrated)\nwithin e2el 5,280 ms"
 

@@ -13,12 +13,13 @@ from rich.console import Console
 from reports.console import table
 from reports.sentences import sentence
 from sim.experiment import Result
+from sim.results.summary import Summary
 from tests.reports.conftest import GPU, Build
 
 WIDTH = 100
 
 
-def shown(summary: dict[str, Any]) -> str:
+def shown(summary: Summary) -> str:
     console = Console(width=WIDTH, record=True, file=io.StringIO())
     console.print(table(summary))
     return console.export_text()
@@ -55,7 +56,7 @@ def test_what_is_missing_is_left_out(everything: Result, one_request: Result) ->
 
 
 def test_replays_share_a_table_without_times(everything: Result) -> None:
-    summary = everything.summary()
+    summary: Any = everything.summary()
     for part in ("systems", "no_cache", "savings"):
         summary[part] = {name: summary[part][name] for name in ("replay", "priced-replay")}
     summary["claims"] = []
@@ -94,7 +95,7 @@ def test_claims_with_source_verdict_and_conditions(everything: Result) -> None:
 
 
 def test_hostile_text_is_shown_and_not_obeyed(everything: Result) -> None:
-    summary = copy.deepcopy(everything.summary())
+    summary: Any = copy.deepcopy(everything.summary())
     name = "[bold]x[/bold]\x1b[2J"
     for part in ("systems", "no_cache", "savings"):
         summary[part] = {name: summary[part]["by-the-hour"]}
@@ -107,7 +108,7 @@ def test_hostile_text_is_shown_and_not_obeyed(everything: Result) -> None:
 
 
 def test_nothing_is_wider_than_the_terminal(everything: Result) -> None:
-    summary = everything.summary()
+    summary: Any = everything.summary()
     names = {name: f"{name}-{'x' * 80}" for name in summary["systems"]}
     for part in ("systems", "no_cache", "savings"):
         summary[part] = {names[name]: value for name, value in summary[part].items()}

@@ -14,7 +14,8 @@ from reports import curve as report
 from sim.cli import main
 from sim.config import load_config
 from sim.studies.curve_sampled import CurveStudy, log_spaced, study
-from tests.conftest import Cli
+from tests.refusing import Cli
+from tests.reports.drawn import points
 from tests.sim.small import write_seven, write_small_mooncake
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
@@ -173,11 +174,11 @@ def test_figure_by_hand(seven: CurveStudy) -> None:
     """Tokens below, blocks above; both rates and the own cache where they belong."""
     figure = report.figure(seven)
     (axes,) = figure.axes
-    tokens, blocks = (dict(zip(*line.get_data(), strict=True)) for line in axes.get_lines()[:2])
+    tokens, blocks = (dict(zip(*points(line), strict=True)) for line in axes.get_lines()[:2])
     assert tokens[4 * 512] == pytest.approx(3072 / 8672) and tokens[5 * 512] == pytest.approx(4096 / 8672)
     assert blocks[4 * 512] == pytest.approx(6 / 18) and blocks[5 * 512] == pytest.approx(8 / 18)
-    ((x, y),) = axes.get_lines()[2].get_xydata().tolist()
-    assert (x, y) == (4 * 512, pytest.approx(3072 / 8672))
+    own = dict(zip(*points(axes.get_lines()[2]), strict=True))
+    assert own == pytest.approx({4 * 512: 3072 / 8672})
     figure.canvas.draw()
     (above,) = axes.child_axes
     assert [512 * blocks for blocks in above.get_xlim()] == pytest.approx(list(axes.get_xlim()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from reports.canvas import Picture
 from sim.experiment import Result
 from sim.results import metrics
 from tests.reports.conftest import GPU, Build
+from tests.reports.drawn import points
 
 UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")
 EXPERIMENTS = ("everything", "one_request", "single_turns")
@@ -24,7 +26,9 @@ EXPERIMENTS = ("everything", "one_request", "single_turns")
 def pictures(result: Result) -> list[Picture]:
     summary = result.summary()
     of_systems = [p for name, run in result.runs.items() for p in figures.of_system(name, run, summary)]
-    return [figures.of_experiment(result.runs), *of_systems]
+    overview = figures.of_experiment(result.runs)
+    assert overview is not None
+    return [overview, *of_systems]
 
 
 def only(figure: Figure) -> Axes:
@@ -61,11 +65,13 @@ def test_texts_stay_inside_the_figure(everything: Result) -> None:
     summary = everything.summary()
     for part in ("systems", "no_cache"):
         summary[part][name] = summary[part]["by-the-hour"]
-    for picture in [figures.of_experiment({name: run}), *figures.of_system(name, run, summary)]:
+    overview = figures.of_experiment({name: run})
+    assert overview is not None
+    for picture in [overview, *figures.of_system(name, run, summary)]:
         picture.figure.canvas.draw()
         frame = picture.figure.bbox
-        (axes,) = picture.figure.axes
-        for text in (axes.title, axes._left_title, axes.xaxis.label, *axes.texts):  # type: ignore[attr-defined]
+        axes: Any = only(picture.figure)
+        for text in (axes.title, axes._left_title, axes.xaxis.label, *axes.texts):
             box = text.get_window_extent()
             assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, text.get_text()
 
@@ -162,12 +168,13 @@ def test_the_unit_of_time(everything: Result, latest_s: float, unit: str, latest
     later = [replace(r, arrival_s=np.linspace(0, latest_s, len(r))) for r in (run.records, run.twin)]
     axes = only(figures.computed_over_time({"one": replace(run, records=later[0], twin=later[1])}))
     assert axes.get_xlabel() == f"arrival time, {unit}"
-    assert [line.get_xdata()[-1] for line in axes.lines] == pytest.approx([latest] * 2)
+    assert [points(line)[0][-1] for line in axes.lines] == pytest.approx([latest] * 2)
 
 
 def test_gpu_hours_are_busy_or_idle(everything: Result) -> None:
     """Both bars, without and with the cache: the busy part, and all that was held."""
-    summary, name = everything.summary(), "by-the-hour"
+    summary: Any = everything.summary()
+    name = "by-the-hour"
     axes = only(figures.gpu_time(name, summary))
     busy, idle = ([bar.get_width() for bar in c] for c in axes.containers if isinstance(c, BarContainer))
     entries = [summary[part][name] for part in ("no_cache", "systems")]
@@ -177,7 +184,7 @@ def test_gpu_hours_are_busy_or_idle(everything: Result) -> None:
 
 
 def test_the_bill_adds_up(everything: Result) -> None:
-    summary = everything.summary()
+    summary: Any = everything.summary()
     axes = only(figures.token_bill("priced-replay", everything.runs["priced-replay"]))
     bars = [c for c in axes.containers if isinstance(c, BarContainer)]
     totals = [sum(p.get_width() for p in of_bar) for of_bar in zip(*bars, strict=True)]
@@ -215,7 +222,9 @@ def test_many_systems_are_all_unlike(everything: Result) -> None:
     """Seventeen lines differ in colour or dashes, and their legend leaves the panel its height."""
     run = everything.runs["replay"]
     figure = figures.computed_over_time({f"system-{i}": run for i in range(17)})
-    lines = [line for line in only(figure).get_lines() if line.get_label().startswith("with cache")]
+    lines: list[Any] = [
+        line for line in only(figure).get_lines() if str(line.get_label()).startswith("with cache")
+    ]
     looks = {(line.get_color(), str(line._dash_pattern)) for line in lines}
     assert len(lines) == len(looks) == 17
     few = only(figures.computed_over_time({"one": run}))

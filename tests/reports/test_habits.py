@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -13,7 +14,8 @@ from reports import habit_figures, habits_console, units
 from reports import habits as report
 from sim.config import load_config
 from sim.studies.habits import HabitStudy, dearer, study
-from tests.conftest import Cli
+from tests.refusing import Cli
+from tests.reports.drawn import lengths
 
 CONFIG = """\
 name: small
@@ -90,7 +92,8 @@ def test_lines(studied: HabitStudy) -> None:
     computed = studied.pairs["clock"].good["priced"]["computed_tokens"]
     assert clock.tokens[4] == f"{(sent + 120_000) / computed:.1f} x"
     assert good.tokens[3:] == ("", "", "")
-    busy, own = report.lines(studied, "gpu")[1].costs, studied.pairs["clock"].bad["gpu"]
+    busy = report.lines(studied, "gpu")[1].costs
+    own: Any = studied.pairs["clock"].bad["gpu"]
     assert busy[1] == f"{units.significant(own['gpu_busy_s'])} s"
     assert busy[2] == units.usd(own["cost_usd"]) != busy[4] == units.usd(own["cost_usd_busy"])
     assert clock.costs[3] == f"+${float(clock.costs[2][1:]) - float(good.costs[2][1:]):.2f}"
@@ -121,7 +124,8 @@ def test_table_fits(studied: HabitStudy, width: int) -> None:
 def test_table_tells_where_caching_off_is_cheaper(studied: HabitStudy) -> None:
     """Under a clock all tokens are written and none read: its dollars are marked, the good ones are not."""
     clock = studied.pairs["clock"]
-    bad, good = (figures["hosted"] for figures in (clock.bad, clock.good))
+    bad: Any = clock.bad["hosted"]
+    good: Any = clock.good["hosted"]
     assert (
         bad["cost_usd"] > bad["cost_usd_without_cache"]
         and good["cost_usd"] < good["cost_usd_without_cache"]
@@ -139,7 +143,7 @@ def test_table_shows_times_where_there_is_room(studied: HabitStudy, tmp_path: Pa
     unpriced = ["systems={gpu: {kind: engine, model: llama-3-8b, hardware: h200}}"]
     config = load_config(tmp_path / "config.yaml", unpriced)
     shown = _text(study(config, lambda part, done, total: None), 80).partition("times comp.:")[0]
-    both = studied.pairs["clock"]
+    both: Any = studied.pairs["clock"]
     times = [units.significant(figures["gpu"]["mean_ttft_ms"]) for figures in (both.good, both.bad)]
     assert f"{times[0]} to {times[1]} ms" in shown and "dollars" not in shown and "written" not in shown
     assert "TTFT" not in _text(studied, 80)
@@ -160,7 +164,7 @@ def test_sentence_on_writes_that_are_never_read(studied: HabitStudy) -> None:
     told = report.sentence(studied, "hosted")
     lost = [name for name, own in report.habits(studied, "hosted").items() if dearer(own)]
     assert "clock" in lost and "system_prompt: fixed" not in lost
-    own = studied.pairs["clock"].bad["hosted"]
+    own: Any = studied.pairs["clock"].bad["hosted"]
     share = own["cost_usd"] / own["cost_usd_without_cache"] - 1
     assert f"Dearer than caching off under {len(lost)} habits, most under " in told
     assert f"clock (+{share:.1%})." in told
@@ -185,7 +189,7 @@ def test_overview_figure(studied: HabitStudy) -> None:
     axes = figure.axes[0]
     assert _ticks(figure) == [line.label for line in report.lines(studied, "priced")]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["priced", "gpu", "hosted", "uncached"]
-    own = studied.pairs["clock"].bad["hosted"]
+    own: Any = studied.pairs["clock"].bad["hosted"]
     share = own["cost_usd"] / own["cost_usd_without_cache"] - 1
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown[2, 1] == f"+{share:.0%}"
@@ -194,8 +198,8 @@ def test_overview_figure(studied: HabitStudy) -> None:
 
 def test_written_tokens_in_the_figure(studied: HabitStudy) -> None:
     """Computed, written and read tokens add up to what was sent; without writes there are two parts."""
-    parts = [c.datavalues for c in habit_figures.tokens(studied, "hosted").axes[0].containers]
-    own = studied.pairs["clock"].bad["hosted"]
+    parts = [lengths(bars) for bars in habit_figures.tokens(studied, "hosted").axes[0].containers]
+    own: Any = studied.pairs["clock"].bad["hosted"]
     assert [part[1] for part in parts] == [
         own["prompt_tokens"] - own["written_tokens"],
         own["written_tokens"],
@@ -222,7 +226,7 @@ def test_token_figure(studied: HabitStudy) -> None:
     """A bar for every habit, its parts adding up to the prompt tokens."""
     figure = habit_figures.tokens(studied, "priced")
     assert _ticks(figure) == [line.label for line in report.lines(studied, "priced")]
-    computed, cached = (container.datavalues for container in figure.axes[0].containers)
+    computed, cached = (lengths(bars) for bars in figure.axes[0].containers)
     clock = studied.pairs["clock"].bad["priced"]
     assert (computed[1], cached[1]) == (clock["prompt_tokens"], 0)
     assert "prompt tokens per 1,000 sessions, millions" in figure.axes[0].get_xlabel()
@@ -232,11 +236,11 @@ def test_dollar_figure(studied: HabitStudy) -> None:
     """What each bad habit costs more; of GPUs by the hour the busy part, marked as uncalibrated."""
     figure = habit_figures.dollars(studied, "priced")
     more = [both.more("priced")["cost_usd"] for both in studied.pairs.values()]
-    assert figure.axes[0].containers[0].datavalues.tolist() == more
+    assert lengths(figure.axes[0].containers[0]) == more
     assert figure.axes[0].get_xlabel() == "more dollars, per 1,000 sessions"
     by_the_hour = habit_figures.dollars(studied, "gpu")
     busy = [both.more("gpu")["cost_usd_busy"] for both in studied.pairs.values()]
-    assert by_the_hour.axes[0].containers[0].datavalues.tolist() == busy
+    assert lengths(by_the_hour.axes[0].containers[0]) == busy
     assert "GPU-hours busy (uncalibrated)" in by_the_hour.axes[0].get_xlabel()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_hostile_text_is_escaped(everything: Result) -> None:
     run_with_note = type(run)(run.records, run.twin, run.price, run.calibrated, [evil], 1.0, 1.0)
     config = everything.config.model_copy(update={"claims": []})
     result = Result(config, everything.trace, {name: run_with_note}, 0.0)
-    summary = result.summary()
+    summary: Any = result.summary()
     claim = {
         "system": name,
         "quantity": evil,
@@ -109,7 +110,7 @@ def test_hostile_text_is_escaped(everything: Result) -> None:
         "holds": False,
         "conditions": [evil],
     }
-    html = render(result, {**summary, "claims": [claim]})
+    html = render(result, summary | {"claims": [claim]})
     page = Page(html)
     assert "script" not in page.tags
     assert "<img src=x" not in html

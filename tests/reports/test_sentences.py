@@ -35,7 +35,7 @@ def test_it_is_honest_when_nothing_is_saved(everything: Result) -> None:
 
 
 def test_it_is_honest_when_things_get_worse(everything: Result) -> None:
-    summary: dict[str, Any] = copy.deepcopy(everything.summary())
+    summary: Any = copy.deepcopy(everything.summary())
     times = summary["savings"]["by-the-hour"]["p50_ttft_ms"]
     times.update({"without": 10.0, "with": 12.0, "saved": -2.0, "saved_ratio": -0.2})
     assert "the median TTFT rises from 10.0 ms to 12.0 ms" in sentence(summary, "by-the-hour")
@@ -44,7 +44,7 @@ def test_it_is_honest_when_things_get_worse(everything: Result) -> None:
 
 
 def test_the_noise_of_additions_is_no_change(everything: Result) -> None:
-    summary: dict[str, Any] = copy.deepcopy(everything.summary())
+    summary: Any = copy.deepcopy(everything.summary())
     times = summary["savings"]["by-the-hour"]["mean_tpot_ms"]
     times.update({"without": 3.0, "with": 3.0 - 4e-16, "saved": 4e-16, "saved_ratio": 1.3e-16})
     row = next(row for row in compare(summary, "by-the-hour") if row.label == "TPOT mean")

@@ -57,6 +57,13 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, engine: {kind: sglang, max_new_tokens: 3}}",
          ("request 0 (session 0, turn 1): a reply of", "allowed: at most systems.one.engine.max_new_tokens (3)")),
         ("systems.one.router=magic", ("systems.one.router = 'magic'", "round_robin", "kv_aware")),
+        ("systems.one.router=prefixes", ("systems.one.router = 'prefixes': did you mean 'prefix'? allowed:",)),
+        ("systems.one.router=3", ("systems.one.router = 3", "allowed: round_robin", "or a mapping with kind and parameters")),
+        ("systems.one.router={kind: prefixes}", ("systems.one.router", "'prefixes'", "'prefix', 'kv_aware'")),
+        ("systems.one.router={cache_threshold: 0.2}", ("systems.one.router: the key 'kind' is missing",)),
+        ("systems.one.router={kind: prefix, cache_threshold: 2}", ("systems.one.router.cache_threshold = 2", "less than or equal to 1")),
+        ("systems.one.router={kind: prefix, cache_treshold: 0.2}", ("systems.one.router: unknown key 'cache_treshold' (did you mean 'cache_threshold'?)",)),
+        ("systems.one.router={kind: random, points: 3}", ("systems.one.router: unknown key 'points'", "allowed: kind")),
         ("systems.one.cache={kind: block, eviction: belady}", ("systems.one.cache.eviction = 'belady'", "needs the future", "lru")),
         ("systems.one.pools=[]", ("systems.one.pools", "at least 1")),
         ("systems.one.pools=[{hardware: h201}]", ("systems.one.pools.0.hardware = 'h201'", "h200")),
@@ -273,8 +280,10 @@ def test_a_profile_of_another_model(cli_here: Cli, tmp_path: Path, root: Path) -
     other = tmp_path / "p.yaml"
     other.write_text(path.read_text().replace("kvprofile/1", "kvprofile/0"))
     setting = "systems.one.latency={profile: p.yaml}"
-    said = ("p.yaml: schema = kvprofile/0", "kvprofile/1")
-    refused(cli_here, tmp_path, "run", written(tmp_path), "--set", setting, said=said)
+    refused(
+        cli_here, tmp_path, "run", written(tmp_path), "--set", setting,
+        said=("p.yaml: schema = kvprofile/0", "kvprofile/1"),
+    )  # fmt: skip
 
 
 def test_exit_code_of_the_process(cli: Cli, tmp_path: Path) -> None:

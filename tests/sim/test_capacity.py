@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def _records() -> Records:
         prompt = trace.content.append(0, 10)
         trace.add(prompt=prompt, output_tokens=2, arrival_s=float(i))
     log = RequestLog(trace)
-    log.arrival_s = [0.0, 1.0, 2.0, 3.0]
+    log.arrival_s = array("d", [0.0, 1.0, 2.0, 3.0])
     for i, (status, first_s, end_s) in enumerate(
         [(COMPLETED, 0.5, 1.0), (COMPLETED, 7.0, 8.0), (REJECTED, None, None), (TIMED_OUT, 3.5, None)]
     ):

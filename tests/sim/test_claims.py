@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +23,7 @@ def test_turns_needed(saved: float, ratio: float, turns: int | None) -> None:
 
 
 @given(saved=st.decimals("0.01", "0.98", places=2), ratio=st.decimals("0", "0.9", places=2))
-def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None:
+def test_turns_needed_is_the_first_number_that_is_enough(saved: Decimal, ratio: Decimal) -> None:
     """n turns save the claim and n - 1 turns do not (exact arithmetic)."""
     from fractions import Fraction
 
@@ -34,13 +38,13 @@ def test_turns_needed_is_the_first_number_that_is_enough(saved, ratio) -> None:
         assert n == 1 or bill_saved(n - 1) < Fraction(saved)
 
 
-def test_claims_of_vendors(root) -> None:
+def test_claims_of_vendors(root: Path) -> None:
     """A typical chat keeps none of the headlines; a long document keeps those whose conditions it meets."""
     from sim import load_config, run
 
     verdicts = {}
     for name in ("chat", "book"):
-        summary = run(load_config(root / f"configs/studies/claims-{name}.yaml")).summary()
+        summary: Any = run(load_config(root / f"configs/studies/claims-{name}.yaml")).summary()
         for claim in summary["claims"]:
             assert claim["conditions"]
             assert claim["holds"] == (claim["derived_saved"] >= claim["claimed_saved"])

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ TIMING = {"load_s", "simulation_s", "simulated_requests_per_s"}
 SMALL = ("--set", "workload.sessions=40")
 
 
-def _untimed(value):
+def _untimed(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _untimed(v) for k, v in value.items() if k not in TIMING}
     return value

@@ -49,7 +49,7 @@ def test_pools_of_unlike_gpus(tmp_path: Path) -> None:
     pools = [{"replicas": 2}, {"hardware": "l4", "memory": {"kv_blocks": 900}}]
     system = {"pools": pools, "router": "least_loaded", "price": {"gpu_hour_usd": 2.0}}
     result = _run(tmp_path, system)
-    resolved = result.config.systems["one"]
+    resolved: Any = result.config.systems["one"]
     big, small = resolved.pools
     assert (big.hardware, big.replicas, small.hardware, small.replicas) == ("h200", 2, "l4", 1)
     assert big.engine.max_num_batched_tokens == 8192 and small.engine.max_num_batched_tokens == 2048
@@ -77,7 +77,7 @@ def test_tensor_parallel(tmp_path: Path) -> None:
     assert double.decode_kv == single.decode_kv / 2
     many = roofline(model, gpu, tensor_parallel=16).coefficients  # twice as many GPUs as KV heads
     assert many.decode_kv == single.decode_kv / 8
-    entry = result.summary()["systems"]["one"]
+    entry: Any = result.summary()["systems"]["one"]
     assert entry["cost"]["gpu_seconds"] == 2 * entry["duration"]
     assert entry["gpu_busy_seconds"] == pytest.approx(2 * two.engine.busy_s)
 
@@ -121,7 +121,7 @@ def test_who_does_not_complete_is_counted_apart(tmp_path: Path) -> None:
     }
     result = _run(tmp_path, system, slo={"ttft_ms": 1000})
     records = result.runs["one"].records
-    entry = result.summary()["systems"]["one"]
+    entry: Any = result.summary()["systems"]["one"]
     ended = {status: int((records.status == status).sum()) for status in set(records.status)}
     assert ended["rejected"] > 0 and ended["timed_out"] > 0 and entry["retried"] > 0
     assert entry["completed"] == ended["completed"] == np.isfinite(records.finished_s).sum()
@@ -139,7 +139,8 @@ def test_warm_up_is_left_out(tmp_path: Path) -> None:
     assert (records.finished_s == warm.runs["one"].records.finished_s).all()
     late = records.arrival_s >= 5.0
     assert 0 < late.sum() < len(records)
-    before, after = (result.summary()["systems"]["one"] for result in (whole, warm))
+    before: Any = whole.summary()["systems"]["one"]
+    after: Any = warm.summary()["systems"]["one"]
     assert after["completed"] == late.sum()
     ttft_s = (records.first_token_s - records.arrival_s)[late]
     assert after["mean_ttft_ms"] == pytest.approx(ttft_s.mean() * 1e3)

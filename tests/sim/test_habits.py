@@ -64,7 +64,7 @@ def test_figures_are_those_of_a_run_with_that_habit(tmp_path: Path) -> None:
     studied = _study(_config(tmp_path))
     written = CONFIG["workload"] | {"habits": {"system_prompt": {"kind": "clock", "tokens": 16}}}
     for side, workload in (("good", CONFIG["workload"]), ("bad", written)):
-        summary = run(_config(tmp_path, workload=workload)).summary()
+        summary: Any = run(_config(tmp_path, workload=workload)).summary()
         for system, entry in summary["systems"].items():
             figures = getattr(studied.pairs["clock"], side)[system]
             assert figures["hit_rate"] == entry["cache"]["prefix_cache_hit_rate"]
@@ -89,7 +89,9 @@ def test_figures_are_those_of_a_run_with_that_habit(tmp_path: Path) -> None:
 def test_a_clock_costs_the_whole_bill(tmp_path: Path) -> None:
     """Nothing is found behind a clock at the start: all tokens computed, the bill of caching off."""
     compared = _study(_config(tmp_path)).pairs["clock"]
-    bad, good, more = compared.bad["replay"], compared.good["replay"], compared.more("replay")
+    bad: Any = compared.bad["replay"]
+    good: Any = compared.good["replay"]
+    more = compared.more("replay")
     assert (bad["hit_rate"], bad["computed_tokens"]) == (0.0, bad["prompt_tokens"])
     assert bad["cost_usd"] == bad["cost_usd_without_cache"]
     assert bad["prompt_tokens"] - good["prompt_tokens"] == 16 * 4 * 1000
@@ -107,7 +109,8 @@ def test_dearer_by_hand() -> None:
         (None, None, False),
     )
     for pricing, usd, expected in cases:
-        assert dearer({"pricing": pricing, "cost_usd": usd, "cost_usd_without_cache": 1.0}) is expected
+        figures: Any = {"pricing": pricing, "cost_usd": usd, "cost_usd_without_cache": 1.0}
+        assert dearer(figures) is expected
 
 
 def test_equal_chats_run_once(tmp_path: Path) -> None:
@@ -134,6 +137,7 @@ def test_the_usual_pairs_without_twins(tmp_path: Path) -> None:
     assert (
         list(studied.pairs) == list(USUAL) == ["clock", "fields-in-system", "window", "summarise", "edit"]
     )
+    compared: Any
     for compared in studied.pairs.values():
         for system in config.systems:
             assert compared.bad[system]["hit_rate"] < compared.good[system]["hit_rate"]
@@ -205,7 +209,7 @@ def test_habits_on_caches_that_find_any_prefix(project: HabitStudy) -> None:
     """Own caches and the older rules of OpenAI: what must show, shows on all of them."""
     pairs = project.pairs
     for system in (*SELF_HOSTED, "gpt-5"):
-        hits = {name: both.bad[system]["hit_rate"] for name, both in pairs.items()}
+        hits: Any = {name: both.bad[system]["hit_rate"] for name, both in pairs.items()}
         assert hits["clock-first"] == 0 < hits["clock-last"] < hits["edit-last"]
         fields = pairs["fields-in-system"]
         assert fields.good[system]["prompt_tokens"] == fields.bad[system]["prompt_tokens"]
@@ -219,7 +223,7 @@ def test_habits_on_caches_that_find_any_prefix(project: HabitStudy) -> None:
 def test_writes_that_are_never_read_cost_more_than_no_caching(project: HabitStudy, system: str) -> None:
     """Marks behind a changing block: nothing is read; the writes come on top of the bill of caching off."""
     for name in ("clock-first", "clock-last", "fields-in-system"):
-        bad = project.pairs[name].bad[system]
+        bad: Any = project.pairs[name].bad[system]
         assert bad["hit_rate"] == 0 and dearer(bad)
         per_token = 5e-6 if system.startswith("claude") else 2e-6  # claude-opus-5, gpt-6-sol: input, USD
         extra = bad["written_tokens"] * per_token * 0.25
@@ -230,7 +234,7 @@ def test_writes_that_are_never_read_cost_more_than_no_caching(project: HabitStud
 def test_fields_behind_the_last_mark(project: HabitStudy) -> None:
     """Fields in the user message are the good place only if the marks stand before it."""
     for moving, before in zip(MOVING, BEFORE, strict=True):
-        fields = {system: project.pairs["fields-in-system"].good[system] for system in (moving, before)}
+        fields: Any = project.pairs["fields-in-system"].good
         assert fields[moving]["written_tokens"] == fields[moving]["prompt_tokens"]
         assert dearer(fields[moving]) and fields[moving]["hit_rate"] == 0
         assert not dearer(fields[before]) and fields[before]["hit_rate"] > 0.7
@@ -244,7 +248,7 @@ def test_no_marks_and_a_mark_on_the_system_message_alone(project: HabitStudy) ->
             off = figures["claude-off"]
             assert off["hit_rate"] == off["written_tokens"] == 0
             assert off["cost_usd"] == off["cost_usd_without_cache"]
-    good = project.pairs["edit-first"].good
+    good: Any = project.pairs["edit-first"].good
     assert (
         0 < good["claude-system"]["hit_rate"] < good["claude"]["hit_rate"] < good["claude-all"]["hit_rate"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import EngineTotals, Records, StepLog
 from sim.results.slo import Slo
+from sim.results.summary import SavedFigure
 
 NAN = math.nan
 
@@ -34,7 +36,8 @@ def _records(**columns: list[float]) -> Records:
         "retries": [0] * n,
         "status": np.array(["completed"] * n, dtype=object),
     }
-    return Records(**{key: np.array(value) for key, value in {**base, **columns}.items()})
+    table: dict[str, Any] = {key: np.array(value) for key, value in {**base, **columns}.items()}
+    return Records(**table)
 
 
 def test_times_of_a_request() -> None:
@@ -135,8 +138,8 @@ def test_what_is_measured_after_a_warm_up() -> None:
 
 def test_savings() -> None:
     """Difference and share; null where a side is missing, no share of nothing."""
-    before = {key: None for key in metrics.SAVED if "." not in key}
-    without = before | {"computed_prompt_tokens": 10, "mean_ttft_ms": 0.0}
+    before = dict.fromkeys(get_args(SavedFigure))
+    without: Any = before | {"computed_prompt_tokens": 10, "mean_ttft_ms": 0.0}
     without["cost"] = {"gpu_seconds": 4.0, "cost_usd_total": None, "cost_usd_busy": None}
     with_cache = without | {"computed_prompt_tokens": 4}
     got = metrics.savings(without, with_cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_published_hits(result: Result) -> None:
 
 def test_fleet_serves_every_request(result: Result) -> None:
     """All 12,031 requests finish, with full records; 4 replicas see a quarter each."""
-    summary = result.summary()["systems"]["fleet"]
+    summary: Any = result.summary()["systems"]["fleet"]
     assert (summary["completed"], summary["failed"]) == (12_031, 0)
     assert summary["total_input_tokens"] == 144_793_823
     assert summary["total_output_tokens"] == 4_122_048

@@ -17,7 +17,7 @@ from tests.refusing import Cli
 
 def _config(args: dict[str, Any]) -> dict[str, Any]:
     """The experiment that repeats a recording made with ``args``; a step takes a second."""
-    workload = {"kind": "trace", "format": "tokens", "path": "trace.jsonl.gz"}
+    workload: dict[str, Any] = {"kind": "trace", "format": "tokens", "path": "trace.jsonl.gz"}
     if not args["arrival_steps"]:
         workload["arrival"] = {
             "process": "closed_loop",
@@ -51,7 +51,14 @@ def _config(args: dict[str, Any]) -> dict[str, Any]:
         *(pytest.param(trace, name, True, marks=pytest.mark.slow) for trace, name in WHOLE),
     ],
 )
-def test_schedule(cli_here: Cli, request, tmp_path: Path, trace: str, name: str, whole: bool) -> None:
+def test_schedule(
+    cli_here: Cli,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    trace: str,
+    name: str,
+    whole: bool,
+) -> None:
     """Every step schedules the recorded requests in the recorded order with the recorded tokens."""
     folder = recorded_folder(request, trace, whole)
     args = recorded_arguments(folder, name)

@@ -34,7 +34,7 @@ def test_quickstart_small(root: Path, data_regression: Any) -> None:
         "workload.reply_tokens=300",
         "systems.vllm-h200.memory.kv_blocks=330",
     ]
-    summary = run(load_config(root / "configs/quickstart.yaml", settings)).summary()
+    summary: Any = run(load_config(root / "configs/quickstart.yaml", settings)).summary()
     assert summary["systems"]["vllm-h200"]["cache"]["evicted_blocks"] > 0
     assert summary["systems"]["vllm-h200"]["cache"]["num_preemptions"] > 0
     data_regression.check(_steady(summary))
@@ -49,6 +49,6 @@ def test_mooncake_small(root: Path, tmp_path: Path, data_regression: Any) -> Non
         "systems.blocks-16.cache.capacity_blocks=3200",
         "systems.fleet.memory.kv_blocks=1200",
     ]
-    summary = run(load_config(root / "configs/mooncake.yaml", settings)).summary()
+    summary: Any = run(load_config(root / "configs/mooncake.yaml", settings)).summary()
     assert summary["systems"]["blocks-16"]["cache"]["evicted_blocks"] > 0
     data_regression.check(_steady(summary))

@@ -15,7 +15,7 @@ import yaml
 
 from sim import InputError, Result, load_config, run
 from sim.results.pricing import Price
-from tests.conftest import Cli
+from tests.refusing import Cli
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.trace import Trace
 

@@ -56,8 +56,13 @@ def test_against_a_client_that_writes_prompts_out(
 ) -> None:
     """Any habits together: messages of every prompt, which of them are replies, and common prefixes."""
     shape = {"system_prompt": {"tokens": TEXT, "shared_by": shared_by}, "tenants": 2}
-    trace, plain = _chat(habits, seed, **shape), _chat({}, seed, **shape)
+    trace, plain = _chat(habits, seed, **shape), _chat({}, seed, **shape).by_message
     assert _base(trace) == _base(plain)
+    whole, trace = trace, trace.by_message
+    trace.check()
+    assert [whole.message_tree.route(prompt).nodes for prompt in whole.prompt] == [
+        trace.content.path(prompt) for prompt in trace.prompt
+    ]
     texts = {"all": [0] * len(trace), "tenant": trace.tenant, "session": trace.session}
     prompts = naive_prompts.prompts(
         drawn(plain), texts.get(shared_by, list(range(len(trace)))), TEXT, habits
@@ -74,7 +79,8 @@ def test_against_a_client_that_writes_prompts_out(
         assert replies == [message[0][0] == "reply" for message in prompt]
     flat = [[token for message in prompt for token in message] for prompt in prompts]
     for one, other in combinations(range(len(trace)), 2):
-        assert _common(trace, one, other) == common(flat[one], flat[other])
+        shared = common(flat[one], flat[other])
+        assert _common(trace, one, other) == _common(whole, one, other) == shared
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -105,7 +111,7 @@ def test_good_habits_are_the_plain_chat(shared_by: str, tokens: int) -> None:
     trace = configured.build(5, Path())
     spelled_out = {"system_prompt": "fixed", "dynamic_fields": "none", "history": "append"}
     assert _columns(_chat(spelled_out, 5, system_prompt=prompt, tenants=2)) == _columns(trace)
-    assert _columns(plain_chat(configured, 5)) == _columns(trace)
+    assert _columns(plain_chat(configured, 5)) == _columns(trace.by_message)
     assert not trace.continuations
 
 
@@ -210,7 +216,7 @@ def _message_hits(trace: Trace) -> list[int]:
 def test_tenants_keep_their_message_boundaries() -> None:
     """A salt copies the content; where messages end stays known."""
     trace = _chat({"system_prompt": {"kind": "clock", "at_token": 10}}, tenants=2)
-    apart = salted(trace)
+    apart, trace = salted(trace).by_message, trace.by_message
     apart.check()
     for one, other in zip(trace.prompt, apart.prompt, strict=True):
         ends = [trace.content.end[segment] for segment in trace.message_path(one)]

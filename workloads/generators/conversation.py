@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workloads.content import ROOT
 from workloads.habits import Habits, HistoryHabit
+from workloads.messages import Several
 from workloads.trace import Trace
 
 
@@ -45,7 +46,8 @@ class Conversation:
     """The history of one session as its client will send it, habits applied.
 
     A message stays at its segment as long as everything before it stays the same; what comes after a
-    change is the same text behind other content, so it is new content.
+    change is the same text behind other content, so it is new content. What is new in one request is one
+    segment, whatever messages it has (``workloads/messages.py``).
     """
 
     __slots__ = ("_dropped", "_history", "_kept", "_messages", "_path", "_system", "_trace")
@@ -58,7 +60,8 @@ class Conversation:
         self._dropped = dropped
         self._system = ROOT
         self._messages: list[int] = []  # their lengths, tokens
-        self._path: list[int] = []  # segments of the leading ones that stand where they were last sent
+        # The leading messages that stand where they were last sent: (segment, messages up to its end).
+        self._path: list[tuple[int, int]] = []
 
     def begin_with(self, system: int) -> None:
         """Send everything behind the system message that ends at ``system`` from now on."""
@@ -67,20 +70,17 @@ class Conversation:
 
     def ask(self, user_tokens: int) -> int:
         """Revise the history, add a user message and return the segment at which the prompt ends."""
-        content, path, messages = self._trace.content, self._path, self._messages
-        unchanged = self._history.revise(messages)
-        del path[unchanged:]
-        messages.append(user_tokens + self._kept)
-        at = path[-1] if path else self._system
-        newest = len(messages) - 1
-        for place in range(len(path), len(messages)):
-            at = content.append(at, messages[place])
-            path.append(at)
-            # Questions and replies alternate up to the newest question; a summary stands before the first.
-            if (newest - place) % 2 and place:
-                self._trace.resent_replies.add(at)
+        self._messages, unchanged = self._history.revise(self._messages)
+        self._messages.append(user_tokens + self._kept)
+        self._keep(unchanged)
+        at, known = self._path[-1] if self._path else (self._system, 0)
+        messages = len(self._messages)
+        new = Several(self._messages, known, messages, messages - 1)
+        at = self._trace.content.append(at, new.tokens)
+        self._path.append((at, messages))
+        self._hold(at, new)
         if self._dropped:
-            at = content.append(at, self._dropped)
+            at = self._trace.content.append(at, self._dropped)
             self._trace.continuations.add(at)
         return at
 
@@ -88,4 +88,27 @@ class Conversation:
         """Add the reply to the last question, which was generated at the segment ``reply``."""
         self._messages.append(reply_tokens)
         if not self._dropped:  # else it will stand behind a shorter message
-            self._path.append(reply)
+            self._path.append((reply, len(self._messages)))
+
+    def _keep(self, messages: int) -> None:
+        """Only so many leading messages stand where they were; the last of them ends a segment."""
+        path, trace = self._path, self._trace
+        while path and path[-1][1] > messages:
+            segment, _ = path.pop()
+            if messages > (path[-1][1] if path else 0):
+                held = trace.several[segment]
+                upper = held.part(held.first, messages)
+                above = trace.content.cut(segment, upper.tokens)
+                self._hold(above, upper)
+                self._hold(segment, held.part(messages, held.stop))
+                path.append((above, messages))
+
+    def _hold(self, segment: int, messages: Several) -> None:
+        """``segment`` holds ``messages``."""
+        several = self._trace.several
+        if messages.stop - messages.first > 1:
+            several[segment] = messages
+            return
+        several.pop(segment, None)
+        if messages.resent_replies:
+            self._trace.resent_replies.add(segment)

@@ -57,8 +57,8 @@ class Arc(Eviction):
 
     def release(self, run: Run, request: int) -> None:
         if run.place is None:
-            if self._missed != run.segment:
-                self.miss(run.segment)
+            if self._missed != run.node:
+                self.miss(run.node)
             run.place = self._once if self._returns is None and run.uses == 1 else self._again
             self._missed = self._returns = None
         else:
@@ -91,7 +91,7 @@ class Arc(Eviction):
     def evict(self, run: Run, blocks: int) -> None:
         self.blocks -= blocks
         run.place.blocks -= blocks
-        run.place.ghosts.add(run.segment, blocks)
+        run.place.ghosts.add(run.node, blocks)
         if blocks == run.hi - run.lo:
             run.place.remove(run)
 

@@ -37,6 +37,9 @@ class Eviction(ABC):
     needs_future: ClassVar[bool] = False
     expires: ClassVar[bool] = False
     """Whether ``expired`` is ever more than 0; where it is not, the cache need not ask."""
+    joins: ClassVar[bool] = False
+    """Whether two runs of one content that go one after the other may be one. Such a policy links its idle
+    runs by ``older`` and ``newer``, and goes only by that order and by ``place``, equal for both."""
 
     def __init__(self, setting: PolicySetting) -> None:
         self.blocks = 0
@@ -72,6 +75,10 @@ class Eviction(ABC):
     @abstractmethod
     def evict(self, run: Run, blocks: int) -> None:
         """The idle ``run`` is about to lose its deepest ``blocks`` blocks, possibly all."""
+
+    def join(self, run: Run, deep: Run) -> None:
+        """``deep``, which goes right before ``run``, becomes a part of it; only if the policy ``joins``."""
+        raise NotImplementedError
 
     def pop(self, blocks: int) -> Run:
         """The next victim, after it was told to lose up to ``blocks`` blocks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Any
 
 from sim.caches.eviction.base import PolicySetting
@@ -25,26 +26,26 @@ class Belady(Keyed):
         super().__init__(setting)
         assert setting.future is not None
         self._future = setting.future
-        self._passed = 0  # ranks below this one are over
         self._due: dict[int, list[Run]] = {}  # rank -> runs that are to be used then
+        self._ranks: list[int] = []  # those ranks, as a heap
         self._deepest: dict[int, int] = {}  # rank -> the largest ``lo`` of those
 
     def release(self, run: Run, request: int) -> None:
         rank = self._future.rank(request)
         if run.hi > self._deepest.get(rank, run.hi):
             rank += 1  # blocks are released tail first, ids used head first: all are found or missed
-        while self._passed < rank:
+        while self._ranks and self._ranks[0] < rank:
             # What a request wanted but did not reach (a block before it was missing) waits for the next.
-            for missed in self._due.pop(self._passed, ()):
+            passed = heappop(self._ranks)
+            for missed in self._due.pop(passed):
                 idle = missed.place is not None and not missed.refs and missed is not run
-                if idle and missed.place[0] == -self._passed:
+                if idle and missed.place[0] == -passed:
                     self._push(missed, self.key(missed, request))
-            self._deepest.pop(self._passed, None)
-            self._passed += 1
+            del self._deepest[passed]
         super().release(run, request)
 
     def key(self, run: Run, request: int) -> Any:
-        rank = self._future.after(run.segment, request)
+        rank = self._future.after(run.node, request)
         self._expect(run, rank)
         return -rank
 
@@ -55,5 +56,8 @@ class Belady(Keyed):
 
     def _expect(self, run: Run, rank: int) -> None:
         if rank < NEVER:
-            self._due.setdefault(rank, []).append(run)
+            if rank not in self._due:
+                self._due[rank] = []
+                heappush(self._ranks, rank)
+            self._due[rank].append(run)
             self._deepest[rank] = max(run.lo, self._deepest.get(rank, 0))

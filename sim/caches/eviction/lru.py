@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from sim.caches.eviction.base import Eviction, PolicySetting
 from sim.caches.runs import Run, RunList
 
 
-class Lru(RunList, Eviction):
+class Lru(Eviction):
     """The run released longest ago goes first; every operation is O(1).
 
     For blocks this is vLLM 0.33.0's free queue (``v1/core/block_pool.py``) without the blocks that have
@@ -16,9 +17,17 @@ class Lru(RunList, Eviction):
     time here, so the list's operations are spelt out once more.
     """
 
+    joins: ClassVar[bool] = True
+
     def __init__(self, setting: PolicySetting) -> None:
-        RunList.__init__(self)
-        Eviction.__init__(self, setting)
+        super().__init__(setting)
+        self._runs = RunList()
+        self._ends = self._runs.ends
+
+    @property
+    def oldest(self) -> Run | None:
+        """The run that goes first."""
+        return self._runs.oldest
 
     def release(self, run: Run, request: int) -> None:
         ends = self._ends
@@ -37,7 +46,10 @@ class Lru(RunList, Eviction):
 
     def split(self, run: Run, deep: Run) -> None:
         if not run.refs:
-            self.insert(deep, run)
+            self._runs.insert(deep, run)
+
+    def join(self, run: Run, deep: Run) -> None:
+        self._runs.remove(deep)
 
     def victim(self) -> Run:
         run = self._ends.newer
@@ -47,7 +59,7 @@ class Lru(RunList, Eviction):
     def evict(self, run: Run, blocks: int) -> None:
         self.blocks -= blocks
         if blocks == run.hi - run.lo:
-            self.remove(run)
+            self._runs.remove(run)
 
     def pop(self, blocks: int) -> Run:
         ends = self._ends
@@ -65,4 +77,4 @@ class Lru(RunList, Eviction):
         return run
 
     def idle(self) -> Iterator[Run]:
-        return iter(self)
+        return iter(self._runs)

@@ -50,7 +50,7 @@ class S3Fifo(Eviction):
         self.blocks += size
         run.uses = min(run.uses, 1 + MOST_HITS)
         if run.place is None:
-            run.place = self._main if self._ghosts.pop(run.segment) else self._small
+            run.place = self._main if self._ghosts.pop(run.node) else self._small
             run.place.append(run)
         run.place.blocks += size
 
@@ -88,7 +88,7 @@ class S3Fifo(Eviction):
         self.blocks -= blocks
         run.place.blocks -= blocks
         if run.place is self._small:
-            self._ghosts.add(run.segment, blocks)
+            self._ghosts.add(run.node, blocks)
             self._ghosts.shrink(self._most_ghosts)
         if blocks == run.hi - run.lo:
             run.place.remove(run)

@@ -16,14 +16,14 @@ from workloads.errors import InputError
 
 
 def _off(cache: NoCache, setting: KvSetting) -> tuple[MemoryOf, None]:
-    content = setting.trace.content
+    content = setting.trace.chains
     return lambda evicted: SglangMemory(content, cache.block_size, setting.blocks, caching=False), None
 
 
 def _radix(cache: RadixConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
     def make(evicted: Evicted | None) -> SglangMemory:
         return SglangMemory(
-            setting.trace.content,
+            setting.trace.chains,
             cache.page_size,
             setting.blocks,
             eviction=cache.eviction,
@@ -36,7 +36,7 @@ def _radix(cache: RadixConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
 
 def _tiered(cache: TieredConfig, setting: KvSetting) -> tuple[MemoryOf, SourceOf | None]:
     def plain(evicted: Evicted | None) -> SglangMemory:
-        return SglangMemory(setting.trace.content, cache.block_size, setting.blocks, evicted=evicted)
+        return SglangMemory(setting.trace.message_tree, cache.block_size, setting.blocks, evicted=evicted)
 
     def make(lower: LowerTiers, evicted: Evicted | None) -> SglangMemory:
         return plain(both(evicted, lower.evicted))

@@ -6,8 +6,8 @@ from typing import Literal
 
 from sim.caches.block import Evicted
 from sim.caches.radix import RadixCache, RadixTable
-from sim.caches.radix_tree import Node, PagePath
-from workloads.content import ContentTree
+from sim.caches.radix_nodes import Node, PagePath
+from workloads.content import Route, Tree
 
 
 class SglangMemory(RadixCache):
@@ -19,7 +19,7 @@ class SglangMemory(RadixCache):
 
     def __init__(
         self,
-        content: ContentTree,
+        content: Tree,
         page_size: int,
         capacity_pages: int,
         *,
@@ -84,7 +84,7 @@ class SglangMemory(RadixCache):
         self.free_pages -= pages
         self.private_pages += pages
 
-    def cached_tokens(self, segment: int, tokens: int) -> int:
-        """Tokens of the prompt that ends in ``segment`` that a lookup would find; changes nothing."""
-        path = PagePath(self._content, segment, self.page_size)
+    def cached_tokens(self, route: Route, tokens: int) -> int:
+        """Tokens of a prompt on ``route`` that a lookup would find; changes nothing."""
+        path = PagePath(route, self.page_size)
         return self.tree.known_pages(path, (tokens - 1) // self.page_size) * self.page_size

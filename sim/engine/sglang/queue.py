@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.caches.radix_tree import Node
+from sim.caches.radix_nodes import Node
 from sim.engine.request import WAITING
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.request import SglangRequest
-from workloads.content import ContentTree
 
 MATCHED_AT_MOST = 128
 """Longer queues are not sorted by lpm; as many are refreshed."""
@@ -25,14 +24,14 @@ HOLD_BACK_SHARED_TOKENS = 32
 """Leading tokens in common with another waiting request from which on one of them is held back."""
 
 Waiting = list[SglangRequest]
-Policy = Callable[[Waiting, SglangMemory, ContentTree], None]
+Policy = Callable[[Waiting, SglangMemory], None]
 
 
-def fcfs(waiting: Waiting, memory: SglangMemory, content: ContentTree) -> None:
+def fcfs(waiting: Waiting, memory: SglangMemory) -> None:
     """In order of arrival; who is retracted arrives anew."""
 
 
-def lpm(waiting: Waiting, memory: SglangMemory, content: ContentTree) -> None:
+def lpm(waiting: Waiting, memory: SglangMemory) -> None:
     """The longest cached prefix first; of several new requests that share a prefix one goes first.
 
     A request with little in the cache that shares its beginning with another such one, ahead of it in the
@@ -46,14 +45,14 @@ def lpm(waiting: Waiting, memory: SglangMemory, content: ContentTree) -> None:
         found[request] = -min(cached, known - 1)
         if cached > HOLD_BACK_CACHED_TOKENS:
             continue
-        if _shared_tokens(request, together, content) >= HOLD_BACK_SHARED_TOKENS:
+        if _shared_tokens(request, together) >= HOLD_BACK_SHARED_TOKENS:
             found[request] = float("inf")
         else:
-            _add(request, together, content)
+            _add(request, together)
     waiting.sort(key=found.__getitem__)
 
 
-def dfs_weight(waiting: Waiting, memory: SglangMemory, content: ContentTree) -> None:
+def dfs_weight(waiting: Waiting, memory: SglangMemory) -> None:
     """Along the tree, the branch with the most waiting requests first, below a node before the node itself.
 
     Branches with equally many go in the order in which they were added (``_dfs_weight_order``).
@@ -88,13 +87,12 @@ POLICIES: dict[str, Policy] = {"fcfs": fcfs, "lpm": lpm, "dfs-weight": dfs_weigh
 class WaitingQueue:
     """The waiting requests, in the order in which the last pass left them."""
 
-    def __init__(self, policy: str, memory: SglangMemory, content: ContentTree) -> None:
+    def __init__(self, policy: str, memory: SglangMemory) -> None:
         self.requests: Waiting = []
         self.tokens = 0
         """Their known tokens."""
         self._policy = POLICIES[policy] if memory.caching else fcfs
         self._memory = memory
-        self._content = content
         self._refreshes = memory.caching and memory.eviction == "lru"
         self._passes = 0
 
@@ -129,7 +127,7 @@ class WaitingQueue:
         if policy is lpm and len(waiting) > MATCHED_AT_MOST:
             policy = fcfs
         if policy is not fcfs:
-            policy(waiting, self._memory, self._content)
+            policy(waiting, self._memory)
         elif self._refreshes and waiting:
             if self._passes % REFRESH_EVERY == 0:
                 for request in reversed(waiting[:MATCHED_AT_MOST]):
@@ -137,24 +135,24 @@ class WaitingQueue:
             self._passes += 1
 
 
-def _shared_tokens(request: SglangRequest, together: dict[int, int], content: ContentTree) -> int:
+def _shared_tokens(request: SglangRequest, together: dict[int, int]) -> int:
     """Leading tokens that ``request`` has in common with one of those added before."""
-    end, known, shared = content.end, request.known_tokens, 0
-    for segment in request.table.path:
-        reach = together.get(segment, 0)
+    route, known, shared = request.table.route, request.known_tokens, 0
+    for node, end in zip(route.nodes, route.ends, strict=True):
+        reach = min(together.get(node, 0), end, known)
         if reach <= shared:
             break
-        shared = min(reach, known)
-        if shared < end[segment]:
+        shared = reach
+        if shared < end:
             break
     return shared
 
 
-def _add(request: SglangRequest, together: dict[int, int], content: ContentTree) -> None:
-    """Note how far into each segment the known tokens of ``request`` reach."""
-    end, known = content.end, request.known_tokens
-    for segment in request.table.path:
-        reach = min(end[segment], known)
-        together[segment] = max(together.get(segment, 0), reach)
+def _add(request: SglangRequest, together: dict[int, int]) -> None:
+    """Note how far into each node the known tokens of ``request`` reach."""
+    route, known = request.table.route, request.known_tokens
+    for node, end in zip(route.nodes, route.ends, strict=True):
+        reach = min(end, known)
+        together[node] = max(together.get(node, 0), reach)
         if reach == known:
             break

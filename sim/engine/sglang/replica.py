@@ -27,8 +27,13 @@ from sim.engine.sglang.scheduler import SglangScheduler
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.timer import Timer
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route
 from workloads.errors import InputError
 from workloads.trace import Trace
+
+
+def _unwatched(number: int) -> None:
+    """No router wants to know what changes."""
 
 
 class SglangReplica:
@@ -64,6 +69,7 @@ class SglangReplica:
         self._fast_forward = fast_forward and recorder is None
         self._overlap = not options.disable_overlap_schedule
         self._timer = Timer(number, env, self._end)
+        self._changed: Callable[[int], None] = _unwatched
         self._leaving = Leaving()
         self._times = TokenTimes()
         self._computing: SglangBatch | None = None
@@ -103,10 +109,14 @@ class SglangReplica:
         """Known tokens of the waiting requests, whatever of them is cached."""
         return self._scheduler.queue.tokens
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         self._catch_up()
-        return self.memory.cached_tokens(path[-1], tokens)
+        return self.memory.cached_tokens(route, tokens)
+
+    def watch(self, changed: Callable[[int], None]) -> None:
+        """Have ``changed(number)`` called whenever the queue or the batch changes, until watched anew."""
+        self._changed = changed
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins once this instant's arrivals are in."""
@@ -116,6 +126,7 @@ class SglangReplica:
             limit = self._options.max_new_tokens_of(prompt, limit, memory.capacity_pages, memory.page_size)
         kv = memory.table(trace.reply[index], prompt, index, trace.priority[index])
         must_look = self._scheduler.enqueue(SglangRequest(request, kv, limit))
+        self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
@@ -179,6 +190,7 @@ class SglangReplica:
         self._abandon(request)
         request.row.aborted = True
         request.row.replica = self.number
+        self._changed(self.number)
         self._finished(request)
 
     def _rest(self) -> None:
@@ -186,6 +198,7 @@ class SglangReplica:
         scheduler, memory = self._scheduler, self.memory
         self._computing = None
         self._timer.stop()
+        self._changed(self.number)
         if self._loads is not None and self._loads.loading:
             return
         for request in scheduler.queue.requests[:1]:
@@ -204,6 +217,7 @@ class SglangReplica:
         self._catch_up()
         self.totals.note_usage(self.memory)  # copies of what others have brought in are freed now
         must_look = self._scheduler.loaded(request)
+        self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
@@ -222,6 +236,7 @@ class SglangReplica:
         if batch.decodes:
             seconds += latency.decode_s(batch.decodes, batch.context)
         self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), steps)
+        self._changed(self.number)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -272,6 +287,7 @@ class SglangReplica:
             record.finished = [request.index for request in done]
             record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
         for request in done:
+            self._changed(self.number)
             self._finished(request)
         self._begin()
 
@@ -295,6 +311,7 @@ class SglangReplica:
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        self._changed(self.number)
         scheduler = self._scheduler
         for mine in [*scheduler.queue.requests, *scheduler.present()]:
             if mine.submitted is request:
@@ -319,6 +336,7 @@ class SglangReplica:
             return
         if self._leaving.is_due:
             self._let_leave()
+            self._changed(self.number)
         if self._scheduler.queue.requests:
             self._timer.wake(self._begin)
 

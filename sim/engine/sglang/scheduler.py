@@ -34,7 +34,7 @@ class SglangScheduler:
     ) -> None:
         assert engine.max_running_requests is not None, "resolved() first"
         self.memory = memory
-        self.queue = WaitingQueue(engine.schedule_policy, memory, trace.content)
+        self.queue = WaitingQueue(engine.schedule_policy, memory)
         self.running = RunningBatch(memory, engine, trace.priority, names_decodes=names_decodes)
         self._engine = engine
         self._max_running = engine.max_running_requests

@@ -19,14 +19,14 @@ BLOCK_TOKENS = 16
 
 
 def _off(cache: NoCache, setting: KvSetting) -> tuple[MemoryOf, None]:
-    content = setting.trace.content
+    content = setting.trace.chains
     return lambda evicted: BlockCache(content, cache.block_size, setting.blocks, caching=False), None
 
 
 def _blocks(cache: BlockConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
     def make(evicted: Evicted | None) -> BlockCache:
         return BlockCache(
-            setting.trace.content,
+            cache.content(setting.trace),
             cache.block_size,
             setting.blocks,
             cache_reply=cache.cache_reply,
@@ -39,7 +39,7 @@ def _blocks(cache: BlockConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
 
 def _tiered(cache: TieredConfig, setting: KvSetting) -> tuple[MemoryOf, SourceOf | None]:
     def plain(evicted: Evicted | None) -> BlockCache:
-        return BlockCache(setting.trace.content, cache.block_size, setting.blocks, evicted=evicted)
+        return BlockCache(setting.trace.message_tree, cache.block_size, setting.blocks, evicted=evicted)
 
     def make(lower: LowerTiers, evicted: Evicted | None) -> BlockCache:
         return plain(both(evicted, lower.evicted))
@@ -52,7 +52,7 @@ def _tiered(cache: TieredConfig, setting: KvSetting) -> tuple[MemoryOf, SourceOf
 def _beside(cache: Any, setting: KvSetting) -> tuple[MemoryOf, None]:
     def make(evicted: Evicted | None) -> CacheBeside:
         replay = cache.replay(setting.trace, "cache")
-        return CacheBeside(setting.trace.content, BLOCK_TOKENS, setting.blocks, replay)
+        return CacheBeside(setting.trace.chains, BLOCK_TOKENS, setting.blocks, replay)
 
     return make, None
 

@@ -27,6 +27,11 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
 from sim.results.records import EngineTotals, StepLog
+from workloads.content import Route
+
+
+def _unwatched(number: int) -> None:
+    """No router wants to know what changes."""
 
 
 class VllmReplica:
@@ -68,6 +73,7 @@ class VllmReplica:
         self._fast_forward = fast_forward
         self._source = source
         self._timer = Timer(number, env, self._end)
+        self._changed: Callable[[int], None] = _unwatched
         self._leaving = Leaving()
         self._computing: Batch | None = None
         self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
@@ -120,14 +126,19 @@ class VllmReplica:
         """Known tokens of the waiting requests, whatever of them is cached."""
         return self._scheduler.waiting_tokens
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
         self._catch_up()
-        return self._scheduler.cached_tokens(path, tokens)
+        return self._scheduler.cached_tokens(route, tokens)
+
+    def watch(self, changed: Callable[[int], None]) -> None:
+        """Have ``changed(number)`` called whenever the queue or the batch changes, until watched anew."""
+        self._changed = changed
 
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins a step once this instant's arrivals are in."""
         must_look = self._scheduler.enqueue(request)
+        self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look and self._timer.steps > 1:
@@ -151,6 +162,7 @@ class VllmReplica:
                     self._apply(batch)
                 self._computing = None
                 self._timer.stop()
+                self._changed(self.number)
                 return
             following = self._plan(batch if asynchronous else None)
             self._apply(batch)
@@ -206,14 +218,17 @@ class VllmReplica:
         more = scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
         if not more:
             self._timer.start(0.0, seconds, 0.0, 1)
+            self._changed(self.number)
             return
         following = scheduler.following(batch, self._ahead)
         if following is None:
             self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), 1 + more)
+            self._changed(self.number)
             return
         self._decodes_after, self._context_after = decodes, context = following
         first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
         self._timer.start(seconds, first_s, latency.slope_s(decodes), 1 + more)
+        self._changed(self.number)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -272,6 +287,7 @@ class VllmReplica:
                 self._abandon(request)
             else:
                 request.finished(now, self.number)
+                self._changed(self.number)
                 self._finished(request)
         if self.recorder is not None:
             self._record_end(batch, self.recorder)
@@ -337,6 +353,7 @@ class VllmReplica:
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
+        self._changed(self.number)
         if self._timer.begun() > 1 and self._computing is not None:
             self._note_lead(self._computing)  # what has happened is the request's
         request.given_up()
@@ -361,6 +378,7 @@ class VllmReplica:
             return
         if self._leaving.is_due:
             self._let_leave()
+            self._changed(self.number)
         if self._scheduler.waiting:
             self._timer.wake(self._begin)
 

@@ -13,7 +13,6 @@ whose last token is scheduled stays, without work, until that token is there.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from sim.caches.block import BlockCache, BlockTable
 from sim.engine.batch import Decodes
@@ -21,6 +20,7 @@ from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
 from sim.engine.writers import Writers
+from workloads.content import Route
 
 
 class RunScheduler:
@@ -95,7 +95,7 @@ class RunScheduler:
         batch.context = decodes.context
         self._advance(1, batch)
         if self._writers.contested:
-            self._write_back(sorted(self._writers.contested))
+            self._write_back(self._writers.of_contested())
         if self._others_take():
             self._schedule_prompts(batch, in_flight)
         if not batch.tokens and not batch.preempted and not batch.loads:
@@ -216,7 +216,7 @@ class RunScheduler:
         """Whether two write one reply, or the blocked head of the queue reads one being written."""
         if self._writers.contested:
             return True
-        return bool(self.waiting) and self._writers.write(self.waiting[0].table.path)
+        return bool(self.waiting) and self._writers.write(self.waiting[0].table.route)
 
     # -- blocks of decodes -------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class RunScheduler:
             self._preempt(request, batch, in_flight)
             return 0
         self.memory.take(needed)
-        self._write_back(request.table.path)  # decodes come before this chunk
+        self._write_back(self._writers.of(request.table.route))  # decodes come before this chunk
         self._compute(request, chunk, batch)
         return chunk
 
@@ -286,7 +286,7 @@ class RunScheduler:
                 memory.give_back(-(-request.known_tokens // size) - held)
             elif self.waiting:
                 request = self.waiting[0]
-                self._write_back(request.table.path)
+                self._write_back(self._writers.of(request.table.route))
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
                 total = -(-known // size)
@@ -395,15 +395,15 @@ class RunScheduler:
         """The requests that run, in order, then those that load."""
         return [*self.running, *(self._loads.loading if self._loads is not None else ())]
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find now."""
         self._take(self._decodes.step)
-        self._write_back(path)
-        return self.memory.lookup(BlockTable(path, tokens, -1), tokens).blocks * self.memory.block_size
+        self._write_back(self._writers.of(route))
+        return self.memory.lookup(BlockTable(route, tokens, -1), tokens).blocks * self.memory.block_size
 
-    def _write_back(self, segments: Iterable[int]) -> None:
-        """Publish what replies being written have of ``segments`` by now."""
-        for request in self._writers.of(segments):
+    def _write_back(self, writers: list[Request]) -> None:
+        """Publish what ``writers`` have of their replies by now."""
+        for request in writers:
             self.memory.publish(request.table, self._written(request))
 
     def _written(self, request: Request) -> int:

@@ -19,6 +19,7 @@ from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from workloads.content import Route
 from workloads.errors import InputError
 
 LIVELOCK_STEPS = 10_000
@@ -318,9 +319,9 @@ class StepScheduler:
         """The requests that run, in order, then those that load."""
         return [*self.running, *(self._loads.loading if self._loads is not None else ())]
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find now."""
-        return self.memory.lookup(BlockTable(path, tokens, -1), tokens).blocks * self.memory.block_size
+        return self.memory.lookup(BlockTable(route, tokens, -1), tokens).blocks * self.memory.block_size
 
     def check(self) -> None:
         """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""

@@ -1,26 +1,57 @@
-"""Routers: which replica gets a request. A new policy is one file and one line here."""
+"""Routers: which replica gets a request. A new policy is one file and one line in the union below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer
 
 from sim.fleet.routers.base import Router, RouterSetting
-from sim.fleet.routers.kv_aware import KvAware
-from sim.fleet.routers.least_loaded import LeastLoaded
-from sim.fleet.routers.power_of_two import PowerOfTwo
-from sim.fleet.routers.prefix import Prefix
-from sim.fleet.routers.random import Random
-from sim.fleet.routers.round_robin import RoundRobin
-from sim.fleet.routers.session import Session
+from sim.fleet.routers.kv_aware import KvAwareConfig
+from sim.fleet.routers.least_loaded import LeastLoadedConfig
+from sim.fleet.routers.power_of_two import PowerOfTwoConfig
+from sim.fleet.routers.prefix import PrefixConfig
+from sim.fleet.routers.random import RandomConfig
+from sim.fleet.routers.round_robin import RoundRobinConfig
+from sim.fleet.routers.session import SessionConfig
 
-ROUTERS: dict[str, Callable[[RouterSetting], Router]] = {
-    "round_robin": RoundRobin,
-    "random": Random,
-    "least_loaded": LeastLoaded,
-    "power_of_two": PowerOfTwo,
-    "session": Session,
-    "prefix": Prefix,
-    "kv_aware": KvAware,
+AnyRouter = (
+    RoundRobinConfig
+    | RandomConfig
+    | LeastLoadedConfig
+    | PowerOfTwoConfig
+    | SessionConfig
+    | PrefixConfig
+    | KvAwareConfig
+)
+ROUTERS: dict[str, type[AnyRouter]] = {
+    config.model_fields["kind"].default: config for config in get_args(AnyRouter)
 }
+"""The configuration of each router by its name."""
 
-__all__ = ["ROUTERS", "Router", "RouterSetting"]
+
+def _from_name(value: Any) -> Any:
+    """``prefix`` is short for ``{kind: prefix}``."""
+    if isinstance(value, dict | BaseModel):
+        return value
+    if value in ROUTERS:
+        return {"kind": value}
+    near = get_close_matches(str(value), ROUTERS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"{hint}allowed: {', '.join(ROUTERS)}, or a mapping with kind and parameters")
+
+
+def _as_name(router: AnyRouter, write: SerializerFunctionWrapHandler) -> Any:
+    """The name alone where nothing else is set."""
+    return router.kind if router == type(router)() else write(router)
+
+
+RouterConfig = Annotated[
+    Annotated[AnyRouter, Field(discriminator="kind")],
+    BeforeValidator(_from_name),
+    WrapSerializer(_as_name),
+]
+"""``prefix``, or ``{kind: prefix, cache_threshold: 0.5}``."""
+
+__all__ = ["ROUTERS", "AnyRouter", "Router", "RouterConfig", "RouterSetting"]

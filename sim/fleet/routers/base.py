@@ -27,7 +27,8 @@ class Router(Protocol):
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The number of the replica that gets request ``request`` of the trace, as it arrives.
 
-        ``replicas`` are those alive, in order of their numbers; there is at least one.
+        ``replicas`` are those alive, in order of their numbers; there is at least one. They are one and
+        the same object until a replica dies or comes back.
         """
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.fleet.routers.base import RouterSetting, least_loaded
+from workloads.schema import Schema
 from workloads.seeds import stream
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
+
+
+class PowerOfTwoConfig(Schema):
+    """``{kind: power_of_two}``."""
+
+    kind: Literal["power_of_two"] = "power_of_two"
+
+    def router(self, setting: RouterSetting) -> PowerOfTwo:
+        """A fresh router for one run."""
+        return PowerOfTwo(setting)
 
 
 class PowerOfTwo:

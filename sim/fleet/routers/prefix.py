@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from sim.fleet.routers.base import RouterSetting, least_loaded
+from pydantic import Field
+
+from sim.fleet.routers.base import RouterSetting
+from sim.fleet.routers.order import Order, lowest
+from workloads.schema import MOST, Schema
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
 
-CACHE_THRESHOLD = 0.3
-BALANCE_ABS = 64
-BALANCE_REL = 1.5
-MAX_TREE_TOKENS = 2**24
-"""sglang-router's bound is 2^26 characters per worker; taken as four characters a token."""
+
+class PrefixConfig(Schema):
+    """``{kind: prefix, cache_threshold, balance_abs_threshold, balance_rel_threshold, max_tree_tokens}``.
+
+    Named as in sglang-router, whose ``max_tree_size`` of 2^26 characters per worker is taken as four
+    characters a token.
+    """
+
+    kind: Literal["prefix"] = "prefix"
+    cache_threshold: float = Field(default=0.3, ge=0, le=1)
+    balance_abs_threshold: int = Field(default=64, ge=0, le=MOST)
+    balance_rel_threshold: float = Field(default=1.5, ge=0, le=1e6)
+    max_tree_tokens: int = Field(default=2**24, ge=1, le=MOST)
+
+    def router(self, setting: RouterSetting) -> Prefix:
+        """A fresh router for one run."""
+        return Prefix(self, setting)
 
 
 class Prefix:
@@ -28,42 +44,54 @@ class Prefix:
     and not every 60 s.
     """
 
-    def __init__(self, setting: RouterSetting) -> None:
+    def __init__(self, config: PrefixConfig, setting: RouterSetting) -> None:
+        self._config = config
         self._trace = setting.trace
+        self._order: Order[int] = Order(lambda replica: replica.load)
         self._sent: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(setting.replicas)]
+        """What each replica was sent, least recently first."""
+        self._to: dict[int, int] = {}
+        """The same by segment: the set of its replicas, bit n for replica n."""
         self._tokens = [0] * setting.replicas
 
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
-        """O(replicas x segments matched)."""
+        """O(replicas changed since the last request + segments on the path)."""
+        order, config = self._order, self._config
+        order.update(replicas)
         path = self._trace.content.path(self._trace.prompt[request])
-        loads = [replica.load for replica in replicas]
-        imbalanced = max(loads) - min(loads) > BALANCE_ABS and max(loads) > BALANCE_REL * min(loads)
-        number = least_loaded(replicas).number if imbalanced else self._match(path, replicas)
+        least, most = order.measures[0], order.measures[-1]
+        imbalanced = (
+            most - least > config.balance_abs_threshold and most > config.balance_rel_threshold * least
+        )
+        number = order.lowest() if imbalanced else self._match(path)
         self._note(number, path)
         return number
 
-    def _match(self, path: list[int], replicas: Sequence[AnyReplica]) -> int:
-        end = self._trace.content.end
-        best, matched = -1, 0
-        for replica in replicas:
-            sent, tokens = self._sent[replica.number], 0
-            for segment in path:
-                if segment not in sent:
-                    break
-                tokens = end[segment]
-            if tokens > matched:
-                best, matched = replica.number, tokens
-        if matched > CACHE_THRESHOLD * end[path[-1]]:
-            return best
-        return least_loaded(replicas).number
+    def _match(self, path: list[int]) -> int:
+        """The replica that was sent most of ``path`` if that is enough, else the least loaded one."""
+        end, longest, matched = self._trace.content.end, self._order.everyone, 0
+        for segment in path:
+            still = longest & self._to.get(segment, 0)
+            if not still:
+                break
+            longest, matched = still, end[segment]
+        if matched > self._config.cache_threshold * end[path[-1]]:
+            return lowest(longest)
+        return self._order.lowest()
 
     def _note(self, number: int, path: list[int]) -> None:
-        content, sent = self._trace.content, self._sent[number]
+        sent, bit = self._sent[number], 1 << number
         for segment in reversed(path):
             if segment not in sent:
                 sent[segment] = None
-                self._tokens[number] += content.end[segment] - content.end[content.parent[segment]]
+                self._to[segment] = self._to.get(segment, 0) | bit
+                self._tokens[number] += self._length(segment)
             sent.move_to_end(segment)
-        while self._tokens[number] > MAX_TREE_TOKENS:
+        while self._tokens[number] > self._config.max_tree_tokens:
             segment, _ = sent.popitem(last=False)
-            self._tokens[number] -= content.end[segment] - content.end[content.parent[segment]]
+            self._to[segment] ^= bit
+            self._tokens[number] -= self._length(segment)
+
+    def _length(self, segment: int) -> int:
+        content = self._trace.content
+        return content.end[segment] - content.end[content.parent[segment]]

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.schema import Schema
 from workloads.seeds import stream
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
+
+
+class RandomConfig(Schema):
+    """``{kind: random}``."""
+
+    kind: Literal["random"] = "random"
+
+    def router(self, setting: RouterSetting) -> Random:
+        """A fresh router for one run."""
+        return Random(setting)
 
 
 class Random:

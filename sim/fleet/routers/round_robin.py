@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.schema import Schema
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
+
+
+class RoundRobinConfig(Schema):
+    """``{kind: round_robin}``."""
+
+    kind: Literal["round_robin"] = "round_robin"
+
+    def router(self, setting: RouterSetting) -> RoundRobin:
+        """A fresh router for one run."""
+        return RoundRobin(setting)
 
 
 class RoundRobin:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.schema import Schema
 
 if TYPE_CHECKING:
     from sim.engine.interface import AnyReplica
 
-POINTS = 100
-"""Points of a replica on the ring: more even out the shares of sessions."""
+
+class SessionConfig(Schema):
+    """``{kind: session, points}``: points of a replica on the ring; more make more even shares."""
+
+    kind: Literal["session"] = "session"
+    points: int = Field(default=100, ge=1, le=10_000)
+
+    def router(self, setting: RouterSetting) -> Session:
+        """A fresh router for one run."""
+        return Session(self.points, setting)
 
 
 class Session:
@@ -22,22 +33,24 @@ class Session:
     trees", 1997), and they come back with it. The load plays no part.
     """
 
-    def __init__(self, setting: RouterSetting) -> None:
+    def __init__(self, points: int, setting: RouterSetting) -> None:
         self._session = setting.trace.session
-        points = [
-            (mix(replica * POINTS + point + 1), replica)
+        ring = sorted(
+            (mix(replica * points + point + 1), replica)
             for replica in range(setting.replicas)
-            for point in range(POINTS)
-        ]
-        points.sort()
-        self._hashes = [at for at, _ in points]
-        self._owners = [owner for _, owner in points]
+            for point in range(points)
+        )
+        self._hashes = [at for at, _ in ring]
+        self._owners = [owner for _, owner in ring]
+        self._replicas: Sequence[AnyReplica] = ()
+        self._alive: set[int] = set()
 
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """The owner of the next point whose replica is alive. O(log points)."""
-        alive = {replica.number for replica in replicas}
+        if replicas is not self._replicas:
+            self._replicas, self._alive = replicas, {replica.number for replica in replicas}
         at = bisect_right(self._hashes, mix(~self._session[request]))
-        while self._owners[at % len(self._owners)] not in alive:
+        while self._owners[at % len(self._owners)] not in self._alive:
             at += 1
         return self._owners[at % len(self._owners)]
 

@@ -1,0 +1,125 @@
+"""docs/outputs.md: every field that a command writes, made from the types of the outputs.
+
+``python -m reports.outputs_page > docs/outputs.md`` (``make docs``) writes it anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+from itertools import groupby
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+
+from sim.results.about import Described, described, is_record
+from sim.results.summary import Summary
+from sim.results.tables import RequestColumns, SampleColumns, StepColumns
+from sim.studies.outputs import CapacitySummary, HabitSummary
+
+FILES: dict[str, Any] = {
+    "summary.json": Summary,
+    "requests.parquet": RequestColumns,
+    "steps.parquet": StepColumns,
+    "timeseries.parquet": SampleColumns,
+    "capacity.json": CapacitySummary,
+    "habits.json": HabitSummary,
+}
+WRITERS = {
+    "summary.json": "python -m sim run",
+    "requests.parquet": "python -m sim run",
+    "steps.parquet": "python -m sim run",
+    "timeseries.parquet": "python -m sim run",
+    "capacity.json": "python -m sim capacity",
+    "habits.json": "python -m sim habits",
+}
+INTRODUCTION = """\
+# Outputs
+
+Every field of every file, made from the types in the code by `make docs`; do not edit. Names, units and
+definitions are those of vLLM's result files where vLLM has the quantity. A figure that cannot be computed
+is null, never 0. In a path, NAME stands for the name of a system, KEY for any other name, and [] for an
+item of a list.
+"""
+WORDS = {float: "number", int: "integer", str: "text", bool: "true or false", NoneType: "null"}
+COLUMNS = {np.float64: "number", np.int64: "integer", np.object_: "text"}
+
+
+def page() -> str:
+    """The page as Markdown."""
+    parts = [INTRODUCTION]
+    for name, record in FILES.items():
+        parts.append(f"## {name}\n\nWritten by `{WRITERS[name]}`. {_text(record)}\n\n{_table(record)}")
+        for part, paths in nested(record).items():
+            heading = ", ".join(f"`{path}`" for path in paths)
+            parts.append(f"### {heading}\n\n{_text(part)}\n\n{_table(part)}")
+    return "\n".join(parts)
+
+
+def nested(record: Any) -> dict[Any, list[str]]:
+    """The typed dictionaries within ``record``, in the order of its fields, and where they stand."""
+    out: dict[Any, list[str]] = {}
+
+    def visit(outer: Any, before: str) -> None:
+        for field in described(outer):
+            for part, path in _records(field.kind, before + field.key):
+                out.setdefault(part, []).append(path)
+                if len(out[part]) == 1:
+                    visit(part, f"{path}.")
+
+    visit(record, "")
+    return out
+
+
+def _records(kind: Any, path: str) -> list[tuple[Any, str]]:
+    """The typed dictionaries in a field's type, each with its path."""
+    if is_record(kind):
+        return [(kind, path)]
+    inner = get_args(kind)
+    if get_origin(kind) is dict:
+        name = "NAME" if path in ("systems", "no_cache", "savings") else "KEY"
+        return _records(inner[1], f"{path}.{name}")
+    if get_origin(kind) is list:
+        return _records(inner[0], f"{path}[]")
+    return [found for part in inner for found in _records(part, path)]
+
+
+def _table(record: Any) -> str:
+    """One line per field; fields in a row that mean the same share a line."""
+    lines = ["| key | type | unit | meaning |", "|---|---|---|---|"]
+    for (kind, unit, text), fields in groupby(described(record), _meaning):
+        keys = ", ".join(f"`{field.key}`" for field in fields)
+        lines.append(f"| {keys} | {kind} | {unit} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(field: Described) -> tuple[str, str, str]:
+    kind = _kind(field.kind) + ("" if field.always else ", or absent")
+    return kind, field.about.unit, field.about.text
+
+
+def _kind(kind: Any) -> str:
+    """A field's type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(part) for part in inner)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin is list:
+        return f"list of {_kind(inner[0])}s" if inner[0] in (float, int) else f"list of {_kind(inner[0])}"
+    if origin is tuple:
+        return f"list of {len(inner)} {_kind(inner[0])}s"
+    if origin is dict:
+        return "object" if inner[0] is str else f"object with {_kind(inner[0])}"
+    if origin is np.ndarray:
+        return COLUMNS[get_args(inner[1])[0]]
+    return "object" if is_record(kind) else WORDS[kind]
+
+
+def _text(record: Any) -> str:
+    """The docstring of a typed dictionary as Markdown."""
+    return inspect.cleandoc(record.__doc__).replace("``", "`").replace("\n\n", " ").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,250 @@
+"""summary.json as types: every key with its unit and meaning. Names are those of vLLM's result files.
+
+A figure that cannot be computed is None, never 0. docs/outputs.md is made from this file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from sim.results.about import About
+from sim.results.summary_cost import CostFigures, Crossover, PricedSystem, Regret
+
+Figure = float | None
+Count = int | None
+Ttft = Annotated[
+    Figure, About("ms", "Time to first token: arrival to the first output token, waiting included.")
+]
+Tpot = Annotated[
+    Figure,
+    About(
+        "ms",
+        "Time per output token after the first: (e2el - ttft) / (output tokens - 1), one value per "
+        "request; none for a reply of one token.",
+    ),
+]
+Itl = Annotated[
+    Figure,
+    About("ms", "Gap between two tokens of a reply, pooled over all requests: long replies weigh more."),
+]
+E2el = Annotated[Figure, About("ms", "End-to-end latency: arrival to the last token.")]
+QueueTime = Annotated[Figure, About("ms", "Arrival to the first admission by the engine's scheduler.")]
+
+
+class Latencies(TypedDict):
+    """Mean, median, population standard deviation and percentiles (linear) of five times."""
+
+    mean_ttft_ms: Ttft
+    median_ttft_ms: Ttft
+    std_ttft_ms: Ttft
+    p50_ttft_ms: Ttft
+    p90_ttft_ms: Ttft
+    p95_ttft_ms: Ttft
+    p99_ttft_ms: Ttft
+    mean_tpot_ms: Tpot
+    median_tpot_ms: Tpot
+    std_tpot_ms: Tpot
+    p50_tpot_ms: Tpot
+    p90_tpot_ms: Tpot
+    p95_tpot_ms: Tpot
+    p99_tpot_ms: Tpot
+    mean_itl_ms: Itl
+    median_itl_ms: Itl
+    std_itl_ms: Itl
+    p50_itl_ms: Itl
+    p90_itl_ms: Itl
+    p95_itl_ms: Itl
+    p99_itl_ms: Itl
+    mean_e2el_ms: E2el
+    median_e2el_ms: E2el
+    std_e2el_ms: E2el
+    p50_e2el_ms: E2el
+    p90_e2el_ms: E2el
+    p95_e2el_ms: E2el
+    p99_e2el_ms: E2el
+    mean_queue_time_ms: QueueTime
+    median_queue_time_ms: QueueTime
+    std_queue_time_ms: QueueTime
+    p50_queue_time_ms: QueueTime
+    p90_queue_time_ms: QueueTime
+    p95_queue_time_ms: QueueTime
+    p99_queue_time_ms: QueueTime
+
+
+class CacheFigures(TypedDict):
+    """What was asked of the cache, found and evicted. What is first admitted counts, repeats do not."""
+
+    prefix_cache_queries_tokens: Annotated[int, About("tokens", "Prompt tokens that were looked up.")]
+    prefix_cache_hits_tokens: Annotated[int, About("tokens", "Those of them that were in the cache.")]
+    prefix_cache_hit_rate: Annotated[
+        Figure, About("0-1", "Hits / queries in tokens: a long prompt weighs more than a short one.")
+    ]
+    prefix_cache_queries_blocks: Annotated[
+        Count, About("blocks", "Whole blocks of the prompts; null where not every request is counted.")
+    ]
+    prefix_cache_hits_blocks: Annotated[Count, About("blocks", "Those of them that were in the cache.")]
+    prefix_cache_hit_rate_blocks: Annotated[Figure, About("0-1", "Hits / queries in blocks.")]
+    prefix_cache_hits_tokens_by_tier: Annotated[
+        dict[str, int] | None,
+        About("tokens", "Hits by the tier that served them, fastest first; null without tiers."),
+    ]
+    hits_lost_to_isolation_tokens: Annotated[
+        Count,
+        About("tokens", "Hits of the same cache shared by all tenants, less those here."),
+    ]
+    request_hit_rate: Annotated[Figure, About("0-1", "Share of the requests with at least one hit token.")]
+    preempted_queries_tokens: Annotated[
+        Count, About("tokens", "Tokens looked up by requests that came back after a preemption.")
+    ]
+    preempted_hits_tokens: Annotated[Count, About("tokens", "Those of them that were in the cache.")]
+    recomputed_tokens: Annotated[
+        Count, About("tokens", "Tokens computed a second time because of a preemption.")
+    ]
+    abandoned_tokens: Annotated[
+        Count, About("tokens", "Tokens computed for requests that were given up or lost with a replica.")
+    ]
+    evicted_blocks: Annotated[Count, About("blocks", "Cached blocks given up to make room.")]
+    evicted_tokens: Annotated[
+        Count, About("tokens", "Cached tokens given up, by caches that evict tokens and not blocks.")
+    ]
+    num_preemptions: Annotated[
+        Count, About("count", "Times a running request was pushed out because KV memory was short.")
+    ]
+    kv_block_lifetime_s: Annotated[Figure, About("s", "Allocation to eviction; not measured yet: null.")]
+    kv_block_idle_before_evict_s: Annotated[
+        Figure, About("s", "Last use to eviction; not measured yet: null.")
+    ]
+    kv_block_reuse_gap_s: Annotated[
+        Figure, About("s", "Between two uses of a block; not measured yet: null.")
+    ]
+    kv_cache_usage_perc: Annotated[
+        Figure,
+        About("0-1", "Highest share of a replica's KV blocks that requests held (0-1 despite its name)."),
+    ]
+
+
+class Served(TypedDict):
+    """How many requests ended how, and how fast."""
+
+    duration: Annotated[Figure, About("s", "First arrival to last completion, in simulated time.")]
+    completed: Annotated[int, About("requests", "Requests that have all their tokens.")]
+    failed: Annotated[int, About("requests", "The others: rejected, timed out or aborted.")]
+    rejected: Annotated[int, About("requests", "Turned away because a queue was full.")]
+    timed_out: Annotated[int, About("requests", "Given up by the client at its deadline.")]
+    aborted: Annotated[int, About("requests", "Given up by the engine itself.")]
+    retried: Annotated[int, About("requests", "Lost with a replica that died, and begun anew elsewhere.")]
+    total_input_tokens: Annotated[int, About("tokens", "Prompt tokens, cached ones included.")]
+    total_output_tokens: Annotated[int, About("tokens", "Output tokens.")]
+    computed_prompt_tokens: Annotated[
+        int,
+        About("tokens", "Prompt tokens not found in the cache, without repeats after a preemption."),
+    ]
+    request_throughput: Annotated[Figure, About("1/s", "Completed requests / duration.")]
+    request_goodput: Annotated[
+        Figure,
+        About("1/s", "Completed requests within every limit of `slo` / duration; null without limits."),
+    ]
+    output_throughput: Annotated[Figure, About("tokens/s", "Output tokens / duration.")]
+    total_token_throughput: Annotated[Figure, About("tokens/s", "Prompt and output tokens / duration.")]
+    max_output_tokens_per_s: Annotated[Count, About("tokens/s", "Most output tokens within one second.")]
+    max_concurrent_requests: Annotated[
+        Count, About("requests", "Most requests in the system within one second.")
+    ]
+
+
+class Figures(Served, Latencies):
+    """What one system did with the trace. Figures are of completed requests after the warm-up."""
+
+    engine_iterations: Annotated[Count, About("count", "Iterations of all replicas.")]
+    gpu_busy_seconds: Annotated[Figure, About("s", "GPU time in iterations, over all GPUs.")]
+    extrapolated_seconds: Annotated[
+        Figure, About("s", "Time in iterations outside of what the latency profile measured.")
+    ]
+    cache: Annotated[CacheFigures, About("", "What the cache was asked and what it gave.")]
+    cost: Annotated[CostFigures, About("", "Dollars, and what they pay for.")]
+
+
+class SystemEntry(Figures):
+    """One system, or its twin without a cache. Figures are of completed requests after the warm-up.
+
+    ``std`` is the population's standard deviation, percentiles are linear (numpy's default).
+    """
+
+    calibrated: Annotated[
+        bool | None,
+        About("", "Whether times rest on measurements of the GPU; null without times."),
+    ]
+    notes: Annotated[list[str], About("", "What a reader has to know about these figures.")]
+    simulation_s: Annotated[float, About("s", "Wall-clock time of the simulation.")]
+    simulated_requests_per_s: Annotated[float, About("1/s", "Requests / wall-clock time.")]
+    regret: NotRequired[
+        Annotated[Regret, About("", "A provider's other caching strategies, where they were tried.")]
+    ]
+
+
+SavedFigure = Literal[
+    "computed_prompt_tokens",
+    "mean_ttft_ms",
+    "p50_ttft_ms",
+    "p99_ttft_ms",
+    "mean_tpot_ms",
+    "mean_e2el_ms",
+    "gpu_busy_seconds",
+    "gpu_seconds",
+    "cost_usd_total",
+    "cost_usd_busy",
+]
+"""Figures of a system, or of its ``cost``, of which a cache may save."""
+Saving = TypedDict(
+    "Saving",
+    {
+        "without": Annotated[Figure, About("as the figure", "Without a cache.")],
+        "with": Annotated[Figure, About("as the figure", "With it.")],
+        "saved": Annotated[Figure, About("as the figure", "Without less with; negative if it costs more.")],
+        "saved_ratio": Annotated[Figure, About("0-1", "Saved / without.")],
+    },
+)
+Saving.__doc__ = "What the cache saves of one figure."
+
+
+class WeighedClaim(TypedDict):
+    """A claim of the configuration beside what the trace gives."""
+
+    system: Annotated[str, About("", "The system that it is about.")]
+    quantity: Annotated[str, About("", "What is said to be saved.")]
+    source: Annotated[str, About("", "Where the claim was made.")]
+    claimed_saved: Annotated[float, About("0-1", "The share that is said to be saved.")]
+    derived_saved: Annotated[Figure, About("0-1", "The share that this run saves.")]
+    holds: Annotated[bool | None, About("", "Whether that is enough; null if it cannot be decided.")]
+    conditions: Annotated[list[str], About("", "Under what conditions the claim would hold.")]
+
+
+class Summary(TypedDict):
+    """Everything but the three timing figures follows from configuration and seed.
+
+    Those are ``load_s``, ``simulation_s`` and ``simulated_requests_per_s``.
+    """
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    seed: Annotated[int, About("", "Seed of all random draws.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    python: Annotated[str, About("", "Version of Python.")]
+    requests: Annotated[int, About("requests", "Requests of the trace.")]
+    load_s: Annotated[float, About("s", "Wall-clock time to make or read the trace.")]
+    simulation_s: Annotated[float, About("s", "Wall-clock time of all simulations.")]
+    systems: Annotated[dict[str, SystemEntry], About("", "Each system with its cache, by name.")]
+    no_cache: Annotated[dict[str, SystemEntry], About("", "Each system without a cache, by name.")]
+    savings: Annotated[
+        dict[str, dict[SavedFigure, Saving]], About("", "What the cache saves, by system and figure.")
+    ]
+    claims: Annotated[list[WeighedClaim], About("", "The claims of the configuration.")]
+    side_by_side: NotRequired[
+        Annotated[list[PricedSystem], About("", "Every priced system, where one is a provider.")]
+    ]
+    crossovers: NotRequired[
+        Annotated[
+            list[Crossover],
+            About("", "Every engine paid by the hour beside every provider, where there is a provider."),
+        ]
+    ]

@@ -1,0 +1,136 @@
+"""capacity.json and habits.json as types: every key with its unit and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypedDict
+
+from sim.results.about import About
+from sim.results.summary_cost import Pricing
+
+Figure = float | None
+
+
+class SampleEntry(TypedDict):
+    """A run of one side of a system at one rate.
+
+    What is served and what that costs is counted from the first arrival (or the end of the warm-up) to the
+    last start of a session: beyond it the load only falls. Null where nothing completes in that time.
+    """
+
+    rate: Annotated[float, About("rate_unit", "The arrival rate.")]
+    good_share: Annotated[
+        float, About("0-1", "Requests that met every limit, of all that arrived; rejected ones did not.")
+    ]
+    late_share: Annotated[
+        float, About("0-1", "Requests that arrived after the last start of a session, of all that arrived.")
+    ]
+    requests_per_s: Annotated[Figure, About("1/s", "Requests completed per second.")]
+    requests_per_s_per_gpu: Annotated[Figure, About("1/s", "The same by the number of GPUs held.")]
+    cost_usd_per_1m_tokens: Annotated[
+        Figure, About("USD", "Dollars per million prompt and output tokens together; null without a price.")
+    ]
+    pricing: Annotated[Pricing | None, About("", "What is paid, as in summary.json.")]
+
+
+class FoundRate(TypedDict):
+    """What the search found for a system, with its cache or without."""
+
+    outcome: Annotated[
+        Literal["found", "unbounded", "none"],
+        About("", "Whether a highest rate was found, every rate tried was good, or none was."),
+    ]
+    max_rate: Annotated[Figure, About("rate_unit", "The highest rate at which enough requests are good.")]
+    next_rate_tried: Annotated[Figure, About("rate_unit", "The next higher rate that was tried.")]
+    at_max_rate: Annotated[SampleEntry | None, About("", "The run at the highest rate.")]
+    monotone: Annotated[bool, About("", "Whether the share of good requests only falls with the rate.")]
+    largest_rise_between: Annotated[
+        tuple[float, float] | None,
+        About("rate_unit", "Where it rises most, if it rises."),
+    ]
+    contradicting_rates: Annotated[
+        list[float], About("rate_unit", "Rates that are good above the highest one, or bad below it.")
+    ]
+    samples: Annotated[list[SampleEntry], About("", "Every run, by rate.")]
+
+
+class CapacityEntry(TypedDict):
+    """The capacity of one system."""
+
+    calibrated: Annotated[bool | None, About("", "Whether times rest on measurements of the GPU.")]
+    notes: Annotated[list[str], About("", "What a reader has to know about these figures.")]
+    ratio: Annotated[
+        Figure, About("ratio", "Highest rate with the cache / without; null unless both were found.")
+    ]
+    without_cache: Annotated[FoundRate, About("", "The twin without a cache.")]
+    with_cache: Annotated[FoundRate, About("", "The system with its cache.")]
+
+
+class CapacitySummary(TypedDict):
+    """The highest arrival rate that each engine bears within the limits. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    seed: Annotated[int, About("", "Seed of all random draws.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    requests: Annotated[int, About("requests", "Requests of the trace.")]
+    slo_ms: Annotated[dict[str, float], About("ms", "The limits by vLLM's names: ttft, tpot, e2el.")]
+    slo_share: Annotated[float, About("0-1", "Share of the requests that have to keep all limits.")]
+    precision: Annotated[float, About("ratio", "How exactly the rate is found, relative to it.")]
+    rate_key: Annotated[str, About("", "The key of the configuration that sets the rate.")]
+    rate_unit: Annotated[str, About("", "What a rate is: sessions/s, or multiples of the recorded speed.")]
+    configured_rate: Annotated[float, About("rate_unit", "The rate as configured.")]
+    systems: Annotated[dict[str, CapacityEntry], About("", "Each engine, by name.")]
+
+
+class Amounts(TypedDict):
+    """What a habit takes on one system; amounts are per 1,000 sessions."""
+
+    hit_rate: Annotated[Figure, About("0-1", "Hits / queries in tokens.")]
+    mean_ttft_ms: Annotated[Figure, About("ms", "Mean time to first token.")]
+    prompt_tokens: Annotated[float, About("tokens", "Prompt tokens, cached ones included.")]
+    computed_tokens: Annotated[float, About("tokens", "Prompt tokens not found in the cache.")]
+    gpu_busy_s: Annotated[Figure, About("s", "GPU time in iterations.")]
+    cost_usd: Annotated[Figure, About("USD", "The bill.")]
+    cost_usd_busy: Annotated[
+        Figure, About("USD", "The part of a bill for GPUs held in which they computed.")
+    ]
+    written_tokens: Annotated[
+        Figure, About("tokens", "Tokens written into a provider's cache; null without a provider's bill.")
+    ]
+
+
+class HabitFigures(Amounts):
+    """What one system made of one chat; amounts are per 1,000 sessions."""
+
+    cost_usd_without_cache: Annotated[Figure, About("USD", "The bill of the same prompts uncached.")]
+    cost_usd_busy_without_cache: Annotated[Figure, About("USD", "The busy part of that bill.")]
+    pricing: Annotated[Pricing | None, About("", "What is paid, as in summary.json.")]
+    calibrated: Annotated[bool | None, About("", "Whether times rest on measurements of the GPU.")]
+    notes: Annotated[list[str], About("", "What a reader has to know about these figures.")]
+
+
+class PairEntry(TypedDict):
+    """A good habit beside a bad one on the same conversations."""
+
+    habits: Annotated[
+        dict[str, Any], About("", "`good` and `bad`: what each changes of the configured habits.")
+    ]
+    good: Annotated[dict[str, HabitFigures], About("", "Under the good habit, by system.")]
+    bad: Annotated[dict[str, HabitFigures], About("", "Under the bad habit, by system.")]
+    more: Annotated[
+        dict[str, Amounts],
+        About("", "Bad less good, by system; the rates and times are differences, not per 1,000 sessions."),
+    ]
+
+
+class HabitSummary(TypedDict):
+    """What client habits cost. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    seed: Annotated[int, About("", "Seed of all random draws.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    sessions: Annotated[int, About("count", "Sessions of each chat.")]
+    requests: Annotated[int, About("requests", "Requests of each chat.")]
+    amounts_per_sessions: Annotated[int, About("count", "Amounts are per so many sessions: 1,000.")]
+    habit_pairs: Annotated[dict[str, PairEntry], About("", "Each pair, by the name of its bad habit.")]

@@ -1,0 +1,132 @@
+"""What the commands write is what the types say, key by key, and docs/outputs.md is made from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import pyarrow.parquet as pq
+import pytest
+
+from reports import files
+from reports.outputs_page import FILES, page
+from sim import Result, load_config, run
+from sim.results.about import described, is_record
+from sim.studies import capacity, habits
+
+RUNS = {
+    "habits": ["studies/habits.yaml", "workload.sessions=20"],
+    "claims": ["studies/claims-chat.yaml", "workload.sessions=20"],
+    "isolation": ["studies/isolation.yaml", "workload.sessions=20"],
+    "tiers": ["studies/tiers.yaml", "workload.sessions=20"],
+    "failures": ["studies/failures.yaml", "workload.sessions=20"],
+    "eviction": ["studies/eviction.yaml", "workload.sessions=20"],
+    "steps": ["quickstart.yaml", "workload.sessions=5", "systems.vllm-h200.record_steps=true"],
+}
+"""Shipped configurations that between them write every key."""
+Seen = set[tuple[str, str]]
+"""(name of a type, key) of what was met."""
+
+
+def _mismatches(value: Any, kind: Any, path: str, seen: Seen) -> list[str]:
+    """Where ``value``, as read from JSON, is not of type ``kind``."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_record(kind) and isinstance(value, dict):
+        fields = {field.key: field for field in described(kind)}
+        seen.update((kind.__name__, key) for key in value)
+        wrong = [f"{path}.{key}: not described" for key in value.keys() - fields.keys()]
+        wrong += [f"{path}.{key}: missing" for key in fields if fields[key].always and key not in value]
+        within = [(value[key], fields[key].kind, f"{path}.{key}") for key in value if key in fields]
+    elif origin in (Union, UnionType):
+        tries = [_mismatches(value, part, path, seen) for part in inner]
+        return min(tries, key=len)
+    elif origin is dict and isinstance(value, dict):
+        wrong, within = [], [(value[key], inner[1], f"{path}.{key}") for key in value]
+        within += [(key, inner[0], f"{path}, key {key}") for key in value]
+    elif origin in (list, tuple) and isinstance(value, list):
+        wrong, within = [], [(item, inner[0], f"{path}[]") for item in value]
+    elif kind is Any or (origin is Literal and value in inner) or _is(value, kind):
+        return []
+    else:
+        return [f"{path}: {value!r:.40} is no {kind}"]
+    return wrong + [text for args in within for text in _mismatches(*args, seen)]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    return kind in (int, str, bool, NoneType) and type(value) is kind
+
+
+def _records(kind: Any) -> set[Any]:
+    """The typed dictionaries within ``kind``, itself included."""
+    own = {kind} if is_record(kind) else set()
+    parts = [field.kind for field in described(kind)] if own else get_args(kind)
+    return own.union(*(_records(part) for part in parts))
+
+
+@pytest.fixture(scope="module")
+def results(root: Path) -> dict[str, Result]:
+    """Each of ``RUNS``, small."""
+    return {
+        name: run(load_config(root / "configs" / config, settings))
+        for name, (config, *settings) in RUNS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def outputs(root: Path, results: dict[str, Result]) -> list[tuple[str, Any]]:
+    """(name of the file, its content) of every JSON file that a command writes."""
+    capacities = load_config(root / "configs/studies/capacity.yaml", ["workload.sessions=200"])
+    chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
+    return [
+        *(("summary.json", result.summary()) for result in results.values()),
+        ("capacity.json", capacity.study(capacities, 0.2, _quietly).summary()),
+        ("habits.json", habits.study(chats, _quietly).summary()),
+    ]
+
+
+def _quietly(part: str, done: int, total: int | None) -> None:
+    """Progress that nobody sees."""
+
+
+def test_json_is_as_described(outputs: list[tuple[str, Any]]) -> None:
+    """Every key that is written is described with its type, and every described key is written."""
+    seen: Seen = set()
+    wrong = []
+    for name, content in outputs:
+        wrong += _mismatches(json.loads(json.dumps(content, allow_nan=False)), FILES[name], name, seen)
+    assert wrong == []
+    records = set().union(*(_records(FILES[name]) for name in FILES if name.endswith(".json")))
+    assert {(record.__name__, field.key) for record in records for field in described(record)} == seen
+
+
+def test_columns_are_as_described(results: dict[str, Result], tmp_path: Path) -> None:
+    """Each Parquet file is written by some run, and has the described columns in their order."""
+    writers = {
+        "requests.parquet": files.write_requests,
+        files.STEPS: files.write_steps,
+        files.SAMPLES: files.write_samples,
+    }
+    for name, write in writers.items():
+        for result in results.values():
+            write(result, tmp_path / name)
+        assert pq.read_schema(tmp_path / name).names == [field.key for field in described(FILES[name])]
+
+
+def test_page_is_up_to_date(root: Path) -> None:
+    """After a change of an output: make docs."""
+    assert (root / "docs" / "outputs.md").read_text(encoding="utf-8") == page()
+
+
+def test_every_field_has_a_meaning() -> None:
+    """One sentence that ends, and a unit for every number with one."""
+    for name, record in FILES.items():
+        for part in _records(record):
+            assert part.__doc__, part
+            for field in described(part):
+                assert field.about.text.endswith("."), (name, field)
+                if field.key.endswith(("_ms", "_s", "_usd", "_tokens")):
+                    assert field.about.unit, (name, field)
