@@ -61,18 +61,15 @@ class Situation:
         self._spare = rng.choice([0, 5, 100])
         self._seqs = rng.choice([1, 2, 8])
         trace = self.trace()
-        hardships = Hardships()
-        if self._engine != "async":
-            hardships = Hardships(
-                max_queued_requests=rng.choice([None, 2]),
-                deadline_s=rng.choice([None, [rng.uniform(1, 20) for _ in range(len(trace))]]),
-                failures=tuple(
-                    Failure(replica, float(rng.randint(1, 10)), rng.choice([None, 12.0]))
-                    for replica in range(1, self._replicas)
-                    if rng.random() < 0.3
-                ),
-            )
-        self._hardships = hardships
+        self._hardships = Hardships(
+            max_queued_requests=rng.choice([None, 2]),
+            deadline_s=rng.choice([None, [rng.uniform(1, 20) for _ in range(len(trace))]]),
+            failures=tuple(
+                Failure(replica, float(rng.randint(1, 10)), rng.choice([None, 12.0]))
+                for replica in range(1, self._replicas)
+                if rng.random() < 0.3
+            ),
+        )
 
     def trace(self) -> Trace:
         """The same one at every call."""

@@ -200,6 +200,7 @@ class VllmReplica:
             return
         self._catch_up()
         must_look = self._scheduler.loaded(request)
+        self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
