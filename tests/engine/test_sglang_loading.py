@@ -223,6 +223,7 @@ def test_a_configuration_with_everything(tmp_path: Path) -> None:
                 **system,
                 "cache": {"kind": "radix", "page_size": 16},
                 "pools": pools,
+                "failures": [{"replica": 1, "at_s": 7, "back_s": 9}],
                 "kv_link": {"gb_per_s": 20},
             },
         },
