@@ -69,6 +69,7 @@ class VllmReplica:
         self._finished = finished
         self._left = left
         self._rank = rank
+        self._asynchronous = options.async_scheduling
         self._compute = compute
         self._fast_forward = fast_forward
         self._source = source
@@ -150,7 +151,7 @@ class VllmReplica:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._leaving.is_due:
             self._let_leave()
-        asynchronous = self._options.async_scheduling
+        asynchronous = self._asynchronous
         batch, self._ahead = self._ahead, None
         was_ahead = batch is not None
         if batch is None:
@@ -178,6 +179,15 @@ class VllmReplica:
         if batch is None:
             return None
         totals.scheduled_tokens += batch.tokens
+        if batch.chunks or batch.preempted or batch.loads:
+            self._note_changes(batch, now)
+        if self.recorder is not None:
+            self._record(batch, self.recorder)
+        return batch
+
+    def _note_changes(self, batch: Batch, now: float) -> None:
+        """Count and note who ``batch`` admits, loads and preempts."""
+        totals = self.totals
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
         for request, found in batch.loads:
@@ -187,11 +197,7 @@ class VllmReplica:
         if batch.preempted:
             totals.num_preemptions += len(batch.preempted)
             totals.recomputed_tokens += batch.recomputed
-        if batch.preempted or batch.chunks or batch.loads:
-            totals.note_usage(self.memory)
-        if self.recorder is not None:
-            self._record(batch, self.recorder)
-        return batch
+        totals.note_usage(self.memory)
 
     def _loaded(self, event: At) -> None:
         """What a request waited for is there: it is the next one to be admitted."""

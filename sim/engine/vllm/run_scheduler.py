@@ -53,6 +53,7 @@ class RunScheduler:
         self._writers = Writers()
         self._admissions = 0
         self._now = 0.0
+        self._has_clock = memory.has_clock
 
     # -- the queue ---------------------------------------------------------------------------------
 
@@ -210,7 +211,8 @@ class RunScheduler:
 
     def settle(self) -> None:
         """Take the blocks of all steps scheduled so far."""
-        self._take(self._decodes.step)
+        if self._taken < self._decodes.step:
+            self._take(self._decodes.step)
 
     def _must_step(self) -> bool:
         """Whether two write one reply, or the blocked head of the queue reads one being written."""
@@ -225,7 +227,7 @@ class RunScheduler:
         decodes, memory = self._decodes, self.memory
         step = decodes.step
         if decodes.needs(step, 1) <= memory.free_blocks:
-            if memory.has_clock or self._others_take():
+            if self._has_clock or self._others_take():
                 self._take(step + 1)
             return
         for request in list(self.running):
