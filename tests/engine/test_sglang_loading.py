@@ -5,10 +5,13 @@ A message has eight tokens; a link of 1 GB/s carries a token a second.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sim import load_config, run
 from sim.engine.link import LinkSpeed
 from sim.engine.sglang.config import SglangEngine
 from sim.fleet.fleet import Fleet
@@ -181,3 +184,56 @@ def test_the_batch_has_so_many_places(fast_forward: bool) -> None:
     trace = _trace((0.0, "a", 20), (0.0, "b", 2))
     records = _apart(trace, 60, fast_forward=fast_forward, engine={"max_running_requests": 1})
     assert records.finished_s.tolist() == [28.0, 29.0]
+
+
+# -- by the public way ----------------------------------------------------------------------------------
+
+
+def test_a_configuration_with_everything(tmp_path: Path) -> None:
+    """Tiers, and prefill and decode apart, each with deadlines, failures and recorded steps."""
+    system = {
+        "kind": "engine",
+        "model": "llama-3-8b",
+        "hardware": "h200",
+        "engine": {"kind": "sglang"},
+        "memory": {"kv_blocks": 600},
+        "deadline_s": {"distribution": "constant", "value": 20},
+        "retries": {"max_retries": 1, "backoff_s": 1},
+        "failures": [{"replica": 0, "at_s": 7, "back_s": 9}],
+        "record_steps": True,
+    }
+    host = {"name": "host", "capacity_blocks": 5000, "gb_per_s": 20}
+    tiered = {"kind": "tiered", "cache": "radix", "block_size": 16, "tiers": [{"name": "gpu"}, host]}
+    pools = [{"role": "prefill"}, {"role": "decode", "replicas": 2}]
+    config = {
+        "name": "everything",
+        "workload": {
+            "kind": "chat",
+            "sessions": 80,
+            "arrival": {"process": "poisson", "rate_per_s": 10},
+            "turns": {"distribution": "geometric", "mean": 4},
+            "think_time_s": {"distribution": "exponential", "mean": 5},
+            "system_prompt": {"tokens": 200},
+            "user_tokens": {"distribution": "lognormal", "mean": 300, "sigma": 0.5},
+            "reply_tokens": {"distribution": "lognormal", "mean": 100, "sigma": 0.5},
+        },
+        "systems": {
+            "tiers": {**system, "cache": tiered},
+            "apart": {
+                **system,
+                "cache": {"kind": "radix", "page_size": 16},
+                "pools": pools,
+                "failures": [{"replica": 1, "at_s": 7, "back_s": 9}],
+                "kv_link": {"gb_per_s": 20},
+            },
+        },
+    }
+    (tmp_path / "everything.yaml").write_text(json.dumps(config))
+    result = run(load_config(tmp_path / "everything.yaml"))
+    for name, one in result.runs.items():
+        records = one.records
+        assert records.completed.mean() > 0.9, name
+        assert records.engine is not None and records.engine.loaded_tokens > 0, name
+        assert records.retries.sum() > 0 and records.step_rows, name
+    assert result.runs["tiers"].records.hit_tokens_by_tier["host"] > 0
+    assert any("HiCache" in note for note in result.summary()["systems"]["tiers"]["notes"])

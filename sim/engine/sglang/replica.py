@@ -20,13 +20,12 @@ from sim.engine.loads import Loads, Source
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.sglang.batch import SglangBatch
 from sim.engine.sglang.config import SglangEngine
-from sim.engine.sglang.decodes import TokenTimes
 from sim.engine.sglang.memory import SglangMemory
+from sim.engine.sglang.notes import Notes
 from sim.engine.sglang.request import SglangRequest
 from sim.engine.sglang.scheduler import SglangScheduler
-from sim.engine.step_records import StepRecord, StepRecorder
+from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
-from sim.results.records import EngineTotals, StepLog
 from workloads.content import Route
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -56,10 +55,9 @@ class SglangReplica:
         recorder: StepRecorder | None = None,
     ) -> None:
         self.number = number
-        self.steps = StepLog()
-        self.work = StepLog()
-        self.totals = EngineTotals()
         self.recorder = recorder
+        self._notes = notes = Notes(number, latency, recorder)
+        self.steps, self.work, self.totals = notes.steps, notes.work, notes.totals
         self._env = env
         self._latency = latency
         self._options = options
@@ -71,11 +69,9 @@ class SglangReplica:
         self._timer = Timer(number, env, self._end)
         self._changed: Callable[[int], None] = _unwatched
         self._leaving = Leaving()
-        self._times = TokenTimes()
         self._computing: SglangBatch | None = None
         self._ahead: SglangBatch | None = None  # overlap: decided, waiting for the one that computes
         self._repeated = 0  # steps of the run under way that the scheduler has counted
-        self._retracted: list[int] = []  # and in no recorded step yet
         self._start_on(memory, source)
 
     def _start_on(self, memory: SglangMemory, source: Source | None) -> None:
@@ -145,7 +141,7 @@ class SglangReplica:
                 self._rest()
                 return
         self._computing = batch
-        self._times.begin()
+        self._notes.begins()
         if self._overlap:
             self._ahead = self._plan(batch)
         self._start(batch)
@@ -161,32 +157,17 @@ class SglangReplica:
 
     def _decide(self, in_flight: SglangBatch | None) -> SglangBatch:
         """Have a step decided, and do and note what that entails."""
-        now, totals, times = self._env.now, self.totals, self._times
         batch = self._scheduler.plan(in_flight)
-        totals.scheduled_tokens += batch.tokens
-        totals.num_preemptions += len(batch.retracted)
-        totals.recomputed_tokens += batch.recomputed
-        for request, known, cached in batch.admitted:
-            request.admitted(now, known, cached, totals)
+        self._notes.decided(batch, self._scheduler, self._env.now)
         for request, found in batch.loads:
             assert self._source is not None
-            totals.loaded_tokens += found.tokens
             self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
-        totals.note_usage(self.memory)
-        if self.recorder is not None:
-            self._record(batch, self.recorder)
-        for request in batch.joined:
-            times.join(request)
-        for request in batch.retracted:
-            times.leave(request)
-            request.preemptions += 1
         if batch.aborted is not None:
             self._abort(batch.aborted)
         return batch
 
     def _abort(self, request: SglangRequest) -> None:
         """The engine gives ``request`` up."""
-        self._times.leave(request)
         self._abandon(request)
         request.row.aborted = True
         request.row.replica = self.number
@@ -252,60 +233,23 @@ class SglangReplica:
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
-        batch, timer, totals, now = self._computing, self._timer, self.totals, self._env.now
+        batch, now = self._computing, self._env.now
         assert batch is not None
         self._repeat(steps - 1)
-        totals.note_usage(self.memory)
-        totals.iterations += steps
-        totals.busy_s += now - timer.began_s
-        self.work.add(now, timer.first_s, timer.slope_s, steps, 0, 0)
-        if self._latency.is_bounded:
-            totals.extrapolated_s += self._latency.extrapolated_s(
-                [(before, new) for _, before, new in batch.chunks],
-                batch.decodes,
-                batch.context,
-                timer.first_s,
-                timer.slope_s,
-                steps,
-            )
-        if batch.chunks:
-            self._note_first_tokens(batch, now)
-        else:
-            self._times.steps(self.steps, now, timer.began_s, timer.first_s, timer.slope_s, steps)
+        self.totals.note_usage(self.memory)
+        self._notes.ended(batch, self._timer, steps, now)
         done = []
         for request in self._scheduler.results(batch):
-            self._times.leave(request)
             if self._leaving.was_given_up(request):
                 self._abandon(request)
-                continue
-            totals.surplus_tokens += request.computed - request.final_tokens
-            request.finished(now, self.number)
-            done.append(request)
-        if self.recorder is not None:
-            record = self.recorder.open.popleft()
-            record.end_s = now
-            record.finished = [request.index for request in done]
-            record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
+            else:
+                self._notes.finished(request, now)
+                done.append(request)
+        self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
         for request in done:
             self._changed(self.number)
             self._finished(request)
         self._begin()
-
-    def _note_first_tokens(self, batch: SglangBatch, now: float) -> None:
-        """One token for each completed prompt: its first, or the next one after a retraction."""
-        tokens = 0
-        for request in batch.completed:
-            if request.phase in (WAITING, GONE):
-                continue
-            tokens += 1
-            row = request.row
-            if row.first_token_s != row.first_token_s:  # not a number: none before
-                row.first_token_s = now
-            else:
-                self.steps.add_gap(now, now - request.last_token_s)
-            request.last_token_s = now
-            self._times.enter(request)
-        self.steps.add(now, self._timer.first_s, 0.0, 1, 0, tokens)
 
     # -- requests that leave early -----------------------------------------------------------------
 
@@ -313,9 +257,8 @@ class SglangReplica:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
         self._changed(self.number)
         scheduler = self._scheduler
-        for mine in [*scheduler.queue.requests, *scheduler.present()]:
-            if mine.submitted is request:
-                break
+        present = [*scheduler.queue.requests, *scheduler.present()]
+        mine = next(each for each in present if each.submitted is request)
         mine.given_up()
         if mine.phase == WAITING:
             scheduler.queue.withdraw(mine)
@@ -354,7 +297,6 @@ class SglangReplica:
         for request in leave:
             assert isinstance(request, SglangRequest)
             scheduler.drop(request)
-            self._times.leave(request)
             self._abandon(request)
         if lost_to is not None:
             for request in list(scheduler.queue.requests):
@@ -364,36 +306,9 @@ class SglangReplica:
             self._leaving.failed = self._ahead = None
             lost_to(wanted)
 
-    def _abandon(self, request: Request) -> None:
-        request.abandoned(self.totals)
+    def _abandon(self, request: SglangRequest) -> None:
+        self._notes.abandoned(request)
         self._left(request)
-
-    # -- records and checks ------------------------------------------------------------------------
-
-    def _record(self, batch: SglangBatch, recorder: StepRecorder) -> None:
-        """Keep a step that computes something; what was decided before one without goes to the next."""
-        self._retracted += [request.index for request in batch.retracted]
-        if not batch.sequences:
-            return
-        scheduler = self._scheduler
-        scheduled = [(request.index, new) for request, _, new in batch.chunks]
-        admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
-        record = StepRecord(
-            step=len(recorder.records),
-            replica=self.number,
-            scheduled_s=self._env.now,
-            sched=scheduled or [(request.index, 1) for request in batch.scheduled],
-            new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
-            resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
-            preempted=self._retracted,
-            evicted=recorder.take_evicted(),
-            free=self.memory.free_blocks,
-            running=len(scheduler.running.requests) + len(batch.chunks),
-            waiting=len(scheduler.queue.requests),
-        )
-        self._retracted = []
-        recorder.records.append(record)
-        recorder.open.append(record)
 
     def check(self) -> None:
         """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
