@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all coverage lint types docs goldens bench clean
+.PHONY: demo test test-all coverage lint types docs goldens bench compiled pure clean
 
 demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
@@ -21,7 +21,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-test
-	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks
+	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks compiled
 
 docs: .venv/installed  ## write docs/outputs.md from the types of the outputs
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
@@ -33,6 +33,13 @@ goldens: .venv/installed-test  ## accept the present output as the expected one;
 bench: .venv/installed-test  ## time the simulator; fails if it became slower than recorded
 	$(BIN)/python -m benchmarks.speed
 
+compiled: .venv/installed-test  ## compile the hot modules in place (needs a C compiler), again after every change
+	$(BIN)/python -m compiled.build
+
+pure:  ## remove what was compiled
+	rm -rf build/mypyc build/temp build/lib.* prefixsim__mypyc*.so
+	find sim workloads -name '*.so' -delete
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
@@ -42,5 +49,5 @@ bench: .venv/installed-test  ## time the simulator; fails if it became slower th
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
-clean:
+clean: pure
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

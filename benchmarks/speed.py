@@ -5,6 +5,9 @@ memory is the peak of the whole process. Wall times: compare them only within on
 ``loop`` column divides the CPU time of the simulation by that of a fixed pure-Python loop timed before and
 after it in the same process, which makes runs on different machines roughly comparable. Ends with exit
 code 1 if that ratio is more than 1.2 times the recorded one (``recorded.json``) for any experiment.
+
+All of that is of interpreted sources. Where compiled modules are built (``make compiled``) every experiment
+also runs with them, in turn with the other, and two more columns say what they take.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import time
 from pathlib import Path
 
 from benchmarks import regression
+from compiled.interpreted import built, interpret
 
 ROOT = Path(__file__).parents[1]
 MOONCAKE = ROOT.parent / "shared/data/mooncake/conversation_trace.jsonl"
@@ -75,6 +79,11 @@ COLUMNS = {
     "peak_mb": "peak, MB",
     "loop": "loop",
 }
+COMPILED = ", compiled"
+"""Ends the name of a row that was measured with compiled modules."""
+INTERPRETED_ONLY = {"": ["--interpreted"]}
+BOTH = {"": ["--interpreted"], COMPILED: []}
+"""What each row's name ends in, and the options of its process."""
 Row = dict[str, float]
 
 
@@ -128,16 +137,17 @@ def once(config: str, settings: list[str], system: str) -> Row:
     }
 
 
-def measured(names: list[str], runs: int) -> dict[str, Row]:
+def measured(names: list[str], runs: int, modes: dict[str, list[str]]) -> dict[str, Row]:
     """Medians of ``runs`` processes per experiment, taken in turn so that a slow minute hits all alike."""
-    rows: dict[str, list[Row]] = {name: [] for name in names}
+    rows: dict[str, list[Row]] = {name + mode: [] for name in names for mode in modes}
     for turn in range(runs):
         for name in names:
             if name in LONG and turn > 0:
                 continue
-            command = [sys.executable, "-m", "benchmarks.speed", "--once", name]
-            done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-            rows[name].append(json.loads(done.stdout))
+            for mode, options in modes.items():
+                command = [sys.executable, "-m", "benchmarks.speed", *options, "--once", name]
+                done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+                rows[name + mode].append(json.loads(done.stdout))
     return {
         name: {key: statistics.median(row[key] for row in of_one) for key in COLUMNS}
         for name, of_one in rows.items()
@@ -158,10 +168,18 @@ def _cpuinfo() -> list[str]:
 
 
 def show(rows: dict[str, Row]) -> None:
-    """Print a line per experiment."""
-    print(f"{'':28}" + "".join(f"{heading:>17}" for heading in COLUMNS.values()))
+    """Print a line per experiment, with what it takes compiled where that was measured."""
+    headings = [*COLUMNS.values()]
+    if any(name.endswith(COMPILED) for name in rows):
+        headings += ["compiled, CPU s", "times as fast"]
+    print(f"{'':28}" + "".join(f"{heading:>17}" for heading in headings))
     for name, row in rows.items():
-        cells = [f"{row[key]:>17,.3f}" if row[key] < 100 else f"{row[key]:>17,.0f}" for key in COLUMNS]
+        if name.endswith(COMPILED):
+            continue
+        figures = [row[key] for key in COLUMNS]
+        if compiled := rows.get(name + COMPILED):
+            figures += [compiled["cpu_s"], row["cpu_s"] / compiled["cpu_s"]]
+        cells = [f"{figure:>17,.3f}" if figure < 100 else f"{figure:>17,.0f}" for figure in figures]
         print(f"{name:28}" + "".join(cells))
 
 
@@ -174,7 +192,10 @@ def main() -> None:
         "--record", action="store_true", help="rewrite recorded.json; needs a quiet machine"
     )
     parser.add_argument("--once", choices=EXPERIMENTS, help=argparse.SUPPRESS)
+    parser.add_argument("--interpreted", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.interpreted:
+        interpret()
     if arguments.once:
         print(json.dumps(once(*EXPERIMENTS[arguments.once])))
         return
@@ -184,9 +205,9 @@ def main() -> None:
         print("The public trace is not on this machine: left out what needs it.")
     if arguments.record and len(names) < len(EXPERIMENTS):
         parser.error("--record needs every experiment")
-    rows = measured(names, arguments.runs)
+    rows = measured(names, arguments.runs, BOTH if built() else INTERPRETED_ONLY)
     show(rows)
-    ratios = {name: row["loop"] for name, row in rows.items()}
+    ratios = {name: rows[name]["loop"] for name in names}
     if arguments.record:
         regression.save(ratios, machine(), datetime.date.today().isoformat())
         return

@@ -56,7 +56,7 @@ def test_exit_code(
     path = tmp_path / "recorded.json"
     regression.save({"quickstart": 1.0}, "a machine", "2026-11-24", path)
     monkeypatch.setattr(regression.load, "__defaults__", (path,))
-    monkeypatch.setattr(speed, "measured", lambda names, runs: {name: _row(loop) for name in names})
+    monkeypatch.setattr(speed, "measured", lambda names, runs, modes: {name: _row(loop) for name in names})
     monkeypatch.setattr(sys, "argv", ["speed", "--only", "quickstart"])
     with pytest.raises(SystemExit) as end:
         speed.main()
@@ -89,7 +89,7 @@ def test_medians_of_interleaved_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         return Done([5.0, 1.0, 2.0][asked.count(command[-1]) - 1])
 
     monkeypatch.setattr(subprocess, "run", run)
-    rows = speed.measured(["quickstart", *speed.LONG], 3)
+    rows = speed.measured(["quickstart", *speed.LONG], 3, speed.INTERPRETED_ONLY)
     assert asked == ["quickstart", *speed.LONG, "quickstart", "quickstart"]
     assert rows["quickstart"]["loop"] == 2.0 and rows[speed.LONG[0]]["loop"] == 5.0
 

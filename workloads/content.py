@@ -11,6 +11,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 
+from workloads.subclassing import mypyc_attr
+
 ROOT = 0
 
 
@@ -28,6 +30,7 @@ class Route:
         self.ends = ends
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Tree(ABC):
     """Nodes in which the tokens of a trace lie: segments, or chains of segments (``chains.py``).
 

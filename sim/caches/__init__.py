@@ -14,7 +14,7 @@ from sim.caches.ids import IdsConfig
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from sim.caches.off import NoCache
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 

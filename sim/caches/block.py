@@ -19,6 +19,7 @@ from sim.caches.node_runs import NodeRuns
 from sim.caches.runs import Evicted as Evicted
 from sim.caches.runs import Run
 from workloads.content import Route, Tree
+from workloads.subclassing import mypyc_attr
 
 UNLIMITED = 1 << 60
 
@@ -51,6 +52,7 @@ class Hit:
 MISS = Hit(0, 0, [])
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BlockCache:
     """Prefix cache and block pool in one, as in the engine.
 

@@ -1,4 +1,4 @@
-"""SGLang's radix cache: its KV pool, the life of a request in it, and its replay.
+"""SGLang's radix cache: its KV pool and the life of a request in it.
 
 Semantics as read from SGLang 0.5.23 (``mem_cache/unified_radix_cache.py``, ``common.py``,
 ``allocation.py``); the tree is in ``radix_tree.py``, the order of eviction in ``radix_eviction.py``.
@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import PositiveInt, field_validator
-
-from sim.caches.base import Served
-from sim.caches.radix_eviction import POLICIES
 from sim.caches.radix_nodes import Node, PagePath
 from sim.caches.radix_tree import RadixTree
 from workloads.content import Tree
-from workloads.errors import InputError
-from workloads.schema import Schema
-from workloads.trace import Trace
 
 UNLIMITED = 1 << 60
 Evicted = Callable[[int, int, int], None]
@@ -162,116 +155,3 @@ class RadixCache:
         assert self.free_pages >= 0 and self.private_pages >= 0
         in_use = tree.evictable_pages + tree.protected_pages + self.private_pages
         assert self.free_pages + in_use == self.capacity_pages
-
-
-class RadixReplay:
-    """Serves each request as an otherwise idle engine does: match, prefill, generate, release."""
-
-    evicted_blocks = None
-
-    def __init__(self, trace: Trace, cache: RadixCache) -> None:
-        self.cache = cache
-        self.held_tokens = 0
-        """Slots that the last request held just before its release, those of the tree included."""
-        self._trace = trace
-        self._end = trace.content.end
-
-    @property
-    def evicted_tokens(self) -> int:
-        return self.cache.evicted_pages * self.cache.page_size
-
-    def serve(self, request: int, at_s: float) -> Served:
-        """Allocate and publish the prompt, then the reply without its last token (which has no KV).
-
-        A request whose first token is its last one publishes only once, at its end.
-        """
-        cache, trace, size = self.cache, self._trace, self.cache.page_size
-        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
-        total = prompt + output - 1
-        table = cache.table(trace.reply[request], prompt, request, trace.priority[request])
-        cache.lock(table, cache.match(table, prompt))
-        hit = table.held
-        missing = -(-prompt // size) - hit
-        cache.make_room(missing if size == 1 else missing + 1)
-        cache.take(table, missing)
-        if output > 1:
-            cache.publish(table, prompt)
-            self._decode(table, total)
-        self.held_tokens = (cache.capacity_pages - cache.free_pages - cache.tree.evictable_pages) * size
-        cache.publish(table, total)
-        cache.release(table)
-        return Served(hit * size, hit, prompt // size)
-
-    def _decode(self, table: RadixTable, total: int) -> None:
-        """All decode steps up to ``total`` tokens at once; each wants a free page, needed or not.
-
-        Nothing happens between two steps, so only one that takes the last free page makes the next one
-        evict: another that takes a page, or the first that stays within the last page.
-        """
-        cache, size = self.cache, self.cache.page_size
-        missing = -(-total // size) - table.held
-        while missing:
-            cache.make_room(1)
-            pages = max(1, min(missing, cache.free_pages))  # the one is there: see require_fit
-            cache.take(table, pages)
-            missing -= pages
-        if (total - 1) % size:
-            cache.make_room(1)
-
-    def check(self) -> None:
-        """Assert the cache's invariants and that nothing is held between requests."""
-        self.cache.check()
-        assert not self.cache.tree.protected_pages and not self.cache.private_pages
-
-
-class RadixConfig(Schema):
-    """``{kind: radix, page_size, capacity_tokens, eviction, tree}``: SGLang's cache.
-
-    Without a capacity it is infinite. ``eviction`` is one of the policies in ``radix_eviction.py``.
-    """
-
-    kind: Literal["radix"]
-    page_size: PositiveInt = 1
-    capacity_tokens: PositiveInt | None = None
-    eviction: str = "lru"
-    tree: Literal["unified", "classic"] = "unified"
-
-    @field_validator("eviction")
-    @classmethod
-    def _known_policy(cls, eviction: str) -> str:
-        if eviction not in POLICIES:
-            raise ValueError(f"no such policy; allowed: {', '.join(POLICIES)}")
-        return eviction
-
-    def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> RadixReplay:
-        """A fresh cache that holds the largest request; InputError if it cannot."""
-        if self.capacity_tokens is not None:
-            require_fit(trace, self.page_size, self.capacity_tokens, f"{key}.capacity_tokens")
-        cache = RadixCache(
-            trace.chains,
-            self.page_size,
-            self.capacity_tokens,
-            eviction=self.eviction,
-            tree=self.tree,
-            evicted=evicted,
-        )
-        return RadixReplay(trace, cache)
-
-
-def require_fit(trace: Trace, page_size: int, capacity_tokens: int, key: str) -> None:
-    """Raise InputError unless every request alone fits into the whole pages of ``capacity_tokens``.
-
-    Its own pages are enough: whatever else is in the pool can be evicted, and the page that an
-    allocation asks for without taking it may be missing.
-    """
-    usable = capacity_tokens // page_size * page_size
-    if -(-trace.largest_tokens // page_size) * page_size <= usable:
-        return
-    prompts = trace.input_tokens
-    for i, output in enumerate(trace.output_tokens):
-        needed = -(-(prompts[i] + output - 1) // page_size) * page_size
-        if needed > usable:
-            raise InputError(
-                f"{trace.where(i)}: a prompt of {prompts[i]} tokens with a reply of {output} needs "
-                f"{needed} KV slots in pages of {page_size}; allowed: at most {usable} ({key})"
-            )

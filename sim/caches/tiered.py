@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches.base import ReplayCache, Served
 from sim.caches.lower import LowerTiers, Write
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig, require_fit
 from sim.caches.tiers import TierStore
 from workloads.errors import InputError

@@ -20,14 +20,14 @@ class Timer:
     def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
         self.began_s = 0.0
         """When the iterations under way began."""
-        self.lead_s = 0.0
-        """Duration of the iteration before the run; 0 if there is none."""
+        self.leads_s: tuple[float, ...] = ()
+        """Durations of the iterations before the run."""
         self.first_s = 0.0
         """Duration of the first one of the run."""
         self.slope_s = 0.0
         """By how much each further one takes longer."""
         self.steps = 0
-        """Iterations under way, the lead included; 0 between two runs."""
+        """Iterations under way, the leads included; 0 between two runs."""
         self._env = env
         self._priority = FIRST_REPLICA + number
         self._ended = ended
@@ -52,17 +52,20 @@ class Timer:
 
         self._event = At(self._env, 0.0, self._priority, woken)
 
-    def start(self, lead_s: float, first_s: float, slope_s: float, steps: int) -> None:
-        """Compute ``steps`` iterations from now on, the lead included."""
+    def start(self, leads_s: tuple[float, ...], first_s: float, slope_s: float, steps: int) -> None:
+        """Compute ``steps`` iterations from now on, the leads included."""
         self.began_s = self._env.now
-        self.lead_s, self.first_s, self.slope_s, self.steps = lead_s, first_s, slope_s, steps
-        self._event = At(self._env, self._until(steps), self._priority, self._end)
+        self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
+        self._event = At(self._env, self.until(steps), self._priority, self._end)
 
-    def _until(self, steps: int) -> float:
+    def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
-        if self.lead_s:
-            return self.lead_s + run_s(self.first_s, self.slope_s, steps - 1)
-        return run_s(self.first_s, self.slope_s, steps)
+        leads_s = self.leads_s
+        if not leads_s:
+            return run_s(self.first_s, self.slope_s, steps)
+        if steps <= len(leads_s):
+            return sum(leads_s[:steps])
+        return sum(leads_s) + run_s(self.first_s, self.slope_s, steps - len(leads_s))
 
     def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
         """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
@@ -72,12 +75,13 @@ class Timer:
         """Iterations of the run under way that have begun by now."""
         if self.steps <= 1:
             return self.steps
-        elapsed_s, steps = self._env.now - self.began_s, 1
-        if not self.lead_s:
-            steps = steps_to_reach(self.first_s, self.slope_s, elapsed_s)
-        elif elapsed_s > self.lead_s:
-            steps += steps_to_reach(self.first_s, self.slope_s, elapsed_s - self.lead_s)
-        if self._until(steps) == elapsed_s and self._env.is_past(self._priority):
+        elapsed_s, leads = self._env.now - self.began_s, len(self.leads_s)
+        steps = 1
+        while steps <= leads and self.until(steps) < elapsed_s:
+            steps += 1
+        if steps > leads:
+            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - sum(self.leads_s))
+        if self.until(steps) == elapsed_s and self._env.is_past(self._priority):
             steps += 1
         return min(steps, self.steps)
 
@@ -86,7 +90,7 @@ class Timer:
         steps = self.begun()
         if steps < self.steps:
             self.steps = steps
-            delay_s = max(0.0, self.began_s + self._until(steps) - self._env.now)
+            delay_s = max(0.0, self.began_s + self.until(steps) - self._env.now)
             self._event = At(self._env, delay_s, self._priority, self._end)
 
     def take_turn(self) -> None:

@@ -14,8 +14,9 @@ from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
 from sim.providers.stores import KINDS, Found, Moment
 from sim.results.records import NAN, TICK_REQUESTS
+from workloads.clients import Clients
 from workloads.seeds import stream
-from workloads.trace import NONE, Trace
+from workloads.trace import Trace
 
 
 @dataclass(slots=True)
@@ -39,8 +40,6 @@ def serve(
 ) -> HostedTimes:
     """Send every request when it arrives; a follow-up comes a think time after the reply is complete.
 
-    In closed loop the next session starts when one has ended.
-
     Requests are served by (time of arrival, index). Nothing waits: a hosted API has no queue here.
     """
     n = len(trace)
@@ -62,10 +61,8 @@ def serve(
     )
     early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
     from_end = rules.clock == "response_end"
-    starts = trace.starts()
-    at_once = len(starts) if trace.concurrency is None else trace.concurrency
-    heap = [(trace.arrival_s[i] or 0.0, i) for i in starts[:at_once]]
-    later = iter(starts[at_once:])
+    clients = Clients(trace)
+    heap = clients.opening()
     heapq.heapify(heap)
     done = 0
     while heap:
@@ -82,11 +79,9 @@ def serve(
             visible = (at if early else end if late else first) + delay_s
             store.store(i, Moment(at, visible, end if from_end else at), machine)
         served.arrival_s[i], served.first_token_s[i], served.finished_s[i] = at, first, end
-        after = trace.follower[i]
-        if after != NONE:
-            heapq.heappush(heap, (end + trace.think_s[after], after))
-        elif (next_start := next(later, NONE)) != NONE:  # closed loop: a session's place is free
-            heapq.heappush(heap, (end, next_start))
+        after = clients.after(i, end)
+        if after is not None:
+            heapq.heappush(heap, after)
         if done % TICK_REQUESTS == 0:
             tick(done)
         done += 1

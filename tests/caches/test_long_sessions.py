@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sim.caches.partitioned import partitioned
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from tests.chats import workload
 from workloads.tenants import salted

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import InputError, load_config, run
-from sim.caches.radix import RadixCache, RadixConfig
+from sim.caches.radix import RadixCache
 from sim.caches.radix_eviction import POLICIES, LeafQueue
 from sim.caches.radix_nodes import Node, Strand
+from sim.caches.radix_replay import RadixConfig
 from tests.caches.cases import QUICK, TOKEN, trace_of, tree_of
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.trace import Trace
@@ -231,7 +232,8 @@ def test_the_queue_of_leaves_does_not_grow_with_their_uses() -> None:
 
 def test_every_policy_has_an_example() -> None:
     """A new policy needs a line in the test above."""
-    (marks,) = [mark for mark in test_order_of_eviction.pytestmark if mark.name == "parametrize"]
+    test: Any = test_order_of_eviction
+    (marks,) = [mark for mark in test.pytestmark if mark.name == "parametrize"]
     assert {case[0] for case in marks.args[1]} == set(POLICIES)
 
 

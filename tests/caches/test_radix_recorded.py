@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sim import load_config, run
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.oracles.naive_radix import NaiveRadix
 from tests.oracles.naive_vllm import NaiveRequest

@@ -16,8 +16,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sim.caches.radix import RadixCache, RadixConfig, RadixTable
+from sim.caches.radix import RadixCache, RadixTable
 from sim.caches.radix_eviction import POLICIES
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.oracles.naive_radix import NaiveNode, NaiveRadix

@@ -204,6 +204,7 @@ def test_what_cannot_be_validated(change: dict[str, object], said: str) -> None:
     if "hardware" in change:
         profile = profile.model_copy(update=change)
     else:
+        assert profile.model is not None
         model = profile.model.model_copy(update={"head_dim": change["model.head_dim"]})
         profile = profile.model_copy(update={"model": model})
     with pytest.raises(InputError) as error:

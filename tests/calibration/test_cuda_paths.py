@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def fake_kernel(
 
 def _varlen(*, paged: bool, whole: bool = True) -> Any:
     backend = Varlen(paged=paged, whole=whole)
-    backend._attend = fake_kernel
+    backend._attend = cast(Any, fake_kernel)
     return backend
 
 

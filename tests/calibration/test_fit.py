@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import build as _build
-from calibration import fit, samples
+from calibration import columns, fit, samples
 from calibration.build import build
 from calibration.plan import (
     CACHED,
@@ -78,7 +78,7 @@ def test_the_fit_predicts_with_the_simulators_formula(spec: list[tuple[int, int]
         spec = [(h, 1) for h, _ in spec]
     step = Configuration(family, "heldout", tuple(spec))
     assert len(step.prefills) + len(step.decodes) == len(spec)
-    names = ["token", *fit.LINEAR, *fit.HINGE_NAMES]
+    names = ["token", *columns.LINEAR, *fit.HINGE_NAMES]
     values = np.linspace(1e-7, 1e-5, len(names))
     fitted = fit.Fitted(names, values, values[None, :], 12.0, 2.5, hinged=True)
     by_simulator = fit.seconds(fitted.coefficients(), [step])
@@ -197,7 +197,7 @@ def test_noise_floor_by_hand() -> None:
 
 def test_intervals_by_hand() -> None:
     """Replicates 0, 1, ... 100 of one coefficient: nine tenths lie between 5 and 95."""
-    names = ["token", *fit.LINEAR]
+    names = ["token", *columns.LINEAR]
     replicates = np.zeros((101, len(names)))
     replicates[:, names.index("step")] = np.arange(101.0)
     fitted = fit.Fitted(names, replicates[50], replicates, 0.0, 1.0, hinged=False)
@@ -313,7 +313,7 @@ def test_rates_beyond_the_peak_are_refused(tmp_path: Path) -> None:
 
 
 SHAPE = catalogue.model("tiny-40m", Path())
-NAMES = ["token", *fit.LINEAR, *fit.HINGE_NAMES]
+NAMES = ["token", *columns.LINEAR, *fit.HINGE_NAMES]
 
 
 def _rates(gpu: Gpu, knee: tuple[float, float] = (0.0, 1.0), **draws: np.ndarray) -> dict[str, float]:

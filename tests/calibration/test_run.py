@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_a_simulation_takes_the_profile(made: Path, tmp_path: Path) -> None:
     }
     path = tmp_path / "c.yaml"
     path.write_text(json.dumps(config))
-    entry = simulate(load_config(path)).summary()["systems"]["cpu"]
+    entry: Any = simulate(load_config(path)).summary()["systems"]["cpu"]
     assert entry["calibrated"] is True
     assert 0 < entry["extrapolated_seconds"] < entry["gpu_busy_seconds"]
     share = entry["extrapolated_seconds"] / entry["gpu_busy_seconds"]

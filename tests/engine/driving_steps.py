@@ -69,7 +69,9 @@ class Drive:
         """Serve the whole trace; ``check`` looks at the replica's invariants at every instant."""
         if self._concurrency is None:
             for index in self.trace.starts():
-                At(self.env, self.trace.arrival_s[index], ARRIVAL, self._arrive, index)
+                at_s = self.trace.arrival_s[index]
+                assert at_s is not None
+                At(self.env, at_s, ARRIVAL, self._arrive, index)
         else:
             for _ in range(min(self._concurrency, len(self.trace))):
                 self._submit_next()
@@ -240,7 +242,7 @@ class NaiveAsyncScheduler(NaiveScheduler):
         del self.placeholders[victim]  # the token still comes
 
 
-def naive_scheduler(options: SchedulerOptions, *pool: int | bool) -> NaiveScheduler:
+def naive_scheduler(options: SchedulerOptions, *pool: Any) -> NaiveScheduler:
     """The naive counterpart, with a pool of (usable blocks, block size, caching)."""
     late = options.async_scheduling
     return (NaiveAsyncScheduler if late else NaiveScheduler)(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sim.caches.off import NoCache
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 from sim.engine.kv import KvSetting, SharedLink

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.hardware.profile import Coefficients
-from sim.results.records import Floats, Records
+from sim.results.records import Records
 from tests.engine.driving import fleet_of
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 
+Numbers = Sequence[float] | NDArray[np.floating[Any]]
 STEP_S = 1e-7
 MEAN_TOKENS = 10_000_000
 MEAN_S = STEP_S * MEAN_TOKENS
@@ -84,7 +86,7 @@ def forgotten(rate_per_s: float, servers: int) -> float:
     return float(np.exp(-rates[1] * STEADY.start / rate_per_s))
 
 
-def shared_queue_starts(arrival_s: Floats, service_s: Floats, servers: int) -> list[float]:
+def shared_queue_starts(arrival_s: Numbers, service_s: Numbers, servers: int) -> list[float]:
     """When each request starts if ``servers`` take them in order from one queue; no steps."""
     free_at = [0.0] * servers
     starts = []
@@ -94,7 +96,7 @@ def shared_queue_starts(arrival_s: Floats, service_s: Floats, servers: int) -> l
     return starts
 
 
-def shared_processor_ends(arrival_s: Floats, service_s: Floats) -> list[float]:
+def shared_processor_ends(arrival_s: Numbers, service_s: Numbers) -> list[float]:
     """When each request ends if all that are there get equal parts of one processor; no steps."""
     ends = [0.0] * len(arrival_s)
     there: list[tuple[float, int]] = []  # (service that everybody has had when it ends, request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sim.hardware.profile import Coefficients
@@ -98,7 +100,7 @@ def test_arrivals_are_exact(before: float, at: float, fast_forward: bool) -> Non
 def test_samples(fast_forward: bool) -> None:
     """One runs, one waits, every second: who, how much of ten blocks, prompt tokens admitted since then."""
     trace = _trace((0.0, 3), (0.5, 2))
-    limits = {"blocks": 10, "block_size": 1, "max_num_seqs": 1}
+    limits: dict[str, Any] = {"blocks": 10, "block_size": 1, "max_num_seqs": 1}
     samples = fleet_of(trace, fast_forward=fast_forward, sample_s=1.0, **limits).run().samples
     assert [(s.time_s, s.num_requests_running, s.num_requests_waiting) for s in samples] == [
         (0, 1, 0), (1, 1, 1), (2, 1, 1), (3, 1, 0), (4, 1, 0), (5, 0, 0),

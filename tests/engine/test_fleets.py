@@ -26,7 +26,7 @@ from tests.engine.fleets import any_fleet, tiers_of
 from tests.engine.test_against_oracle import Case, cases
 from workloads.clients import Retries
 
-WAYS: dict[str, dict[str, bool]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "runs": {},
     "single steps": {"fast_forward": False},
     "general scheduler": {"record_steps": True},
@@ -127,7 +127,7 @@ class Situation:
         retries = Retries(max_retries=rng.randint(0, 2), backoff_s=1.0) if rng.random() < 0.4 else None
         return Hardships(rng.choice([None, 1, 2, 5]), deadlines, tuple(failures), retries)
 
-    def run(self, drawn: dict[str, Any], way: dict[str, bool]) -> Records:
+    def run(self, drawn: dict[str, Any], way: dict[str, Any]) -> Records:
         """Serve a trace of its own, with invariants checked at every instant."""
         trace = trace_of(self.case.requests)
         trace.concurrency = self.concurrency

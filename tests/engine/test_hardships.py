@@ -21,7 +21,7 @@ from tests.engine.test_against_oracle import Case, cases
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace
 
-WAYS: dict[str, dict[str, bool]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "runs": {},
     "single steps": {"fast_forward": False},
     "general scheduler": {"record_steps": True},
@@ -228,7 +228,7 @@ class Situation:
 def _everything_ends_once(case: Case, seed: int) -> None:
     """Records.check() and every replica's check() run inside; here the three ways are compared."""
     situation = Situation(case, seed)
-    limits = {"blocks": case.blocks, "max_num_batched_tokens": case.max_num_batched_tokens}
+    limits: dict[str, Any] = {"blocks": case.blocks, "max_num_batched_tokens": case.max_num_batched_tokens}
     one, *others = (
         check_always(fleet_of(situation.trace(), **limits, **situation.engine, **way)).run()
         for way in WAYS.values()

@@ -27,7 +27,7 @@ from tests.engine.comparing import REALISTIC, chat, same_records
 from tests.engine.driving import ONE_SECOND
 from tests.engine.driving_sglang import sglang_fleet
 from tests.oracles.naive_routers import NaiveKvAware, NaiveLeastLoaded, NaivePrefix
-from workloads.content import ROOT
+from workloads.content import ROOT, Route
 from workloads.trace import NONE, Trace
 
 
@@ -194,9 +194,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._replica, name)
 
-    def cached_tokens(self, path: list[int], tokens: int) -> int:
+    def cached_tokens(self, route: Route, tokens: int) -> int:
         self.lookups += 1
-        return self._replica.cached_tokens(path, tokens)
+        return self._replica.cached_tokens(route, tokens)
 
 
 @pytest.mark.parametrize("caching", [True, False])

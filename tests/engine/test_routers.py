@@ -93,17 +93,17 @@ def test_sessions_stay_and_spread() -> None:
         def __init__(self, number: int) -> None:
             self.number = number
 
-    replicas = [Stub(number) for number in range(4)]
+    replicas: list[Any] = [Stub(number) for number in range(4)]
     homes: dict[int, int] = {}
     for request in range(len(trace)):
-        number = router.choose(request, replicas)  # type: ignore[arg-type]
+        number = router.choose(request, replicas)
         assert homes.setdefault(trace.session[request], number) == number
     shares = [list(homes.values()).count(number) / 4000 for number in range(4)]
     assert all(0.15 < share < 0.35 for share in shares)
     # Without replica 2 only its sessions move.
     for request in range(len(trace)):
         home = homes[trace.session[request]]
-        moved = router.choose(request, [r for r in replicas if r.number != 2])  # type: ignore[arg-type]
+        moved = router.choose(request, [r for r in replicas if r.number != 2])
         assert moved == home if home != 2 else moved != 2
 
 

@@ -23,7 +23,7 @@ from workloads.trace import Trace
 
 Spec = tuple[str, int] | tuple[str, int, int]
 """Prompt, one letter per token; output tokens; arrival (default 0)."""
-TIGHT = {"schedule_conservativeness": 0.1}
+TIGHT: dict[str, Any] = {"schedule_conservativeness": 0.1}
 """Next to nothing is reserved for the replies of running requests."""
 LONG = "abcdefghijklmnopqrstuvwxyz0123456789"
 """More than the 32 tokens from which on lpm compares waiting requests."""

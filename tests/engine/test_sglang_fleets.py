@@ -25,7 +25,7 @@ from tests.engine.fleets import any_fleet, tiers_of
 from tests.engine.test_sglang_oracle import Case, cases
 from workloads.clients import Retries
 
-WAYS: dict[str, dict[str, bool]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "runs": {},
     "single steps": {"fast_forward": False},
     "recorded": {"record_steps": True},
@@ -115,7 +115,7 @@ class Situation:
         retries = Retries(max_retries=rng.randint(0, 2), backoff_s=1.0) if rng.random() < 0.4 else None
         return Hardships(rng.choice([None, 1, 2, 5]), deadlines, tuple(failures), retries)
 
-    def run(self, way: dict[str, bool]) -> Records:
+    def run(self, way: dict[str, Any]) -> Records:
         """Serve a trace of its own, with invariants checked at every instant."""
         trace = trace_of(self._case.requests)
         trace.priority = [request.priority for request in self._case.requests]

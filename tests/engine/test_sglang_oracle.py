@@ -160,7 +160,7 @@ def _agree(case: Case, overlap: bool) -> None:
             "preemptions",
         ):
             assert getattr(again, name).tolist() == getattr(records, name).tolist(), name
-        pages = [(ids[owner], index) for owner, index in single_blocks(evicted)]
+        pages: list[Any] = [(ids[owner], index) for owner, index in single_blocks(evicted)]
         assert pages == [page for step in want for page in step.evicted]
     event(f"retractions: {min(3, sum(len(step.retracted) for step in want))}")
     event(f"evictions: {min(3, sum(len(step.evicted) for step in want))}")

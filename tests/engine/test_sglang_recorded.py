@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sim import load_config, run
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.caches.test_radix_recorded import EXCERPTED, WHOLE, _options, _rows, _trace
 from tests.engine.driving_sglang import sglang_fleet

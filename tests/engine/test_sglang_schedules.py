@@ -66,7 +66,7 @@ def _as_recorded(steps: list[StepRecord], ids: list[str], size: int) -> list[dic
     """Our steps with the fields of a recording, but for their kind."""
     rows: list[dict[str, Any]] = []
     for step in steps:
-        row = {
+        row: dict[str, Any] = {
             "at": step.scheduled_s,
             "start": step.end_s - 1,
             "sched": [[ids[i], tokens] for i, tokens in step.sched],
@@ -82,10 +82,12 @@ def _as_recorded(steps: list[StepRecord], ids: list[str], size: int) -> list[dic
             "finished": [ids[i] for i in step.finished],
         }
         rows.append(row)
-    for row, after in zip(rows, [*rows[1:], {"retracted": [], "at": 0}], strict=True):
+    end: dict[str, Any] = {"retracted": [], "at": 0}
+    for row, after in zip(rows, [*rows[1:], end], strict=True):
         flying = after["at"] < row["start"] + 1
         row["dropped"] = [i for i, _ in row["sched"] if flying and i in after["retracted"]]
-    for before, row in zip([{"finished": []}, *rows], rows, strict=False):
+    begin: dict[str, Any] = {"finished": []}
+    for before, row in zip([begin, *rows], rows, strict=False):
         row["surplus"] = [i for i, _ in row["sched"] if i in before["finished"]]
     return rows
 

@@ -156,7 +156,7 @@ def test_open_loop_by_both(case: PlainCase, seed: int, asynchronous: bool) -> No
 
 
 def _served(
-    *requests: tuple[float, str, str],
+    *requests: tuple[float, Any, Any],
     blocks: int,
     block_size: int = 1,
     priority: Any = None,

@@ -36,7 +36,8 @@ def _trace(folder: Path, requests: int) -> Trace:
     """The first ``requests`` requests of a recorded trace, with their names and priorities."""
     rows = read_rows(folder / "trace.jsonl.gz")[:requests]
     names = ("id", "tokens", "output_tokens", "cache_salt", "priority", "arrival")
-    trace = trace_of([NaiveRequest(*(row.get(name) for name in names)) for row in rows])
+    fields: list[list[Any]] = [[row.get(name) for name in names] for row in rows]
+    trace = trace_of([NaiveRequest(*values) for values in fields])
     trace.request_ids = [row["id"] for row in rows]
     trace.priority = [row["priority"] for row in rows]
     return trace
@@ -54,6 +55,7 @@ def recorded_arguments(folder: Path, name: str) -> dict[str, Any]:
     """The recorder's arguments of configuration ``name``."""
     index = "sched_index.json" if name.startswith("sched_") else "index.json"
     configs = json.loads((folder / index).read_text())["configs"]
+    arguments: dict[str, Any]
     (arguments,) = (config["args"] for config in configs if config["name"] == name)
     return arguments
 

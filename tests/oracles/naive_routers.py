@@ -25,11 +25,11 @@ class NaiveKvAware:
 
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         content, prompt = self.trace.content, self.trace.prompt[request]
-        path, tokens = content.path(prompt), content.end[prompt]
+        tokens = content.end[prompt]
         costs = []
         for replica in replicas:
-            size = replica.memory.block_size
-            overlap = self.credit * replica.cached_tokens(path, tokens)
+            size, route = replica.memory.block_size, replica.memory.content.route(prompt)
+            overlap = self.credit * replica.cached_tokens(route, tokens)
             prefill = (replica.queued_tokens + tokens - overlap) / size
             decode = replica.held_blocks + tokens / size
             costs.append((self.scale * prefill + decode, replica.number))

@@ -324,7 +324,8 @@ class NaiveSglang:
             self.refreshes += 1
 
     def _sort_by_prefix(self) -> None:
-        ranks, ahead = {}, []
+        ranks: dict[Any, Any] = {}
+        ahead: list[Any] = []
         for req in self.waiting:
             found = len(self.radix.path_slots(self._match(req, len(req.tokens))))
             ranks[req] = (0, -min(found, len(req.tokens) - 1))

@@ -198,6 +198,7 @@ def run_overlapped(
         record = engine.schedule()
         if record is not None:
             record.at, record.start = now, now if flying is None else flying.end
+            assert engine.launched is not None
             engine.launched.end = record.start + duration(record)
             steps.append(record)
         if flying is not None:

@@ -20,7 +20,8 @@ def plain_chat(workload: ChatWorkload, seed: int) -> Trace:
     trace, heads, i = Trace(messages=True), {}, 0
     text, shared_by = workload.system_prompt.tokens, workload.system_prompt.shared_by
     for session, count in enumerate(turns):
-        tenant, before, said, at = tenants[session], NONE, [], ROOT
+        said: list[int] = []
+        tenant, before, at = tenants[session], NONE, ROOT
         for turn in range(1, count + 1):
             key = {"all": 0, "tenant": tenant, "session": session, "none": ("new", i)}[shared_by]
             if turn == 1 or shared_by == "none":

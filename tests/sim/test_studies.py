@@ -41,12 +41,15 @@ def test_tiers_add_hits() -> None:
 
 
 def test_prefill_and_decode_apart() -> None:
-    """A slow link is paid for in time per token, half the prefilling GPUs in time to first token."""
+    """A slow link is paid for in time per token, half the prefilling GPUs in time to first token.
+
+    With asynchronous scheduling a prompt waits a step longer at a GPU that decodes: together is no faster.
+    """
     systems = _summary("disaggregation", "workload.sessions=300")
     tpot_ms = {name: entry["mean_tpot_ms"] for name, entry in systems.items()}
     ttft_ms = {name: entry["mean_ttft_ms"] for name, entry in systems.items()}
     assert tpot_ms["slow-link"] > 1.1 * tpot_ms["two-and-two"]
-    assert ttft_ms["one-and-three"] > ttft_ms["two-and-two"] > ttft_ms["together"]
+    assert ttft_ms["one-and-three"] > ttft_ms["together"] > ttft_ms["two-and-two"]
 
 
 def test_isolation_loses_hits() -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from sim.caches.eviction.future import Future
 from sim.caches.runs import Run
+from workloads.subclassing import mypyc_attr
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class PolicySetting:
     future: Future | None = None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Eviction(ABC):
     """An order among the *idle* runs, those that nobody holds: whose blocks go next.
 

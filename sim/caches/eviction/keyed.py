@@ -80,4 +80,4 @@ class Keyed(Eviction):
 
 def _current(entry: Entry) -> bool:
     run = entry[3]
-    return run.place is entry and not run.refs
+    return run.place is not None and run.place[2] == entry[2] and not run.refs

@@ -7,7 +7,7 @@ from typing import Any
 from sim.caches.block import Evicted
 from sim.caches.lower import LowerTiers
 from sim.caches.off import NoCache
-from sim.caches.radix import RadixConfig
+from sim.caches.radix_replay import RadixConfig
 from sim.caches.tiered import TieredConfig
 from sim.engine.kv import KvKind, KvSetting, MemoryOf, SourceOf, both
 from sim.engine.sglang.memory import SglangMemory

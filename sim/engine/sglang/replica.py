@@ -235,7 +235,7 @@ class SglangReplica:
             seconds += latency.prefill_s(before, new)
         if batch.decodes:
             seconds += latency.decode_s(batch.decodes, batch.context)
-        self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), steps)
+        self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:

@@ -22,7 +22,7 @@ from sim.engine.loads import Loads, Source
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.timer import Timer
-from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.batch import NONE, Batch
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
@@ -69,6 +69,7 @@ class VllmReplica:
         self._finished = finished
         self._left = left
         self._rank = rank
+        self._asynchronous = options.async_scheduling
         self._compute = compute
         self._fast_forward = fast_forward
         self._source = source
@@ -78,7 +79,8 @@ class VllmReplica:
         self._computing: Batch | None = None
         self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
         self._decodes_after = self._context_after = 0  # in a run that follows an iteration of another kind
-        self._lead_noted = False
+        self._leads: list[Batch] = NONE  # iterations of other kinds before a run
+        self._noted = 0  # of those, whose tokens are noted
         self._repeated = 0  # steps of the run under way that the scheduler has counted
         self._start_on(memory)
 
@@ -150,7 +152,7 @@ class VllmReplica:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._leaving.is_due:
             self._let_leave()
-        asynchronous = self._options.async_scheduling
+        asynchronous = self._asynchronous
         batch, self._ahead = self._ahead, None
         was_ahead = batch is not None
         if batch is None:
@@ -178,6 +180,15 @@ class VllmReplica:
         if batch is None:
             return None
         totals.scheduled_tokens += batch.tokens
+        if batch.chunks or batch.preempted or batch.loads:
+            self._note_changes(batch, now)
+        if self.recorder is not None:
+            self._record(batch, self.recorder)
+        return batch
+
+    def _note_changes(self, batch: Batch, now: float) -> None:
+        """Count and note who ``batch`` admits, loads and preempts."""
+        totals = self.totals
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
         for request, found in batch.loads:
@@ -187,11 +198,7 @@ class VllmReplica:
         if batch.preempted:
             totals.num_preemptions += len(batch.preempted)
             totals.recomputed_tokens += batch.recomputed
-        if batch.preempted or batch.chunks or batch.loads:
-            totals.note_usage(self.memory)
-        if self.recorder is not None:
-            self._record(batch, self.recorder)
-        return batch
+        totals.note_usage(self.memory)
 
     def _loaded(self, event: At) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
@@ -208,28 +215,41 @@ class VllmReplica:
 
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
-        self._computing, self._repeated, self._lead_noted = batch, 0, False
-        latency, scheduler = self._latency, self._scheduler
+        self._computing, self._repeated, self._noted = batch, 0, 0
+        self._leads = NONE
+        seconds = self._seconds(batch)
+        if self._compute is not None:
+            seconds = self._compute(batch, self.memory, seconds)
+        more = self._scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
+        if not more:
+            self._timer.start((), seconds, 0.0, 1)
+        else:
+            self._start_run(batch, seconds, 1 + more)
+        self._changed(self.number)
+
+    def _start_run(self, batch: Batch, seconds: float, steps: int) -> None:
+        """Compute ``steps`` steps: ``batch``, what is ahead if that computes prompts, and decodes alone."""
+        latency, ahead = self._latency, self._ahead
+        following = self._scheduler.following(batch, ahead)
+        if following is None:
+            self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
+            return
+        leads_s: tuple[float, ...] = (seconds,)
+        self._leads = [batch]
+        if ahead is not None and ahead.chunks:
+            leads_s = (seconds, self._seconds(ahead))
+            self._leads.append(ahead)
+        self._decodes_after, self._context_after = decodes, context = following
+        first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
+        self._timer.start(leads_s, first_s, latency.slope_s(decodes), steps)
+
+    def _seconds(self, batch: Batch) -> float:
+        """How long ``batch`` takes by the latency model."""
+        latency = self._latency
         seconds = latency.decode_s(batch.decodes, batch.context)
         for _, before, new in batch.chunks:
             seconds += latency.prefill_s(before, new)
-        seconds += latency.fixed_s(batch.tokens, batch.decodes + len(batch.chunks))
-        if self._compute is not None:
-            seconds = self._compute(batch, self.memory, seconds)
-        more = scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
-        if not more:
-            self._timer.start(0.0, seconds, 0.0, 1)
-            self._changed(self.number)
-            return
-        following = scheduler.following(batch, self._ahead)
-        if following is None:
-            self._timer.start(0.0, seconds, latency.slope_s(batch.decodes), 1 + more)
-            self._changed(self.number)
-            return
-        self._decodes_after, self._context_after = decodes, context = following
-        first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
-        self._timer.start(seconds, first_s, latency.slope_s(decodes), 1 + more)
-        self._changed(self.number)
+        return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(batch.chunks))
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -258,22 +278,24 @@ class VllmReplica:
         totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
             self._note_extrapolated(batch, steps)
-        if not timer.lead_s:
+        if not self._leads:
             self._note_tokens(batch, now, timer.first_s, timer.slope_s, steps)
         else:
-            self._note_lead(batch)
-            if steps > 1:
-                after = self._decodes_after
-                self.steps.add(now, timer.first_s, timer.slope_s, steps - 1, after, 0)
+            self._note_leads(steps)
+            over = steps - len(self._leads)
+            if over > 0:
+                self.steps.add(now, timer.first_s, timer.slope_s, over, self._decodes_after, 0)
         self._apply(batch)
         self._begin()
 
-    def _note_lead(self, batch: Batch) -> None:
-        """Note the tokens of an iteration before a run, once."""
+    def _note_leads(self, steps: int) -> None:
+        """Note, once, the tokens of those of the first ``steps`` iterations that come before a run."""
         timer = self._timer
-        if timer.lead_s and not self._lead_noted:
-            self._lead_noted = True
-            self._note_tokens(batch, timer.began_s + timer.lead_s, timer.lead_s, 0.0, 1)
+        while self._noted < min(steps, len(self._leads)):
+            self._noted += 1
+            at_s = timer.began_s + timer.until(self._noted)
+            lead_s = timer.leads_s[self._noted - 1]
+            self._note_tokens(self._leads[self._noted - 1], at_s, lead_s, 0.0, 1)
 
     def _apply(self, batch: Batch) -> None:
         """Release the requests that have their last token, in order."""
@@ -296,13 +318,14 @@ class VllmReplica:
     def _note_extrapolated(self, batch: Batch, steps: int) -> None:
         """Of the time of the steps that end now, that outside of what the profile measured."""
         timer, latency, totals = self._timer, self._latency, self.totals
-        chunks = [(before, new) for _, before, new in batch.chunks]
         decodes, context = batch.decodes, batch.context
-        if timer.lead_s:
-            totals.extrapolated_s += latency.extrapolated_s(chunks, decodes, context, timer.lead_s)
-            chunks, decodes, steps = [], self._decodes_after, steps - 1
-            context = self._context_after
-        if steps:
+        for lead, lead_s in zip(self._leads[:steps], timer.leads_s, strict=False):
+            chunks = [(before, new) for _, before, new in lead.chunks]
+            totals.extrapolated_s += latency.extrapolated_s(chunks, lead.decodes, lead.context, lead_s)
+        chunks = [] if self._leads else [(before, new) for _, before, new in batch.chunks]
+        if self._leads:
+            steps, decodes, context = steps - len(self._leads), self._decodes_after, self._context_after
+        if steps > 0:
             totals.extrapolated_s += latency.extrapolated_s(
                 chunks, decodes, context, timer.first_s, timer.slope_s, steps
             )
@@ -355,8 +378,7 @@ class VllmReplica:
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
         self._changed(self.number)
-        if self._timer.begun() > 1 and self._computing is not None:
-            self._note_lead(self._computing)  # what has happened is the request's
+        self._note_leads(self._timer.begun() - 1)  # what has happened is the request's
         request.given_up()
         if request.phase == WAITING:
             was_head = self._scheduler.withdraw(request)

@@ -53,6 +53,7 @@ class RunScheduler:
         self._writers = Writers()
         self._admissions = 0
         self._now = 0.0
+        self._has_clock = memory.has_clock
 
     # -- the queue ---------------------------------------------------------------------------------
 
@@ -151,16 +152,16 @@ class RunScheduler:
         """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
 
         Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
-        Asynchronous: the first of them, ``ahead``, is scheduled already. If requests finish with the run,
-        the step after it is scheduled while they compute their last token: this too is foreseen, if no
-        request waits.
+        Asynchronous: the same counted from ``ahead``, which is scheduled already and computes first. If
+        requests finish with the run, the step after it is scheduled while they compute their last token:
+        this too is foreseen, if no request waits.
         """
         if computing.finishing or self._must_step():
             return 0
         decodes, free, steps = self._decodes, self.memory.free_blocks, 0
         others = self._others_take()
         if self._lag:
-            if ahead is None or not ahead.decodes or ahead.chunks or ahead.preempted:
+            if ahead is None or not ahead.tokens or ahead.preempted or (ahead.chunks and others):
                 return 0
             if not ahead.finishing:
                 steps = decodes.next_finish() - decodes.step
@@ -177,13 +178,16 @@ class RunScheduler:
         return steps + 1 if needed <= free else steps
 
     def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
-        """(decodes, context) of the step after ``computing``; None if it has the same decodes alone."""
+        """(decodes, context) of the steps of decodes alone; None if ``computing`` is the first of them."""
         decodes = self._decodes
-        count, context = (
-            (decodes.count, decodes.context) if ahead is None else (ahead.decodes, ahead.context)
-        )
-        same = not computing.chunks and computing.decodes == count and not computing.lost
-        return None if same else (count, context)
+        if ahead is None or ahead.chunks:
+            count, context = decodes.count, decodes.context
+        else:
+            count, context = ahead.decodes, ahead.context
+        same = computing.decodes == count and not computing.lost and not computing.chunks
+        if same and (ahead is None or not ahead.chunks):
+            return None
+        return count, context
 
     def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
         """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
@@ -210,7 +214,8 @@ class RunScheduler:
 
     def settle(self) -> None:
         """Take the blocks of all steps scheduled so far."""
-        self._take(self._decodes.step)
+        if self._taken < self._decodes.step:
+            self._take(self._decodes.step)
 
     def _must_step(self) -> bool:
         """Whether two write one reply, or the blocked head of the queue reads one being written."""
@@ -225,7 +230,7 @@ class RunScheduler:
         decodes, memory = self._decodes, self.memory
         step = decodes.step
         if decodes.needs(step, 1) <= memory.free_blocks:
-            if memory.has_clock or self._others_take():
+            if self._has_clock or self._others_take():
                 self._take(step + 1)
             return
         for request in list(self.running):
