@@ -39,7 +39,7 @@ class BlockTable:
 
 
 class Hit:
-    """The answer of a lookup: ``blocks`` leading blocks are cached, ``idle`` of them held by nobody."""
+    """The answer of a lookup: ``blocks`` leading blocks are cached, ``idle`` of them held by no request."""
 
     __slots__ = ("blocks", "idle", "pieces")
 
@@ -102,7 +102,7 @@ class BlockCache:
 
     @property
     def now_s(self) -> float:
-        """Simulated time in s, for policies that ask; whoever drives the cache sets it."""
+        """Simulated time in s, for policies that ask; the cache's user sets it."""
         return self._queue.now_s
 
     @now_s.setter
@@ -111,7 +111,7 @@ class BlockCache:
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that can be allocated: without content, or cached and held by nobody."""
+        """Blocks that can be allocated: without content, or cached and held by no request."""
         return self.empty_blocks + self._queue.blocks
 
     @property

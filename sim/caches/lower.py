@@ -31,7 +31,7 @@ class LowerTiers:
 
     @property
     def evicted(self) -> Callable[[int, int, int], None] | None:
-        """Whom a block cache above has to tell what it evicts; None if nobody listens."""
+        """What a block cache above has to call when it evicts; None if nothing is to be called."""
         return self._note_blocks if self._write == "write_back" else None
 
     @property

@@ -62,7 +62,7 @@ POLICIES: dict[str, Callable[[Node], Key]] = {
 class LeafQueue:
     """Unlocked leaves by the key of one policy; entries that have become wrong are skipped.
 
-    Whoever changes the key of an unlocked leaf, or makes a node one, must ``push`` it. A node that is
+    What changes the key of an unlocked leaf, or makes a node one, must ``push`` it. A node that is
     no unlocked leaf any more needs no call: its entry is dropped when it comes up.
     """
 

@@ -209,7 +209,7 @@ class RadixTree:
         return leaf
 
     def _split(self, node: Node, page: int) -> Node:
-        """Cut ``node`` before ``page``; it stays the lower part, so who holds it still does."""
+        """Cut ``node`` before ``page``; it stays the lower part, so what holds it still does."""
         parent, strand = node.parent, node.strand
         assert parent is not None
         key = strand.key_of(node)

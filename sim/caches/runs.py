@@ -14,10 +14,11 @@ class Run:
     """Consecutive cached blocks of one node of the tree: one physical copy, with one reference count.
 
     Block numbers count from the start of the prompt; the run holds ``lo .. hi - 1``. Splitting a run
-    keeps the object as its shallow piece and chains the deep one behind it (``deeper``), so that a
+    keeps the object as its shallow piece and chains the deep one behind it (``deeper``): of blocks 0..9 that
+    one request holds, a hit of 4 leaves 0..3 with two references and 4..9 behind it with one. So a
     holder that remembers (run, hi) still finds all pieces of what it took.
 
-    ``owner`` computed the first block. Where somebody listens to evictions, ``more`` says from which block
+    ``owner`` computed the first block. Where evictions are reported, ``more`` says from which block
     on another request computed what follows, as (block, owner), shallowest first; otherwise it is empty.
 
     ``uses`` counts the requests that computed or hit the run, as far as its eviction policy wants to
@@ -44,7 +45,7 @@ class Run:
         return f"Run({self.node}, {self.lo}..{self.hi - 1}, owner {self.owner}, refs {self.refs})"
 
     def owner_of(self, block: int) -> int:
-        """The request that computed ``block``; known only where somebody listens to evictions."""
+        """The request that computed ``block``; known only where evictions are reported."""
         if self.more:
             at = bisect_right(self.more, block, key=_first) - 1
             if at >= 0:

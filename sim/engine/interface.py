@@ -13,7 +13,7 @@ from workloads.content import Route, Tree
 
 
 class KvMemory(Protocol):
-    """KV memory in blocks (pages); a cached block that nobody holds counts as free."""
+    """KV memory in blocks (pages); a cached block that no request holds counts as free."""
 
     @property
     def content(self) -> Tree:
@@ -33,7 +33,7 @@ class KvMemory(Protocol):
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that nobody holds."""
+        """Blocks that no request holds."""
 
     @property
     def evicted_blocks(self) -> int:
@@ -102,7 +102,7 @@ class AnyReplica(Protocol):
         """Drop ``request``, which is here: at once if it waits, else when its iteration ends."""
 
     def fail(self, lost: Lost) -> None:
-        """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""
+        """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
 
     def restart(self, memory: Any, source: Source | None) -> None:
         """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""

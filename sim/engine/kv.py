@@ -13,7 +13,7 @@ from sim.engine.loads import Source
 from workloads.trace import Trace
 
 MemoryOf = Callable[[Evicted | None], Any]
-"""Makes one replica's KV memory; ``evicted`` hears of its evictions where steps are recorded."""
+"""Makes one replica's KV memory; ``evicted`` is called at its evictions where steps are recorded."""
 SourceOf = Callable[[Clock], Source]
 """Makes what brings KV into it."""
 
@@ -61,7 +61,7 @@ class SharedLink:
 
 
 def both(one: Evicted | None, other: Evicted | None) -> Evicted | None:
-    """A callback that tells both."""
+    """A callback that calls both."""
     if one is None or other is None:
         return one or other
     first, second = one, other

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sim.engine.request import Request
 
 Lost = Callable[[list[Request]], None]
-"""Hears which requests a failed replica had."""
+"""Called with the requests that a failed replica had."""
 
 
 class Leaving:
@@ -24,7 +24,7 @@ class Leaving:
         """Whether anything is to happen."""
         self._given_up: dict[Request, None] = {}
         self.failed: Lost | None = None
-        """If set the replica dies at the boundary and tells what it had."""
+        """If set the replica dies at the boundary and calls this with its requests."""
 
     def give_up(self, request: Request) -> None:
         """The client of ``request``, which runs or loads, has left."""

@@ -9,7 +9,7 @@ from workloads.content import Route
 class Writers:
     """Decodes by the nodes in which their replies lie.
 
-    A decode's full blocks enter the cache's map when somebody could look: when it leaves, and before a
+    A decode's full blocks enter the cache's map when a lookup could find them: when it leaves, and before a
     lookup of a prompt that contains some of its reply. Order matters only if two write the same content.
     """
 

@@ -1,1 +1,1 @@
-"""Several replicas behind a router: what a fleet is made of, who serves a request, failures."""
+"""Several replicas behind a router: what a fleet is made of, which replica serves a request, failures."""

@@ -29,7 +29,7 @@ class ReplicaPlan:
     """One replica before it runs.
 
     ``memory`` makes its KV memory and ``source`` what brings KV in, in this order, at the start and after
-    every failure; where steps are recorded ``memory`` is given the callback that hears of evictions.
+    every failure; where steps are recorded ``memory`` is given the callback for evictions.
     """
 
     memory: MemoryOf

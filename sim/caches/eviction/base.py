@@ -1,4 +1,4 @@
-"""What an eviction policy is told, and what it is asked."""
+"""What an eviction policy is given, and what it is asked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PolicySetting:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Eviction(ABC):
-    """An order among the *idle* runs, those that nobody holds: whose blocks go next.
+    """An order among the *idle* runs, those that no request holds: whose blocks go next.
 
     A run is idle from ``release`` to ``take``. Blocks leave an idle run from its deep end; the run that
     ``victim`` names gives blocks until enough are gone or it is empty. A cache of single ids releases
@@ -51,7 +51,7 @@ class Eviction(ABC):
         self.setting = setting
 
     def miss(self, segment: int) -> None:  # noqa: B027 (most policies learn nothing from it)
-        """``segment`` was looked up in vain and gets room next.
+        """``segment`` was looked up, not found, and gets room next.
 
         Only a cache of single ids can tell so early; a cache of blocks makes room for several segments
         at once, and its policy learns of them when they are released for the first time.

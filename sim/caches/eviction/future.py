@@ -11,7 +11,7 @@ NEVER = 1 << 60
 
 
 class Future:
-    """The order of all requests of a trace, each as a rank, and who looks up what.
+    """The order of all requests of a trace, each as a rank, and which of them looks up what.
 
     ``parts(request)`` names the content that a request looks up (segments or ids). Built at the first
     question, O(all parts).

@@ -10,7 +10,7 @@ from sim.caches.runs import Run
 class Ttl(Lru):
     """Least recently used, and what is unused for longer than ``ttl_s`` seconds is not found.
 
-    Its blocks are dropped when somebody looks, and count as evicted. A held run does not age.
+    Its blocks are dropped at the next look, and count as evicted. A held run does not age.
     """
 
     expires = True

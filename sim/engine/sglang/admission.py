@@ -1,4 +1,4 @@
-"""Who gets into a prefill batch: SGLang's budgets of one pass, and its guess at the length of replies.
+"""Which requests get into a prefill batch: SGLang's budgets of one pass, and its guess at the length of replies.
 
 As read from SGLang 0.5.23 (``managers/schedule_policy.py:PrefillAdder``, ``mem_cache/prefill_budget.py``,
 ``managers/scheduler_components/new_token_ratio_tracker.py``).
@@ -41,7 +41,7 @@ class NewTokenRatio:
             self.value = self._least
 
     def retracted(self, remaining: Sequence[SglangRequest]) -> None:
-        """Somebody was retracted; ``remaining`` go on, ``generated`` up to date."""
+        """A request was retracted; ``remaining`` go on, ``generated`` up to date."""
         generated = sum(request.generated for request in remaining)
         allowed = sum(request.max_new_tokens for request in remaining)
         self.value = min(1.0, (generated + RETRACT_DECODE_STEPS * len(remaining)) / (allowed + 1))
@@ -62,7 +62,7 @@ class Verdict(Enum):
 
 
 class PrefillPass:
-    """One pass: what may still be computed and reserved, and who is admitted so far.
+    """One pass: what may still be computed and reserved, and which requests are admitted so far.
 
     ``reserved`` is what running requests are expected to need yet. An admission reserves pages for what it
     computes, one page more, and, unless it is cut, its whole reply. With a ``source`` it may begin with a

@@ -11,10 +11,10 @@ from workloads.content import Route, Tree
 
 
 class SglangMemory(RadixCache):
-    """A `RadixCache` whose pages answer as blocks to those who watch a replica.
+    """A `RadixCache` whose pages answer as blocks to what watches a replica.
 
     ``caching=False`` is SGLang with the radix cache off: nothing is found and nothing is kept.
-    ``evicted`` hears of a leaf as blocks (owner, first, last), counting down.
+    ``evicted`` is called with a leaf as blocks (owner, first, last), counting down.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SglangMemory(RadixCache):
 
     @property
     def free_blocks(self) -> int:
-        """Pages that nobody holds, in the tree or not."""
+        """Pages that no request holds, in the tree or not."""
         return self.free_pages + self.tree.evictable_pages
 
     @property

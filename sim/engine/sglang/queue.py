@@ -28,7 +28,7 @@ Policy = Callable[[Waiting, SglangMemory], None]
 
 
 def fcfs(waiting: Waiting, memory: SglangMemory) -> None:
-    """In order of arrival; who is retracted arrives anew."""
+    """In order of arrival; a retracted request arrives anew."""
 
 
 def lpm(waiting: Waiting, memory: SglangMemory) -> None:

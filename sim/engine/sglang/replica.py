@@ -32,7 +32,7 @@ from workloads.trace import Trace
 
 
 def _unwatched(number: int) -> None:
-    """No router wants to know what changes."""
+    """No router watches."""
 
 
 class SglangReplica:
@@ -268,12 +268,12 @@ class SglangReplica:
         self._look()
 
     def fail(self, lost: Lost) -> None:
-        """Die at the end of the iteration under way; ``lost`` then hears which requests were here."""
+        """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
         self._leaving.fail(lost)
         self._look()
 
     def _look(self) -> None:
-        """Look at the queue and at who leaves as soon as the iteration under way ends."""
+        """Look at the queue and at what leaves as soon as the iteration under way ends."""
         if not self._timer.is_idle:
             self._timer.cut()
             return

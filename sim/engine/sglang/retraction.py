@@ -1,4 +1,4 @@
-"""Who leaves the batch when the next decode step does not fit: SGLang's retraction.
+"""Which requests leave the batch when the next decode step does not fit: SGLang's retraction.
 
 As read from SGLang 0.5.23 (``ScheduleBatch.retract_decode`` in ``managers/schedule_batch.py``).
 """

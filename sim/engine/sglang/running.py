@@ -1,4 +1,4 @@
-"""SGLang's running batch: who gets a token by the next decode step, and who has to make room for that.
+"""SGLang's running batch: which requests get a token by the next decode step, which make room for it.
 
 As read from SGLang 0.5.23 (``update_running_batch`` in ``managers/scheduler.py``, ``retract_decode`` in
 ``managers/schedule_batch.py``).
@@ -32,7 +32,7 @@ class RunningBatch:
         self.ending: dict[SglangRequest, None] = {}
         """No longer in the batch: their last token is being computed."""
         self.full = False
-        """Nobody is admitted until somebody leaves the batch (SGLang's ``batch_is_full``)."""
+        """No request is admitted until one leaves the batch (SGLang's ``batch_is_full``)."""
         self.ratio = NewTokenRatio(engine.schedule_conservativeness)
         self._memory = memory
         self._overlap = not engine.disable_overlap_schedule
@@ -44,7 +44,7 @@ class RunningBatch:
         self._pages = DecodePages(memory, self._decodes)
         self._order = 0
 
-    # -- who is in it ------------------------------------------------------------------------------
+    # -- its requests ------------------------------------------------------------------------------
 
     def enter(self, request: SglangRequest) -> None:
         """``request`` goes on token by token, last in the batch."""
@@ -98,7 +98,7 @@ class RunningBatch:
     def plan(self, batch: SglangBatch, in_flight: SglangBatch | None, *, to_the_last: bool) -> None:
         """Put a token for each request into ``batch``, retracting those that do not fit.
 
-        Nothing is put there if nobody is left, or if room is known to come with the step ``in_flight``.
+        Nothing is put there if no request is left, or if room is known to come with the step ``in_flight``.
         """
         decodes, pages = self._decodes, self._pages
         surplus: list[SglangRequest] = []

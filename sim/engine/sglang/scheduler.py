@@ -1,8 +1,8 @@
 """SGLang's scheduler: prompts first, on the radix tree; a token for each running request if there are none.
 
 As read from SGLang 0.5.23 (``get_next_batch_to_run`` in ``managers/scheduler.py``). It decides a step and,
-once that has been computed, is told so by `results`; what a prefill computed enters the tree only then.
-Nobody is admitted during a run of decode steps, so between two changes of the batch they differ by one
+applies it by `results` once it has been computed; what a prefill computed enters the tree only then.
+No request is admitted during a run of decode steps, so between two changes of the batch they differ by one
 token per request: `repeats` says how many may follow without being decided one by one.
 """
 
@@ -80,7 +80,7 @@ class SglangScheduler:
         return batch
 
     def _plan_prefill(self, batch: SglangBatch, in_flight: SglangBatch | None) -> None:
-        """Who computes how much of its prompt: the begun one first, what was loaded, then the queue."""
+        """Which prompts compute how much: the begun one first, what was loaded, then the queue."""
         begun, running, waiting, loads = self._begun, self.running, self.queue.requests, self._loads
         if not running.requests:
             running.full = False

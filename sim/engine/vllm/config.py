@@ -21,7 +21,7 @@ Policy = Literal["fcfs", "priority"]
 
 @dataclass(frozen=True, slots=True)
 class SchedulerOptions:
-    """What the V1 scheduler can be told; defaults are those of vLLM 0.33.0 (``config/scheduler.py``).
+    """The options of the V1 scheduler; defaults are those of vLLM 0.33.0 (``config/scheduler.py``).
 
     The batch limits are those of the scheduler alone; a server's depend on its GPU (``batch_defaults``).
     """

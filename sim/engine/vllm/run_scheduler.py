@@ -28,6 +28,8 @@ class RunScheduler:
 
     *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
     memory, all steps since then together: what an eviction order without a clock evicts is the same then.
+    With blocks of 16, two decodes with 30 and 40 tokens in KV need 2 and 1 blocks over 20 steps; if nothing
+    else happens the 3 are taken in one go.
     """
 
     def __init__(
