@@ -13,10 +13,10 @@ Evicted = Callable[[int, int, int], None]
 class Run:
     """Consecutive cached blocks of one node of the tree: one physical copy, with one reference count.
 
-    Block numbers count from the start of the prompt; the run holds ``lo .. hi - 1``. Splitting a run
-    keeps the object as its shallow piece and chains the deep one behind it (``deeper``): of blocks 0..9 that
-    one request holds, a hit of 4 leaves 0..3 with two references and 4..9 behind it with one. So a
-    holder that remembers (run, hi) still finds all pieces of what it took.
+    Block numbers count from the start of the prompt; the run holds ``lo .. hi - 1``. Splitting a run keeps
+    the object as its shallow piece and chains the deep one behind it (``deeper``): of blocks 0..9 that one
+    request holds, a hit of 4 leaves 0..3 with two references and 4..9 behind it with one. So a holder that
+    remembers (run, hi) still finds all pieces of what it took.
 
     ``owner`` computed the first block. Where evictions are reported, ``more`` says from which block
     on another request computed what follows, as (block, owner), shallowest first; otherwise it is empty.

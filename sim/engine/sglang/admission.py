@@ -1,4 +1,5 @@
-"""Which requests get into a prefill batch: SGLang's budgets of one pass, and its guess at the length of replies.
+"""Which requests get into a prefill batch: SGLang's budgets of one pass, and its guess at the length of
+replies.
 
 As read from SGLang 0.5.23 (``managers/schedule_policy.py:PrefillAdder``, ``mem_cache/prefill_budget.py``,
 ``managers/scheduler_components/new_token_ratio_tracker.py``).

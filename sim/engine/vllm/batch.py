@@ -12,7 +12,8 @@ NONE: list[Any] = []
 
 
 class Batch:
-    """One step: which requests compute how much, and what that does to the requests once its results are there.
+    """One step: which requests compute how much, and what that does to the requests once its results are
+    there.
 
     Decodes, one token each, are only a number and the sum of their contexts; ``chunks`` are the prompt
     work. A scheduler that goes step by step also gives ``scheduled``, every request in the engine's order.
