@@ -17,7 +17,7 @@ UNLIMITED = 10**9
 
 
 Seconds = Annotated[float, Field(gt=0, le=1e15)]
-"""Of a lifetime; the longest one is for ever."""
+"""Of a lifetime; the longest one has no end."""
 Multiple = Annotated[float, Field(ge=0, le=1e6)]
 """Of the input price."""
 

@@ -49,7 +49,7 @@ class Notes:
         self._times.begin()
 
     def ended(self, batch: SglangBatch, timer: Timer, steps: int, now: float) -> None:
-        """``steps`` steps like ``batch`` end now: who has a token from them."""
+        """``steps`` steps like ``batch`` end now: which requests have a token from them."""
         totals, first_s, slope_s = self.totals, timer.first_s, timer.slope_s
         totals.iterations += steps
         totals.busy_s += now - timer.began_s

@@ -187,7 +187,7 @@ class VllmReplica:
         return batch
 
     def _note_changes(self, batch: Batch, now: float) -> None:
-        """Count and note who ``batch`` admits, loads and preempts."""
+        """Count and note what ``batch`` admits, loads and preempts."""
         totals = self.totals
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
