@@ -8,6 +8,7 @@ iteration ends is seen by the next one, and two replicas that end together never
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappush
 from typing import Any
 
 import simpy
@@ -31,6 +32,11 @@ class Clock(simpy.Environment):
         self._instant_s = -1.0
         self._turn = ARRIVAL
 
+    def schedule_at(self, event: simpy.Event, priority: int, at_s: float) -> None:
+        """As `schedule`, for an instant instead of a delay."""
+        at_s = max(at_s, self._now)
+        heappush(self._queue, (at_s, priority, next(self._eid), event))  # type: ignore[misc]
+
     def take_turn(self, priority: int) -> None:
         """What has ``priority`` happens now."""
         if self._instant_s != self._now:
@@ -44,12 +50,16 @@ class Clock(simpy.Environment):
 
 
 class At(simpy.Event):
-    """An event ``delay_s`` from now with a priority of its own; SimPy's Timeout has a fixed one."""
+    """An event at ``at_s``, or now if that is past, with a priority of its own.
+
+    SimPy's Timeout has a fixed priority and takes a delay. A delay may miss its instant by a rounding:
+    0.3 is neither 0.1 + (0.3 - 0.1) nor where the event of another path to the same instant ends.
+    """
 
     def __init__(
         self,
-        env: simpy.Environment,
-        delay_s: float,
+        env: Clock,
+        at_s: float,
         priority: int,
         callback: Callable[[Any], None],
         value: Any = None,
@@ -59,7 +69,7 @@ class At(simpy.Event):
         self.callbacks = [callback]
         self._ok = True
         self._value = value
-        env.schedule(self, priority, delay_s)  # type: ignore[arg-type]
+        env.schedule_at(self, priority, at_s)
 
     @property
     def subject(self) -> Any:

@@ -50,13 +50,13 @@ class Timer:
                 self._env.take_turn(self._priority)
                 begin()
 
-        self._event = At(self._env, 0.0, self._priority, woken)
+        self._event = At(self._env, self._env.now, self._priority, woken)
 
     def start(self, leads_s: tuple[float, ...], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""
         self.began_s = self._env.now
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        self._event = At(self._env, self.until(steps), self._priority, self._end)
+        self._event = At(self._env, self.began_s + self.until(steps), self._priority, self._end)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
@@ -69,7 +69,7 @@ class Timer:
 
     def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
         """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
-        At(self._env, at_s - self._env.now, self._priority, callback, value)
+        At(self._env, at_s, self._priority, callback, value)
 
     def begun(self) -> int:
         """Iterations of the run under way that have begun by now."""
@@ -90,8 +90,7 @@ class Timer:
         steps = self.begun()
         if steps < self.steps:
             self.steps = steps
-            delay_s = max(0.0, self.began_s + self.until(steps) - self._env.now)
-            self._event = At(self._env, delay_s, self._priority, self._end)
+            self._event = At(self._env, self.began_s + self.until(steps), self._priority, self._end)
 
     def take_turn(self) -> None:
         """Note on the clock that this replica's turn in this instant has come."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -149,11 +148,7 @@ class Fleet:
         """Open loop: one event for the sessions that start next, not one for each that ever starts."""
         starts = self._clients.starting_together()
         if starts:
-            at_s, now = starts[0].at_s, self.env.now
-            delay_s = max(0.0, at_s - now)
-            if now + delay_s < at_s:  # rounded down: nothing arrives before its time
-                delay_s = math.nextafter(delay_s, math.inf)
-            At(self.env, delay_s, ARRIVAL, self._start, starts)
+            At(self.env, starts[0].at_s, ARRIVAL, self._start, starts)
 
     def _start(self, event: At) -> None:
         for start in event.subject:
@@ -170,7 +165,8 @@ class Fleet:
         """The client sends the request of ``row``, for the first time or again."""
         deadline_s = self._hardships.deadline_s
         if deadline_s is not None:
-            At(self.env, deadline_s[row.index], AFTER_REPLICAS, self._give_up, (row, row.tries))
+            due_s = self.env.now + deadline_s[row.index]
+            At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries))
         self._send(row)
 
     def _send(self, row: RequestRow) -> None:
@@ -236,12 +232,13 @@ class Fleet:
         if after is None:
             return
         if after.at_s > self.env.now:
-            At(self.env, after.at_s - self.env.now, ARRIVAL, self._follow, after.request)
+            At(self.env, after.at_s, ARRIVAL, self._follow, after.request)
         else:
             self._arrive(after.request, self.env.now)
 
     def _reject(self, row: RequestRow) -> None:
-        At(self.env, 0.0, ARRIVAL, lambda event: self._failed(row, REJECTED))  # not inside its own arrival
+        # not inside its own arrival
+        At(self.env, self.env.now, ARRIVAL, lambda event: self._failed(row, REJECTED))
 
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
@@ -275,7 +272,7 @@ class Fleet:
             self._over(row, status)
             return
         row.retry()
-        At(self.env, wait_s, ARRIVAL, lambda event: self._try(row))
+        At(self.env, self.env.now + wait_s, ARRIVAL, lambda event: self._try(row))
 
     # -- prefill and decode apart --------------------------------------------------------------------
 

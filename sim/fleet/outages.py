@@ -61,14 +61,14 @@ class Outages:
     def _await(self, number: int) -> None:
         if self._due[number]:
             failure = self._due[number].popleft()
-            At(self._env, max(0.0, failure.at_s - self._env.now), ARRIVAL, self._dies, failure)
+            At(self._env, failure.at_s, ARRIVAL, self._dies, failure)
 
     def _dies(self, event: At) -> None:
         failure: Failure = event.subject
 
         def gone() -> None:
             if failure.back_s is not None:
-                At(self._env, max(0.0, failure.back_s - self._env.now), ARRIVAL, self._returns, failure)
+                At(self._env, failure.back_s, ARRIVAL, self._returns, failure)
 
         self._fail(failure.replica, failure.back_s is not None, gone)
 

@@ -45,7 +45,7 @@ class Sampler:
         self._interval_s = interval_s
         self._seen = [(0, 0)] * len(replicas)
         self._number = 0
-        At(env, 0.0, AFTER_REPLICAS + 1, self._look)
+        At(env, env.now, AFTER_REPLICAS + 1, self._look)
 
     def _look(self, event: At) -> None:
         self._env.take_turn(AFTER_REPLICAS)
@@ -67,5 +67,4 @@ class Sampler:
             )
         if self._going_on() and self._env.peek() < float("inf"):
             self._number += 1
-            due_s = self._number * self._interval_s
-            At(self._env, max(0.0, due_s - self._env.now), AFTER_REPLICAS + 1, self._look)
+            At(self._env, self._number * self._interval_s, AFTER_REPLICAS + 1, self._look)

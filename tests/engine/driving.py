@@ -69,9 +69,9 @@ def watch(fleet: Fleet, look: Callable[[float], None]) -> None:
     def after(event: At) -> None:
         look(env.now)
         if env.peek() < float("inf"):
-            At(env, env.peek() - env.now, LAST, after)
+            At(env, env.peek(), LAST, after)
 
-    At(env, 0.0, LAST, after)
+    At(env, env.now, LAST, after)
 
 
 def check_always(fleet: Fleet) -> Fleet:

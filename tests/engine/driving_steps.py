@@ -76,7 +76,7 @@ class Drive:
             for _ in range(min(self._concurrency, len(self.trace))):
                 self._submit_next()
         if check:
-            At(self.env, 0.0, LAST, self._check)
+            At(self.env, self.env.now, LAST, self._check)
         self.env.run()
         self.replica.check()
         memory = self.replica.memory
@@ -105,7 +105,7 @@ class Drive:
             == self.replica.memory.capacity_blocks
         )
         if self.env.peek() < float("inf"):
-            At(self.env, self.env.peek() - self.env.now, LAST, self._check)
+            At(self.env, self.env.peek(), LAST, self._check)
 
     def _arrive(self, event: At) -> None:
         self._submit(event.subject)
