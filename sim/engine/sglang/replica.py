@@ -17,7 +17,7 @@ from sim.engine.events import At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
-from sim.engine.request import GONE, WAITING, Request
+from sim.engine.request import GONE, Request
 from sim.engine.sglang.batch import SglangBatch
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.memory import SglangMemory
@@ -68,7 +68,7 @@ class SglangReplica:
         self._overlap = not options.disable_overlap_schedule
         self._timer = Timer(number, env, self._end)
         self._changed: Callable[[int], None] = _unwatched
-        self._leaving = Leaving()
+        self._leaving = Leaving(self._timer, self._abandon, self._begin)
         self._computing: SglangBatch | None = None
         self._ahead: SglangBatch | None = None  # overlap: decided, waiting for the one that computes
         self._repeated = 0  # steps of the run under way that the scheduler has counted
@@ -87,12 +87,12 @@ class SglangReplica:
     @property
     def queued(self) -> int:
         """Requests waiting."""
-        return len(self._scheduler.queue.requests)
+        return len(self._scheduler.waiting)
 
     @property
     def load(self) -> int:
         """Requests waiting, loading and running."""
-        return len(self._scheduler.queue.requests) + self._scheduler.present_count
+        return len(self._scheduler.waiting) + self._scheduler.present_count
 
     @property
     def held_blocks(self) -> int:
@@ -103,7 +103,7 @@ class SglangReplica:
     @property
     def queued_tokens(self) -> int:
         """Known tokens of the waiting requests, whatever of them is cached."""
-        return self._scheduler.queue.tokens
+        return self._scheduler.waiting_tokens
 
     def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find at this moment."""
@@ -132,8 +132,8 @@ class SglangReplica:
 
     def _begin(self) -> None:
         """Begin the step decided ahead, or decide one; with overlap decide the next one too."""
-        if self._leaving.is_due:
-            self._let_leave()
+        if self._leaving.is_due and self._leaving.happen(self._scheduler, None):
+            self._ahead = None
         batch, self._ahead = self._ahead, None
         if batch is None:
             batch = self._plan(None)
@@ -182,7 +182,7 @@ class SglangReplica:
         self._changed(self.number)
         if self._loads is not None and self._loads.loading:
             return
-        for request in scheduler.queue.requests[:1]:
+        for request in scheduler.waiting[:1]:
             raise InputError(
                 f"replica {self.number} can never admit {self._trace.where(request.index)}: "
                 f"{request.known_tokens} known tokens and a reply of up to {request.max_new_tokens}; "
@@ -257,54 +257,20 @@ class SglangReplica:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
         self._changed(self.number)
         scheduler = self._scheduler
-        present = [*scheduler.queue.requests, *scheduler.present()]
+        present = [*scheduler.waiting, *scheduler.present()]
         mine = next(each for each in present if each.submitted is request)
-        mine.given_up()
-        if mine.phase == WAITING:
-            scheduler.queue.withdraw(mine)
-            self._abandon(mine)
-        else:
-            self._leaving.give_up(mine)
-        self._look()
+        self._leaving.give_up(mine, scheduler)
 
     def fail(self, lost: Lost) -> None:
         """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
-        self._leaving.fail(lost)
-        self._look()
-
-    def _look(self) -> None:
-        """Look at the queue and at what leaves as soon as the iteration under way ends."""
-        if not self._timer.is_idle:
-            self._timer.cut()
-            return
-        if self._leaving.is_due:
-            self._let_leave()
-            self._changed(self.number)
-        if self._scheduler.queue.requests:
-            self._timer.wake(self._begin)
+        self._changed(self.number)
+        self._leaving.fail(lost, self._scheduler)
 
     def restart(self, memory: SglangMemory, source: Source | None) -> None:
         """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
         assert not self.load
         self.totals.evicted_blocks += self.memory.evicted_blocks
         self._start_on(memory, source)
-
-    def _let_leave(self) -> None:
-        """Between two steps: drop what was given up, and everything if the replica fails."""
-        self._timer.take_turn()
-        scheduler, lost_to = self._scheduler, self._leaving.failed
-        leave, wanted = self._leaving.divide(list(scheduler.present()))
-        for request in leave:
-            assert isinstance(request, SglangRequest)
-            scheduler.drop(request)
-            self._abandon(request)
-        if lost_to is not None:
-            for request in list(scheduler.queue.requests):
-                scheduler.queue.withdraw(request)
-                self._abandon(request)
-                wanted.append(request)
-            self._leaving.failed = self._ahead = None
-            lost_to(wanted)
 
     def _abandon(self, request: SglangRequest) -> None:
         self._notes.abandoned(request)

@@ -49,6 +49,20 @@ class SglangScheduler:
         self.queue.add(request)
         return self._room > 0 and not self.running.full
 
+    @property
+    def waiting(self) -> list[SglangRequest]:
+        """The requests that wait, in the order in which the last pass left them."""
+        return self.queue.requests
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Their known tokens."""
+        return self.queue.tokens
+
+    def withdraw(self, request: SglangRequest) -> None:
+        """Take ``request``, which waits, out of the queue."""
+        self.queue.withdraw(request)
+
     def loaded(self, request: SglangRequest) -> bool:
         """The KV that ``request`` waited for is there; whether a run of steps has to end for it."""
         assert self._loads is not None
@@ -208,7 +222,7 @@ class SglangScheduler:
         self.memory.release(request.kv)
         request.phase = GONE
 
-    def drop(self, request: SglangRequest) -> None:
+    def drop(self, request: SglangRequest, in_flight: SglangBatch | None) -> None:
         """Take a request out that does not wait; what of it is in the tree stays there."""
         if request.phase == LOADING:
             assert self._loads is not None

@@ -20,13 +20,14 @@ from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
 from sim.engine.request import GONE, WAITING, Request
-from sim.engine.step_records import StepRecord, StepRecorder
+from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
 from sim.engine.vllm.batch import NONE, Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
-from sim.results.records import EngineTotals, StepLog
+from sim.results.records import StepLog
 from workloads.content import Route
 
 
@@ -60,8 +61,6 @@ class VllmReplica:
         compute: Compute | None = None,
     ) -> None:
         self.number = number
-        self.steps = StepLog()
-        self.totals = EngineTotals()
         self.recorder = recorder
         self._env = env
         self._latency = latency
@@ -69,18 +68,17 @@ class VllmReplica:
         self._finished = finished
         self._left = left
         self._rank = rank
-        self._asynchronous = options.async_scheduling
         self._compute = compute
         self._fast_forward = fast_forward
         self._source = source
         self._timer = Timer(number, env, self._end)
+        self._notes = Notes(number, latency, self._timer, recorder)
+        self.steps, self.totals = self._notes.steps, self._notes.totals
+        self._leaving = Leaving(self._timer, self._abandon, self._begin)
         self._changed: Callable[[int], None] = _unwatched
-        self._leaving = Leaving()
+        self._asynchronous = options.async_scheduling
         self._computing: Batch | None = None
         self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
-        self._decodes_after = self._context_after = 0  # in a run that follows an iteration of another kind
-        self._leads: list[Batch] = NONE  # iterations of other kinds before a run
-        self._noted = 0  # of those, whose tokens are noted
         self._repeated = 0  # steps of the run under way that the scheduler has counted
         self._start_on(memory)
 
@@ -150,8 +148,8 @@ class VllmReplica:
 
     def _begin(self) -> None:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
-        if self._leaving.is_due:
-            self._let_leave()
+        if self._leaving.is_due and self._leaving.happen(self._scheduler, self._ahead):
+            self._ahead = None
         asynchronous = self._asynchronous
         batch, self._ahead = self._ahead, None
         was_ahead = batch is not None
@@ -174,31 +172,15 @@ class VllmReplica:
         self._start(batch)
 
     def _plan(self, in_flight: Batch | None) -> Batch | None:
-        """Have a step scheduled, start the loads that it asks for, and count what it decided."""
-        now, totals = self._env.now, self.totals
+        """Have a step scheduled, start the loads that it asks for, and note what it decided."""
+        now = self._env.now
         batch = self._scheduler.plan(now, in_flight)
-        if batch is None:
-            return None
-        totals.scheduled_tokens += batch.tokens
-        if batch.chunks or batch.preempted or batch.loads:
-            self._note_changes(batch, now)
-        if self.recorder is not None:
-            self._record(batch, self.recorder)
+        if batch is not None:
+            self._notes.decided(batch, self._scheduler, now)
+            for request, found in batch.loads:
+                assert self._source is not None
+                self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
         return batch
-
-    def _note_changes(self, batch: Batch, now: float) -> None:
-        """Count and note what ``batch`` admits, loads and preempts."""
-        totals = self.totals
-        for request, known, cached in batch.admitted:
-            request.admitted(now, known, cached, totals)
-        for request, found in batch.loads:
-            assert self._source is not None
-            totals.loaded_tokens += found.tokens
-            self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
-        if batch.preempted:
-            totals.num_preemptions += len(batch.preempted)
-            totals.recomputed_tokens += batch.recomputed
-        totals.note_usage(self.memory)
 
     def _loaded(self, event: At) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
@@ -215,13 +197,13 @@ class VllmReplica:
 
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
-        self._computing, self._repeated, self._noted = batch, 0, 0
-        self._leads = NONE
+        self._computing, self._repeated = batch, 0
         seconds = self._seconds(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
         more = self._scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
         if not more:
+            self._notes.begins(NONE, 0, 0)
             self._timer.start((), seconds, 0.0, 1)
         else:
             self._start_run(batch, seconds, 1 + more)
@@ -232,16 +214,17 @@ class VllmReplica:
         latency, ahead = self._latency, self._ahead
         following = self._scheduler.following(batch, ahead)
         if following is None:
+            self._notes.begins(NONE, 0, 0)
             self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
             return
-        leads_s: tuple[float, ...] = (seconds,)
-        self._leads = [batch]
+        leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
-            leads_s = (seconds, self._seconds(ahead))
-            self._leads.append(ahead)
-        self._decodes_after, self._context_after = decodes, context = following
+            leads.append(ahead)
+            leads_s.append(self._seconds(ahead))
+        decodes, context = following
+        self._notes.begins(leads, decodes, context)
         first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
-        self._timer.start(leads_s, first_s, latency.slope_s(decodes), steps)
+        self._timer.start(tuple(leads_s), first_s, latency.slope_s(decodes), steps)
 
     def _seconds(self, batch: Batch) -> float:
         """How long ``batch`` takes by the latency model."""
@@ -266,144 +249,46 @@ class VllmReplica:
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
-        batch, timer, totals = self._computing, self._timer, self.totals
+        batch, now = self._computing, self._env.now
         assert batch is not None
-        now = self._env.now
         self.memory.now_s = now
-        if steps > 1:
-            self._repeat(steps - 1)
+        self._repeat(steps - 1)
         self._scheduler.settle()
-        totals.note_usage(self.memory)
-        totals.iterations += steps
-        totals.busy_s += now - timer.began_s
-        if self._latency.is_bounded:
-            self._note_extrapolated(batch, steps)
-        if not self._leads:
-            self._note_tokens(batch, now, timer.first_s, timer.slope_s, steps)
-        else:
-            self._note_leads(steps)
-            over = steps - len(self._leads)
-            if over > 0:
-                self.steps.add(now, timer.first_s, timer.slope_s, over, self._decodes_after, 0)
+        self.totals.note_usage(self.memory)
+        self._notes.ended(batch, steps, now)
         self._apply(batch)
         self._begin()
 
-    def _note_leads(self, steps: int) -> None:
-        """Note, once, the tokens of those of the first ``steps`` iterations that come before a run."""
-        timer = self._timer
-        while self._noted < min(steps, len(self._leads)):
-            self._noted += 1
-            at_s = timer.began_s + timer.until(self._noted)
-            lead_s = timer.leads_s[self._noted - 1]
-            self._note_tokens(self._leads[self._noted - 1], at_s, lead_s, 0.0, 1)
-
     def _apply(self, batch: Batch) -> None:
         """Release the requests that have their last token, in order."""
-        now = self._env.now
+        now, notes = self._env.now, self._notes
         for request in batch.finishing:
             if request.phase == GONE:
                 continue
-            if request.phase == WAITING:  # preempted while this token came: nothing is computed again
-                self.totals.recomputed_tokens -= request.final_tokens
+            if request.phase == WAITING:
+                notes.needless(request)
             self._scheduler.finish(request)
             if self._leaving.was_given_up(request):
                 self._abandon(request)
             else:
-                request.finished(now, self.number)
+                notes.finished(request, now)
                 self._changed(self.number)
                 self._finished(request)
         if self.recorder is not None:
-            self._record_end(batch, self.recorder)
-
-    def _note_extrapolated(self, batch: Batch, steps: int) -> None:
-        """Of the time of the steps that end now, that outside of what the profile measured."""
-        timer, latency, totals = self._timer, self._latency, self.totals
-        decodes, context = batch.decodes, batch.context
-        for lead, lead_s in zip(self._leads[:steps], timer.leads_s, strict=False):
-            chunks = [(before, new) for _, before, new in lead.chunks]
-            totals.extrapolated_s += latency.extrapolated_s(chunks, lead.decodes, lead.context, lead_s)
-        chunks = [] if self._leads else [(before, new) for _, before, new in batch.chunks]
-        if self._leads:
-            steps, decodes, context = steps - len(self._leads), self._decodes_after, self._context_after
-        if steps > 0:
-            totals.extrapolated_s += latency.extrapolated_s(
-                chunks, decodes, context, timer.first_s, timer.slope_s, steps
-            )
-
-    def _note_tokens(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
-        """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
-        log = self.steps
-        decodes, first_tokens = batch.decodes - batch.lost, 0
-        if batch.scheduled is not None:
-            decodes = self._count_decodes(batch, at_s)
-        for request in batch.completed:
-            if request.phase == GONE:
-                continue
-            first_tokens += 1
-            row = request.row
-            if row.first_token_s != row.first_token_s:  # not a number: none before
-                row.first_token_s = at_s
-            else:
-                log.add_gap(at_s, at_s - request.last_token_s)
-            request.last_token_s = at_s
-        for request in batch.left:
-            request.last_token_s = at_s
-        log.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
-
-    def _count_decodes(self, batch: Batch, now: float) -> int:
-        """Give each request its token; how many had their last one when this step began.
-
-        The budget may leave out a decode for a step: its gap is longer and is noted by itself.
-        """
-        assert batch.scheduled is not None
-        completed = set(batch.completed)
-        chunks = {request for request, _, _ in batch.chunks}
-        decodes = 0
-        for request in batch.scheduled:
-            if request.phase == GONE:
-                continue
-            if request in completed:
-                request.generated += 1
-            elif request not in chunks:
-                request.generated += 1
-                if request.last_token_s == self._timer.began_s:
-                    decodes += 1
-                else:
-                    self.steps.add_gap(now, now - request.last_token_s)
-                request.last_token_s = now
-        return decodes
+            notes.complete(batch, self.memory.capacity_blocks - self.memory.free_blocks, now)
 
     # -- requests that leave early -----------------------------------------------------------------
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
         self._changed(self.number)
-        self._note_leads(self._timer.begun() - 1)  # what has happened is the request's
-        request.given_up()
-        if request.phase == WAITING:
-            was_head = self._scheduler.withdraw(request)
-            self._abandon(request)
-            if was_head:
-                self._look()  # the next one may fit
-            return
-        self._leaving.give_up(request)
-        self._look()
+        self._notes.leads_ended(self._timer.begun() - 1)  # what has happened is the request's
+        self._leaving.give_up(request, self._scheduler)
 
     def fail(self, lost: Lost) -> None:
         """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
-        self._leaving.fail(lost)
-        self._look()
-
-    def _look(self) -> None:
-        """Look at the queue and at what leaves as soon as the iteration under way ends."""
-        if not self._timer.is_idle:
-            self._timer.cut()
-            return
-        if self._leaving.is_due:
-            self._let_leave()
-            self._changed(self.number)
-        if self._scheduler.waiting:
-            self._timer.wake(self._begin)
+        self._changed(self.number)
+        self._leaving.fail(lost, self._scheduler)
 
     def restart(self, memory: BlockCache, source: Source | None) -> None:
         """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
@@ -412,53 +297,9 @@ class VllmReplica:
         self._source = source
         self._start_on(memory)
 
-    def _let_leave(self) -> None:
-        """Between two steps: drop what was given up, and everything if the replica fails."""
-        self._timer.take_turn()
-        scheduler, lost_to = self._scheduler, self._leaving.failed
-        leave, wanted = self._leaving.divide(scheduler.present())
-        for request in leave:
-            scheduler.drop(request, self._ahead)
-            self._abandon(request)
-        if lost_to is not None:
-            for request in list(scheduler.waiting):
-                scheduler.withdraw(request)
-                self._abandon(request)
-                wanted.append(request)
-            self._leaving.failed = self._ahead = None
-            lost_to(wanted)
-
     def _abandon(self, request: Request) -> None:
-        request.abandoned(self.totals)
+        self._notes.abandoned(request)
         self._left(request)
-
-    # -- records and checks ------------------------------------------------------------------------
-
-    def _record(self, batch: Batch, recorder: StepRecorder) -> None:
-        admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
-        scheduled = batch.scheduled or {}
-        recorder.records.append(
-            StepRecord(
-                step=len(recorder.records),
-                replica=self.number,
-                scheduled_s=self._env.now,
-                sched=[(request.index, tokens) for request, tokens in scheduled.items()],
-                new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
-                resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
-                preempted=[request.index for request in batch.preempted],
-                evicted=recorder.take_evicted(),
-                free=self.memory.free_blocks,
-                running=len(self._scheduler.running),
-                waiting=len(self._scheduler.waiting),
-            )
-        )
-        recorder.open.append(recorder.records[-1])
-
-    def _record_end(self, batch: Batch, recorder: StepRecorder) -> None:
-        record = recorder.open.popleft()
-        record.end_s = self._env.now
-        record.finished = [request.index for request in batch.finishing if request.phase != GONE]
-        record.used_blocks = self.memory.capacity_blocks - self.memory.free_blocks
 
     def check(self) -> None:
         """Assert the invariants of queues, batch and memory. O(running + waiting + cache)."""

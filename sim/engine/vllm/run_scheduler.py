@@ -72,12 +72,10 @@ class RunScheduler:
         self._loads.arrived(request)
         return len(self.running) < self._max_seqs
 
-    def withdraw(self, request: Request) -> bool:
-        """Take ``request``, which waits, out of the queue; whether it was the head."""
-        was_head = self.waiting[0] is request
+    def withdraw(self, request: Request) -> None:
+        """Take ``request``, which waits, out of the queue."""
         self.waiting.remove(request)
         self.waiting_tokens -= request.known_tokens
-        return was_head
 
     # -- one step ----------------------------------------------------------------------------------
 

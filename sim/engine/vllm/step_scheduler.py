@@ -72,11 +72,9 @@ class StepScheduler:
         self._loads.arrived(request)
         return False
 
-    def withdraw(self, request: Request) -> bool:
-        """Take ``request``, which waits, out of the queue; whether it was the head."""
-        was_head = self.waiting[0] is request
+    def withdraw(self, request: Request) -> None:
+        """Take ``request``, which waits, out of the queue."""
         self.waiting.remove(request)
-        return was_head
 
     def _queue(self, request: Request, *, first: bool = False) -> None:
         """fcfs: at the end or, ``first``, at the head; priority: by rank, O(waiting)."""

@@ -1,0 +1,189 @@
+"""What a replica of vLLM writes down: totals, its requests' rows, gaps between tokens, recorded steps."""
+
+from __future__ import annotations
+
+from sim.engine.latency import IterationTime
+from sim.engine.request import GONE, WAITING, Request
+from sim.engine.step_records import StepRecord, StepRecorder
+from sim.engine.timer import Timer
+from sim.engine.vllm.batch import NONE, Batch
+from sim.engine.vllm.run_scheduler import RunScheduler
+from sim.engine.vllm.step_scheduler import StepScheduler
+from sim.results.records import EngineTotals, StepLog
+
+
+class Notes:
+    """The records of replica ``number``; with a ``recorder`` those of every step too.
+
+    The iterations that end together are those of ``batch`` and equal ones, or *leads* followed by a run of
+    decodes: a step with a prompt, say, and ``decodes`` requests that go on after it.
+    """
+
+    def __init__(
+        self, number: int, latency: IterationTime, timer: Timer, recorder: StepRecorder | None
+    ) -> None:
+        self.steps = StepLog()
+        self.totals = EngineTotals()
+        self._number = number
+        self._latency = latency
+        self._timer = timer
+        self._recorder = recorder
+        self._leads: list[Batch] = NONE
+        self._noted = 0  # leads whose tokens are noted
+        self._decodes = self._context = 0  # of the run after the leads
+
+    # -- what is decided ---------------------------------------------------------------------------
+
+    def decided(self, batch: Batch, scheduler: RunScheduler | StepScheduler, now: float) -> None:
+        """``batch`` has been decided; requests have been admitted, preempted or sent to load with it."""
+        totals = self.totals
+        totals.scheduled_tokens += batch.tokens
+        if batch.chunks or batch.preempted or batch.loads:
+            for request, known, cached in batch.admitted:
+                request.admitted(now, known, cached, totals)
+            for _, found in batch.loads:
+                totals.loaded_tokens += found.tokens
+            totals.num_preemptions += len(batch.preempted)
+            totals.recomputed_tokens += batch.recomputed
+            totals.note_usage(scheduler.memory)
+        if self._recorder is not None:
+            self._record(batch, scheduler, now, self._recorder)
+
+    def begins(self, leads: list[Batch], decodes: int, context: int) -> None:
+        """Iterations begin: ``leads``, then a run of ``decodes`` that have ``context`` tokens in KV."""
+        self._leads, self._noted = leads, 0
+        self._decodes, self._context = decodes, context
+
+    # -- what has been computed --------------------------------------------------------------------
+
+    def ended(self, batch: Batch, steps: int, now: float) -> None:
+        """``steps`` iterations end now, of which ``batch`` was the first."""
+        timer, totals = self._timer, self.totals
+        totals.iterations += steps
+        totals.busy_s += now - timer.began_s
+        if self._latency.is_bounded:
+            self._note_extrapolated(batch, steps)
+        if not self._leads:
+            self._note_tokens(batch, now, timer.first_s, timer.slope_s, steps)
+            return
+        self.leads_ended(steps)
+        over = steps - len(self._leads)
+        if over > 0:
+            self.steps.add(now, timer.first_s, timer.slope_s, over, self._decodes, 0)
+
+    def leads_ended(self, steps: int) -> None:
+        """Note, once, the tokens of those of the first ``steps`` iterations that come before a run."""
+        timer = self._timer
+        while self._noted < min(steps, len(self._leads)):
+            self._noted += 1
+            at_s, lead_s = timer.began_s + timer.until(self._noted), timer.leads_s[self._noted - 1]
+            self._note_tokens(self._leads[self._noted - 1], at_s, lead_s, 0.0, 1)
+
+    def _note_tokens(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
+        """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
+        log = self.steps
+        decodes, first_tokens = batch.decodes - batch.lost, 0
+        if batch.scheduled is not None:
+            decodes = self._count_decodes(batch, at_s)
+        for request in batch.completed:
+            if request.phase == GONE:
+                continue
+            first_tokens += 1
+            row = request.row
+            if row.first_token_s != row.first_token_s:  # not a number: none before
+                row.first_token_s = at_s
+            else:
+                log.add_gap(at_s, at_s - request.last_token_s)
+            request.last_token_s = at_s
+        for request in batch.left:
+            request.last_token_s = at_s
+        log.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
+
+    def _count_decodes(self, batch: Batch, at_s: float) -> int:
+        """Give each request its token; how many decodes had their last one when this step began.
+
+        The budget may leave out a decode for a step: its gap is longer and is noted by itself.
+        """
+        assert batch.scheduled is not None
+        for request in batch.completed:
+            request.generated += request.phase != GONE
+        chunks = {request for request, _, _ in batch.chunks}
+        decodes = 0
+        for request in batch.scheduled:
+            if request in chunks or request.phase == GONE:
+                continue
+            request.generated += 1
+            if request.last_token_s == self._timer.began_s:
+                decodes += 1
+            else:
+                self.steps.add_gap(at_s, at_s - request.last_token_s)
+            request.last_token_s = at_s
+        return decodes
+
+    def _note_extrapolated(self, batch: Batch, steps: int) -> None:
+        """Of the time of the iterations that end now, that outside of what the profile measured."""
+        timer, latency, totals = self._timer, self._latency, self.totals
+        for lead, lead_s in zip(self._leads[:steps], timer.leads_s, strict=False):
+            totals.extrapolated_s += latency.extrapolated_s(
+                _prefills(lead), lead.decodes, lead.context, lead_s
+            )
+        prefills, decodes, context = _prefills(batch), batch.decodes, batch.context
+        if self._leads:
+            prefills, decodes, context = [], self._decodes, self._context
+        run = steps - len(self._leads)
+        if run > 0:
+            totals.extrapolated_s += latency.extrapolated_s(
+                prefills, decodes, context, timer.first_s, timer.slope_s, run
+            )
+
+    def finished(self, request: Request, now: float) -> None:
+        """``request`` has its last token."""
+        request.finished(now, self._number)
+
+    def abandoned(self, request: Request) -> None:
+        """``request`` leaves before its last token."""
+        request.abandoned(self.totals)
+
+    def needless(self, request: Request) -> None:
+        """``request`` was preempted while its last token came: nothing is computed again."""
+        assert request.phase == WAITING
+        self.totals.recomputed_tokens -= request.final_tokens
+
+    # -- recorded steps ----------------------------------------------------------------------------
+
+    def _record(
+        self,
+        batch: Batch,
+        scheduler: RunScheduler | StepScheduler,
+        now: float,
+        recorder: StepRecorder,
+    ) -> None:
+        admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
+        scheduled = batch.scheduled or {}
+        record = StepRecord(
+            step=len(recorder.records),
+            replica=self._number,
+            scheduled_s=now,
+            sched=[(request.index, tokens) for request, tokens in scheduled.items()],
+            new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
+            resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
+            preempted=[request.index for request in batch.preempted],
+            evicted=recorder.take_evicted(),
+            free=scheduler.memory.free_blocks,
+            running=len(scheduler.running),
+            waiting=len(scheduler.waiting),
+        )
+        recorder.records.append(record)
+        recorder.open.append(record)
+
+    def complete(self, batch: Batch, used_blocks: int, now: float) -> None:
+        """The results of ``batch`` are applied: so ends the oldest recorded step without an end."""
+        if self._recorder is not None:
+            record = self._recorder.open.popleft()
+            record.end_s = now
+            record.finished = [request.index for request in batch.finishing if request.phase != GONE]
+            record.used_blocks = used_blocks
+
+
+def _prefills(batch: Batch) -> list[tuple[int, int]]:
+    return [(before, new) for _, before, new in batch.chunks]
