@@ -43,6 +43,7 @@ def trace_of(requests: Sequence[NaiveRequest]) -> Trace:
             reply=trace.content.insert(whole),
             output_tokens=len(request.output),
             arrival_s=float(request.arrival),
+            priority=request.priority,
         )
     return trace
 

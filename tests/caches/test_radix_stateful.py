@@ -43,7 +43,6 @@ def _one_after_another(
     for request, priority in zip(requests, priorities, strict=False):
         request.priority = priority
     trace = trace_of(requests)
-    trace.priority = [request.priority for request in requests]
     tokens = blocks_of(requests, page) * page + spare
     evicted: list[tuple[str, int, int]] = []
     config = RadixConfig(kind="radix", page_size=page, capacity_tokens=tokens, eviction=eviction, tree=tree)

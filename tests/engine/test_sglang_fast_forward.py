@@ -120,7 +120,6 @@ def _open_loop(case: Case, seed: int) -> None:
     case.requests.sort(key=lambda request: request.arrival)
     overlap = rng.random() < 0.5
     trace = trace_of(case.requests)
-    trace.priority = [request.priority for request in case.requests]
     fast, slow = _both(
         trace,
         pages=case.pages,

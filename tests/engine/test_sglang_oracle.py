@@ -102,7 +102,6 @@ def _oracle(case: Case, overlap: bool) -> tuple[list[NaiveStep], NaiveSglang]:
 
 def _fleet(case: Case, **more: Any) -> Any:
     trace = trace_of(case.requests)
-    trace.priority = [request.priority for request in case.requests]
     return sglang_fleet(
         trace,
         pages=case.pages,

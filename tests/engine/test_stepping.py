@@ -78,7 +78,6 @@ def _agree(case: Case) -> None:
     requests, pool = case.requests, (case.blocks, case.block_size, case.caching)
     trace = trace_of(requests)
     trace.request_ids = ids = [request.id for request in requests]
-    trace.priority = [request.priority for request in requests]
     drive = Drive(trace, case.options, blocks=case.blocks, block_size=case.block_size, caching=case.caching)
     try:
         steps = naive_steps(naive_scheduler(case.options, *pool), requests)
