@@ -61,6 +61,18 @@ def run(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help="Run N seeds; figures are their means.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="GOAL", help="Add seeds until 'saved_p50_ttft <= 5%' (half an interval)."
+        ),
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="A table of every system too, not only one of all.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
@@ -68,9 +80,10 @@ def run(
     Writes config.yaml (resolved), summary.json, requests.parquet and report.html.
     """
     from sim.config import load_config
-    from sim.experiment import run as run_experiment
+    from sim.studies.seeds import Until, run_seeds
 
-    loaded = load_config(config, overrides)
+    goal = None if until is None else Until.parse(until)
+    loaded = load_config(config, overrides if seeds is None else [*overrides, f"seeds={seeds}"])
     folder = out or Path("runs") / loaded.name
 
     from reports import files
@@ -78,14 +91,14 @@ def run(
     files.require_writable(folder)
     files.require_other(config, loaded, folder)
     with terminal.parts(quiet) as progress:
-        result = run_experiment(loaded, progress)
+        result = run_seeds(loaded, progress, goal)
         progress("writing the report", 0, None)
         summary = result.summary()
         files.write(result, summary, folder)
     if not quiet:
         from reports import console
 
-        terminal.show(console.table(summary))
+        terminal.show(console.table(summary, terminal.width(), details=details))
         typer.echo(f"Report: {folder / 'report.html'}")
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
 
 from sim.results.claims import Claim
+from sim.results.comparison import Compare
 from sim.results.slo import Slo
+from sim.results.steady import Asked
+from sim.results.summary import MeasuredWindow
 from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import SystemConfig
 from sim.yamlfile import Document
@@ -29,11 +32,16 @@ class Config(Schema):
 
     name: Name
     seed: int = Field(default=0, ge=0)
+    seeds: int = Field(default=1, ge=1, le=1000)
+    """How many seeds to run, from ``seed`` on: figures are then means, with the intervals of the seeds."""
     workload: WorkloadConfig
     systems: dict[Name, SystemConfig] = Field(min_length=1)
-    warmup_s: NonNegativeFloat = 0.0
-    """Requests that arrive before this time are served, and left out of every figure."""
+    warmup_s: NonNegativeFloat | Literal["auto"] = "auto"
+    """Requests that arrive before this time are served, and left out of every figure; by default found."""
+    until_s: NonNegativeFloat | Literal["auto", "end"] = "auto"
+    """Requests that arrive later are left out too; by default from when the last session starts."""
     slo: Slo | None = None
+    compare: Compare = Compare()
     claims: list[Claim] = Field(default=[])
     habit_pairs: dict[Name, HabitPair] = Field(default={})
 
@@ -53,9 +61,26 @@ class Config(Schema):
             if claim.system not in systems:
                 allowed = ", ".join(systems)
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
+        baseline = self.compare.baseline
+        if baseline is not None and baseline not in systems:
+            raise InputError(f"compare: baseline = {baseline!r}; allowed: {', '.join(systems)}")
         for name, both in self.habit_pairs.items():
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
+
+    @property
+    def asked(self) -> Asked:
+        """What part of the run figures shall be about."""
+        return Asked(self.warmup_s, self.until_s)
+
+    def with_window(self, window: MeasuredWindow) -> Config:
+        """The same experiment, measured in ``window``."""
+        end_s = window["end_s"]
+        return self._with(warmup_s=window["start_s"], until_s="end" if end_s is None else end_s)
+
+    def with_seed(self, seed: int) -> Config:
+        """The same experiment under another seed."""
+        return self._with(seed=seed)
 
     def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from workloads.chains import Chains
@@ -65,6 +66,8 @@ class Trace:
     """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
     equal_arrival: bool = False
     """Whether all arrivals are equal to a scheduler that breaks ties by them."""
+    checkpoints_s: Sequence[float] = ()
+    """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = "generated"

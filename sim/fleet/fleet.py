@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from sim.caches.block import BlockTable
 from sim.engine.beside import CacheBeside
@@ -13,6 +14,7 @@ from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
+from sim.fleet.checkpoints import Checkpoints
 from sim.fleet.outages import Group, Outages
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
@@ -70,8 +72,10 @@ class Fleet:
         hardships: Hardships = NO_HARDSHIPS,
         record_steps: bool = False,
         sample_s: float | None = None,
+        tier_hits: Mapping[str, int] = MappingProxyType({}),
         tick: Callable[[int], None] = lambda done: None,
     ) -> None:
+        """``tier_hits``: what sources of KV count while the run goes on, hit tokens by lower tier."""
         self.env = Clock()
         self.log = RequestLog(trace)
         self._trace = trace
@@ -97,6 +101,7 @@ class Fleet:
         self._entries = Group(self.replicas[:entries])
         self._decoders = Group(self.replicas[entries:])
         self._outages = Outages(self.env, hardships.failures, self._fail, self._come_back)
+        self._checkpoints = Checkpoints(self.env, self.replicas, entries, trace.checkpoints_s, tier_hits)
         self._sampler = None
         if sample_s is not None:
             self._sampler = Sampler(self.env, self.replicas, sample_s, self._going_on)
@@ -118,6 +123,7 @@ class Fleet:
 
     def _records(self) -> Records:
         records = Records.of(self.log)
+        self._checkpoints.take()
         totals = EngineTotals()
         for replica in self.replicas:
             replica.check()
@@ -127,6 +133,7 @@ class Fleet:
             replica.totals.capacity_blocks = memory.capacity_blocks
             totals.add(replica.totals)
         totals.abandoned_tokens += self._wasted_tokens
+        totals.max_used_blocks, totals.capacity_blocks = self._checkpoints.fullest
         size = self.replicas[0].memory.block_size
         records.engine = totals
         records.gpus = [plan.gpus for plan in self._plans]
@@ -134,10 +141,13 @@ class Fleet:
         records.work = [replica.work for replica in self.replicas]
         records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
         records.hit_blocks = int((records.cache_read_input_tokens // size).sum())
+        records.block_tokens = size
         if isinstance(self.replicas[0].memory, CacheBeside):  # it counts no blocks
-            records.query_blocks = records.hit_blocks = None
+            records.query_blocks = records.hit_blocks = records.block_tokens = None
         records.evicted_blocks = totals.evicted_blocks
         records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
+        records.checkpoints = self._checkpoints.taken
+        records.bounded = records.block_tokens is not None and self.replicas[0].memory.caching
         records.samples = self._sampler.samples if self._sampler else []
         records.check()
         return records

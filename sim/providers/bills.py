@@ -128,8 +128,11 @@ def request_usd(records: Records) -> Floats:
     return total
 
 
-def cost_figures(records: Records) -> CostFigures:
-    """The ``cost`` object of a provider's run; ``saved_usd_by_cache`` is left to who has the twin."""
+def cost_figures(records: Records, sessions: Records) -> CostFigures:
+    """The ``cost`` object of a provider's run; ``saved_usd_by_cache`` is left to who has the twin.
+
+    ``sessions``: the requests of the sessions that start in the time of ``records``, which may go on later.
+    """
     bill = exact(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     return {
@@ -141,15 +144,16 @@ def cost_figures(records: Records) -> CostFigures:
         "saved_usd_by_cache": None,
         "gpu_seconds": None,
         "cost_usd_busy": None,
-        "bill": _split(records, bill),
+        "bill": _split(records, sessions, bill),
     }
 
 
-def _split(records: Records, bill: Bill) -> BillSplit:
+def _split(records: Records, started: Records, bill: Bill) -> BillSplit:
     hosted = records.hosted
     assert hosted is not None
     usd = request_usd(records)
-    sessions: Floats = np.bincount(np.unique(records.session, return_inverse=True)[1], usd).astype(float)
+    _, session = np.unique(started.session, return_inverse=True)
+    sessions: Floats = np.bincount(session, request_usd(started)).astype(float)
     turns = np.minimum(records.turn, LAST_TURN + 1)
     writes = dict(zip(hosted.written, map(float, bill.writes_usd), strict=True))
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from sim.results.pricing import Price
 from sim.results.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
 from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
 from sim.results.summary_cost import CostFigures
+from sim.results.window import WHOLE, Window
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -109,34 +111,38 @@ def peak_concurrent_requests(records: Records) -> int | None:
     return int(np.cumsum(np.bincount(where, weights=np.concatenate([ones, -ones]))).max())
 
 
-def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -> Figures:
+def summarise(everything: Records, price: Price | None, window: Window = WHOLE) -> Figures:
     """The entry of a system in summary.json; a figure that cannot be computed is None.
 
     As in vLLM's results, figures count the requests that completed; the others are counted by how they
-    ended. Of what arrived before ``warmup_s`` nothing is counted.
+    ended. Requests count that arrive in ``window``.
     """
-    records = everything.measured(warmup_s)
-    ended = everything.status[everything.arrival_s >= warmup_s]
+    records = everything.measured(window)
+    sessions = records if window.is_whole else everything.started(window)
+    arrived = (everything.arrival_s >= window.start_s) & (everything.arrival_s < window.end_s)
+    ended = everything.status[arrived]
     engine = records.engine
     timed = engine is not None or records.hosted is not None
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
     if timed and completed:
-        duration = float(records.finished_s.max() - records.arrival_s.min())
+        start_s = window.start_s if window.start_s > 0 else float(records.arrival_s.min())
+        duration = (float(records.finished_s.max()) if window.end_s == inf else window.end_s) - start_s
 
     def per_s(amount: int) -> float | None:
         return amount / duration if duration else None
 
-    start = max(warmup_s, float(everything.arrival_s.min()))
+    start = max(window.start_s, float(everything.arrival_s.min()))
     return {
         "duration": duration,
+        "sessions": len(np.unique(sessions.session)),
         "completed": completed,
         "failed": len(ended) - completed,
         "rejected": int((ended == REJECTED).sum()),
         "timed_out": int((ended == TIMED_OUT).sum()),
         "aborted": int((ended == ABORTED).sum()),
-        "retried": int((everything.retries[everything.arrival_s >= warmup_s] > 0).sum()),
+        "retried": int((everything.retries[arrived] > 0).sum()),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "computed_prompt_tokens": int(records.computed_tokens.sum()),
@@ -151,7 +157,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         "gpu_busy_seconds": records.gpu_busy_s if engine else None,
         "extrapolated_seconds": engine.extrapolated_s if engine and records.whole else None,
         "cache": cache_figures(records),
-        "cost": cost_figures(records, price, duration),
+        "cost": cost_figures(records, price, duration, sessions),
     }
 
 
@@ -162,6 +168,7 @@ def cache_figures(records: Records) -> CacheFigures:
     queries = int(records.input_tokens.sum())
     hits = int(records.cache_read_input_tokens.sum())
     blocks, found = records.query_blocks, records.hit_blocks
+    lost = records.hits_lost_to_isolation_tokens
     return {
         "prefix_cache_queries_tokens": queries,
         "prefix_cache_hits_tokens": hits,
@@ -170,7 +177,7 @@ def cache_figures(records: Records) -> CacheFigures:
         "prefix_cache_hits_blocks": found,
         "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
         "prefix_cache_hits_tokens_by_tier": records.hit_tokens_by_tier or None,
-        "hits_lost_to_isolation_tokens": records.hits_lost_to_isolation_tokens,
+        "hits_lost_to_isolation_tokens": None if lost is None else int(lost.sum()),
         "request_hit_rate": float((records.cache_read_input_tokens > 0).mean()) if queries else None,
         "preempted_queries_tokens": whole.preempted_queries_tokens if whole else None,
         "preempted_hits_tokens": whole.preempted_hits_tokens if whole else None,
@@ -186,13 +193,18 @@ def cache_figures(records: Records) -> CacheFigures:
     }
 
 
-def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> CostFigures:
-    """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
-    if records.hosted is not None:
-        return bills.cost_figures(records)
+def cost_figures(
+    records: Records, price: Price | None, duration_s: float | None, sessions: Records | None = None
+) -> CostFigures:
+    """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices.
+
+    ``sessions``: the requests of the sessions that start in the time of ``records``; by default these.
+    """
+    if records.hosted is not None and len(records):
+        return bills.cost_figures(records, sessions if sessions is not None and len(sessions) else records)
     gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: CostFigures = {
-        "pricing": price.pricing if price else None,
+        "pricing": "provider" if records.hosted else price.pricing if price else None,
         "cost_usd_total": None,
         "cost_usd_per_request": None,
         "cost_usd_per_1m_input_tokens": None,

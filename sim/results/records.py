@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.results.window import WHOLE, Checkpoint, Window, between
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
@@ -112,24 +113,42 @@ class StepLog:
         self.gaps_end_s.append(end)
         self.gaps_s.append(gap)
 
-    def after(self, start_s: float) -> StepLog:
-        """The iterations and gaps that end after ``start_s``."""
+    def within(self, window: Window) -> StepLog:
+        """The iterations and gaps that end in ``window``; a run of iterations is cut at its edges."""
+        start_s, end_s = window.start_s, window.end_s
+        n = np.array(self.iterations, dtype=np.int64)
+        first, slope, end = np.array(self.first_s), np.array(self.slope_s), np.array(self.end_s)
+        begin = end - (first * n + slope * (n * (n - 1) // 2))
+        kept = np.flatnonzero((end > start_s) & (begin < end_s))
+        decodes, tokens = (
+            np.array(self.decodes, np.int64)[kept],
+            np.array(self.first_tokens, np.int64)[kept],
+        )
+        n, first, slope, end, begin = n[kept], first[kept], slope[kept], end[kept], begin[kept]
+        for i in np.flatnonzero((begin < start_s) | (end > end_s)).tolist():
+            skipped, at = 0, float(begin[i])
+            while at + first[i] + slope[i] * skipped <= start_s:
+                at += first[i] + slope[i] * skipped
+                skipped += 1
+            done = skipped
+            while done < n[i] and at + first[i] + slope[i] * done <= end_s:
+                at += first[i] + slope[i] * done
+                done += 1
+            if done < n[i]:  # its last iteration, with which prompts are complete, is left out
+                tokens[i], end[i] = 0, at
+            first[i] += slope[i] * skipped
+            n[i] = done - skipped
         out = StepLog()
-        rows = zip(
-            self.end_s, self.first_s, self.slope_s, self.iterations, self.decodes, self.first_tokens,
+        some = n > 0
+        for name, column in zip(
+            ("end_s", "first_s", "slope_s", "iterations", "decodes", "first_tokens"),
+            (end, first, slope, n, decodes, tokens),
             strict=True,
-        )  # fmt: skip
-        for end, first, slope, iterations, decodes, first_tokens in rows:
-            if end <= start_s:
-                continue
-            before, at = 0, end - (first * iterations + slope * (iterations * (iterations - 1) // 2))
-            while at + first + slope * before <= start_s:
-                at += first + slope * before
-                before += 1
-            out.add(end, first + slope * before, slope, iterations - before, decodes, first_tokens)
-        for end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
-            if end > start_s:
-                out.add_gap(end, gap)
+        ):
+            getattr(out, name).frombytes(column[some].tobytes())
+        for gap_end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
+            if start_s < gap_end <= end_s:
+                out.add_gap(gap_end, gap)
         return out
 
     @property
@@ -241,7 +260,7 @@ class Records:
     engine: EngineTotals | None = None
     """None in a replay."""
     whole: bool = True
-    """False for what is left of a run after a warm-up."""
+    """False for a part of a run whose counters are not known."""
     gpus: list[int] = field(default_factory=list)
     """GPUs of each replica."""
     steps: list[StepLog] = field(default_factory=list)
@@ -261,8 +280,14 @@ class Records:
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
     hosted: Hosted | None = None
     """What a provider wrote and charges; None for other systems."""
-    hits_lost_to_isolation_tokens: int | None = None
-    """Hit tokens of the same cache shared by all tenants, less those found here."""
+    hits_lost_to_isolation_tokens: Ints | None = None
+    """Hit tokens of the same cache shared by all tenants, less those found here, per request."""
+    block_tokens: int | None = None
+    """Tokens of a block, where prompts and hits of an engine can be counted in blocks."""
+    bounded: bool = False
+    """Whether there is a cache that can become full."""
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """The counters now and then, at the end too."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
@@ -323,32 +348,62 @@ class Records:
         """Prompt tokens that were written into a provider's cache for a price, per request."""
         return np.zeros(len(self), np.int64) if self.hosted is None else self.hosted.written_tokens
 
-    def measured(self, warmup_s: float = 0.0) -> Records:
-        """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
+    def measured(self, window: Window = WHOLE) -> Records:
+        """What figures are made of: the completed ones of the requests that arrive in ``window``.
 
-        With a warm-up, iterations count from then on too, and what was not counted by the time is gone:
-        ``engine`` keeps what can be told, and evictions become None. Blocks asked for and found are those
-        of all requests, or None.
+        Of a part of a run, iterations and counters are those of its time. Counters that were not noted
+        where it begins and ends become None, and ``engine`` keeps what can be told.
         """
-        counted = self.completed & (self.arrival_s >= warmup_s)
-        if counted.all():
+        arrived = (self.arrival_s >= window.start_s) & (self.arrival_s < window.end_s)
+        counted = self.completed & arrived
+        if counted.all() and window.is_whole:
             return self
         out = self.only(counted)
         out.query_blocks = out.hit_blocks = None  # they count all requests
-        if warmup_s > 0:
-            out.whole = False
-            out.evicted_blocks = out.evicted_tokens = None
-            out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
-            out.steps = [log.after(warmup_s) for log in self.steps]
-            out.work = [log.after(warmup_s) for log in self.work]
-            if self.engine is not None:
-                out.engine = replace(
-                    self.engine,
-                    iterations=sum(sum(log.iterations) for log in out.work),
-                    busy_s=sum(log.busy_s for log in out.work),
-                    num_preemptions=int(out.preemptions.sum()),
-                )
+        if self.block_tokens is not None:
+            out.query_blocks = int((out.input_tokens // self.block_tokens).sum())
+            out.hit_blocks = int((out.cache_read_input_tokens // self.block_tokens).sum())
+        if not window.is_whole:
+            out._count_in(window)
         return out
+
+    def started(self, window: Window) -> Records:
+        """The completed requests of the sessions that start in ``window``, later ones too."""
+        _, session = np.unique(self.session, return_inverse=True)
+        first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
+        np.minimum.at(first_s, session, self.arrival_s)
+        return self.only(
+            self.completed & (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
+        )
+
+    def _count_in(self, window: Window) -> None:
+        """Keep of iterations and counters those of ``window``."""
+        self.steps = [log.within(window) for log in self.steps]
+        self.work = [log.within(window) for log in self.work]
+        counted = between(self.checkpoints, window)
+        self.whole = counted is not None
+        self.evicted_blocks = self.evicted_tokens = None
+        first_tier = next(iter(self.hit_tokens_by_tier), None)
+        self.hit_tokens_by_tier = {}
+        if counted is not None:
+            self.evicted_blocks, self.evicted_tokens = counted.evicted_blocks, counted.evicted_tokens
+            if self.block_tokens is None:
+                self.query_blocks = counted.query_blocks or None
+                self.hit_blocks = counted.hit_blocks if counted.query_blocks else None
+            if first_tier is not None:
+                below = sum(counted.tier_hits.values())
+                first = {} if counted.totals is None else {first_tier: counted.totals.hits_tokens - below}
+                self.hit_tokens_by_tier = {**first, **counted.tier_hits}
+        if self.engine is None:
+            return
+        totals = counted.totals if counted is not None else None
+        self.engine = replace(
+            totals or self.engine,
+            iterations=sum(sum(log.iterations) for log in self.work),
+            busy_s=sum(log.busy_s for log in self.work),
+        )
+        if totals is None:
+            self.engine.num_preemptions = int(self.preemptions.sum())
 
     def check(self) -> None:
         """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed).

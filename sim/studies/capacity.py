@@ -17,6 +17,7 @@ from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.slo import Slo
 from sim.results.summary_cost import Pricing
+from sim.results.window import Window
 from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate, SampleEntry
 from sim.studies.search import COARSEST, FINEST, Search, search
 from sim.systems.engine import EngineSystem
@@ -178,7 +179,8 @@ class Load:
             lambda done: self.progress(label, done, len(trace)),
         )
         # Arrivals lie closer together: so does what the warm-up leaves out.
-        warmup_s = self.config.warmup_s * self.rate / rate
+        asked_s = self.config.warmup_s
+        warmup_s = 0.0 if asked_s == "auto" else asked_s * self.rate / rate
         last_start_s = max(at for at in trace.arrival_s if at is not None)
         return sample_of(rate, records, self.slo, warmup_s, last_start_s, system.price)
 
@@ -205,7 +207,7 @@ def sample_of(
             usd_per_1m = cost["cost_usd_total"] / tokens * 1e6
     return RateSample(
         rate=rate,
-        good_share=slo.good(records.measured(warmup_s)) / len(arrived),
+        good_share=slo.good(records.measured(Window(warmup_s))) / len(arrived),
         late_share=float((arrived > last_start_s).mean()),
         requests_per_s=per_s,
         requests_per_s_per_gpu=per_gpu_s,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from sim.caches import CacheConfig
+from sim.caches import CacheConfig, NoCache
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
+from sim.caches.tiered import TieredConfig
 from sim.results.pricing import Price
 from sim.results.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
+from sim.results.window import Checkpoint
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -57,10 +60,11 @@ class CacheSystem(Schema):
         """Serve every request; the records have arrival times but no others."""
         isolated = trace if self.tenants == "shared" else salted(trace)
         records = _replay(isolated, self._fresh(isolated, key), tick)
+        records.bounded = self._bounded
         if self.tenants != "shared":
             shared = _replay(trace, self.cache.replay(trace, f"{key}.cache"), tick)
             lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-            records.hits_lost_to_isolation_tokens = int(lost.sum())
+            records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
@@ -75,6 +79,13 @@ class CacheSystem(Schema):
         assert not np.any(records.cache_read_input_tokens)
         return records
 
+    @property
+    def _bounded(self) -> bool:
+        """Whether the cache, or its lowest tier, has a capacity."""
+        lowest = self.cache.tiers[-1] if isinstance(self.cache, TieredConfig) else self.cache
+        sizes = (getattr(lowest, key, None) for key in ("capacity_blocks", "capacity_tokens"))
+        return not isinstance(lowest, NoCache) and any(size is not None for size in sizes)
+
     def _fresh(self, trace: Trace, key: str) -> ReplayCache:
         if self.tenants == "partitioned":
             return partitioned(self.cache, trace, f"{key}.cache")
@@ -85,9 +96,20 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
     log = RequestLog(trace)
     query_blocks = hit_blocks = 0
     tiers: dict[str, int] = {}
+    checkpoints: list[Checkpoint] = []
+    times_s = [*trace.checkpoints_s, inf]
+
+    def note(at_s: float) -> None:
+        evicted = cache.evicted_blocks, cache.evicted_tokens
+        counted = Checkpoint(at_s, None, *evicted, query_blocks, hit_blocks, dict(tiers))
+        counted.full = any(evicted)
+        checkpoints.append(counted)
+
     for done, (at, request) in enumerate(trace.instant_order()):
         if done % TICK_REQUESTS == 0:
             tick(done)
+        while at >= times_s[len(checkpoints)]:
+            note(times_s[len(checkpoints)])
         served = cache.serve(request, at)
         log.arrival_s[request] = at
         log.end(request, COMPLETED)
@@ -105,5 +127,7 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
     records.evicted_blocks = cache.evicted_blocks
     records.evicted_tokens = cache.evicted_tokens
     records.hit_tokens_by_tier = tiers
+    note(max(at, checkpoints[-1].at_s if checkpoints else at))
+    records.checkpoints = checkpoints
     records.check()
     return records

@@ -225,7 +225,7 @@ class EngineSystem(Pool):
         records = self._run(salted(trace), folder, tick, self.cache, watched=True)
         shared = self._run(trace, folder, tick, self.cache)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-        records.hits_lost_to_isolation_tokens = int(lost.sum())
+        records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
@@ -275,6 +275,7 @@ class EngineSystem(Pool):
             hardships=hardships,
             record_steps=self.record_steps and watched,
             sample_s=sample_s,
+            tier_hits=tier_hits,
             tick=tick,
         ).run()
         if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:

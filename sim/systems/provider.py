@@ -120,7 +120,7 @@ class ProviderSystem(Schema):
         records = self._run(salted(trace), self.caching, tick)
         shared = self._run(trace, self.caching, tick)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-        records.hits_lost_to_isolation_tokens = int(lost.sum())
+        records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
