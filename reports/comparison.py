@@ -131,9 +131,10 @@ def sentence(summary: Summary) -> str:
             f"No difference in {asked.heading} holds between the {len(rows)} systems: {of_best} for {name}."
         )
     listed = _listed([units.printable(system) for system in tied])
+    others = len(rows) - len(tied)
     return (
         f"{listed} have the {most} {asked.heading} ({of_best} for {name}); no difference between them "
-        f"holds, and {name} differs from the {len(rows) - len(tied)} others."
+        f"holds, and {name} differs from the {'other' if others == 1 else f'{others} others'}."
     )
 
 

@@ -105,15 +105,15 @@ def gpu_hours(gpu_seconds: float) -> str:
 
 
 def decimals_of(half_width: float) -> int:
-    """Decimals that a value may have whose interval is that wide: one digit of it, two if the first is a 1.
+    """Decimals of a value whose interval is that wide: they show one digit of it, or two if it begins low.
 
-    >>> decimals_of(0.0883), decimals_of(0.124), decimals_of(3100.0)
-    (2, 2, -3)
+    >>> decimals_of(0.0883), decimals_of(0.124), decimals_of(3100.0), decimals_of(0.0998)
+    (2, 2, -3, 2)
     """
     if half_width == 0:
         return 3
-    rounded = float(f"{half_width:.0e}")
-    return -math.floor(math.log10(rounded)) + (1 if f"{rounded:.0e}"[0] == "1" else 0)
+    digits = f"{half_width:.0e}"
+    return -int(digits[digits.index("e") + 1 :]) + (digits[0] in "12")
 
 
 def plus_minus(value: float, half_width: float, divisor: float = 1.0, unit: str = "") -> str:
@@ -121,8 +121,8 @@ def plus_minus(value: float, half_width: float, divisor: float = 1.0, unit: str 
 
     >>> plus_minus(9441.8, 88.3, 1000, " s"), plus_minus(23_992_540, 310_000, 1e6, " M")
     ('9.44 ± 0.09 s', '24.0 ± 0.3 M')
-    >>> plus_minus(269, 23.4)
-    '270 ± 20'
+    >>> plus_minus(269, 23.4), plus_minus(269, 34)
+    ('269 ± 23', '270 ± 30')
     """
     value, half_width = value / divisor, half_width / divisor
     decimals = decimals_of(half_width)
@@ -134,7 +134,7 @@ def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> s
     """``value`` as ``text`` writes it, with its interval where it has one.
 
     >>> bounded(0.9066, (0.9026, 0.9106), percent), bounded(2.35, (2.33, 2.37), usd)
-    ('90.7 ± 0.4%', '$2.35 ± 0.02')
+    ('90.7 ± 0.4%', '$2.350 ± 0.020')
     >>> bounded(52.1, None, gpu_hours)
     '0.0145'
     """

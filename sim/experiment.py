@@ -161,10 +161,11 @@ class Result:
             good = self.config.slo.good(records.measured(window))
             figures["request_goodput"] = good / figures["duration"]
         full_s = self.measure.full_s.get(name) if records is run.records else None
+        load_end_s = None if self.measure.needed_s else steady.load_end_s(self.trace, records)
         entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *_extrapolation(records)],
-            "warnings": validity.of_run(records, window, full_s),
+            "warnings": validity.of_run(records, window, load_end_s, full_s),
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,

@@ -25,7 +25,8 @@ class Poisson(Schema):
         return np.cumsum(rng.exponential(1 / self.rate_per_s, n))
 
     def apply(self, trace: Trace) -> None:
-        """Nothing: the trace was built with these times."""
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
 
 
 class EvenlySpaced(Schema):
@@ -41,7 +42,8 @@ class EvenlySpaced(Schema):
         return np.arange(n) / self.rate_per_s
 
     def apply(self, trace: Trace) -> None:
-        """Nothing: the trace was built with these times."""
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
 
 
 class ClosedLoop(Schema):
@@ -67,6 +69,7 @@ class ClosedLoop(Schema):
         assert list(order) == sorted(order), "traces are sorted by arrival"
         trace.arrival_s = [None if at is None else 0.0 for at in trace.arrival_s]
         trace.concurrency = self.concurrency
+        trace.drawn_starts = True
         trace.equal_arrival = self.equal_arrival
 
 

@@ -68,6 +68,8 @@ class Trace:
     """Whether all arrivals are equal to a scheduler that breaks ties by them."""
     checkpoints_s: Sequence[float] = ()
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
+    drawn_starts: bool = False
+    """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = "generated"

@@ -11,7 +11,7 @@ from sim.results.intervals import Flat, Repetitions, flat
 from sim.results.pricing import Price
 from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
-from sim.results.steady import Measured, has_drain
+from sim.results.steady import Measured, is_traffic
 from sim.results.window import Window
 from workloads.trace import Trace
 
@@ -36,11 +36,11 @@ def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repet
     """
     if measured.needed_s:
         return None
-    starts = trace.starts()
-    by_session = measured.chosen == "whole" and 1 < len(starts) < len(trace)
-    if by_session and trace.origin != "generated":
+    starts, recorded = len(trace.starts()), trace.origin != "generated"
+    whole = all(window.is_whole for pair in measured.windows.values() for window in pair)
+    if recorded and whole and 1 < starts < len(trace):
         return _resampled(trace, runs, seed)
-    if len(starts) < 2 or not (has_drain(trace) or trace.origin != "generated"):
+    if starts < 2 or not (is_traffic(trace) or recorded):
         return None
     counted = min(len(run.measured(measured.windows[name][0])) for name, (run, _, _) in runs.items())
     if counted < PARTS * REQUESTS_PER_PART:

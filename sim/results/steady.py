@@ -10,7 +10,7 @@ begin when sessions and caches are as they will be from then on, and end when th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
@@ -55,19 +55,18 @@ class Measured:
     """How long sessions have to start for a window to be found; 0 where one was."""
 
 
-def has_drain(trace: Trace) -> bool:
-    """Whether sessions start at times of their own and go on by themselves.
+def is_traffic(trace: Trace) -> bool:
+    """Whether ``trace`` is a piece of traffic that could go on: several sessions that start by a process.
 
-    A recorded trace whose requests all have their times, or a single session, is measured as a whole.
+    Recorded arrivals, requests written out by hand and a single session are measured as a whole.
     """
-    sessions = len(trace.starts())
-    return sessions > 1 and (sessions < len(trace) or trace.concurrency is not None)
+    return trace.drawn_starts and len(trace.starts()) > 1
 
 
 def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
     """The times at which a window may begin or end, ascending; none where the whole run is measured."""
     given = {t for t in (asked.warmup_s, asked.until_s) if isinstance(t, float) and 0 < t < inf}
-    if has_drain(trace) and trace.concurrency is None:
+    if is_traffic(trace) and trace.concurrency is None:
         end_s = last_start_s(trace)
         given |= {end_s * (i + 1) / GRID for i in range(GRID)}
     return sorted(given)
@@ -78,10 +77,15 @@ def last_start_s(trace: Trace) -> float:
     return max(at for at in trace.arrival_s if at is not None)
 
 
+def load_end_s(trace: Trace, records: Records) -> float:
+    """Until when the load is what it shall be: the last session's start, or the last recorded arrival."""
+    return float(records.arrival_s[_firsts(trace)].max())
+
+
 def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
     """The window of each run and its twin: as ``asked``, or found where it is to be found."""
     start_asked, end_asked = asked.warmup_s, asked.until_s
-    if not has_drain(trace):
+    if not is_traffic(trace):
         window = Window(
             0.0 if start_asked == "auto" else start_asked,
             inf if isinstance(end_asked, str) else end_asked,
@@ -132,15 +136,19 @@ def _firsts(trace: Trace) -> list[int]:
     return [i for i, at in enumerate(trace.arrival_s) if at is not None]
 
 
-def ages_s(trace: Trace, arrival_s: Sequence[float]) -> Floats:
-    """How long after the start of its session each request arrives, s."""
-    started = list(arrival_s)
+def ages_s(trace: Trace, records: Records) -> Floats:
+    """How long after the start of its session each request would arrive if none ever waited, s.
+
+    The time that replies take counts, what requests wait for admission does not: in a system that is
+    overloaded sessions go on for as long as the run is long.
+    """
+    service_s = np.nan_to_num(records.finished_s - records.scheduled_s).tolist()
+    ages = np.zeros(len(trace))
     for first in _firsts(trace):
-        at, after = started[first], trace.follower[first]
+        at, after = first, trace.follower[first]
         while after != NONE:
-            started[after] = at
-            after = trace.follower[after]
-    ages: Floats = np.asarray(arrival_s, float) - np.asarray(started, float)
+            ages[after] = ages[at] + service_s[at] + trace.think_s[after]
+            at, after = after, trace.follower[after]
     return ages
 
 
@@ -151,7 +159,7 @@ def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
     their sessions would have had to start before the run did. Where too many are missing whatever the time,
     that is how long nearly all turns take to come.
     """
-    ages = ages_s(trace, records.arrival_s.tolist())
+    ages = ages_s(trace, records)
     for start_s in np.linspace(0, end_s, GRID, endpoint=False).tolist():
         missing_s = np.clip(ages, start_s, end_s) - start_s
         if missing_s.mean() <= MISSING_TURNS * (end_s - start_s):

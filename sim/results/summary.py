@@ -143,13 +143,17 @@ class Served(TypedDict):
         int,
         About("tokens", "Prompt tokens not found in the cache, without repeats after a preemption."),
     ]
-    request_throughput: Annotated[Figure, About("1/s", "Completed requests / duration.")]
+    request_throughput: Annotated[
+        Figure, About("1/s", "Requests that complete in the measured time / duration.")
+    ]
     request_goodput: Annotated[
         Figure,
         About("1/s", "Completed requests within every limit of `slo` / duration; null without limits."),
     ]
-    output_throughput: Annotated[Figure, About("tokens/s", "Output tokens / duration.")]
-    total_token_throughput: Annotated[Figure, About("tokens/s", "Prompt and output tokens / duration.")]
+    output_throughput: Annotated[Figure, About("tokens/s", "Output tokens of these / duration.")]
+    total_token_throughput: Annotated[
+        Figure, About("tokens/s", "Their prompt and output tokens / duration.")
+    ]
     max_output_tokens_per_s: Annotated[Count, About("tokens/s", "Most output tokens within one second.")]
     max_concurrent_requests: Annotated[
         Count, About("requests", "Most requests in the system within one second.")

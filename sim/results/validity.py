@@ -24,9 +24,11 @@ TAIL_REQUESTS = 10
 """A percentile needs at least so many requests beyond it."""
 PARTS = 4
 """Of a window whose parts are held against each other."""
+DRIFT_PARTS = 5
 DRIFT = 0.02
 DRIFT_ERRORS = 4.0
-"""A hit rate drifts if the halves of a window differ by this much, and this many standard errors."""
+"""A hit rate drifts if the halves of a window, of so many parts each, differ by this much, and by this many
+standard errors: by chance that is 4 in 1,000 windows (Student's t with 8 degrees of freedom)."""
 
 
 def of_experiment(trace: Trace, measured: Measured) -> list[str]:
@@ -44,10 +46,14 @@ def of_experiment(trace: Trace, measured: Measured) -> list[str]:
     ]
 
 
-def of_run(records: Records, window: Window, full_s: float | None) -> list[str]:
-    """Warnings about one system; ``full_s`` is when its cache began to evict (None: it has no bound)."""
+def of_run(records: Records, window: Window, load_end_s: float | None, full_s: float | None) -> list[str]:
+    """Warnings about one system.
+
+    ``load_end_s`` is until when requests come as they shall (None: a run too short to tell overload from its
+    start), ``full_s`` when its cache began to evict (None: it has no bound).
+    """
     return [
-        *_overload(records, window),
+        *([] if load_end_s is None else _overload(records, window, load_end_s)),
         *_unserved(records, window),
         *_filling(records, window, full_s),
         *_drift(records, window),
@@ -59,12 +65,13 @@ def _arrived(records: Records, window: Window) -> np.ndarray:
     return (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
 
 
-def _overload(records: Records, window: Window) -> list[str]:
+def _overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     """More arrives than is served: what waits, and how long, grows as long as the run does."""
     if records.engine is None:
         return []
     arrival, finished = records.arrival_s, records.finished_s
-    end_s = min(window.end_s, float(arrival.max()))
+    end_s = min(window.end_s, load_end_s)
+    window = Window(window.start_s, end_s)
     span_s = end_s - window.start_s
     if span_s <= 0:
         return []
@@ -124,17 +131,17 @@ def _drift(records: Records, window: Window) -> list[str]:
     """The hit rate in the halves of the window, where it has settled to none."""
     if window.is_whole or not records.cache_read_input_tokens.any():
         return []
-    halves: list[tuple[float, float]] = []
-    for half in window.parts(2, float(records.arrival_s.max())):
-        inside = _arrived(records, half)
-        asked, found = records.input_tokens[inside], records.cache_read_input_tokens[inside]
-        if len(asked) < PARTS * TAIL_REQUESTS:
+    rates = []
+    for part in window.parts(2 * DRIFT_PARTS, float(records.arrival_s.max())):
+        inside = _arrived(records, part)
+        asked = int(records.input_tokens[inside].sum())
+        if not asked:
             return []
-        rate = found.sum() / asked.sum()
-        error = np.sqrt(((found - rate * asked) ** 2).sum()) / asked.sum()
-        halves.append((float(rate), float(error)))
-    (first, a), (second, b) = halves
-    if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * (a * a + b * b) ** 0.5):
+        rates.append(records.cache_read_input_tokens[inside].sum() / asked)
+    halves = np.array(rates).reshape(2, DRIFT_PARTS)
+    first, second = halves.mean(axis=1).tolist()
+    error = float(np.sqrt(halves.var(axis=1, ddof=1).sum() / DRIFT_PARTS))
+    if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * error):
         return []
     return [
         f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "

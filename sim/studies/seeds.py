@@ -21,7 +21,7 @@ FEWEST = 3
 """Seeds before an interval can be narrow enough: two may agree by luck."""
 MOST = 200
 """Seeds at most where they go on until an interval is narrow."""
-SHAPE = re.compile(r"\s*(?P<saved>saved_)?(?P<figure>[a-z0-9_.]+)\s*<=\s*(?P<percent>[0-9.]+)\s*%\s*")
+SHAPE = re.compile(r"\s*(?P<saved>saved_)?(?P<figure>[a-z0-9_.]+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s*")
 
 
 @dataclass(frozen=True, slots=True)
