@@ -4,8 +4,8 @@ A generated run starts empty: no session is at its tenth turn yet and no cache i
 drain: sessions go on while no new ones start. Both would make its figures those of its length. So figures
 begin when sessions and caches are as they will be from then on, and end when the last session starts.
 
-    sessions start at 2/s for 3,600 s; a turn comes up to 1,500 s after its session's start, so of the turns
-    from 900 s on 1 % are missing; the cache is full after 270 s: figures are of what arrives from 900 s on
+    sessions start at 2/s for 3,600 s; turns come up to 1,500 s after their session's start, so 1 % of the
+    tokens from 900 s on are missing; the cache is full after 270 s: figures are of what arrives from 900 s
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from workloads.trace import NONE, Trace
 
 GRID = 64
 """A found window begins at one of so many equally spaced times."""
-MISSING_TURNS = 0.01
-"""Of all turns that a window would hold had the run begun long before, at most this share is missing."""
+MISSING = 0.01
+"""Of the prompt tokens that a window would hold had the run begun long before, so many may be missing."""
 LATEST_START = 2 / 3
 """A window that begins later than after this share of the run would hold too little of it."""
 
@@ -153,18 +153,20 @@ def ages_s(trace: Trace, records: Records) -> Floats:
 
 
 def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
-    """The earliest time from which to ``end_s`` few turns are missing.
+    """The earliest time from which to ``end_s`` few prompt tokens are missing.
 
-    At time t after the start those are missing that would come later than t after their session's start:
-    their sessions would have had to start before the run did. Where too many are missing whatever the time,
-    that is how long nearly all turns take to come.
+    At time t after the start those turns are missing that would come later than t after their session's
+    start: their sessions would have had to start before the run did. They count by their prompts, because
+    late turns are few and long. Where too much is missing whatever the time, that is how long nearly all
+    take to come.
     """
-    ages = ages_s(trace, records)
+    ages, weights = ages_s(trace, records), records.input_tokens / records.input_tokens.sum()
     for start_s in np.linspace(0, end_s, GRID, endpoint=False).tolist():
         missing_s = np.clip(ages, start_s, end_s) - start_s
-        if missing_s.mean() <= MISSING_TURNS * (end_s - start_s):
+        if missing_s @ weights <= MISSING * (end_s - start_s):
             return float(start_s)
-    return float(np.quantile(ages, 1 - MISSING_TURNS))
+    order = np.argsort(ages)
+    return float(ages[order][np.searchsorted(np.cumsum(weights[order]), 1 - MISSING)])
 
 
 def _full_s(records: Records) -> float | None:

@@ -49,8 +49,8 @@ def of_experiment(trace: Trace, measured: Measured) -> list[str]:
 def of_run(records: Records, window: Window, load_end_s: float | None, full_s: float | None) -> list[str]:
     """Warnings about one system.
 
-    ``load_end_s`` is until when requests come as they shall (None: a run too short to tell overload from its
-    start), ``full_s`` when its cache began to evict (None: it has no bound).
+    ``load_end_s`` is until when requests come as they shall (None: a run too short to tell overload from
+    its start), ``full_s`` when its cache began to evict (None: it has no bound).
     """
     return [
         *([] if load_end_s is None else _overload(records, window, load_end_s)),
