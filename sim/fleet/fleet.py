@@ -93,6 +93,7 @@ class Fleet:
         ]
         entries = sum(plan.role != "decode" for plan in plans)
         assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
+        self._apart = plans[0].role != "both"
         self._router = router(RouterSetting(trace, entries, trace.seed))
         self._entries = Group(self.replicas[:entries])
         self._decoders = Group(self.replicas[entries:])
@@ -105,7 +106,7 @@ class Fleet:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
         if self._clients.closed_loop:
             for start in self._clients.opening():
-                self._arrive(start.request, self.env.now)
+                self._try(RequestRow(start.request, self.env.now_s))
         else:
             self._await_start()
         with _no_garbage_collection():
@@ -152,20 +153,17 @@ class Fleet:
 
     def _start(self, event: At) -> None:
         for start in event.subject:
-            self._arrive(start.request, start.at_s)
+            self._try(RequestRow(start.request, start.at_s))
         self._await_start()
 
     def _follow(self, event: At) -> None:
-        self._arrive(event.subject, self.env.now)
-
-    def _arrive(self, index: int, at_s: float) -> None:
-        self._try(RequestRow(index, at_s))
+        self._try(RequestRow(event.subject, self.env.now_s))
 
     def _try(self, row: RequestRow) -> None:
         """The client sends the request of ``row``, for the first time or again."""
         deadline_s = self._hardships.deadline_s
         if deadline_s is not None:
-            due_s = self.env.now + deadline_s[row.index]
+            due_s = self.env.now_s + deadline_s[row.index]
             At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries))
         self._send(row)
 
@@ -173,8 +171,7 @@ class Fleet:
         """Route a request, new or lost with its replica, to a replica that is alive and has room."""
         if not self._entries.alive:
             if self._entries.returning:
-                self._entries.stranded.append(row)
-                self._place(row.index, self._entries.stranded)
+                self._strand(row, self._entries)
             else:
                 self._reject(row)
             return
@@ -183,17 +180,17 @@ class Fleet:
         if bound is not None and replica.queued >= bound:
             self._reject(row)
             return
-        alone = self._plans[replica.number].role == "both"
-        output_tokens = self._trace.output_tokens[row.index] if alone else 1
-        self._submit(replica, self._request(row, replica, output_tokens))
-
-    def _submit(self, replica: AnyReplica, request: Request) -> None:
-        self._place(request.index, (replica, request))
+        output_tokens = 1 if self._apart else self._trace.output_tokens[row.index]
+        request = self._request(row, replica, output_tokens)
+        if self._where is not None:
+            self._where[row.index] = replica, request
         replica.submit(request)
 
-    def _place(self, index: int, place: Place) -> None:
+    def _strand(self, row: RequestRow, group: Group) -> None:
+        """The request of ``row`` waits until a replica of ``group`` is alive again."""
+        group.stranded.append(row)
         if self._where is not None:
-            self._where[index] = place
+            self._where[row.index] = group.stranded
 
     def _request(
         self, row: RequestRow, replica: AnyReplica, output_tokens: int, generated: int = 0
@@ -228,17 +225,17 @@ class Fleet:
         self._done += 1
         if self._done % TICK_REQUESTS == 0:
             self._tick(self._done)
-        after = self._clients.after(row.index, self.env.now)
+        after = self._clients.after(row.index, self.env.now_s)
         if after is None:
             return
-        if after.at_s > self.env.now:
+        if after.at_s > self.env.now_s:
             At(self.env, after.at_s, ARRIVAL, self._follow, after.request)
         else:
-            self._arrive(after.request, self.env.now)
+            self._try(RequestRow(after.request, self.env.now_s))
 
     def _reject(self, row: RequestRow) -> None:
         # not inside its own arrival
-        At(self.env, self.env.now, ARRIVAL, lambda event: self._failed(row, REJECTED))
+        At(self.env, self.env.now_s, ARRIVAL, lambda event: self._failed(row, REJECTED))
 
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
@@ -272,7 +269,7 @@ class Fleet:
             self._over(row, status)
             return
         row.retry()
-        At(self.env, self.env.now + wait_s, ARRIVAL, lambda event: self._try(row))
+        At(self.env, self.env.now_s + wait_s, ARRIVAL, lambda event: self._try(row))
 
     # -- prefill and decode apart --------------------------------------------------------------------
 
@@ -283,10 +280,11 @@ class Fleet:
             replica = least_loaded(self._decoders.alive)
             request = self._request(row, replica, self._trace.output_tokens[row.index], generated=1)
             request.last_token_s = row.first_token_s
-            self._submit(replica, request)
+            if self._where is not None:
+                self._where[row.index] = replica, request
+            replica.submit(request)
         elif self._decoders.returning:
-            self._decoders.stranded.append(row)
-            self._place(row.index, self._decoders.stranded)
+            self._strand(row, self._decoders)
         else:
             if self._where is not None:
                 del self._where[row.index]

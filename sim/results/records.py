@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field, fields, replace
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,12 @@ TICK_REQUESTS = 2048
 """Progress is told every so many requests."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+RUN = np.dtype(
+    [("end_s", "f8"), ("first_s", "f8"), ("slope_s", "f8"), ("iterations", "i8"), ("decodes", "i4"),
+     ("first_tokens", "i4")]
+)  # fmt: skip
+"""A run of iterations in a `StepLog`."""
+_packed = Struct("=dddqii").pack
 
 
 @dataclass(slots=True)
@@ -73,21 +80,16 @@ class EngineTotals:
 
 
 class StepLog:
-    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps."""
+    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps.
 
-    __slots__ = (
-        "decodes", "end_s", "first_s", "first_tokens", "gaps_end_s", "gaps_s", "iterations", "slope_s",
-    )  # fmt: skip
+    A run is 40 bytes at the end of one buffer: a run of a million requests has four million of them, and
+    writes one at every event.
+    """
+
+    __slots__ = ("_runs", "gaps_end_s", "gaps_s")
 
     def __init__(self) -> None:
-        self.end_s = array("d")
-        self.first_s = array("d")
-        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        self.slope_s = array("d")
-        self.iterations = array("q")
-        self.decodes = array("q")
-        self.first_tokens = array("q")
-        """Tokens that completed prefills gave at the end of the run."""
+        self._runs = bytearray()
         self.gaps_s: list[float] = []
         """Gaps between a request's tokens across a preemption."""
         self.gaps_end_s: list[float] = []
@@ -101,25 +103,48 @@ class StepLog:
         decodes: int,
         first_tokens: int,
     ) -> None:
-        self.end_s.append(end)
-        self.first_s.append(first)
-        self.slope_s.append(slope)
-        self.iterations.append(iterations)
-        self.decodes.append(decodes)
-        self.first_tokens.append(first_tokens)
+        self._runs += _packed(end, first, slope, iterations, decodes, first_tokens)
 
     def add_gap(self, end: float, gap: float) -> None:
         self.gaps_end_s.append(end)
         self.gaps_s.append(gap)
 
+    @property
+    def end_s(self) -> array[float]:
+        """When the last iteration of each run ends."""
+        return array("d", self._table["end_s"].tobytes())
+
+    @property
+    def first_s(self) -> array[float]:
+        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
+        return array("d", self._table["first_s"].tobytes())
+
+    @property
+    def slope_s(self) -> array[float]:
+        return array("d", self._table["slope_s"].tobytes())
+
+    @property
+    def iterations(self) -> array[int]:
+        return array("q", self._table["iterations"].tobytes())
+
+    @property
+    def decodes(self) -> array[int]:
+        return array("i", self._table["decodes"].tobytes())
+
+    @property
+    def first_tokens(self) -> array[int]:
+        """Tokens that completed prefills gave at the end of the run."""
+        return array("i", self._table["first_tokens"].tobytes())
+
+    @property
+    def _table(self) -> NDArray[np.void]:
+        """A view, a field per column; nothing can be added while one exists."""
+        return np.frombuffer(self._runs, RUN)
+
     def after(self, start_s: float) -> StepLog:
         """The iterations and gaps that end after ``start_s``."""
         out = StepLog()
-        rows = zip(
-            self.end_s, self.first_s, self.slope_s, self.iterations, self.decodes, self.first_tokens,
-            strict=True,
-        )  # fmt: skip
-        for end, first, slope, iterations, decodes, first_tokens in rows:
+        for end, first, slope, iterations, decodes, first_tokens in self._table.tolist():
             if end <= start_s:
                 continue
             before, at = 0, end - (first * iterations + slope * (iterations * (iterations - 1) // 2))
@@ -135,8 +160,9 @@ class StepLog:
     @property
     def busy_s(self) -> float:
         """Time in iterations, s."""
-        n = np.array(self.iterations, dtype=np.int64)
-        return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
+        runs = self._table
+        n = runs["iterations"]
+        return float((runs["first_s"] * n + runs["slope_s"] * (n * (n - 1) // 2)).sum())
 
 
 class RequestRow:

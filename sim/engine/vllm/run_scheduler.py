@@ -1,13 +1,9 @@
 """vLLM's scheduler with default options, at a cost per change of the batch.
 
 Each step schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1 scheduler does
-with policy fcfs (``v1/core/sched/scheduler.py``). Between two changes of the batch the steps differ only by
-one more KV token per request: `repeats` says how many may follow, and they pass without being decided one
-by one. `StepScheduler` decides every step and knows every option; tests hold the two equal.
-
-Asynchronous scheduling (vLLM's default) decides a step while the one before computes, so without the
-results of that one. Here this is ``lag`` = 1: a reply's tokens can be found one step later, and a request
-whose last token is scheduled stays, without work, until that token is there.
+with policy fcfs (``v1/core/sched/scheduler.py``). Steps of decodes alone pass in runs without being decided
+one by one (`Decoding`). `StepScheduler` decides every step and knows every option; tests hold the two
+equal.
 """
 
 from __future__ import annotations
@@ -15,22 +11,15 @@ from __future__ import annotations
 from collections import deque
 
 from sim.caches.block import BlockCache, BlockTable
-from sim.engine.batch import Decodes
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
-from sim.engine.writers import Writers
+from sim.engine.vllm.decoding import Decoding
 from workloads.content import Route
 
 
 class RunScheduler:
-    """A queue of waiting requests, a running batch, and the KV memory they compete for.
-
-    *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
-    memory, all steps since then together: what an eviction order without a clock evicts is the same then.
-    With blocks of 16, two decodes with 30 and 40 tokens in KV need 2 and 1 blocks over 20 steps; if nothing
-    else happens the 3 are taken in one go.
-    """
+    """A queue of waiting requests, a running batch, and the KV memory they compete for."""
 
     def __init__(
         self,
@@ -48,14 +37,11 @@ class RunScheduler:
         self._loads = loads
         self._max_tokens = max_num_batched_tokens
         self._max_seqs = max_num_seqs
-        self._lag = 1 if asynchronous else 0
-        self._decodes = Decodes(memory.block_size)
-        self._taken = 0  # scheduled steps whose decodes have their blocks
+        self.decoding = Decoding(memory, asynchronous=asynchronous)
+        self._asynchronous = asynchronous
         self._partial: Request | None = None  # prompt begun, not complete: last of the running
-        self._writers = Writers()
         self._admissions = 0
         self._now = 0.0
-        self._has_clock = memory.has_clock
 
     # -- the queue ---------------------------------------------------------------------------------
 
@@ -84,29 +70,27 @@ class RunScheduler:
 
         None if there is nothing to do. A step that only preempted is to be followed by another one.
         """
-        decodes = self._decodes
+        decoding, decodes = self.decoding, self.decoding.decodes
         self._now = now
-        self.memory.now_s = now
+        others = self.others_take
         batch = Batch()
-        if self._taken < decodes.step:
-            self._take(decodes.step)
-        if decodes.count:
-            self._allocate_decodes(batch, in_flight)
+        if decodes.count and not decoding.next_step_fits(at_once=others):
+            self._preempt_for_decodes(batch, in_flight)
+            others = True
         batch.decodes = batch.tokens = decodes.count
         batch.context = decodes.context
-        self._advance(1, batch)
-        if self._writers.contested:
-            self._write_back(self._writers.of_contested())
-        if self._others_take():
+        decoding.advance(1, batch)
+        decoding.publish_contested()
+        if others:
             self._schedule_prompts(batch, in_flight)
         if not batch.tokens and not batch.preempted and not batch.loads:
-            assert not self.waiting or self._lag or self._loads, "a request waits for nothing"
+            assert not self.waiting or self._asynchronous or self._loads, "a request waits for nothing"
             return None
         return batch
 
     def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
-        batch.admitted, batch.loads = [], []
+        batch.admitted, batch.chunks, batch.loads = [], [], []
         budget = self._max_tokens - batch.decodes
         preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
@@ -118,20 +102,9 @@ class RunScheduler:
         if batch.chunks:
             self._complete(batch)
 
-    def _advance(self, steps: int, last: Batch) -> None:
-        """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
-        decodes = self._decodes
-        if not decodes.may_finish(decodes.step + steps):
-            decodes.pass_by(steps)
-            return
-        self._take(decodes.step + steps)  # before the numbers change
-        last.finishing = decodes.advance(steps)
-        for request in last.finishing:
-            request.phase = LAST
-
     def _complete(self, batch: Batch) -> None:
         """Requests whose prompts this step completes go on token by token from the next step on."""
-        self._take(self._decodes.step)
+        self.decoding.settle()
         batch.completed = []
         for request, _, tokens in batch.chunks:
             batch.tokens += tokens
@@ -143,96 +116,18 @@ class RunScheduler:
                 request.phase = LAST
                 batch.finishing = [*batch.finishing, request]
             else:
-                self._decodes.enter(request)
-                self._writers.add(request)
+                self.decoding.enter(request)
 
-    # -- runs of steps -----------------------------------------------------------------------------
-
-    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
-
-        Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
-        Asynchronous: the same counted from ``ahead``, which is scheduled already and computes first. If
-        requests finish with the run, the step after it is scheduled while they compute their last token:
-        this too is foreseen, if no request waits.
-        """
-        if computing.finishing or self._must_step():
-            return 0
-        decodes, free, steps = self._decodes, self.memory.free_blocks, 0
-        others = self._others_take()
-        if self._lag:
-            if ahead is None or not ahead.tokens or ahead.preempted or (ahead.chunks and others):
-                return 0
-            if not ahead.finishing:
-                steps = decodes.next_finish() - decodes.step
-        elif not decodes.count or computing.preempted or (computing.chunks and others):
-            return 0
-        else:
-            steps = decodes.next_finish() - decodes.step
-        owed = decodes.step - self._taken
-        within = decodes.steps_within(self._taken, owed + steps, free) - owed
-        if not self._lag or within < steps or others:
-            return within
-        # The step without those that finish: all others may need a block each.
-        needed = decodes.needs(self._taken, owed + steps) + decodes.count
-        return steps + 1 if needed <= free else steps
-
-    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
-        """(decodes, context) of the steps of decodes alone; None if ``computing`` is the first of them."""
-        decodes = self._decodes
-        if ahead is None or ahead.chunks:
-            count, context = decodes.count, decodes.context
-        else:
-            count, context = ahead.decodes, ahead.context
-        same = computing.decodes == count and not computing.lost and not computing.chunks
-        if same and (ahead is None or not ahead.chunks):
-            return None
-        return count, context
-
-    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
-        """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
-        decodes = self._decodes
-        count = decodes.count
-        if not self._lag:
-            self._advance(steps, computing)
-            return None, steps * count
-        assert ahead is not None
-        tokens = 0
-        same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
-        if same:
-            tokens = same * count
-            ahead = Batch(count, decodes.context + (same - 1) * count)
-            self._advance(same, ahead)
-        if steps > same:
-            # What was ahead computes and gives its last tokens; the others are scheduled once more.
-            assert steps == same + 1
-            computing.finishing = ahead.finishing
-            ahead = Batch(decodes.count, decodes.context)
-            tokens += decodes.count
-            self._advance(1, ahead)
-        return (ahead if ahead.decodes else None), tokens
-
-    def settle(self) -> None:
-        """Take the blocks of all steps scheduled so far."""
-        if self._taken < self._decodes.step:
-            self._take(self._decodes.step)
-
-    def _must_step(self) -> bool:
-        """Whether two write one reply, or the blocked head of the queue reads one being written."""
-        if self._writers.contested:
+    @property
+    def others_take(self) -> bool:
+        """Whether a step that is scheduled now may take blocks for prompts."""
+        if self.waiting or self._partial is not None:
             return True
-        return bool(self.waiting) and self._writers.write(self.waiting[0].table.route)
+        return self._loads is not None and bool(self._loads.ready)
 
-    # -- blocks of decodes -------------------------------------------------------------------------
-
-    def _allocate_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
-        """Give every decode its next token's block, or preempt requests until there is one."""
-        decodes, memory = self._decodes, self.memory
-        step = decodes.step
-        if decodes.needs(step, 1) <= memory.free_blocks:
-            if self._has_clock or self._others_take():
-                self._take(step + 1)
-            return
+    def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
+        """Give every decode its next token's block, preempting requests until there is one."""
+        decodes, memory = self.decoding.decodes, self.memory
         for request in list(self.running):
             if request.phase != DECODE or not decodes.needs_block(request):
                 continue
@@ -240,24 +135,15 @@ class RunScheduler:
                 victim = next(reversed(self.running))
                 self._preempt(victim, batch, in_flight)
                 if victim is request:
-                    self._taken = step + 1
-                    return
-            memory.take(1)
-        self._taken = step + 1
+                    break
+            else:
+                memory.take(1)
+        self.decoding.taken_singly()
 
-    def _take(self, upto: int) -> None:
-        """Give the decodes the blocks of all scheduled steps before number ``upto``."""
-        if upto > self._taken:
-            needed = self._decodes.needs(self._taken, upto - self._taken)
-            if needed:
-                self.memory.take(needed)
-            self._taken = upto
-
-    def _others_take(self) -> bool:
-        """Whether a step that is scheduled now may take blocks for prompts."""
-        if self.waiting or self._partial is not None:
-            return True
-        return self._loads is not None and bool(self._loads.ready)
+    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
+        """How many steps of decodes alone may follow ``computing`` before anything has to be decided."""
+        head = self.waiting[0] if self.waiting else None
+        return self.decoding.repeats(computing, ahead, head, others=self.others_take)
 
     # -- prompts -----------------------------------------------------------------------------------
 
@@ -272,7 +158,7 @@ class RunScheduler:
             self._preempt(request, batch, in_flight)
             return 0
         self.memory.take(needed)
-        self._write_back(self._writers.of(request.table.route))  # decodes come before this chunk
+        self.decoding.publish(request.table.route)  # decodes come before this chunk
         self._compute(request, chunk, batch)
         return chunk
 
@@ -291,7 +177,7 @@ class RunScheduler:
                 memory.give_back(-(-request.known_tokens // size) - held)
             elif self.waiting:
                 request = self.waiting[0]
-                self._write_back(self._writers.of(request.table.route))
+                self.decoding.publish(request.table.route)
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
                 total = -(-known // size)
@@ -358,8 +244,8 @@ class RunScheduler:
             self.waiting_tokens -= request.known_tokens
             return
         if request.output_tokens > 1:
-            self._writers.discard(request)
-        self._take(self._decodes.step)
+            self.decoding.leave(request)
+        self.decoding.settle()
         self.memory.publish(request.table, request.computed)
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
         del self.running[request]
@@ -381,13 +267,10 @@ class RunScheduler:
 
     def _remove(self, request: Request) -> None:
         """Release the blocks of a running request; what is in flight of it is not published."""
-        self._take(self._decodes.step)
-        written = self._written(request)
-        if request.phase == DECODE:
-            self._decodes.leave(request)
-            self._writers.discard(request)
-        elif request.phase == LAST:
-            self._writers.discard(request)
+        self.decoding.settle()
+        written = self.decoding.written(request)
+        if request.phase in (DECODE, LAST):
+            self.decoding.leave(request)
         elif request is self._partial:
             self._partial = None
         self.memory.publish(request.table, written)
@@ -402,34 +285,21 @@ class RunScheduler:
 
     def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find now."""
-        self._take(self._decodes.step)
-        self._write_back(self._writers.of(route))
+        self.decoding.settle()
+        self.decoding.publish(route)
         return self.memory.lookup(BlockTable(route, tokens, -1), tokens).blocks * self.memory.block_size
-
-    def _write_back(self, writers: list[Request]) -> None:
-        """Publish what ``writers`` have of their replies by now."""
-        for request in writers:
-            self.memory.publish(request.table, self._written(request))
-
-    def _written(self, request: Request) -> int:
-        """Tokens of a running request whose KV is computed and whose text is known, as scheduled."""
-        if request.phase == DECODE:
-            return request.base + self._decodes.step - self._lag
-        if request.phase == LAST:
-            return request.computed - self._lag
-        return request.computed
 
     def check(self) -> None:
         """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
         memory, size = self.memory, self.memory.block_size
-        self._take(self._decodes.step)
+        self.decoding.settle()
         memory.check()
-        self._decodes.check([request for request in self.running if request.phase == DECODE])
+        self.decoding.check(list(self.running))
         unpublished = 0
         for request in self.running:
             tokens = request.computed
             if request.phase == DECODE:
-                tokens = request.base + self._decodes.step
+                tokens = request.base + self.decoding.decodes.step
             unpublished += -(-tokens // size) - request.table.published
         if self._loads is not None:
             self._loads.check()

@@ -103,7 +103,8 @@ class StepScheduler:
         threshold = self._options.long_prefill_token_threshold if present > 1 else 0
         limit = threshold or self._options.max_num_batched_tokens
         batch = Batch()
-        batch.admitted, batch.loads, batch.completed, batch.finishing = [], [], [], []
+        batch.admitted, batch.chunks, batch.loads = [], [], []
+        batch.completed, batch.finishing = [], []
         scheduled: dict[Request, int] = {}
         batch.scheduled = scheduled
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
@@ -268,23 +269,6 @@ class StepScheduler:
                 f"requests push each other out of {self.memory.capacity_blocks} KV blocks; allowed: more "
                 "memory, or scheduler_reserve_full_isl: true with policy: fcfs"
             )
-
-    # -- runs of steps -----------------------------------------------------------------------------
-
-    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """Every step is decided."""
-        return 0
-
-    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
-        """Never asked for."""
-        raise AssertionError("every step is decided")
-
-    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
-        """Never asked for."""
-        raise AssertionError("every step is decided")
-
-    def settle(self) -> None:
-        """Blocks are taken when a step is decided."""
 
     # -- requests that leave -----------------------------------------------------------------------
 
