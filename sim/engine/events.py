@@ -65,6 +65,9 @@ class At(simpy.Event):
     0.3 is neither 0.1 + (0.3 - 0.1) nor where the event of another path to the same instant ends.
     """
 
+    _ok = True  # it has been decided, as SimPy's Timeout is from the start
+    _value = None
+
     def __init__(
         self,
         env: Clock,
@@ -73,16 +76,9 @@ class At(simpy.Event):
         callback: Callable[[Any], None],
         value: Any = None,
     ) -> None:
-        # As SimPy's Timeout does: the fields of an event that has been decided, without the detour.
         self.env = env
         self.callbacks = [callback]
-        self._ok = True
-        self._value = value
+        self.subject = value
         if at_s < env.now_s:
             at_s = env.now_s
         heappush(env._queue, (at_s, priority, next(env._eid), self))  # type: ignore[misc]
-
-    @property
-    def subject(self) -> Any:
-        """The ``value`` that it was made with."""
-        return self._value

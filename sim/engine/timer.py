@@ -55,10 +55,11 @@ class Timer:
 
     def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""
-        self.began_s = self._env.now_s
+        began_s = self.began_s = self._env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
         self._led_s = sum(leads_s) if leads_s else 0.0
-        self._event = At(self._env, self.began_s + self.until(steps), self._priority, self._end)
+        duration_s = first_s if steps == 1 else self.until(steps)
+        self._event = At(self._env, began_s + duration_s, self._priority, self._end)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""

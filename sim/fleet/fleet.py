@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from sim.caches.block import BlockTable
-from sim.engine.beside import CacheBeside
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
+from sim.fleet.garbage import no_garbage_collection
 from sim.fleet.outages import Group, Outages
+from sim.fleet.outcome import outcome
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
-from sim.results.records import (
+from sim.results.records import Records
+from sim.results.request_log import (
     ABORTED,
     COMPLETED,
     NAN,
     REJECTED,
     TICK_REQUESTS,
     TIMED_OUT,
-    EngineTotals,
-    Records,
     RequestLog,
     RequestRow,
 )
@@ -35,21 +33,6 @@ from workloads.trace import Trace
 
 Place = tuple[AnyReplica, Request] | list[RequestRow]
 """The replica that has a request, or the list of those that wait until a replica is alive again."""
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Leave cycles alone for a while: a run makes millions of objects and hardly any cycle.
-
-    Each full collection looks at all that live, so their cost grows with the square of a run's length.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Fleet:
@@ -109,39 +92,14 @@ class Fleet:
                 self._try(RequestRow(start.request, self.env.now_s))
         else:
             self._await_start()
-        with _no_garbage_collection():
+        with no_garbage_collection():
             self.env.run()
         self._tick(self._done)
-        return self._records()
+        samples = self._sampler.samples if self._sampler else []
+        return outcome(self.log, self._plans, self.replicas, self._recorders, self._wasted_tokens, samples)
 
     def _going_on(self) -> bool:
         return self._done < len(self._trace)
-
-    def _records(self) -> Records:
-        records = Records.of(self.log)
-        totals = EngineTotals()
-        for replica in self.replicas:
-            replica.check()
-            memory = replica.memory
-            assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
-            replica.totals.evicted_blocks += memory.evicted_blocks
-            replica.totals.capacity_blocks = memory.capacity_blocks
-            totals.add(replica.totals)
-        totals.abandoned_tokens += self._wasted_tokens
-        size = self.replicas[0].memory.block_size
-        records.engine = totals
-        records.gpus = [plan.gpus for plan in self._plans]
-        records.steps = [replica.steps for replica in self.replicas]
-        records.work = [replica.work for replica in self.replicas]
-        records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
-        records.hit_blocks = int((records.cache_read_input_tokens // size).sum())
-        if isinstance(self.replicas[0].memory, CacheBeside):  # it counts no blocks
-            records.query_blocks = records.hit_blocks = None
-        records.evicted_blocks = totals.evicted_blocks
-        records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
-        records.samples = self._sampler.samples if self._sampler else []
-        records.check()
-        return records
 
     # -- arrivals ----------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ import numpy as np
 from sim.providers import bills
 from sim.results.itl import TokenGaps
 from sim.results.pricing import Price
-from sim.results.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
+from sim.results.records import Floats, Records
+from sim.results.request_log import ABORTED, NAN, REJECTED, TIMED_OUT
+from sim.results.step_log import StepLog
 from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
 from sim.results.summary_cost import CostFigures
 

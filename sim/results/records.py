@@ -6,34 +6,22 @@ from the start of the trace.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field, fields, replace
-from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.trace import Trace
+from sim.results.request_log import COMPLETED, STATUS, RequestLog
+from sim.results.step_log import StepLog
 
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
     from sim.fleet.sampling import Snapshot
     from sim.providers.bills import Hosted
 
-NAN = float("nan")
-COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
-"""How a request can end. Aborted: the engine itself gave it up."""
-TICK_REQUESTS = 2048
-"""Progress is told every so many requests."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-RUN = np.dtype(
-    [("end_s", "f8"), ("first_s", "f8"), ("slope_s", "f8"), ("iterations", "i8"), ("decodes", "i4"),
-     ("first_tokens", "i4")]
-)  # fmt: skip
-"""A run of iterations in a `StepLog`."""
-_packed = Struct("=dddqii").pack
 
 
 @dataclass(slots=True)
@@ -77,167 +65,6 @@ class EngineTotals:
         for name in EngineTotals.__slots__:
             if name not in ("max_used_blocks", "capacity_blocks"):
                 setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-class StepLog:
-    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps.
-
-    A run is 40 bytes at the end of one buffer: a run of a million requests has four million of them, and
-    writes one at every event.
-    """
-
-    __slots__ = ("_runs", "gaps_end_s", "gaps_s")
-
-    def __init__(self) -> None:
-        self._runs = bytearray()
-        self.gaps_s: list[float] = []
-        """Gaps between a request's tokens across a preemption."""
-        self.gaps_end_s: list[float] = []
-
-    def add(
-        self,
-        end: float,
-        first: float,
-        slope: float,
-        iterations: int,
-        decodes: int,
-        first_tokens: int,
-    ) -> None:
-        self._runs += _packed(end, first, slope, iterations, decodes, first_tokens)
-
-    def add_gap(self, end: float, gap: float) -> None:
-        self.gaps_end_s.append(end)
-        self.gaps_s.append(gap)
-
-    @property
-    def end_s(self) -> array[float]:
-        """When the last iteration of each run ends."""
-        return array("d", self._table["end_s"].tobytes())
-
-    @property
-    def first_s(self) -> array[float]:
-        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        return array("d", self._table["first_s"].tobytes())
-
-    @property
-    def slope_s(self) -> array[float]:
-        return array("d", self._table["slope_s"].tobytes())
-
-    @property
-    def iterations(self) -> array[int]:
-        return array("q", self._table["iterations"].tobytes())
-
-    @property
-    def decodes(self) -> array[int]:
-        return array("i", self._table["decodes"].tobytes())
-
-    @property
-    def first_tokens(self) -> array[int]:
-        """Tokens that completed prefills gave at the end of the run."""
-        return array("i", self._table["first_tokens"].tobytes())
-
-    @property
-    def _table(self) -> NDArray[np.void]:
-        """A view, a field per column; nothing can be added while one exists."""
-        return np.frombuffer(self._runs, RUN)
-
-    def after(self, start_s: float) -> StepLog:
-        """The iterations and gaps that end after ``start_s``."""
-        out = StepLog()
-        for end, first, slope, iterations, decodes, first_tokens in self._table.tolist():
-            if end <= start_s:
-                continue
-            before, at = 0, end - (first * iterations + slope * (iterations * (iterations - 1) // 2))
-            while at + first + slope * before <= start_s:
-                at += first + slope * before
-                before += 1
-            out.add(end, first + slope * before, slope, iterations - before, decodes, first_tokens)
-        for end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
-            if end > start_s:
-                out.add_gap(end, gap)
-        return out
-
-    @property
-    def busy_s(self) -> float:
-        """Time in iterations, s."""
-        runs = self._table
-        n = runs["iterations"]
-        return float((runs["first_s"] * n + runs["slope_s"] * (n * (n - 1) // 2)).sum())
-
-
-class RequestRow:
-    """What has become of one request so far; it travels with the request, whichever replica has it."""
-
-    __slots__ = (
-        "aborted", "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions",
-        "replica", "retries", "scheduled_s", "tier", "tries",
-    )  # fmt: skip
-
-    def __init__(self, index: int, arrival_s: float) -> None:
-        self.index = index
-        self.arrival_s = arrival_s
-        self.scheduled_s = NAN
-        self.first_token_s = NAN
-        self.finished_s = NAN
-        self.hit_tokens = 0
-        self.replica = -1
-        """The replica that gave the last token."""
-        self.preemptions = 0
-        self.retries = 0
-        self.tries = 0
-        """How often its client was not answered so far."""
-        self.tier: str | None = None
-        """The slowest tier that served a hit."""
-        self.aborted = False
-        """Whether the engine itself gave it up."""
-
-    def retry(self) -> None:
-        """The request starts anew: what it had is lost, when it first arrived is not."""
-        self.retries += 1
-        self.hit_tokens = 0
-        self.scheduled_s = self.first_token_s = NAN
-        self.tier = None
-
-
-class RequestLog:
-    """The request table while it is being filled; one entry per request of the trace.
-
-    Arrays, not lists: a run of a million requests writes them once and reads them when it is over.
-    """
-
-    def __init__(self, trace: Trace) -> None:
-        n = len(trace)
-        self.trace = trace
-        self.arrival_s = array("d", [NAN]) * n
-        self.scheduled_s = array("d", [NAN]) * n
-        self.first_token_s = array("d", [NAN]) * n
-        self.finished_s = array("d", [NAN]) * n
-        self.hit_tokens = array("q", [0]) * n
-        self.replica = array("q", [-1]) * n
-        self.preemptions = array("q", [0]) * n
-        self.retries = array("q", [0]) * n
-        self.status: list[str | None] = [None] * n
-        """How it ended, one of ``STATUS``; None while it has not."""
-        self.tier: list[str | None] = [None] * n
-
-    def end(self, index: int, status: str) -> None:
-        """Request ``index`` is over; it must not have been before."""
-        assert self.status[index] is None, "a request ends once"
-        self.status[index] = status
-
-    def write(self, row: RequestRow, status: str) -> None:
-        """The request of ``row`` is over."""
-        index = row.index
-        self.end(index, status)
-        self.arrival_s[index] = row.arrival_s
-        self.scheduled_s[index] = row.scheduled_s
-        self.first_token_s[index] = row.first_token_s
-        self.finished_s[index] = row.finished_s
-        self.hit_tokens[index] = row.hit_tokens
-        self.replica[index] = row.replica
-        self.preemptions[index] += row.preemptions
-        self.retries[index] = row.retries
-        self.tier[index] = row.tier
 
 
 @dataclass(slots=True)
@@ -292,22 +119,22 @@ class Records:
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
-        """The table as filled by a run."""
+        """The table as filled by a run; its columns are those of ``log``, not copies."""
         trace = log.trace
         return cls(
             session=np.array(trace.session, dtype=np.int64),
             turn=np.array(trace.turn, dtype=np.int64),
             tenant=np.array(trace.tenant, dtype=np.int64),
-            arrival_s=np.array(log.arrival_s),
-            scheduled_s=np.array(log.scheduled_s),
-            first_token_s=np.array(log.first_token_s),
-            finished_s=np.array(log.finished_s),
+            arrival_s=np.frombuffer(log.arrival_s),
+            scheduled_s=np.frombuffer(log.scheduled_s),
+            first_token_s=np.frombuffer(log.first_token_s),
+            finished_s=np.frombuffer(log.finished_s),
             input_tokens=np.array(trace.input_tokens, dtype=np.int64),
-            cache_read_input_tokens=np.array(log.hit_tokens, dtype=np.int64),
+            cache_read_input_tokens=np.frombuffer(log.hit_tokens, dtype=np.int64),
             output_tokens=np.array(trace.output_tokens, dtype=np.int64),
-            replica=np.array(log.replica, dtype=np.int64),
-            preemptions=np.array(log.preemptions, dtype=np.int64),
-            retries=np.array(log.retries, dtype=np.int64),
+            replica=np.frombuffer(log.replica, dtype=np.int64),
+            preemptions=np.frombuffer(log.preemptions, dtype=np.int64),
+            retries=np.frombuffer(log.retries, dtype=np.int64),
             status=np.array(log.status, dtype=object),
             tier=log.tier,
         )

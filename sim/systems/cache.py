@@ -12,7 +12,8 @@ from sim.caches import CacheConfig
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
 from sim.results.pricing import Price
-from sim.results.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, TICK_REQUESTS, RequestLog
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted

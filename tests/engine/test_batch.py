@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.request import Request
-from sim.results.records import RequestRow
+from sim.results.request_log import RequestRow
 from tests.caches.cases import QUICK
 from workloads.content import Route
 

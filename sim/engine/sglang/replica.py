@@ -211,11 +211,12 @@ class SglangReplica:
         steps = 1
         if self._fast_forward:
             steps += self._scheduler.repeats(batch, self._ahead)
-        seconds = latency.fixed_s(batch.tokens, batch.sequences)
-        for _, before, new in batch.chunks:
-            seconds += latency.prefill_s(before, new)
-        if batch.decodes:
-            seconds += latency.decode_s(batch.decodes, batch.context)
+        if batch.chunks:
+            seconds = latency.fixed_s(batch.tokens, len(batch.chunks))
+            for _, before, new in batch.chunks:
+                seconds += latency.prefill_s(before, new)
+        else:
+            seconds = latency.decodes_s(batch.decodes, batch.context)
         self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
         self._changed(self.number)
 

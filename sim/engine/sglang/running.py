@@ -139,7 +139,7 @@ class RunningBatch:
             assert isinstance(request, SglangRequest)
             self._pages.leave(request)
             request.phase = LAST
-            batch.finishing.append(request)
+            batch.finishing = [*batch.finishing, request]
         batch.orders = range(self._order + 1)
 
     def _retract(self, batch: SglangBatch, in_flight: SglangBatch | None, to_the_last: bool) -> None:

@@ -50,11 +50,6 @@ class Batch:
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
 
-    @property
-    def changes(self) -> bool:
-        """Whether requests are admitted, loaded, prefilled or preempted with it."""
-        return self.chunks is not NONE or bool(self.preempted)
-
     def followed_by(self, decodes: int, context: int) -> Batch:
         """A step of decodes alone in the place of this one: the same object, if this is such a step too."""
         if self.chunks or self.lost or self.preempted:

@@ -36,6 +36,7 @@ class Decoding:
 
     def enter(self, request: Request) -> None:
         """``request`` goes on token by token from the next step on."""
+        self.settle()  # before the numbers change
         self.decodes.enter(request)
         self._writers.add(request)
 
@@ -122,22 +123,16 @@ class Decoding:
 
     # -- runs of steps -----------------------------------------------------------------------------
 
-    def repeats(self, computing: Batch, ahead: Batch | None, head: Request | None, *, others: bool) -> int:
-        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
+    def repeats(self, last: Batch, head: Request | None, *, others: bool) -> int:
+        """How many steps of decodes alone may follow ``last``, the step scheduled last.
 
         Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
-        Asynchronous: the same counted from ``ahead``, which is scheduled already and computes first. If
-        requests finish with the run, the step after it is scheduled while they compute their last token:
-        this too is foreseen, if no request waits. None if two requests write one reply, or if the
-        ``head`` of the queue, which is blocked, reads one being written. ``others``: a step that is
-        scheduled now may take blocks for prompts.
+        Asynchronous: the same, and if requests finish with the run, the step after it is scheduled while
+        they compute their last token: this too is foreseen, if no request waits. None if two requests
+        write one reply, or if the ``head`` of the queue, which is blocked, reads one being written.
+        ``others``: a step that is scheduled now may take blocks for prompts.
         """
-        last = ahead if self._lag else computing
-        if last is None or not last.tokens or last.preempted or (last.chunks and others):
-            return 0
-        if computing.finishing or self._writers.contested:
-            return 0
-        if head is not None and self._writers.write(head.table.route):
+        if self._writers.contested or (head is not None and self._writers.write(head.table.route)):
             return 0
         decodes = self.decodes
         steps = 0 if last.finishing else decodes.next_finish - decodes.step

@@ -9,7 +9,8 @@ from sim.engine.timer import Timer
 from sim.engine.vllm.batch import NONE, Batch
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import StepScheduler
-from sim.results.records import EngineTotals, StepLog
+from sim.results.records import EngineTotals
+from sim.results.step_log import StepLog
 
 
 class Notes:
@@ -40,11 +41,12 @@ class Notes:
         totals = self.totals
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
-        for _, found in batch.loads:
-            totals.loaded_tokens += found.tokens
-        totals.num_preemptions += len(batch.preempted)
-        totals.recomputed_tokens += batch.recomputed
-        if batch.chunks or batch.preempted or batch.loads:
+        if batch.loads:
+            totals.loaded_tokens += sum(found.tokens for _, found in batch.loads)
+        if batch.preempted:
+            totals.num_preemptions += len(batch.preempted)
+            totals.recomputed_tokens += batch.recomputed
+        if batch.chunks or batch.preempted or batch.loads:  # else a recorded step, whose end notes it
             totals.note_usage(scheduler.memory)
         if self._recorder is not None:
             self._record(batch, scheduler, now, self._recorder)

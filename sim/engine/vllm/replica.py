@@ -5,8 +5,7 @@ events and writes what requests and totals record; the scheduler only decides. A
 event, which an arrival may cut short.
 
 Asynchronous scheduling keeps one step in flight. When step s - 1 ends, its results are applied, step s + 1
-is scheduled, and step s, scheduled one step earlier, begins to compute. A step that schedules nothing takes
-no time. From idle two steps are scheduled at once.
+is scheduled, and step s, scheduled before, begins to compute. From idle two steps are scheduled at once.
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.durations import Durations
 from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 from workloads.content import Route
 
 
@@ -63,7 +63,6 @@ class VllmReplica:
         self.number = number
         self.recorder = recorder
         self._env = env
-        self._latency = latency
         self._options = options
         self._finished = finished
         self._left = left
@@ -73,6 +72,7 @@ class VllmReplica:
         self._source = source
         self._timer = Timer(number, env, self._end)
         self._notes = Notes(number, latency, self._timer, recorder)
+        self._durations = Durations(latency, self._timer, self._notes)
         self.steps, self.totals = self._notes.steps, self._notes.totals
         self._leaving = Leaving(self._timer, self._abandon, self._woken)
         self._changed: Callable[[int], None] = _unwatched
@@ -85,18 +85,10 @@ class VllmReplica:
     def _start_on(self, memory: BlockCache) -> None:
         self.memory = memory
         self._loads = None if self._source is None else Loads(self._source)
-        self._scheduler: RunScheduler | StepScheduler
-        self._runs: RunScheduler | None = None  # the same, if steps may pass in runs
+        self._runs: RunScheduler | None = None  # the scheduler, if steps may pass in runs
         if self.recorder is None and self._compute is None and self._options.plain:
-            self._scheduler = self._runs = RunScheduler(
-                memory,
-                self._loads,
-                max_num_batched_tokens=self._options.max_num_batched_tokens,
-                max_num_seqs=self._options.max_num_seqs,
-                asynchronous=self._options.async_scheduling,
-            )
-        else:
-            self._scheduler = StepScheduler(memory, self._options, self._loads, self._rank)
+            self._runs = RunScheduler(memory, self._options, self._loads)
+        self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -192,7 +184,7 @@ class VllmReplica:
         if batch is None:
             return None
         self.totals.scheduled_tokens += batch.tokens
-        if batch.changes or self.recorder is not None:
+        if batch.chunks or batch.preempted or batch.loads or self.recorder is not None:
             self._notes.decided(batch, self._scheduler, now)
             for request, found in batch.loads:
                 assert self._source is not None
@@ -215,47 +207,17 @@ class VllmReplica:
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
         self._computing, self._repeated = batch, 0
-        seconds = self._seconds(batch)
+        seconds = self._durations.of(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        more = 0
-        if self._runs is not None and self._fast_forward:
-            more = self._runs.repeats(batch, self._ahead)
-        if more:
-            self._start_run(batch, seconds, 1 + more)
+        runs, more = self._runs, 0
+        if runs is not None and self._fast_forward:
+            more = runs.repeats(batch, self._ahead)
+        if runs is not None and more:
+            self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
         else:
             self._timer.start((), seconds, 0.0, 1)
         self._changed(self.number)
-
-    def _start_run(self, batch: Batch, seconds: float, steps: int) -> None:
-        """Compute ``steps`` steps: ``batch``, what is ahead if that computes prompts, and decodes alone."""
-        assert self._runs is not None
-        latency, ahead = self._latency, self._ahead
-        decodes = self._runs.decoding.decodes
-        count, context = decodes.count, decodes.context  # once those that ahead completes decode
-        leads, leads_s = [batch], [seconds]
-        if ahead is not None and ahead.chunks:
-            leads.append(ahead)
-            leads_s.append(self._seconds(ahead))
-        else:
-            if ahead is not None:
-                count, context = ahead.decodes, ahead.context
-            if batch.decodes == count and not batch.lost and not batch.chunks:
-                self._timer.start((), seconds, latency.slope_s(count), steps)
-                return
-        self._notes.begins(leads, count, context)
-        first_s = latency.decodes_s(count, context)
-        self._timer.start(leads_s, first_s, latency.slope_s(count), steps)
-
-    def _seconds(self, batch: Batch) -> float:
-        """How long ``batch`` takes by the latency model."""
-        latency, chunks = self._latency, batch.chunks
-        if not chunks:
-            return latency.decodes_s(batch.decodes, batch.context)
-        seconds = latency.decode_s(batch.decodes, batch.context)
-        for _, before, new in chunks:
-            seconds += latency.prefill_s(before, new)
-        return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(chunks))
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""

@@ -1,9 +1,8 @@
 """vLLM's scheduler with default options, at a cost per change of the batch.
 
 Each step schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1 scheduler does
-with policy fcfs (``v1/core/sched/scheduler.py``). Steps of decodes alone pass in runs without being decided
-one by one (`Decoding`). `StepScheduler` decides every step and knows every option; tests hold the two
-equal.
+with policy fcfs (``v1/core/sched/scheduler.py``). Steps of decodes alone pass in runs (`Decoding`).
+`StepScheduler` decides every step and knows every option; tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from sim.caches.block import BlockCache, BlockTable
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.decoding import Decoding
 from workloads.content import Route
 
@@ -21,24 +21,16 @@ from workloads.content import Route
 class RunScheduler:
     """A queue of waiting requests, a running batch, and the KV memory they compete for."""
 
-    def __init__(
-        self,
-        memory: BlockCache,
-        loads: Loads | None,
-        *,
-        max_num_batched_tokens: int,
-        max_num_seqs: int,
-        asynchronous: bool,
-    ) -> None:
+    def __init__(self, memory: BlockCache, options: SchedulerOptions, loads: Loads | None) -> None:
         self.memory = memory
         self.waiting: deque[Request] = deque()
         self.waiting_tokens = 0
         self.running: dict[Request, None] = {}  # in order of admission
         self._loads = loads
-        self._max_tokens = max_num_batched_tokens
-        self._max_seqs = max_num_seqs
-        self.decoding = Decoding(memory, asynchronous=asynchronous)
-        self._asynchronous = asynchronous
+        self._max_tokens = options.max_num_batched_tokens
+        self._max_seqs = options.max_num_seqs
+        self.decoding = Decoding(memory, asynchronous=options.async_scheduling)
+        self._asynchronous = options.async_scheduling
         self._partial: Request | None = None  # prompt begun, not complete: last of the running
         self._admissions = 0
         self._now = 0.0
@@ -72,7 +64,7 @@ class RunScheduler:
         """
         decoding, decodes = self.decoding, self.decoding.decodes
         self._now = now
-        others = self.others_take
+        others = self._others_take()
         batch = Batch()
         if decodes.count and not decoding.next_step_fits(at_once=others):
             self._preempt_for_decodes(batch, in_flight)
@@ -90,7 +82,7 @@ class RunScheduler:
 
     def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
-        batch.admitted, batch.chunks, batch.loads = [], [], []
+        batch.admitted, batch.chunks, batch.completed, batch.loads = [], [], [], []
         budget = self._max_tokens - batch.decodes
         preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
@@ -99,31 +91,11 @@ class RunScheduler:
             preempted = preempted or chunk == 0
         if not preempted:
             self._admit(budget, batch)
-        if batch.chunks:
-            self._complete(batch)
 
-    def _complete(self, batch: Batch) -> None:
-        """Requests whose prompts this step completes go on token by token from the next step on."""
-        self.decoding.settle()
-        batch.completed = []
-        for request, _, tokens in batch.chunks:
-            batch.tokens += tokens
-            if request.computed < request.prompt_tokens + request.generated:
-                continue
-            request.generated += 1
-            batch.completed.append(request)
-            if request.generated == request.output_tokens:
-                request.phase = LAST
-                batch.finishing = [*batch.finishing, request]
-            else:
-                self.decoding.enter(request)
-
-    @property
-    def others_take(self) -> bool:
+    def _others_take(self) -> bool:
         """Whether a step that is scheduled now may take blocks for prompts."""
-        if self.waiting or self._partial is not None:
-            return True
-        return self._loads is not None and bool(self._loads.ready)
+        ready = self._loads is not None and bool(self._loads.ready)
+        return ready or self._partial is not None or bool(self.waiting)
 
     def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, preempting requests until there is one."""
@@ -142,8 +114,14 @@ class RunScheduler:
 
     def repeats(self, computing: Batch, ahead: Batch | None) -> int:
         """How many steps of decodes alone may follow ``computing`` before anything has to be decided."""
+        last = ahead if self._asynchronous else computing
+        if last is None or not last.tokens or last.preempted or computing.finishing:
+            return 0
+        others = self._others_take()
+        if others and last.chunks:
+            return 0
         head = self.waiting[0] if self.waiting else None
-        return self.decoding.repeats(computing, ahead, head, others=self.others_take)
+        return self.decoding.repeats(last, head, others=others)
 
     # -- prompts -----------------------------------------------------------------------------------
 
@@ -172,13 +150,13 @@ class RunScheduler:
         while budget > 0 and len(self.running) < self._max_seqs:
             if loads is not None and loads.ready:
                 request = loads.admit()
-                cached = request.computed
+                known, cached = request.known_tokens, request.computed
                 held = -(-cached // size)
-                memory.give_back(-(-request.known_tokens // size) - held)
+                memory.give_back(-(-known // size) - held)
             elif self.waiting:
                 request = self.waiting[0]
                 self.decoding.publish(request.table.route)
-                known = request.known_tokens
+                known = request.prompt_tokens + request.generated
                 hit = memory.lookup(request.table, known)
                 total = -(-known // size)
                 if total - hit.blocks + hit.idle > memory.free_blocks:
@@ -196,28 +174,40 @@ class RunScheduler:
                     continue
             else:
                 return
-            chunk = min(request.known_tokens - cached, budget)
+            chunk = known - cached
+            if chunk > budget:
+                chunk = budget
             memory.take(-(-(cached + chunk) // size) - held)
-            self._enter(request, cached, batch)
+            self._admissions += 1
+            request.order = self._admissions
+            request.phase = PREFILL
+            request.computed = cached
+            self.running[request] = None
+            batch.admitted.append((request, known, cached))
             self._compute(request, chunk, batch)
             budget -= chunk
 
-    def _enter(self, request: Request, cached: int, batch: Batch) -> None:
-        """``request`` runs from now on, with ``cached`` tokens found."""
-        request.computed = cached
-        self._admissions += 1
-        request.order = self._admissions
-        request.phase = PREFILL
-        self.running[request] = None
-        batch.admitted.append((request, request.known_tokens, cached))
-
     def _compute(self, request: Request, chunk: int, batch: Batch) -> None:
-        """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once."""
+        """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once.
+
+        If the prompt is complete with them, the request goes on token by token from the next step on.
+        """
         before = request.computed
         request.computed = upto = before + chunk
         self.memory.publish(request.table, upto)
         batch.chunks.append((request, before, chunk))
-        self._partial = request if upto < request.known_tokens else None
+        batch.tokens += chunk
+        if upto < request.prompt_tokens + request.generated:
+            self._partial = request
+            return
+        self._partial = None
+        request.generated += 1
+        batch.completed.append(request)
+        if request.generated < request.output_tokens:
+            self.decoding.enter(request)
+        else:
+            request.phase = LAST
+            batch.finishing = [*batch.finishing, request]
 
     # -- requests that leave -----------------------------------------------------------------------
 
@@ -295,11 +285,9 @@ class RunScheduler:
         self.decoding.settle()
         memory.check()
         self.decoding.check(list(self.running))
-        unpublished = 0
+        unpublished, step = 0, self.decoding.decodes.step
         for request in self.running:
-            tokens = request.computed
-            if request.phase == DECODE:
-                tokens = request.base + self.decoding.decodes.step
+            tokens = request.base + step if request.phase == DECODE else request.computed
             unpublished += -(-tokens // size) - request.table.published
         if self._loads is not None:
             self._loads.check()
