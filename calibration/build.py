@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from calibration import fit, samples
+from calibration.baselines import baselines
 from calibration.columns import Floats
 from calibration.fit import Fitted, Measured
 from calibration.samples import Samples
@@ -118,7 +119,7 @@ def _heldout(
     return Heldout(
         errors=fit.errors(predicted, heldout.median_s),
         by_family=fit.by_family(predicted, heldout),
-        baselines=fit.baselines(training, heldout, peak.coefficients, seed),
+        baselines=baselines(training, heldout, peak.coefficients, seed),
         noise_floor=fit.noise_floor(heldout),
     )
 

@@ -65,8 +65,10 @@ class Clients:
     def starting_together(self) -> list[Next]:
         """The next session to start and all that start at the same time; for those who wait for each."""
         arrival_s, starts, first = self._trace.arrival_s, self._starts, self._started
-        last = first
-        while last < len(starts) and arrival_s[starts[last]] == arrival_s[starts[first]]:
+        if first == len(starts):
+            return []
+        at_s, last = arrival_s[starts[first]], first + 1
+        while last < len(starts) and arrival_s[starts[last]] == at_s:
             last += 1
         return self.starting(last - first)
 

@@ -17,12 +17,14 @@ class IterationTime:
 
     def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
+        self._decode_kv_s = coefficients.decode_kv
         self._domain = domain
         self.is_bounded = domain is not None
         """Whether there is a domain outside of which times are extrapolated."""
         self._hinges = tuple(coefficients.hinges.items())
         self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
         self._fixed_s: dict[tuple[int, int], float] = {}
+        self._decodes_fixed_s: dict[int, float] = {}
 
     def fixed_s(self, tokens: int, sequences: int) -> float:
         """The part that depends only on the numbers of new tokens and of sequences, in s."""
@@ -49,11 +51,18 @@ class IterationTime:
 
     def decode_s(self, decodes: int, context: int) -> float:
         """What ``decodes`` decodes with ``context`` tokens in KV together add, in s."""
-        return self._c.decode_kv * (context + decodes)
+        return self._decode_kv_s * (context + decodes)
+
+    def decodes_s(self, decodes: int, context: int) -> float:
+        """How long an iteration of ``decodes`` decodes alone takes, in s."""
+        fixed_s = self._decodes_fixed_s.get(decodes)
+        if fixed_s is None:
+            fixed_s = self._decodes_fixed_s[decodes] = self.fixed_s(decodes, decodes)
+        return self._decode_kv_s * (context + decodes) + fixed_s
 
     def slope_s(self, decodes: int) -> float:
         """By how much each further decode iteration of the same batch takes longer, in s."""
-        return self._c.decode_kv * decodes
+        return self._decode_kv_s * decodes
 
     def extrapolated_s(
         self,

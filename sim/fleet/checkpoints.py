@@ -61,7 +61,7 @@ class Checkpoints:
         )
         self.taken.append(
             Checkpoint(
-                self._env.now,
+                self._env.now_s,
                 totals,
                 totals.evicted_blocks,
                 tier_hits=dict(self._tier_hits),

@@ -13,7 +13,7 @@ from sim.providers.marks import Caching, Marks
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
 from sim.providers.stores import KINDS, Found, Moment
-from sim.results.records import NAN, TICK_REQUESTS
+from sim.results.request_log import NAN, TICK_REQUESTS
 from workloads.clients import Clients
 from workloads.seeds import stream
 from workloads.trace import Trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 
 
 class TokenGaps:

@@ -10,7 +10,9 @@ import numpy as np
 from sim.providers import bills
 from sim.results.itl import TokenGaps
 from sim.results.pricing import Price
-from sim.results.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Ints, Records, StepLog
+from sim.results.records import Floats, Ints, Records
+from sim.results.request_log import ABORTED, NAN, REJECTED, TIMED_OUT
+from sim.results.step_log import StepLog
 from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
 from sim.results.summary_cost import CostFigures
 from sim.results.window import WHOLE, Window

@@ -6,26 +6,21 @@ from the start of the trace.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.results.request_log import COMPLETED, STATUS, RequestLog
+from sim.results.step_log import StepLog
 from sim.results.window import WHOLE, Checkpoint, Window, between
-from workloads.trace import Trace
 
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
     from sim.fleet.sampling import Snapshot
     from sim.providers.bills import Hosted
 
-NAN = float("nan")
-COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
-"""How a request can end. Aborted: the engine itself gave it up."""
-TICK_REQUESTS = 2048
-"""Progress is told every so many requests."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -71,166 +66,6 @@ class EngineTotals:
         for name in EngineTotals.__slots__:
             if name not in ("max_used_blocks", "capacity_blocks"):
                 setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-class StepLog:
-    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps."""
-
-    __slots__ = (
-        "decodes", "end_s", "first_s", "first_tokens", "gaps_end_s", "gaps_s", "iterations", "slope_s",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.end_s = array("d")
-        self.first_s = array("d")
-        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        self.slope_s = array("d")
-        self.iterations = array("q")
-        self.decodes = array("q")
-        self.first_tokens = array("q")
-        """Tokens that completed prefills gave at the end of the run."""
-        self.gaps_s: list[float] = []
-        """Gaps between a request's tokens across a preemption."""
-        self.gaps_end_s: list[float] = []
-
-    def add(
-        self,
-        end: float,
-        first: float,
-        slope: float,
-        iterations: int,
-        decodes: int,
-        first_tokens: int,
-    ) -> None:
-        self.end_s.append(end)
-        self.first_s.append(first)
-        self.slope_s.append(slope)
-        self.iterations.append(iterations)
-        self.decodes.append(decodes)
-        self.first_tokens.append(first_tokens)
-
-    def add_gap(self, end: float, gap: float) -> None:
-        self.gaps_end_s.append(end)
-        self.gaps_s.append(gap)
-
-    def within(self, window: Window) -> StepLog:
-        """The iterations and gaps that end in ``window``; a run of iterations is cut at its edges."""
-        start_s, end_s = window.start_s, window.end_s
-        n = np.array(self.iterations, dtype=np.int64)
-        first, slope, end = np.array(self.first_s), np.array(self.slope_s), np.array(self.end_s)
-        begin = end - (first * n + slope * (n * (n - 1) // 2))
-        kept = np.flatnonzero((end > start_s) & (begin < end_s))
-        decodes, tokens = (
-            np.array(self.decodes, np.int64)[kept],
-            np.array(self.first_tokens, np.int64)[kept],
-        )
-        n, first, slope, end, begin = n[kept], first[kept], slope[kept], end[kept], begin[kept]
-        for i in np.flatnonzero((begin < start_s) | (end > end_s)).tolist():
-            skipped, at = 0, float(begin[i])
-            while at + first[i] + slope[i] * skipped <= start_s:
-                at += first[i] + slope[i] * skipped
-                skipped += 1
-            done = skipped
-            while done < n[i] and at + first[i] + slope[i] * done <= end_s:
-                at += first[i] + slope[i] * done
-                done += 1
-            if done < n[i]:  # its last iteration, with which prompts are complete, is left out
-                tokens[i], end[i] = 0, at
-            first[i] += slope[i] * skipped
-            n[i] = done - skipped
-        out = StepLog()
-        some = n > 0
-        for name, column in zip(
-            ("end_s", "first_s", "slope_s", "iterations", "decodes", "first_tokens"),
-            (end, first, slope, n, decodes, tokens),
-            strict=True,
-        ):
-            getattr(out, name).frombytes(column[some].tobytes())
-        for gap_end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
-            if start_s < gap_end <= end_s:
-                out.add_gap(gap_end, gap)
-        return out
-
-    @property
-    def busy_s(self) -> float:
-        """Time in iterations, s."""
-        n = np.array(self.iterations, dtype=np.int64)
-        return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
-
-
-class RequestRow:
-    """What has become of one request so far; it travels with the request, whichever replica has it."""
-
-    __slots__ = (
-        "aborted", "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions",
-        "replica", "retries", "scheduled_s", "tier", "tries",
-    )  # fmt: skip
-
-    def __init__(self, index: int, arrival_s: float) -> None:
-        self.index = index
-        self.arrival_s = arrival_s
-        self.scheduled_s = NAN
-        self.first_token_s = NAN
-        self.finished_s = NAN
-        self.hit_tokens = 0
-        self.replica = -1
-        """The replica that gave the last token."""
-        self.preemptions = 0
-        self.retries = 0
-        self.tries = 0
-        """How often its client was not answered so far."""
-        self.tier: str | None = None
-        """The slowest tier that served a hit."""
-        self.aborted = False
-        """Whether the engine itself gave it up."""
-
-    def retry(self) -> None:
-        """The request starts anew: what it had is lost, when it first arrived is not."""
-        self.retries += 1
-        self.hit_tokens = 0
-        self.scheduled_s = self.first_token_s = NAN
-        self.tier = None
-
-
-class RequestLog:
-    """The request table while it is being filled; one entry per request of the trace.
-
-    Arrays, not lists: a run of a million requests writes them once and reads them when it is over.
-    """
-
-    def __init__(self, trace: Trace) -> None:
-        n = len(trace)
-        self.trace = trace
-        self.arrival_s = array("d", [NAN]) * n
-        self.scheduled_s = array("d", [NAN]) * n
-        self.first_token_s = array("d", [NAN]) * n
-        self.finished_s = array("d", [NAN]) * n
-        self.hit_tokens = array("q", [0]) * n
-        self.replica = array("q", [-1]) * n
-        self.preemptions = array("q", [0]) * n
-        self.retries = array("q", [0]) * n
-        self.status: list[str | None] = [None] * n
-        """How it ended, one of ``STATUS``; None while it has not."""
-        self.tier: list[str | None] = [None] * n
-
-    def end(self, index: int, status: str) -> None:
-        """Request ``index`` is over; it must not have been before."""
-        assert self.status[index] is None, "a request ends once"
-        self.status[index] = status
-
-    def write(self, row: RequestRow, status: str) -> None:
-        """The request of ``row`` is over."""
-        index = row.index
-        self.end(index, status)
-        self.arrival_s[index] = row.arrival_s
-        self.scheduled_s[index] = row.scheduled_s
-        self.first_token_s[index] = row.first_token_s
-        self.finished_s[index] = row.finished_s
-        self.hit_tokens[index] = row.hit_tokens
-        self.replica[index] = row.replica
-        self.preemptions[index] += row.preemptions
-        self.retries[index] = row.retries
-        self.tier[index] = row.tier
 
 
 @dataclass(slots=True)
@@ -291,22 +126,22 @@ class Records:
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
-        """The table as filled by a run."""
+        """The table as filled by a run; its columns are those of ``log``, not copies."""
         trace = log.trace
         return cls(
             session=np.array(trace.session, dtype=np.int64),
             turn=np.array(trace.turn, dtype=np.int64),
             tenant=np.array(trace.tenant, dtype=np.int64),
-            arrival_s=np.array(log.arrival_s),
-            scheduled_s=np.array(log.scheduled_s),
-            first_token_s=np.array(log.first_token_s),
-            finished_s=np.array(log.finished_s),
+            arrival_s=np.frombuffer(log.arrival_s),
+            scheduled_s=np.frombuffer(log.scheduled_s),
+            first_token_s=np.frombuffer(log.first_token_s),
+            finished_s=np.frombuffer(log.finished_s),
             input_tokens=np.array(trace.input_tokens, dtype=np.int64),
-            cache_read_input_tokens=np.array(log.hit_tokens, dtype=np.int64),
+            cache_read_input_tokens=np.frombuffer(log.hit_tokens, dtype=np.int64),
             output_tokens=np.array(trace.output_tokens, dtype=np.int64),
-            replica=np.array(log.replica, dtype=np.int64),
-            preemptions=np.array(log.preemptions, dtype=np.int64),
-            retries=np.array(log.retries, dtype=np.int64),
+            replica=np.frombuffer(log.replica, dtype=np.int64),
+            preemptions=np.frombuffer(log.preemptions, dtype=np.int64),
+            retries=np.frombuffer(log.retries, dtype=np.int64),
             status=np.array(log.status, dtype=object),
             tier=log.tier,
         )

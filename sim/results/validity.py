@@ -11,7 +11,8 @@ from math import inf
 import numpy as np
 
 from sim.results import steady
-from sim.results.records import ABORTED, REJECTED, TIMED_OUT, Records
+from sim.results.records import Records
+from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
 from sim.results.steady import Measured
 from sim.results.window import Window
 from workloads.trace import Trace

@@ -14,7 +14,8 @@ from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
 from sim.caches.tiered import TieredConfig
 from sim.results.pricing import Price
-from sim.results.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, TICK_REQUESTS, RequestLog
 from sim.results.window import Checkpoint
 from workloads.errors import InputError
 from workloads.schema import Schema

@@ -26,28 +26,14 @@ from sim.hardware import catalogue
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.systems.failures import FailureConfig, require_order
 from sim.systems.pool import Pool
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
-from workloads.schema import MOST_S, Schema
 from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
-
-
-class FailureConfig(Schema):
-    """Replica ``replica`` (from 0) dies at ``at_s`` and comes back cold at ``back_s``, or never."""
-
-    replica: int = Field(ge=0)
-    at_s: float = Field(ge=0, le=MOST_S)
-    back_s: float | None = Field(default=None, gt=0, le=MOST_S)
-
-    @model_validator(mode="after")
-    def _back_later(self) -> FailureConfig:
-        if self.back_s is not None and self.back_s <= self.at_s:
-            raise ValueError(f"back_s ({self.back_s:g}) must be later than at_s ({self.at_s:g})")
-        return self
 
 
 class EngineSystem(Pool):
@@ -143,21 +129,7 @@ class EngineSystem(Pool):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        self._require_failures(sum(pool.replicas for pool in pools), key)
-
-    def _require_failures(self, replicas: int, key: str) -> None:
-        up_s: dict[int, float] = {}
-        for i, failure in enumerate(self.failures):
-            if failure.replica >= replicas:
-                raise InputError(
-                    f"{key}.failures.{i}.replica = {failure.replica}; allowed: 0 to {replicas - 1}"
-                )
-            if failure.at_s < up_s.get(failure.replica, 0.0):
-                raise InputError(
-                    f"{key}.failures.{i}.at_s = {failure.at_s:g}: replica {failure.replica} is down then; "
-                    "allowed: failures of one replica in order, each after its return"
-                )
-            up_s[failure.replica] = failure.back_s if failure.back_s is not None else float("inf")
+        require_order(self.failures, sum(pool.replicas for pool in pools), key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""

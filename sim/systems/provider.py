@@ -18,7 +18,8 @@ from sim.providers.marks import NEEDS_SYSTEM, Caching, Marks
 from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list
 from sim.providers.schema import Rules
 from sim.providers.serve import serve
-from sim.results.records import COMPLETED, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, RequestLog
 from sim.results.summary_cost import Regret
 from workloads.errors import InputError
 from workloads.schema import Schema

@@ -15,7 +15,8 @@ from sim.experiment import Result, run
 from sim.hardware.profile import Coefficients
 from sim.results import intervals, repetitions, steady
 from sim.results.intervals import Repetitions, half_width
-from sim.results.records import Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import RequestLog
 from sim.results.steady import Asked
 from sim.results.summary import Intervals, Saving
 from sim.studies.seeds import Until, run_seeds

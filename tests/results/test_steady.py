@@ -11,7 +11,8 @@ import yaml
 from sim.config import load_config
 from sim.experiment import Result, run
 from sim.results import steady, window
-from sim.results.records import EngineTotals, Records, RequestLog
+from sim.results.records import EngineTotals, Records
+from sim.results.request_log import RequestLog
 from sim.results.steady import Asked
 from sim.results.window import WHOLE, Checkpoint, Window
 from workloads.content import ROOT

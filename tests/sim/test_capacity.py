@@ -14,7 +14,8 @@ import yaml
 from sim import load_config, run
 from sim.config import Config
 from sim.results.pricing import Price
-from sim.results.records import COMPLETED, REJECTED, TIMED_OUT, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, REJECTED, TIMED_OUT, RequestLog
 from sim.results.slo import Slo
 from sim.studies.capacity import CapacityStudy, sample_of, study
 from sim.studies.search import Outcome

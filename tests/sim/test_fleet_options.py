@@ -15,7 +15,7 @@ from reports import files
 from sim import Result, load_config, run
 from sim.hardware import catalogue
 from sim.hardware.roofline import roofline
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 from sim.results.window import Window
 from tests.refusing import Cli
 

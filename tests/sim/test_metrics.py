@@ -13,8 +13,9 @@ import pytest
 from sim import load_config, run
 from sim.results import metrics
 from sim.results.pricing import Price
-from sim.results.records import EngineTotals, Records, StepLog
+from sim.results.records import EngineTotals, Records
 from sim.results.slo import Slo
+from sim.results.step_log import StepLog
 from sim.results.summary import SavedFigure
 from sim.results.window import Window
 
