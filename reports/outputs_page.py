@@ -15,7 +15,7 @@ import numpy as np
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
-from sim.studies.outputs import CapacitySummary, HabitSummary
+from sim.studies.outputs import CapacitySummary, HabitSummary, SweepSummary
 
 FILES: dict[str, Any] = {
     "summary.json": Summary,
@@ -24,6 +24,7 @@ FILES: dict[str, Any] = {
     "timeseries.parquet": SampleColumns,
     "capacity.json": CapacitySummary,
     "habits.json": HabitSummary,
+    "sweep.json": SweepSummary,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -32,6 +33,7 @@ WRITERS = {
     "timeseries.parquet": "python -m sim run",
     "capacity.json": "python -m sim capacity",
     "habits.json": "python -m sim habits",
+    "sweep.json": "python -m sim sweep",
 }
 INTRODUCTION = """\
 # Outputs

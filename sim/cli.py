@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
+from sim.commands.sweep import sweep
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
-]
-OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def _version(wanted: bool) -> None:
@@ -61,6 +53,7 @@ def run(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
@@ -76,7 +69,7 @@ def run(
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     with terminal.parts(quiet) as progress:
         result = run_experiment(loaded, progress)
         progress("writing the report", 0, None)
@@ -123,6 +116,7 @@ def habits(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """What each bad client habit costs beside a good one: habits.json, habits.html and a table.
@@ -139,7 +133,7 @@ def habits(
     from reports import habits_console as report
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, progress), report, folder, quiet)
 
 
@@ -152,6 +146,7 @@ def capacity(
         float,
         typer.Option("--precision", metavar="SHARE", help="How exactly to find the rate, relative."),
     ] = 0.02,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
@@ -168,7 +163,7 @@ def capacity(
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, precision, progress), report, folder, quiet)
 
 
@@ -230,6 +225,10 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+for command in (sweep,):
+    app.command()(command)
 
 
 def _report(

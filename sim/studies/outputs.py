@@ -1,4 +1,4 @@
-"""capacity.json and habits.json as types: every key with its unit and meaning."""
+"""What studies write as types: every key with its unit and meaning."""
 
 from __future__ import annotations
 
@@ -134,3 +134,44 @@ class HabitSummary(TypedDict):
     requests: Annotated[int, About("requests", "Requests of each chat.")]
     amounts_per_sessions: Annotated[int, About("count", "Amounts are per so many sessions: 1,000.")]
     habit_pairs: Annotated[dict[str, PairEntry], About("", "Each pair, by the name of its bad habit.")]
+
+
+class SweepRow(TypedDict):
+    """A system at a point of the sweep."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    system: Annotated[str, About("", "Name of the system.")]
+    calibrated: Annotated[bool | None, About("", "Whether times rest on measurements of the GPU.")]
+    jobs: Annotated[list[str], About("", "Its jobs by seed, folders in `jobs/`.")]
+    mean: Annotated[dict[str, Figure], About("as the figure", "Mean over the seeds, by figure.")]
+    half_width: Annotated[
+        dict[str, Figure],
+        About(
+            "as the figure", "Half of the mean's 95 % interval (Student's t), by figure; null for one seed."
+        ),
+    ]
+
+
+class SweepFailure(TypedDict):
+    """A point that could not be run."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    message: Annotated[str, About("", "Why: place, key, value and what is allowed.")]
+
+
+class SweepSummary(TypedDict):
+    """Every combination of the axes, each with the same seeds. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    experiment: Annotated[str, About("", "Hash of the configuration without axes and seeds.")]
+    seeds: Annotated[list[int], About("", "The seeds of every point.")]
+    axes: Annotated[dict[str, list[Any]], About("", "The settings of each axis, by the axis.")]
+    metrics: Annotated[dict[str, str], About("", "The unit of each figure, by its place in summary.json.")]
+    rows: Annotated[list[SweepRow], About("", "Every system at every point, the last axis fastest.")]
+    pareto: Annotated[
+        dict[str, list[dict[str, Any]]] | None,
+        About("", "The Pareto front of two figures: the settings and system of each point on it."),
+    ]
+    failures: Annotated[list[SweepFailure], About("", "The points that could not be run.")]
