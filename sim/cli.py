@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim.commands.compare import compare
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
 from sim.commands.sweep import sweep
 from workloads.errors import InputError
@@ -227,7 +228,7 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
-for command in (sweep,):
+for command in (sweep, compare):
     app.command()(command)
 
 
