@@ -15,7 +15,7 @@ import numpy as np
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
-from sim.studies.outputs import CapacitySummary, HabitSummary, SweepSummary
+from sim.studies.outputs import CapacitySummary, FleetSummary, HabitSummary, SearchSummary, SweepSummary
 
 FILES: dict[str, Any] = {
     "summary.json": Summary,
@@ -25,6 +25,8 @@ FILES: dict[str, Any] = {
     "capacity.json": CapacitySummary,
     "habits.json": HabitSummary,
     "sweep.json": SweepSummary,
+    "search.json": SearchSummary,
+    "fewest-gpus.json": FleetSummary,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -34,6 +36,8 @@ WRITERS = {
     "capacity.json": "python -m sim capacity",
     "habits.json": "python -m sim habits",
     "sweep.json": "python -m sim sweep",
+    "search.json": "python -m sim search",
+    "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
 }
 INTRODUCTION = """\
 # Outputs

@@ -136,7 +136,7 @@ def pareto(study: Sweep) -> Picture:
     figure, axes = canvas.new(
         f"{x.name} and {y.name}".replace("_", " "), _label(study, x), _label(study, y), height_in=4.0
     )
-    at = [_at(row, x, y) for row in study.rows]
+    at = [row.pair(x, y) for row in study.rows]
     others = [place for i, place in enumerate(at) if place is not None and i not in on_front]
     line = [place for i in on_front if (place := at[i]) is not None]
     if others:
@@ -166,8 +166,3 @@ def pareto(study: Sweep) -> Picture:
         f"{'higher' if metric.higher_is_better else 'lower'} {metric.name}" for metric in (x, y)
     )
     return Picture(figure, f"Every system at every point, means over the seeds. Better: {better}.")
-
-
-def _at(row: Row, x: Metric, y: Metric) -> tuple[float, float] | None:
-    a, b = row.mean(x), row.mean(y)
-    return None if a is None or b is None else (a.value, b.value)

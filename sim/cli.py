@@ -14,6 +14,7 @@ import typer
 from reports import terminal
 from sim.commands.compare import compare
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
+from sim.commands.search import search
 from sim.commands.sweep import sweep
 from workloads.errors import InputError
 
@@ -228,7 +229,7 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
-for command in (sweep, compare):
+for command in (sweep, search, compare):
     app.command()(command)
 
 

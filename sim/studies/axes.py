@@ -82,13 +82,14 @@ def short_names(names: list[str]) -> list[str]:
 def parse(settings: Iterable[str], file: Path | None) -> tuple[list[str], list[Axis]]:
     """Split ``--set`` assignments into fixed ones and axes, and add the axes of ``file``.
 
-    A comma that is not within brackets, braces or quotes makes an axis of an assignment.
+    A comma that is not within brackets, braces or quotes makes an axis of an assignment, and so does a
+    range of whole numbers, ``1..8``.
     """
     fixed: list[str] = []
     axes: list[Axis] = []
     for assignment in settings:
         key, _, text = assignment.partition("=")
-        parts = split_at_commas(text)
+        parts = [value for part in split_at_commas(text) for value in _range(part, assignment)]
         if len(parts) == 1:
             fixed.append(assignment)
             continue
@@ -99,6 +100,16 @@ def parse(settings: Iterable[str], file: Path | None) -> tuple[list[str], list[A
     axes += _from_file(file) if file else []
     _require_apart(axes)
     return fixed, axes
+
+
+def _range(text: str, assignment: str) -> list[str]:
+    """The numbers of ``LOW..HIGH``, or ``text`` itself."""
+    low, dots, high = text.partition("..")
+    if not (dots and low.isdecimal() and high.isdecimal()):
+        return [text]
+    if not int(low) <= int(high) < int(low) + MOST_POINTS:
+        raise InputError(f"--set {assignment}: allowed: LOW..HIGH, up to {MOST_POINTS:,} numbers")
+    return [str(number) for number in range(int(low), int(high) + 1)]
 
 
 def split_at_commas(text: str) -> list[str]:

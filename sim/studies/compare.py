@@ -64,7 +64,7 @@ class Condition:
     relative: bool
 
     @staticmethod
-    def parse(text: str) -> Condition:
+    def parse(text: str, option: str = "--fail-if") -> Condition:
         """Read ``[SYSTEM:]FIGURE SIGN NUMBER``, with ``x`` for a ratio and ``%`` for a share.
 
         >>> condition = Condition.parse("own: p99_ttft_ms > 1.1x")
@@ -73,7 +73,7 @@ class Condition:
         >>> Condition.parse("prefix_cache_hit_rate < 60%").bound
         0.6
         """
-        where = f"--fail-if {text}"
+        where = f"{option} {text}"
         found = CONDITION.fullmatch(text)
         try:
             bound = float(found["number"]) if found else math.nan

@@ -7,7 +7,7 @@ the cache saves ``savings.p99_ttft_ms.saved_ratio``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -19,8 +19,27 @@ from sim.results.about import described, is_record
 from sim.results.summary import SavedFigure, Saving, SystemEntry
 from workloads.errors import InputError
 
-HIGHER = ("throughput", "goodput", "hit", "completed", "saved", "output_tokens_per_s")
+HIGHER = ("throughput", "good", "hit", "completed", "saved", "output_tokens_per_s")
 """A figure whose name has one of these is better when it is higher; all others when they are lower."""
+
+
+def _good_share(entry: Any) -> float | None:
+    ended = entry["completed"] + entry["failed"]
+    if entry["request_goodput"] is None or not ended:
+        return None
+    return float(round(entry["request_goodput"] * entry["duration"]) / ended)
+
+
+def _gpus(entry: Any) -> float | None:
+    held_s = entry["cost"]["gpu_seconds"]
+    return round(held_s / entry["duration"]) if held_s and entry["duration"] else None
+
+
+DERIVED: dict[str, tuple[str, Callable[[Any], float | None]]] = {
+    "good_share": ("0-1", _good_share),
+    "gpus": ("count", _gpus),
+}
+"""Figures that follow from others of an entry: the share of requests within ``slo``, and GPUs held."""
 USUAL = (
     "cache.prefix_cache_hit_rate",
     "mean_ttft_ms",
@@ -57,6 +76,8 @@ class Metric:
             value = summary[section][system]
         else:
             value, rest = summary["systems"][system], self.path
+        if rest in DERIVED and section != "savings":
+            return DERIVED[rest][1](value)
         for key in rest.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -80,18 +101,21 @@ def metric(name: str, where: str) -> Metric:
     shorts = {Metric(path, "").name for path in known}
     near = get_close_matches(name, shorts, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"{where}: no figure {name!r}; {hint}allowed: numbers of a system in docs/outputs.md")
+    raise InputError(
+        f"{where}: no figure {name!r}; {hint}allowed: good_share, gpus, or a number of docs/outputs.md"
+    )
 
 
 def flat(summary: Any, system: str) -> dict[str, float | None]:
     """Every figure of a system by its path, its cache and its cost included."""
     out: dict[str, float | None] = {}
+    known = units()
 
     def visit(section: Any, before: str) -> None:
         for key, value in section.items():
             if isinstance(value, dict):
                 visit(value, f"{before}{key}.")
-            elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            elif before + key in known or f"{before}*" in known:
                 out[before + key] = value
 
     visit(summary["systems"][system], "")
@@ -101,7 +125,7 @@ def flat(summary: Any, system: str) -> dict[str, float | None]:
 @cache
 def units() -> dict[str, str]:
     """Unit of every figure by its path, from the types of summary.json; ``*`` stands for any name."""
-    own = dict(_numbers(SystemEntry, ""))
+    own = dict(_numbers(SystemEntry, "")) | {name: unit for name, (unit, _) in DERIVED.items()}
     out = {**own, **{f"no_cache.{path}": unit for path, unit in own.items()}}
     for figure in get_args(SavedFigure):
         unit = own.get(figure) or own[f"cost.{figure}"]

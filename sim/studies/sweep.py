@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sim.config import Config, load_config
 from sim.jobs.job import Job
@@ -42,6 +43,17 @@ class Experiment:
     def config(self, assignments: Iterable[str] = ()) -> Config:
         """The resolved configuration at a point; InputError if there is none."""
         return load_config(self.path, [*self.fixed, *assignments])
+
+    def first(self, axes: list[Axis]) -> Config:
+        """The configuration of the first point that is valid; InputError, that of the first, if none is."""
+        error: InputError | None = None
+        for point in grid(axes):
+            try:
+                return self.config(point.assignments)
+            except InputError as fault:
+                error = error or fault
+        assert error is not None
+        raise error
 
     def jobs(self, config: Config) -> list[Job]:
         """The jobs of a point: its configuration with each seed, from the configured one on.
@@ -85,6 +97,11 @@ class Row:
     def mean(self, metric: Metric) -> Mean | None:
         """The mean of a figure over the seeds."""
         return mean(self.values[metric])
+
+    def pair(self, x: Metric, y: Metric) -> tuple[float, float] | None:
+        """The means of two figures; None if one is missing."""
+        a, b = self.mean(x), self.mean(y)
+        return None if a is None or b is None else (a.value, b.value)
 
     def differs(self, other: Row, metric: Metric) -> bool:
         """Whether the interval of the differences of a figure, seed by seed, leaves out 0.
@@ -169,16 +186,22 @@ class Plan:
 
     @staticmethod
     def of(experiment: Experiment, axes: list[Axis]) -> Plan:
-        """Read the configuration at every point; InputError if no point is valid."""
-        points, failures = [], []
-        for point in grid(axes):
+        """The whole grid; InputError if no point of it is valid."""
+        plan = Plan.at(experiment, axes, grid(axes))
+        if not plan.points:
+            raise InputError(plan.failures[0].message)
+        return plan
+
+    @staticmethod
+    def at(experiment: Experiment, axes: list[Axis], points: Iterable[Point]) -> Plan:
+        """Some points: those whose configuration is not valid are failures."""
+        valid, failures = [], []
+        for point in points:
             try:
-                points.append((point, experiment.jobs(experiment.config(point.assignments))))
+                valid.append((point, experiment.jobs(experiment.config(point.assignments))))
             except InputError as error:
                 failures.append(Failure(point, str(error)))
-        if not points:
-            raise InputError(failures[0].message)
-        return Plan(experiment, axes, points, failures)
+        return Plan(experiment, axes, valid, failures)
 
     @property
     def jobs(self) -> list[Job]:
@@ -199,39 +222,64 @@ class Plan:
         store = Store(folder / JOBS)
         return sum(job.name not in store for job in self.jobs)
 
+    def rows(
+        self, folder: Path, failed: dict[str, str], metrics: list[Metric]
+    ) -> tuple[list[Row], list[Failure]]:
+        """Every system at every point whose jobs are finished, and the points that failed."""
+        store = Store(folder / JOBS)
+        rows: list[Row] = []
+        failures = list(self.failures)
+        for point, jobs in self.points:
+            faults = dict.fromkeys(failed[job.name] for job in jobs if job.name in failed)
+            failures += [Failure(point, fault) for fault in faults]
+            if not faults:
+                rows += _rows(point, jobs, [store.summary(job.name) for job in jobs], metrics)
+        return rows, failures
+
     def finish(
         self, folder: Path, failed: dict[str, str], names: list[str], pareto: tuple[str, str] | None
     ) -> Sweep:
         """Put finished jobs together; ``names`` are the figures to show, empty for the usual ones."""
-        store = Store(folder / JOBS)
-        metrics, axes_of_front = chosen(names, pareto)
-        rows, failures = [], list(self.failures)
-        for point, jobs in self.points:
-            faults = dict.fromkeys(failed[job.name] for job in jobs if job.name in failed)
-            failures += [Failure(point, fault) for fault in faults]
-            if faults:
-                continue
-            summaries = [store.summary(job.name) for job in jobs]
-            for system in jobs[0].config.systems:
-                row = Row(
-                    point,
-                    system,
-                    tuple(job.name for job in jobs),
-                    summaries[0]["systems"][system]["calibrated"],
-                    tuple(flat(summary, system) for summary in summaries),
-                    {each: [each.of(x, system) for x in summaries] for each in (*metrics, *axes_of_front)},
-                )
-                rows.append(row)
+        metrics, both = chosen(names, pareto)
+        rows, failures = self.rows(folder, failed, [*metrics, *both])
         if not names:
             metrics = [each for each in metrics if any(row.mean(each) for row in rows)]
         on_front = None
-        if axes_of_front:
-            x, y = axes_of_front
-            on_front = Front(x, y, front([_pair(row, x, y) for row in rows], _higher(x, y)))
+        if both:
+            x, y = both
+            higher = x.higher_is_better, y.higher_is_better
+            on_front = Front(x, y, front([row.pair(x, y) for row in rows], higher))
         order = {str(point): i for i, point in enumerate(grid(self.axes))}
         failures.sort(key=lambda failure: order[str(failure.point)])
         config = self.points[0][1][0].config
         return Sweep(self.experiment, config, self.axes, metrics, rows, failures, on_front)
+
+
+def _rows(point: Point, jobs: list[Job], summaries: list[Any], metrics: list[Metric]) -> Iterator[Row]:
+    """The systems of a point."""
+    for system in jobs[0].config.systems:
+        yield Row(
+            point,
+            system,
+            tuple(job.name for job in jobs),
+            summaries[0]["systems"][system]["calibrated"],
+            tuple(flat(summary, system) for summary in summaries),
+            {metric: [metric.of(summary, system) for summary in summaries] for metric in metrics},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Where points are computed that a search asks for, step by step."""
+
+    folder: Path
+    workers: Workers
+    tell: Tell
+
+    def rows(self, plan: Plan, metrics: list[Metric], what: str) -> tuple[list[Row], list[Failure]]:
+        """Compute what is not there yet; every system at every point with ``metrics``, and what failed."""
+        failed = compute(plan.jobs, Store(self.folder / JOBS), self.workers, self.tell, what)
+        return plan.rows(self.folder, failed, metrics)
 
 
 def chosen(names: list[str], pareto: tuple[str, str] | None) -> tuple[list[Metric], list[Metric]]:
@@ -239,12 +287,3 @@ def chosen(names: list[str], pareto: tuple[str, str] | None) -> tuple[list[Metri
     metrics = [metric(name, "--metric") for name in names or USUAL]
     both = [metric(name, "--pareto") for name in pareto or ()]
     return list(dict.fromkeys(metrics)), both
-
-
-def _pair(row: Row, x: Metric, y: Metric) -> tuple[float, float] | None:
-    a, b = row.mean(x), row.mean(y)
-    return None if a is None or b is None else (a.value, b.value)
-
-
-def _higher(x: Metric, y: Metric) -> tuple[bool, bool]:
-    return x.higher_is_better, y.higher_is_better
