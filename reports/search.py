@@ -52,7 +52,8 @@ def answer(study: Search) -> str:
     )
     if len(study.best) == 1:
         return f"Best: {place(study, row)}, with {reached} ({searched})."
-    return f"{len(study.best)} that nothing beats in all goals ({searched})."
+    ends = f"from {place(study, row)} to {place(study, study.rows[study.best[-1]])}"
+    return f"{len(study.best)} that nothing beats in all goals, {ends} ({searched})."
 
 
 def _figure(study: Search, row: Row, i: int) -> str:

@@ -82,9 +82,9 @@ def best(study: Sweep, metric: Metric) -> str:
     word = "Highest" if metric.higher_is_better else "Lowest"
     out = f"{word} {metric.name}: {text(mean.value, metric.unit, mean.half)} at {place(study, best_row)}"
     if others and len(same) == len(others):
-        return f"{out}; no other differs from it by more than chance."
+        return f"{out}; no difference that holds from any other."
     if same:
-        return f"{out}; {len(same)} of {len(others)} others differ from it by no more than chance."
+        return f"{out}; no difference that holds from {len(same)} of {len(others)} others."
     return f"{out}."
 
 
