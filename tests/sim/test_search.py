@@ -88,14 +88,14 @@ def _large(folder: Path) -> Wanted:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    """Twenty trials of 144 combinations."""
+    """Twelve trials of 144 combinations."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return search(_large(folder), 20, _runs(folder / "s"))
+    return search(_large(folder), 12, _runs(folder / "s"))
 
 
 def test_optuna_chooses(undisturbed: Search) -> None:
     """So many trials of the grid, the best of those within the limits."""
-    assert not undisturbed.whole and undisturbed.trials == 20 and 10 < len(undisturbed.rows) <= 20
+    assert not undisturbed.whole and undisturbed.trials == 12 and 6 < len(undisturbed.rows) <= 12
     wanted = undisturbed.wanted
     kept = [row for row in undisturbed.rows if wanted.kept(row)]
     assert 0 < len(kept) < len(undisturbed.rows)
@@ -109,11 +109,11 @@ def test_stopped_and_gone_on(undisturbed: Search, tmp_path: Path, after: int) ->
     """Stopped within a batch, the journal cut within a line: the same trials in the end."""
     wanted = _large(tmp_path)
     with pytest.raises(Stopped):
-        search(wanted, 20, _runs(tmp_path / "s", stop_after=after))
+        search(wanted, 12, _runs(tmp_path / "s", stop_after=after))
     journal = tmp_path / "s" / JOURNAL
     journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "wor')
-    assert search(wanted, 20, _runs(tmp_path / "s")).summary() == undisturbed.summary()
-    assert search(wanted, 20, _runs(tmp_path / "s", stop_after=1)).summary() == undisturbed.summary()
+    assert search(wanted, 12, _runs(tmp_path / "s")).summary() == undisturbed.summary()
+    assert search(wanted, 12, _runs(tmp_path / "s", stop_after=1)).summary() == undisturbed.summary()
 
 
 def _answered(most: int, threshold: int, asked: list[int]) -> int | None:
