@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim.commands.compare import compare
+from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
+from sim.commands.search import search
+from sim.commands.sweep import sweep
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
-]
-OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def _version(wanted: bool) -> None:
@@ -73,6 +67,7 @@ def run(
     details: Annotated[
         bool, typer.Option("--details", help="A table of every system too, not only one of all.")
     ] = False,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
@@ -89,7 +84,7 @@ def run(
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     with terminal.parts(quiet) as progress:
         result = run_seeds(loaded, progress, goal)
         progress("writing the report", 0, None)
@@ -136,6 +131,7 @@ def habits(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """What each bad client habit costs beside a good one: habits.json, habits.html and a table.
@@ -152,7 +148,7 @@ def habits(
     from reports import habits_console as report
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, progress), report, folder, quiet)
 
 
@@ -165,6 +161,7 @@ def capacity(
         float,
         typer.Option("--precision", metavar="SHARE", help="How exactly to find the rate, relative."),
     ] = 0.02,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
@@ -181,7 +178,7 @@ def capacity(
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, precision, progress), report, folder, quiet)
 
 
@@ -243,6 +240,10 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+for command in (sweep, search, compare):
+    app.command()(command)
 
 
 def _report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,13 +78,13 @@ class Config(Schema):
         end_s = window["end_s"]
         return self._with(warmup_s=window["start_s"], until_s="end" if end_s is None else end_s)
 
-    def with_seed(self, seed: int) -> Config:
-        """The same experiment under another seed."""
-        return self._with(seed=seed)
-
     def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""
         return self._with(workload=workload)
+
+    def with_seed(self, seed: int) -> Config:
+        """The same experiment with the random draws of ``seed``, and of no other."""
+        return self._with(seed=seed, seeds=1)
 
     def _with(self, **parts: Any) -> Config:
         config = self.model_copy(update=parts)
@@ -96,22 +96,29 @@ class Config(Schema):
         here = self.folder / path
         return str(here.resolve() if here.is_file() else Path(path).resolve())
 
+    def values(self, place: Callable[[str], str]) -> dict[str, Any]:
+        """The configuration as plain values, each file in it as ``place`` of its absolute path."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        if "path" in data["workload"]:
+            data["workload"]["path"] = place(self._absolute(data["workload"]["path"]))
+        for system in data["systems"].values():
+            if str(system.get("model", "")).endswith(".json"):
+                system["model"] = place(self._absolute(system["model"]))
+            for part in (system, *system.get("pools", [])):
+                latency = part.get("latency")
+                if isinstance(latency, dict) and "profile" in latency:
+                    latency["profile"] = place(self._absolute(latency["profile"]))
+        return data
+
     def to_yaml(self, *, paths_as_written: bool = False) -> str:
         """The configuration as YAML that loads to the same experiment from any folder.
 
         With ``paths_as_written`` file names stay as the user gave them: for showing, not for running.
         """
-        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        if not paths_as_written:
-            if "path" in data["workload"]:
-                data["workload"]["path"] = self._absolute(data["workload"]["path"])
-            for system in data["systems"].values():
-                if str(system.get("model", "")).endswith(".json"):
-                    system["model"] = self._absolute(system["model"])
-                for part in (system, *system.get("pools", [])):
-                    latency = part.get("latency")
-                    if isinstance(latency, dict) and "profile" in latency:
-                        latency["profile"] = self._absolute(latency["profile"])
+        if paths_as_written:
+            data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        else:
+            data = self.values(str)
         return yaml.safe_dump(data, sort_keys=False)
 
 

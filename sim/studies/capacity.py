@@ -27,7 +27,7 @@ from workloads.schema import Schema
 from workloads.trace import Trace
 
 SIDES = ("without_cache", "with_cache")
-UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed"}
+UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed", "scale": "x the profile"}
 """What a rate is, by the field that sets it."""
 
 
@@ -256,7 +256,7 @@ def _load(config: Config, precision: float, progress: Progress) -> Load:
     if arrival.RATE is None:
         raise InputError(
             f"workload.arrival.process = {arrival.process!r}: served as fast as the system can; allowed: "
-            "poisson, uniform, or recorded"
+            "poisson, uniform, profile, or recorded"
         )
     return Load(
         config, workload, arrival, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress

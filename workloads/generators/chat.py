@@ -112,7 +112,7 @@ class ChatWorkload(Schema):
             starts: list[float] = self.arrival.times_s(stream(seed, "arrival"), self.sessions).tolist()
             return starts
         assert not isinstance(self.arrival, ClosedLoop)
-        expected = self.duration_s * self.arrival.rate_per_s
+        expected = self.duration_s * self.arrival.most_per_s
         if expected > MOST:
             raise InputError(f"workload.duration_s: {expected:.3g} sessions; allowed: up to {MOST:.0e}")
         # Nine standard deviations more than expected, so that the last one starts after the end.
