@@ -229,6 +229,9 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     loaded = load_config(config, overrides)
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
+    for name, system in loaded.systems.items():
+        for note in system.notes(trace, loaded.folder):
+            typer.echo(f"systems.{name}: {note}", err=True)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 

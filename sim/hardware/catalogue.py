@@ -12,14 +12,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
 )
 
+from sim.hardware.gpu import Gpu, gpu
 from workloads.errors import InputError
 from workloads.formats.files import find_file
+
+__all__ = ["BYTES_PER_VALUE", "Gpu", "Model", "gpu", "model", "names"]
 
 FOLDER = Path(__file__).parent
 BYTES_PER_VALUE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -100,31 +102,9 @@ class Model(BaseModel):
         return self.num_hidden_layers * per_layer
 
 
-class Gpu(BaseModel):
-    """A GPU's datasheet: memory as the driver reports it, bandwidth, dense bf16 compute."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    memory_mib: PositiveInt
-    memory_bandwidth_gb_per_s: PositiveFloat
-    bf16_tflops: PositiveFloat
-    source: str
-    checked: bool
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.memory_mib * 2**20
-
-
 def names(kind: str) -> list[str]:
     """The catalogue's entries of ``kind``: 'models' or 'gpus'."""
     return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
-
-
-def gpu(name: str, key: str = "hardware") -> Gpu:
-    """The GPU called ``name``; InputError names ``key`` and lists the catalogue."""
-    return Gpu.model_validate(_entry("gpus", key, name))
 
 
 def model(name: str, folder: Path, key: str = "model") -> Model:
