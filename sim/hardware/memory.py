@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.parallel import ONE_GPU, Parallel
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -22,16 +23,16 @@ class Memory(Schema):
     reserved_gib: float = Field(default=0.0, ge=0, le=1e6)
     kv_blocks: PositiveInt | None = None
 
-    def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str, tensor_parallel: int = 1) -> int:
+    def blocks(
+        self, model: Model, gpu: Gpu, block_size: int, key: str, parallel: Parallel = ONE_GPU
+    ) -> int:
         """KV blocks of ``block_size`` tokens; InputError if the model leaves room for none.
 
-        Tensor-parallel GPUs hold an equal part of the weights each, and of the KV heads as far as there
-        are enough of them (vLLM's ``ColumnParallelLinear`` and ``get_num_kv_heads``).
+        ``parallel`` GPUs divide weights and KV as the model's layers allow (`Model.weight_bytes_per_gpu`).
         """
         usable = gpu.memory_bytes * self.gpu_memory_utilization - self.reserved_gib * GIB
-        weights = model.weight_bytes / tensor_parallel
-        heads = model.num_key_value_heads
-        kv_bytes = model.kv_bytes_per_token // heads * max(1, heads // tensor_parallel)
+        weights = model.weight_bytes_per_gpu(parallel)
+        kv_bytes = model.kv_bytes_per_token_per_gpu(parallel)
         blocks = int((usable - weights) // (kv_bytes * block_size))
         if blocks < 1:
             raise InputError(

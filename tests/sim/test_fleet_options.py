@@ -14,6 +14,7 @@ import yaml
 from reports import files
 from sim import Result, load_config, run
 from sim.hardware import catalogue
+from sim.hardware.parallel import Parallel
 from sim.hardware.roofline import roofline
 from sim.results.records import StepLog
 from tests.refusing import Cli
@@ -72,10 +73,13 @@ def test_tensor_parallel(tmp_path: Path) -> None:
     usable, kv = gpu.memory_bytes * 0.9, model.kv_bytes_per_token * 16
     assert one.engine.capacity_blocks == (usable - model.weight_bytes) // kv
     assert two.engine.capacity_blocks == (2 * usable - model.weight_bytes) // kv
-    single, double = roofline(model, gpu).coefficients, roofline(model, gpu, tensor_parallel=2).coefficients
+    single, double = (
+        roofline(model, gpu).coefficients,
+        roofline(model, gpu, parallel=Parallel(2)).coefficients,
+    )
     assert double.floor == single.floor / 2 and double.token == single.token / 2
     assert double.decode_kv == single.decode_kv / 2
-    many = roofline(model, gpu, tensor_parallel=16).coefficients  # twice as many GPUs as KV heads
+    many = roofline(model, gpu, parallel=Parallel(16)).coefficients  # twice as many GPUs as KV heads
     assert many.decode_kv == single.decode_kv / 8
     entry: Any = result.summary()["systems"]["one"]
     assert entry["cost"]["gpu_seconds"] == 2 * entry["duration"]
