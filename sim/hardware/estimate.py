@@ -12,6 +12,7 @@ import yaml
 from sim.hardware import catalogue, vllm_memory
 from sim.hardware.gpu import GIB
 from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def _pool(entry: dict[str, Any]) -> MeasuredPool:
         Memory(gpu_memory_utilization=entry["gpu_memory_utilization"]),
         max_num_batched_tokens=entry["max_num_batched_tokens"],
         max_num_seqs=entry["max_num_seqs"],
-        tensor_parallel=parallel,
+        parallel=Parallel(tensor=parallel),
     )
     if "weight_gib" in entry:
         budget = replace(budget, weights=int(entry["weight_gib"] * GIB / parallel))

@@ -32,6 +32,9 @@ class Gpu(BaseModel):
     cuda_memory_gib: PositiveFloat | None = Field(default=None, le=1e5, description="as CUDA reports it")
     memory_bandwidth_gb_per_s: PositiveFloat = Field(le=1e7)
     bf16_tflops: PositiveFloat = Field(le=1e7)
+    fp8_tflops: PositiveFloat | None = Field(default=None, le=1e7)
+    """Dense, 8-bit operands (fp8 or int8); None: computed in 16 bit."""
+    fp4_tflops: PositiveFloat | None = Field(default=None, le=1e7)
     source: str
     checked: bool = False
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.hardware.catalogue import Model
 from sim.hardware.gpu import GIB
+from sim.hardware.model import Model
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -79,17 +79,9 @@ class Budget:
         )
 
 
-def per_gpu(model: Model, tensor_parallel: int) -> tuple[int, int]:
-    """Bytes of weights, and of KV per token, on each of ``tensor_parallel`` GPUs.
-
-    They hold an equal part of the weights each, and of the KV heads as far as there are enough of them
-    (vLLM's ``ColumnParallelLinear`` and ``get_num_kv_heads``).
-    """
-    heads = model.num_key_value_heads
-    kv_bytes = model.kv_bytes_per_token // heads * max(1, heads // tensor_parallel)
-    return -(-model.weight_bytes // tensor_parallel), kv_bytes
-
-
 def widest(model: Model) -> int:
-    """Values that the widest part of a layer, its feed-forward, has between its matrices for one token."""
-    return model.intermediate_size
+    """Values that one token has at the widest place of a layer, before its second feed-forward matrix.
+
+    Of a mixture of experts those of all experts that the token meets.
+    """
+    return max(weight.inputs * weight.used for layer in model.layers for weight in layer.weights)

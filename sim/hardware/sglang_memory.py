@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from sim.hardware.catalogue import Model
 from sim.hardware.gpu import GIB, Gpu
-from sim.hardware.memory import Budget, Memory, per_gpu
+from sim.hardware.memory import Budget, Memory
+from sim.hardware.model import Model
+from sim.hardware.parallel import ONE_GPU, Parallel
 
 BEFORE_WEIGHTS_GIB = 0.6
 """Held before the weights on one GPU: 78.6 of an H100's 79.2 GiB are free then."""
@@ -35,17 +36,17 @@ def default_chunk(gpu: Gpu | None) -> int:
 
 
 def mem_fraction_static(
-    gpu: Gpu, chunked_prefill_size: int, max_prefill_tokens: int, tensor_parallel: int
+    gpu: Gpu, chunked_prefill_size: int, max_prefill_tokens: int, parallel: Parallel = ONE_GPU
 ) -> float:
     """SGLang's default, by the memory that nvidia-smi reports.
 
     >>> from sim.hardware.gpu import gpu
-    >>> [mem_fraction_static(gpu(name), 8192, 16384, 1) for name in ("h100", "h200")]
+    >>> [mem_fraction_static(gpu(name), 8192, 16384) for name in ("h100", "h200")]
     [0.83, 0.904]
     """
     chunk = chunked_prefill_size if chunked_prefill_size > 0 else max_prefill_tokens
-    batches = GRAPH_BATCHES if tensor_parallel < 4 else GRAPH_BATCHES_PARALLEL
-    reserved = 512 + 1.5 * max(chunk, 2048) + tensor_parallel / 8 * 1024
+    batches = GRAPH_BATCHES if parallel.tensor < 4 else GRAPH_BATCHES_PARALLEL
+    reserved = 512 + 1.5 * max(chunk, 2048) + parallel.tensor * parallel.pipeline / 8 * 1024
     reserved += 2 * batches[bisect_right(STEPS_MIB, gpu.memory_mib)]
     reserved += 8 * bisect_right(CAPTURED_TOKENS, chunk)
     if gpu.memory_mib > 60 * 1024:
@@ -53,22 +54,21 @@ def mem_fraction_static(
     return round((gpu.memory_mib - reserved) / gpu.memory_mib, 3)
 
 
-def budget(model: Model, gpu: Gpu, memory: Memory, share: float, tensor_parallel: int = 1) -> Budget:
+def budget(model: Model, gpu: Gpu, memory: Memory, share: float, parallel: Parallel = ONE_GPU) -> Budget:
     """What SGLang makes of the memory of each GPU, with ``mem_fraction_static`` = ``share``.
 
     ``memory.reserved_gib`` takes the place of what is held before the weights.
     """
-    held = BEFORE_WEIGHTS_GIB if tensor_parallel == 1 else BEFORE_WEIGHTS_PARALLEL_GIB
+    held = BEFORE_WEIGHTS_GIB if parallel.gpus == 1 else BEFORE_WEIGHTS_PARALLEL_GIB
     if memory.reserved_gib is not None:
         held = memory.reserved_gib
     free = max(0, gpu.cuda_memory_bytes - round(held * GIB))
-    weights, kv_bytes = per_gpu(model, tensor_parallel)
     return Budget(
         usable=int(share * free),
         share=f"{share:g} of the {free / GIB:.1f} GiB that are free of {gpu.name}",
-        weights=weights,
+        weights=model.weight_bytes_per_gpu(parallel),
         activations=0,
         outside=0,
         graphs=0,
-        kv_bytes_per_token=kv_bytes,
+        kv_bytes_per_token=model.kv_bytes_per_token_per_gpu(parallel),
     )

@@ -8,9 +8,10 @@ has one fitted number, ``OVERHEAD_GIB``. The others follow from what is held: a 
 
 from __future__ import annotations
 
-from sim.hardware.catalogue import Model
 from sim.hardware.gpu import GIB, Gpu
-from sim.hardware.memory import Budget, Memory, per_gpu, widest
+from sim.hardware.memory import Budget, Memory, widest
+from sim.hardware.model import Model
+from sim.hardware.parallel import ONE_GPU, Parallel
 
 Release = tuple[int, ...]
 SORTING: Release = (0, 17)
@@ -51,7 +52,7 @@ def utilization(memory: Memory, version: str | None) -> float:
 
 
 def activations(
-    model: Model, tokens: int, sequences: int, tensor_parallel: int = 1, version: str | None = None
+    model: Model, tokens: int, sequences: int, parallel: Parallel = ONE_GPU, version: str | None = None
 ) -> int:
     """Bytes at the peak of a step of ``tokens`` tokens that samples for ``sequences`` sequences.
 
@@ -64,7 +65,7 @@ def activations(
     number, logits = release(version), sequences * model.vocab_size
     if number is not None and number < SORTING:
         return SORTED_LOGIT_BYTES * logits
-    feed_forward = FEED_FORWARD_BYTES * tokens * widest(model) // tensor_parallel
+    feed_forward = FEED_FORWARD_BYTES * tokens * widest(model) // parallel.tensor
     return round(OVERHEAD_GIB * GIB) + LOGIT_BYTES * logits + feed_forward
 
 
@@ -75,14 +76,13 @@ def budget(
     *,
     max_num_batched_tokens: int,
     max_num_seqs: int,
-    tensor_parallel: int = 1,
+    parallel: Parallel = ONE_GPU,
     version: str | None = None,
 ) -> Budget:
-    """What vLLM makes of each of ``tensor_parallel`` GPUs' memory."""
+    """What vLLM makes of the memory of each GPU, on that which holds most."""
     part = utilization(memory, version)
-    weights, kv_bytes = per_gpu(model, tensor_parallel)
-    peak = activations(model, max_num_batched_tokens, max_num_seqs, tensor_parallel, version)
-    outside = OUTSIDE_GIB if tensor_parallel == 1 else OUTSIDE_PARALLEL_GIB
+    peak = activations(model, max_num_batched_tokens, max_num_seqs, parallel, version)
+    outside = OUTSIDE_GIB if parallel.gpus == 1 else OUTSIDE_PARALLEL_GIB
     number = release(version)
     graphs = GRAPHS_GIB if number is not None and number >= GRAPHS_INSIDE else 0.0
     if memory.reserved_gib is not None:
@@ -90,9 +90,9 @@ def budget(
     return Budget(
         usable=int(part * gpu.cuda_memory_bytes),
         share=f"{part:g} of the {gpu.cuda_memory_bytes / GIB:.1f} GiB of {gpu.name}",
-        weights=weights,
+        weights=model.weight_bytes_per_gpu(parallel),
         activations=peak,
         outside=round(outside * GIB),
         graphs=round(graphs * GIB),
-        kv_bytes_per_token=kv_bytes,
+        kv_bytes_per_token=model.kv_bytes_per_token_per_gpu(parallel),
     )

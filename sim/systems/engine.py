@@ -24,7 +24,6 @@ from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Model
-from sim.hardware.memory import per_gpu
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.systems.pool import Pool
@@ -301,7 +300,8 @@ class EngineSystem(Pool):
         """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
         if model is None:
             return None
-        return max(per_gpu(model, n)[1] * n for n in {pool.tensor_parallel for pool in self._pools()})
+        split = {pool.parallel for pool in self._pools()}
+        return max(model.kv_bytes_per_token_per_gpu(parallel) * parallel.tensor for parallel in split)
 
     def _pools(self) -> list[Pool]:
         return [self] if self.pools is None else self.pools

@@ -18,6 +18,7 @@ from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
 from workloads.errors import InputError
 from workloads.schema import Schema
@@ -47,7 +48,7 @@ class Pool(Schema):
 
     def profile(self, model: Model | None, key: str, folder: Path) -> Profile:
         """Where the iteration times come from; InputError if an iteration takes next to no time."""
-        profile = self.latency.profile(model, self.gpu(key, folder), key, folder, self.tensor_parallel)
+        profile = self.latency.profile(model, self.gpu(key, folder), key, folder, self.parallel)
         time = IterationTime(profile.coefficients)
         shortest_s = time.fixed_s(1, 1) + min(time.prefill_s(0, 1), time.decode_s(1, 0))
         if shortest_s < SHORTEST_S:
@@ -71,7 +72,7 @@ class Pool(Schema):
             if stated is not None:
                 memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
             elif model is not None and gpu is not None:
-                budget, memory = engine.budget(model, gpu, memory, self.tensor_parallel, key)
+                budget, memory = engine.budget(model, gpu, memory, self.parallel, key)
                 blocks = budget.blocks(size)
                 budget.require_room(blocks - engine.null_blocks, model, key)
                 memory = memory.model_copy(update={"kv_blocks": blocks, "estimate": True})
@@ -94,20 +95,24 @@ class Pool(Schema):
         assert memory.kv_blocks is not None, "filled_in() first"
         return memory.kv_blocks - engine.null_blocks
 
-    def _require_split(self, model: Model | None, key: str) -> None:
-        if model is not None and model.num_attention_heads % self.tensor_parallel:
-            raise InputError(
-                f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the "
-                f"{model.num_attention_heads} attention heads of {model.name}; allowed: a divisor"
-            )
+    @property
+    def parallel(self) -> Parallel:
+        """The GPUs of one copy of the model, by what they divide."""
+        return Parallel(tensor=self.tensor_parallel)
 
-        if model is not None:
-            few, many = sorted((model.num_key_value_heads, self.tensor_parallel))
+    def _require_split(self, model: Model | None, key: str) -> None:
+        for heads, kv_heads in [] if model is None else model.split_heads():
+            assert model is not None
+            if heads % self.tensor_parallel:
+                raise InputError(
+                    f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the {heads} attention "
+                    f"heads of {model.name}; allowed: a divisor"
+                )
+            few, many = sorted((kv_heads, self.tensor_parallel))
             if many % few:  # vLLM's models assert the same
                 raise InputError(
-                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the "
-                    f"{model.num_key_value_heads} KV heads of {model.name} nor is a multiple of them; "
-                    "allowed: either"
+                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the {kv_heads} KV "
+                    f"heads of {model.name} nor is a multiple of them; allowed: either"
                 )
 
     def require_fit(self, trace: Trace, key: str) -> None:
@@ -191,7 +196,7 @@ class Pool(Schema):
                 options=self.engine.options(),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
-                gpus=self.tensor_parallel,
+                gpus=self.parallel.gpus,
                 role=self.role,
                 too_long=too_long,
             )

@@ -16,7 +16,7 @@ from sim.hardware.profile import Coefficients, Profile, load
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
-# Parameters as published with the checkpoints; Qwen3's q and k norms (9,216) have no field.
+# Parameters as published with the checkpoints.
 PUBLISHED_PARAMS = {
     "llama-3-8b": 8_030_261_248,
     "llama-3.1-8b": 8_030_261_248,
@@ -26,7 +26,7 @@ PUBLISHED_PARAMS = {
     "qwen2.5-1.5b": 1_543_714_304,
     "qwen2.5-7b": 7_615_616_512,
     "qwen2.5-32b": 32_763_876_352,
-    "qwen3-8b": 8_190_735_360 - 9_216,
+    "qwen3-8b": 8_190_735_360,
     "tinyllama-1.1b": 1_100_048_384,
     # Ours, without a checkpoint: 2 x vocabulary + layers x (attention + feed-forward + norms) + norm.
     "tiny-40m": 2 * 16384 * 512 + 8 * (512 * 64 * 16 + 512 * 512 + 3 * 512 * 1536 + 1024) + 512,

@@ -246,19 +246,19 @@ def test_ids_without_ids(cli_here: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"num_local_experts": 8}, ("num_local_experts = 8", "dense models")),
-        ({"kv_lora_rank": 512}, ("kv_lora_rank = 512",)),
-        ({"sliding_window": 4096}, ("sliding_window = 4096",)),
+        ({"model_type": "t5"}, ("model_type = 't5'", "allowed: ", "llama", "qwen3")),
+        ({"model_type": None}, ("model_type = None", "llama")),
         ({"num_hidden_layers": None}, ("num_hidden_layers = None",)),
         ({"torch_dtype": "int4"}, ("dtype = 'int4'", "bfloat16")),
         ({"torch_dtype": ["bfloat16"]}, ("dtype = ['bfloat16']", "bfloat16")),
         ({"hidden_size": "64x"}, ("hidden_size = '64x'", "valid integer")),
-        ({"layer_types": [{}]}, ("layer_types = [{}]", "dense models")),
+        ({"layer_types": [{}]}, ("layer_types = [{}]", "a list of 4 of sliding_attention, full_attention")),
         (
             {"num_key_value_heads": 3},
             ("num_attention_heads (4) must be a multiple of num_key_value_heads (3)",),
         ),
-        ({"num_hidden_layers": 10**9}, ("parameters; at most 1e+13",)),
+        ({"num_hidden_layers": 10**9}, ("num_hidden_layers = 1000000000", "at most 2000")),
+        ({"intermediate_size": 10**9, "hidden_size": 10**7}, ("parameters; at most 1e+13",)),
         ({"name": "\ud800"}, ("name ('\\ud800') must be printable",)),
     ],
 )
@@ -267,7 +267,7 @@ def test_hugging_face_config(
 ) -> None:
     """A model that the arithmetic does not describe is refused by name, not computed wrongly."""
     base = {
-        "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
+        "model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
         "vocab_size": 1000, "max_position_embeddings": 512,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(base | config))

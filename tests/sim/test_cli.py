@@ -110,7 +110,7 @@ def test_another_seed_gives_another_run(cli: Cli, tmp_path: Path, quickstart: Pa
 
 
 def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
-    """Defaults are filled in: vLLM's batch limits for the GPU, the KV blocks of its memory, called an estimate."""
+    """Defaults are filled in: vLLM's batch limits, the KV blocks of the GPU's memory as an estimate."""
     done = cli("check", quickstart)
     assert done.returncode == 0
     system = yaml.safe_load(done.stdout)["systems"]["vllm-h200"]

@@ -15,6 +15,7 @@ from reports import files
 from sim import Result, load_config, run
 from sim.hardware import catalogue
 from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.roofline import roofline
 from sim.hardware.vllm_memory import budget
 from sim.results.records import StepLog
@@ -73,13 +74,16 @@ def test_tensor_parallel(tmp_path: Path) -> None:
     model, gpu = catalogue.model("llama-3-8b", tmp_path), catalogue.gpu("h200")
     limits: dict[str, Any] = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
     for records, gpus in ((one, 1), (two, 2)):
-        pool = budget(model, gpu, Memory(), **limits, tensor_parallel=gpus).blocks(16)
+        pool = budget(model, gpu, Memory(), **limits, parallel=Parallel(gpus)).blocks(16)
         assert records.engine is not None
         assert records.engine.capacity_blocks == pool - 1, "less the null block"
-    single, double = roofline(model, gpu).coefficients, roofline(model, gpu, tensor_parallel=2).coefficients
+    single, double = (
+        roofline(model, gpu).coefficients,
+        roofline(model, gpu, parallel=Parallel(2)).coefficients,
+    )
     assert double.floor == single.floor / 2 and double.token == single.token / 2
     assert double.decode_kv == single.decode_kv / 2
-    many = roofline(model, gpu, tensor_parallel=16).coefficients  # twice as many GPUs as KV heads
+    many = roofline(model, gpu, parallel=Parallel(16)).coefficients  # twice as many GPUs as KV heads
     assert many.decode_kv == single.decode_kv / 8
     entry: Any = result.summary()["systems"]["one"]
     assert entry["cost"]["gpu_seconds"] == 2 * entry["duration"]

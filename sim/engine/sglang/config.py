@@ -13,6 +13,7 @@ from sim.engine.sglang.queue import POLICIES
 from sim.hardware import sglang_memory
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.memory import Budget, Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.sglang_memory import default_chunk
 from workloads.errors import InputError
 from workloads.schema import Schema
@@ -101,7 +102,7 @@ class SglangEngine(Schema):
         return self.model_copy(update={"chunked_prefill_size": chunk})
 
     def budget(
-        self, model: Model, gpu: Gpu, memory: Memory, tensor_parallel: int, key: str
+        self, model: Model, gpu: Gpu, memory: Memory, parallel: Parallel, key: str
     ) -> tuple[Budget, Memory]:
         """What SGLang makes of a GPU's memory, with its chunk filled in; and ``memory`` with its share."""
         if memory.gpu_memory_utilization is not None:
@@ -113,10 +114,10 @@ class SglangEngine(Schema):
         share = memory.mem_fraction_static
         if share is None:
             share = sglang_memory.mem_fraction_static(
-                gpu, self.chunked_prefill_size, self.max_prefill_tokens, tensor_parallel
+                gpu, self.chunked_prefill_size, self.max_prefill_tokens, parallel
             )
         memory = memory.model_copy(update={"mem_fraction_static": share})
-        return sglang_memory.budget(model, gpu, memory, share, tensor_parallel), memory
+        return sglang_memory.budget(model, gpu, memory, share, parallel), memory
 
     def resolved(self, model: Model | None, pages: int, page_size: int) -> SglangEngine:
         """Fill in what depends on the model and its memory.

@@ -216,7 +216,8 @@ class SglangReplica:
             seconds += latency.prefill_s(before, new)
         if batch.decodes:
             seconds += latency.decode_s(batch.decodes, batch.context)
-        self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
+        steps = latency.steady_steps(batch.decodes, batch.context, steps)
+        self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:

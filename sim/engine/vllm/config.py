@@ -14,6 +14,7 @@ from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.gpu import GIB
 from sim.hardware.memory import Budget, Memory
+from sim.hardware.parallel import Parallel
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -152,7 +153,7 @@ class VllmEngine(Schema):
         return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
 
     def budget(
-        self, model: Model, gpu: Gpu, memory: Memory, tensor_parallel: int, key: str
+        self, model: Model, gpu: Gpu, memory: Memory, parallel: Parallel, key: str
     ) -> tuple[Budget, Memory]:
         """What vLLM makes of a GPU's memory, with batch limits filled in; and ``memory`` with its share."""
         if memory.mem_fraction_static is not None:
@@ -169,7 +170,7 @@ class VllmEngine(Schema):
             memory,
             max_num_batched_tokens=self.max_num_batched_tokens,
             max_num_seqs=self.max_num_seqs,
-            tensor_parallel=tensor_parallel,
+            parallel=parallel,
             version=self.version,
         )
         return budget, memory

@@ -215,7 +215,8 @@ class VllmReplica:
         following = self._scheduler.following(batch, ahead)
         if following is None:
             self._notes.begins(NONE, 0, 0)
-            self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
+            steps = latency.steady_steps(batch.decodes, batch.context, steps)
+            self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
             return
         leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
@@ -224,7 +225,8 @@ class VllmReplica:
         decodes, context = following
         self._notes.begins(leads, decodes, context)
         first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
-        self._timer.start(tuple(leads_s), first_s, latency.slope_s(decodes), steps)
+        steps = len(leads) + latency.steady_steps(decodes, context, steps - len(leads))
+        self._timer.start(tuple(leads_s), first_s, latency.slope_s(decodes, context), steps)
 
     def _seconds(self, batch: Batch) -> float:
         """How long ``batch`` takes by the latency model."""
