@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim import cli_hardware
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -245,6 +246,10 @@ def _report(
         paths = report.write(studied, folder)
     if not quiet:
         terminal.show(report.table(studied), paths)
+
+
+for _command in (cli_hardware.models, cli_hardware.gpus, cli_hardware.memory):
+    app.command()(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

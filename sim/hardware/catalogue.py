@@ -16,7 +16,7 @@ from workloads.errors import InputError
 from workloads.formats.files import find_file
 
 FOLDER = Path(__file__).parent
-__all__ = ["BYTES_PER_VALUE", "DenseDecoder", "Gpu", "Model", "dense", "gpu", "model", "names"]
+__all__ = ["BYTES_PER_VALUE", "DenseDecoder", "Gpu", "Model", "dense", "gpu", "model", "names", "source"]
 
 
 def names(kind: str) -> list[str]:
@@ -35,6 +35,11 @@ def model(
     if name.endswith(".json"):
         return reader.read_file(find_file(Path(name), folder), dtype, kv_cache_dtype)
     return reader.read(_entry("models", key, name), name, dtype, kv_cache_dtype)
+
+
+def source(name: str) -> str:
+    """Where the numbers of the model called ``name`` come from."""
+    return str(_entry("models", "model", name)["source"])
 
 
 def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:

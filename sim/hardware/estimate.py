@@ -75,14 +75,16 @@ def typical_error() -> str:
     )
 
 
+def accuracy(engine: str) -> str:
+    """How far estimates for ``engine`` are off, as far as that is known."""
+    return typical_error() if engine == "vllm" else "SGLang's rule, not compared with pools that it printed"
+
+
 def note(memory: Memory, engine: str) -> str:
     """What a reader has to know about a pool that was computed for ``engine``."""
+    error = accuracy(engine)
     if memory.reserved_gib is not None:
         error = f"it rests on reserved_gib {memory.reserved_gib:g}"
-    elif engine == "vllm":
-        error = typical_error()
-    else:
-        error = "SGLang's rule, not compared with pools that it printed"
     return (
         f"estimate: the KV memory of {memory.kv_blocks:,} blocks is computed, not the engine's own count; "
         f"{error}. memory.kv_blocks takes the count that the engine prints at its start"
