@@ -67,10 +67,11 @@ def memory(fitting: Fitting, error: str) -> RenderableType:
     first, more = fitting.ways[0].budget.share, len({way.budget.share for way in fitting.ways}) > 1
     lines = [
         f"GiB on each GPU; KV tokens of all requests; sessions of {context:,} tokens that share nothing",
-        f"{_count(model.params)} parameters, weights {weights}, {model.kv_bytes_per_token:,} bytes of KV per "
-        f"token; longest context {model.max_position_embeddings:,}",
-        f"the engine's share: {first}{', less with more GPUs' if more else ''}; reserved of it: activations "
-        "at the default batch limits, memory outside of PyTorch, CUDA graphs, as far as they count within",
+        f"{_count(model.params)} parameters, weights {weights}, {model.kv_bytes_per_token:,} bytes of KV "
+        f"per token; longest context {model.max_position_embeddings:,}",
+        f"the engine's share: {first}{', less with more GPUs' if more else ''}; reserved of it: "
+        "activations at the default batch limits, memory outside of PyTorch, CUDA graphs, as far as they "
+        "count within",
         f"estimate: {error}",
         f"GPU: {gpu.source}",
     ]

@@ -51,7 +51,7 @@ def memory(
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="As vLLM's option.")] = "auto",
 ) -> None:
-    """What of a model fits on a GPU: weights, KV tokens and sessions, on 1 to 8 GPUs, KV in 16 and 8 bit."""
+    """What of a model fits on a GPU: weights, KV tokens and sessions, on 1 to 8 GPUs."""
     from pydantic import ValidationError
 
     from reports import hardware as report

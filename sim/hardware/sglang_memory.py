@@ -42,7 +42,7 @@ def mem_fraction_static(
 
     >>> from sim.hardware.gpu import gpu
     >>> [mem_fraction_static(gpu(name), 8192, 16384) for name in ("h100", "h200")]
-    [0.83, 0.904]
+    [0.83, 0.903]
     """
     chunk = chunked_prefill_size if chunked_prefill_size > 0 else max_prefill_tokens
     batches = GRAPH_BATCHES if parallel.tensor < 4 else GRAPH_BATCHES_PARALLEL
