@@ -84,6 +84,8 @@ class Config(Schema):
                 if str(system.get("model", "")).endswith(".json"):
                     system["model"] = self._absolute(system["model"])
                 for part in (system, *system.get("pools", [])):
+                    if str(part.get("hardware", "")).endswith((".yaml", ".yml")):
+                        part["hardware"] = self._absolute(part["hardware"])
                     latency = part.get("latency")
                     if isinstance(latency, dict) and "profile" in latency:
                         latency["profile"] = self._absolute(latency["profile"])

@@ -7,46 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from sim.hardware import reader
 from sim.hardware.dense import BYTES_PER_VALUE, DenseDecoder
+from sim.hardware.gpu import Gpu, gpu
 from sim.hardware.model import Model
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 
 FOLDER = Path(__file__).parent
-__all__ = ["BYTES_PER_VALUE", "DenseDecoder", "Gpu", "Model", "dense", "gpu", "model", "names"]
-
-
-class Gpu(BaseModel):
-    """A GPU's datasheet: memory as the driver reports it, bandwidth, dense bf16 compute."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    memory_mib: PositiveInt
-    memory_bandwidth_gb_per_s: PositiveFloat
-    bf16_tflops: PositiveFloat
-    fp8_tflops: PositiveFloat | None = None
-    """Dense, 8-bit operands (fp8 or int8); None: computed in 16 bit."""
-    fp4_tflops: PositiveFloat | None = None
-    source: str
-    checked: bool
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.memory_mib * 2**20
+__all__ = ["BYTES_PER_VALUE", "DenseDecoder", "Gpu", "Model", "dense", "gpu", "model", "names", "source"]
 
 
 def names(kind: str) -> list[str]:
     """The catalogue's entries of ``kind``: 'models' or 'gpus'."""
     return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
-
-
-def gpu(name: str, key: str = "hardware") -> Gpu:
-    """The GPU called ``name``; InputError names ``key`` and lists the catalogue."""
-    return Gpu.model_validate(_entry("gpus", key, name))
 
 
 def model(
@@ -60,6 +35,11 @@ def model(
     if name.endswith(".json"):
         return reader.read_file(find_file(Path(name), folder), dtype, kv_cache_dtype)
     return reader.read(_entry("models", key, name), name, dtype, kv_cache_dtype)
+
+
+def source(name: str) -> str:
+    """Where the numbers of the model called ``name`` come from."""
+    return str(_entry("models", "model", name)["source"])
 
 
 def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:

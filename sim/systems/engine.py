@@ -103,20 +103,23 @@ class EngineSystem(Pool):
         model = self._model(key, folder)
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
+        cache = self.cache
+        if isinstance(cache, TieredConfig):
+            cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
         if self.pools is None:
-            system = self.filled_in(model, self.cache, key, folder)
+            system = self.filled_in(model, cache, key, folder)
         else:
             pools = [
-                pool.filled_in(model, self.cache, f"{key}.pools.{i}", folder)
+                pool.filled_in(model, cache, f"{key}.pools.{i}", folder)
                 for i, pool in enumerate(self.pools)
             ]
             system = self.model_copy(update={"pools": pools})
+        system = system.model_copy(update={"cache": cache})
         system._require_sense(model, key)
-        cache = system.cache
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
-                tokens = system.kv_blocks * kind.block_size(cache)
+                tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
 
@@ -160,7 +163,7 @@ class EngineSystem(Pool):
             up_s[failure.replica] = failure.back_s if failure.back_s is not None else float("inf")
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
-        """Raise InputError if a request is larger than a replica's KV memory."""
+        """Raise InputError if the options contradict the trace."""
         bound = self.max_queued_requests
         if trace.concurrency is not None and bound is not None and bound < trace.concurrency:
             raise InputError(
@@ -168,7 +171,7 @@ class EngineSystem(Pool):
                 f"the same instant; allowed: at least the concurrency ({trace.concurrency})"
             )
         for pool in self._pools():
-            pool.require_fit(trace, self.cache, key)
+            pool.require_fit(trace, key)
         if not self._kv.is_own:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
@@ -202,15 +205,8 @@ class EngineSystem(Pool):
         for profile in profiles:
             if not profile.calibrated:
                 notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
-        if model is not None:
-            longest = model.max_position_embeddings
-            totals = zip(trace.input_tokens, trace.output_tokens, strict=True)
-            over = sum(prompt + output > longest for prompt, output in totals)
-            if over:
-                notes.append(
-                    f"{over:,} of {len(trace):,} requests exceed the {longest:,} positions of "
-                    f"{model.name}; they are served as if it could"
-                )
+        for pool in pools:
+            notes += pool.memory_notes(trace, model, self._block_size(self.cache))
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
@@ -299,6 +295,13 @@ class EngineSystem(Pool):
             deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
         failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
         return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
+
+    def _replica_kv_bytes(self, model: Model | None) -> int | None:
+        """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
+        if model is None:
+            return None
+        split = {pool.parallel for pool in self._pools()}
+        return max(model.kv_bytes_per_token_per_gpu(parallel) * parallel.tensor for parallel in split)
 
     def _pools(self) -> list[Pool]:
         return [self] if self.pools is None else self.pools

@@ -12,7 +12,6 @@ import calibration
 from calibration.validate_input import require_runnable
 from sim.engine.vllm.config import batch_defaults
 from sim.hardware import catalogue
-from sim.hardware.memory import Memory
 from sim.hardware.profile import Coefficients, Profile, load
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
@@ -79,16 +78,6 @@ def test_qwen2_config_implies_biases(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(raw))
     assert catalogue.model("config.json", tmp_path).params == PUBLISHED_PARAMS["qwen2.5-0.5b"]
-
-
-def test_kv_blocks() -> None:
-    """H200, Llama 3 8B: floor((0.9 x 143,771 MiB - 16.06 GB) / 2 MiB) blocks of 16 tokens."""
-    model, gpu = catalogue.model("llama-3-8b", Path()), catalogue.gpu("h200")
-    expected = int((0.9 * 143_771 * 2**20 - 2 * 8_030_261_248) // (16 * 131_072))
-    assert Memory().blocks(model, gpu, 16, "x") == expected == 57_038
-    assert Memory(reserved_gib=2).blocks(model, gpu, 16, "x") == expected - 1024
-    with pytest.raises(InputError, match="does not fit"):
-        Memory(reserved_gib=200).blocks(model, gpu, 16, "x")
 
 
 def test_batch_defaults() -> None:
