@@ -12,7 +12,7 @@ from sim.hardware.dense import MOST_PARAMS, DenseDecoder
 from sim.hardware.model import Model
 from sim.hardware.reader.families import FAMILIES
 from sim.hardware.reader.fields import Fields
-from sim.hardware.reader.quantization import Quantization, quantization
+from sim.hardware.reader.quantization import NONE, quantization
 from sim.hardware.reader.served import served_types
 from workloads.errors import InputError
 
@@ -47,7 +47,7 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
     model = format_.applied(model, served.value_bytes)
     if model.params > MOST_PARAMS:
         raise InputError(f"{where}: {model.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
-    dense = model.dense.model_copy(update={"name": name}) if model.dense and format_.is_none else None
+    dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None
     return replace(model, name=name, dense=dense)
 
 
@@ -55,11 +55,9 @@ def of_dense(shape: DenseDecoder) -> Model:
     """The plain decoder ``shape`` as a `Model`, in its own data type."""
     model = FAMILIES["llama"](
         Fields({**shape.model_dump(), "model_type": "llama"}, shape.name),
-        served := served_types(
-            Fields({"dtype": shape.dtype}, shape.name), Quantization(), shape.dtype, "auto"
-        ),
+        served := served_types(Fields({"dtype": shape.dtype}, shape.name), NONE, shape.dtype, "auto"),
     )
-    return replace(Quantization().applied(model, served.value_bytes), name=shape.name, dense=shape)
+    return replace(NONE.applied(model, served.value_bytes), name=shape.name, dense=shape)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

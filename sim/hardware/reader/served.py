@@ -16,6 +16,8 @@ DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 KV_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "int8": 1}
 KV_DTYPES = ("auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "int8")
 LONG = {"half": "float16", "float": "float32"}
+FP8_ONLY = ("deepseek_v4", "deepseek_ref")
+"""Models whose cache vLLM keeps in fp8 and in nothing else."""
 FP8_KV = {"fp8", "fp8_e4m3", "fp8_e5m2"}
 
 
@@ -41,7 +43,8 @@ def served_types(f: Fields, format_: Quantization, dtype: str, kv_cache_dtype: s
     if dtype not in BYTES_PER_VALUE:
         raise InputError(f"dtype = {dtype!r}; allowed: {', '.join(DTYPES)}")
     if kv_cache_dtype == "auto":
-        kv_cache_dtype = format_.kv_dtype or dtype
+        only = "fp8" if f.text("model_type") in FP8_ONLY else dtype
+        kv_cache_dtype = format_.kv_dtype or only
     value_bytes = BYTES_PER_VALUE[dtype]
     kv_bytes = KV_BYTES.get(kv_cache_dtype, value_bytes)
     return Served(dtype, value_bytes, kv_cache_dtype, kv_bytes)
