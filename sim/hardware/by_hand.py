@@ -34,7 +34,7 @@ class ModelByHand(Schema):
     kv_heads: PositiveInt | None = Field(
         default=None, description="None: tensor parallelism divides KV evenly"
     )
-    max_position_embeddings: PositiveInt = Field(default=MOST_COUNT, le=MOST_COUNT)
+    max_position_embeddings: PositiveInt = Field(default=131_072, le=MOST_COUNT)
     experts: PositiveInt | None = None
     experts_per_token: PositiveInt | None = None
     attention_flop_per_pair: int = Field(default=0, ge=0)
@@ -53,7 +53,7 @@ class ModelByHand(Schema):
         if self.experts is not None and self.experts_per_token is not None:
             if self.experts_per_token >= self.experts:
                 raise ValueError(
-                    f"experts_per_token ({self.experts_per_token}) must be less than experts ({self.experts})"
+                    f"experts_per_token ({self.experts_per_token}) must be below experts ({self.experts})"
                 )
             if self.active == self.parameters:
                 raise ValueError("experts need active_parameters below parameters")

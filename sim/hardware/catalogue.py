@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sim.hardware import reader
+from sim.hardware.by_hand import ModelByHand
 from sim.hardware.dense import BYTES_PER_VALUE, DenseDecoder
 from sim.hardware.gpu import Gpu, gpu
 from sim.hardware.model import Model
@@ -16,6 +17,7 @@ from workloads.errors import InputError
 from workloads.formats.files import find_file
 
 FOLDER = Path(__file__).parent
+CONFIG = "config.json"
 __all__ = ["BYTES_PER_VALUE", "DenseDecoder", "Gpu", "Model", "dense", "gpu", "model", "names", "source"]
 
 
@@ -25,16 +27,38 @@ def names(kind: str) -> list[str]:
 
 
 def model(
-    name: str, folder: Path, key: str = "model", dtype: str = "auto", kv_cache_dtype: str = "auto"
+    name: str | ModelByHand,
+    folder: Path,
+    key: str = "model",
+    dtype: str = "auto",
+    kv_cache_dtype: str = "auto",
 ) -> Model:
-    """The model called ``name``, or the one of a Hugging Face config.json or model folder at that path.
+    """The model called ``name``, the one of a Hugging Face config.json, or one given by its figures.
 
-    The path is relative to ``folder`` or the current one; ``dtype`` and ``kv_cache_dtype`` are vLLM's
-    options. InputError names ``key``, or the file.
+    A path of a config.json, or of a folder that has one, is relative to ``folder`` or the current one.
+    ``dtype`` and ``kv_cache_dtype`` are vLLM's options; a model by hand has its own. InputError names
+    ``key``, or the file.
     """
+    if isinstance(name, ModelByHand):
+        for option, value in (("dtype", dtype), ("kv_cache_dtype", kv_cache_dtype)):
+            if value != "auto":
+                raise InputError(
+                    f"{key}: {option} = {value!r} with a model by hand; allowed: auto (its figures say it)"
+                )
+        return name.model()
     if name.endswith(".json"):
         return reader.read_file(find_file(Path(name), folder), dtype, kv_cache_dtype)
+    if name not in names("models") and is_folder(name, folder):
+        return reader.read_file(find_file(Path(name) / CONFIG, folder), dtype, kv_cache_dtype)
     return reader.read(_entry("models", key, name), name, dtype, kv_cache_dtype)
+
+
+def is_folder(name: str, folder: Path) -> bool:
+    """Whether a folder of that name, relative to ``folder`` or the current one, has a config.json."""
+    try:
+        return (folder / name / CONFIG).is_file() or (Path(name) / CONFIG).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def source(name: str) -> str:
@@ -57,7 +81,7 @@ def _entry(kind: str, key: str, name: str) -> Any:
     if name not in names(kind):
         near = get_close_matches(name, names(kind), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        also = "; or the path of a Hugging Face config.json" if kind == "models" else ""
+        also = "; or the path of a Hugging Face config.json or its folder" if kind == "models" else ""
         allowed = ", ".join(names(kind))
         raise InputError(f"{key} = {name!r} is not in the catalogue{hint}; allowed: {allowed}{also}")
     return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())

@@ -233,6 +233,11 @@ class Model:
             )
         )
 
+    @property
+    def experts(self) -> int:
+        """Routed experts of a layer, 1 for a dense model."""
+        return max(weight.count for layer in self.layers for weight in layer.weights)
+
     def split_heads(self) -> list[tuple[int, int]]:
         """Attention heads and KV heads of its layers, each pair once: tensor parallelism divides them."""
         pairs = {(cache.query_heads, cache.heads) for layer in self.layers for cache in layer.caches}

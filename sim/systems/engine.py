@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sim.caches import EngineCache, NoCache
 from sim.caches.radix_replay import RadixConfig
@@ -23,6 +23,7 @@ from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
+from sim.hardware.by_hand import ModelByHand
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
@@ -34,6 +35,13 @@ from workloads.schema import MOST_S, Schema
 from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
+
+Dtype = Literal["auto", "half", "float16", "bfloat16", "float", "float32"]
+KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "int8"]
+ModelName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),
+]
 
 
 class FailureConfig(Schema):
@@ -59,6 +67,10 @@ class EngineSystem(Pool):
     ``radix``, and no other goes with it; its KV blocks are pages of ``page_size`` tokens. With ``tenants:
     salted`` every tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
 
+    ``model`` is a name of the catalogue, the path of a config.json or of its folder, or a mapping with the
+    model's figures. ``dtype`` and ``kv_cache_dtype`` are vLLM's options: auto serves a checkpoint as it
+    is quantised, and what is in 32 bit in 16.
+
     What a pool does not say is as the system has it. ``role: prefill`` and ``role: decode`` pools hand
     requests over ``kv_link``. ``max_queued_requests`` (waiting, per replica) rejects, ``deadline_s`` is
     when a client gives up, ``retries`` how it then sends its request again, ``failures`` take replicas out:
@@ -69,7 +81,9 @@ class EngineSystem(Pool):
     """
 
     kind: Literal["engine"]
-    model: str | None = None
+    model: ModelName | None = None
+    dtype: Dtype = "auto"
+    kv_cache_dtype: KvCacheDtype = "auto"
     router: RouterConfig = RoundRobinConfig()
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
@@ -146,7 +160,7 @@ class EngineSystem(Pool):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        self._require_failures(sum(pool.replicas for pool in pools), key)
+        self._require_failures(sum(pool.ranks for pool in pools), key)
 
     def _require_failures(self, replicas: int, key: str) -> None:
         up_s: dict[int, float] = {}
@@ -202,6 +216,8 @@ class EngineSystem(Pool):
             notes.append(
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
+        if model is not None:
+            notes += [f"approximate: {text}" for text in _approximations(model, pools)]
         for profile in profiles:
             if not profile.calibrated:
                 notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
@@ -307,4 +323,32 @@ class EngineSystem(Pool):
         return [self] if self.pools is None else self.pools
 
     def _model(self, key: str, folder: Path) -> Model | None:
-        return catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        if self.model is None:
+            return None
+        return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
+
+
+def _approximations(model: Model, pools: list[Pool]) -> list[str]:
+    """What is not as in an engine about this model on these GPUs."""
+    notes = []
+    kinds = {group.kind for group in model.kv_groups}
+    if "mamba" in kinds:
+        notes.append("states of linear attention are read and written in time, but take no KV blocks")
+    if kinds & {"swa", "chunk"} and "full" in kinds:
+        notes.append(
+            "KV of layers with a window takes no blocks; decodes see windows by their mean context"
+        )
+    for pool in pools:
+        if pool.pipeline_parallel > 1:
+            notes.append(
+                "pipeline stages work on one step one after the other; with several steps in flight "
+                f"throughput is up to {pool.pipeline_parallel} times as high"
+            )
+        if pool.data_parallel > 1:
+            notes.append(
+                "data parallel ranks are replicas of their own that share experts evenly; that they wait "
+                "for each other in every step is not modelled"
+            )
+        if pool.parallel.gpus > 1:
+            notes.append("what GPUs send to each other takes no time")
+    return notes

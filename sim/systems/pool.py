@@ -31,6 +31,11 @@ SHORTEST_S = 1e-9
 class Pool(Schema):
     """``replicas`` replicas, each on ``tensor_parallel`` GPUs of one kind.
 
+    ``pipeline_parallel`` stages of so many GPUs each hold consecutive layers. ``data_parallel`` ranks of a
+    replica each hold the attention, with a queue and a KV cache of their own (the router sees each as a
+    replica), and share the experts. ``expert_parallel``: over how many GPUs of all ranks whole experts are
+    spread; 1: each holds a slice of every expert.
+
     ``role: prefill`` and ``role: decode`` are the two halves of a disaggregated system.
     """
 
@@ -38,6 +43,9 @@ class Pool(Schema):
     replicas: int = Field(default=1, gt=0, le=100_000)
     hardware: str | None = None
     tensor_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
+    data_parallel: PositiveInt = 1
     engine: Engine = VllmEngine()
     memory: Memory = Memory()
     latency: Latency = Roofline()
@@ -98,11 +106,36 @@ class Pool(Schema):
     @property
     def parallel(self) -> Parallel:
         """The GPUs of one copy of the model, by what they divide."""
-        return Parallel(tensor=self.tensor_parallel)
+        return Parallel(
+            self.tensor_parallel, self.pipeline_parallel, self.expert_parallel, self.data_parallel
+        )
+
+    @property
+    def ranks(self) -> int:
+        """Replicas as the router sees them: a data parallel rank has its own queue and KV cache."""
+        return self.replicas * self.data_parallel
 
     def _require_split(self, model: Model | None, key: str) -> None:
-        for heads, kv_heads in [] if model is None else model.split_heads():
-            assert model is not None
+        ranks = self.tensor_parallel * self.data_parallel
+        if ranks % self.expert_parallel:
+            raise InputError(
+                f"{key}.expert_parallel = {self.expert_parallel} does not divide tensor_parallel x "
+                f"data_parallel = {ranks}, the GPUs that share the experts; allowed: a divisor (vLLM: 1 or "
+                "all of them)"
+            )
+        if model is None:
+            return
+        if self.pipeline_parallel > len(model.layers):
+            raise InputError(
+                f"{key}.pipeline_parallel = {self.pipeline_parallel}; allowed: at most the "
+                f"{len(model.layers)} layers of {model.name}"
+            )
+        if self.expert_parallel > model.experts:
+            raise InputError(
+                f"{key}.expert_parallel = {self.expert_parallel}; allowed: at most the {model.experts} "
+                f"experts of a layer of {model.name}"
+            )
+        for heads, kv_heads in model.split_heads():
             if heads % self.tensor_parallel:
                 raise InputError(
                     f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the {heads} attention "
@@ -188,7 +221,7 @@ class Pool(Schema):
         too_long = None
         if self.count_too_long(trace, size):
             too_long = partial(self.too_long, block_size=size)
-        for _ in range(self.replicas):
+        for _ in range(self.ranks):
             memory, source = kind.parts(cache, setting)
             plan = ReplicaPlan(
                 memory=memory,
@@ -196,7 +229,7 @@ class Pool(Schema):
                 options=self.engine.options(),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
-                gpus=self.parallel.gpus,
+                gpus=self.tensor_parallel * self.pipeline_parallel,
                 role=self.role,
                 too_long=too_long,
             )

@@ -25,7 +25,8 @@ def read_file(path: Path, dtype: str = "auto", kv_cache_dtype: str = "auto") -> 
     beside = path.with_name(path.name.replace("config.json", QUANT_FILE))
     if beside != path and beside.is_file() and "quantization_config" not in raw:
         raw["quantization_config"] = {"quant_method": "modelopt", **_json(beside)}
-    raw.setdefault("name", raw.get("_name_or_path") or path.parent.name or path.name)
+    own = path.stem.removesuffix("config").rstrip("_-.")  # OWNER--NAME_config.json in a common folder
+    raw.setdefault("name", raw.get("_name_or_path") or own or path.parent.name or path.name)
     return read(raw, str(path), dtype, kv_cache_dtype)
 
 

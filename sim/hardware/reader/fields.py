@@ -36,7 +36,7 @@ class Fields:
 
     def over(self, **defaults: Any) -> Fields:
         """The same with ``defaults`` where a key is absent or null."""
-        given = {key: value for key, value in self.raw.items() if value is not None}
+        given = {key: value for key, value in self.raw.items() if value is not None or key not in defaults}
         return Fields({**defaults, **given}, self.where, self.prefix)
 
     def get(self, *names: str) -> str:
