@@ -25,7 +25,9 @@ def test_together_they_hold_everything(name: str) -> None:
         held = model.weight_bytes_per_gpu(way)
         assert model.weight_bytes / way.gpus <= held + 1 <= model.weight_bytes + 2, way
         kv = model.kv_bytes_per_token_per_gpu(way)
-        assert model.kv_bytes_per_token / (way.tensor * way.pipeline) <= kv + 1 <= model.kv_bytes_per_token + 2
+        assert (
+            model.kv_bytes_per_token / (way.tensor * way.pipeline) <= kv + 1 <= model.kv_bytes_per_token + 2
+        )
 
 
 def test_kv_heads_fewer_than_gpus_are_copied() -> None:
@@ -41,7 +43,7 @@ def test_kv_heads_fewer_than_gpus_are_copied() -> None:
 
 
 def test_latents_are_copied() -> None:
-    """Every tensor parallel GPU holds all of MLA's KV; data parallel ranks hold their own requests' only."""
+    """Every tensor parallel GPU holds all of MLA's KV; data parallel ranks only their own requests'."""
     model = catalogue.model("deepseek-v3", Path())
     assert model.kv_bytes_per_token_per_gpu(Parallel(tensor=8)) == 70_272
 
@@ -81,10 +83,18 @@ def test_by_hand() -> None:
         parameters=30_532_122_624, active_parameters=3_350_000_000, kv_bytes_per_token=98_304, kv_heads=4,
         experts=128, experts_per_token=8, state_bytes_per_request=1000,
     ).model()  # fmt: skip
-    assert (model.params, model.kv_bytes_per_token, model.state_bytes_per_request) == (30_532_122_624, 98_304, 1000)
+    assert (model.params, model.kv_bytes_per_token, model.state_bytes_per_request) == (
+        30_532_122_624,
+        98_304,
+        1000,
+    )
     assert model.active_params == pytest.approx(3.35e9, rel=1e-6)
     assert model.weight_bytes == 2 * model.params
     assert model.kv_bytes_per_token_per_gpu(Parallel(tensor=8)) == 98_304 // 4
     plain = ModelByHand(parameters=7_000_000_001, kv_bytes_per_token=131_072, weight_bytes=3.5e9).model()
-    assert (plain.params, plain.active_params, plain.weight_bytes) == (7_000_000_001, 7_000_000_001, 3_500_000_000)
+    assert (plain.params, plain.active_params, plain.weight_bytes) == (
+        7_000_000_001,
+        7_000_000_001,
+        3_500_000_000,
+    )
     assert plain.weight_bytes_per_gpu(Parallel(tensor=3)) == pytest.approx(3.5e9 / 3, rel=1e-6)
