@@ -37,7 +37,7 @@ from workloads.tenants import salted
 from workloads.trace import Trace
 
 Dtype = Literal["auto", "half", "float16", "bfloat16", "float", "float32"]
-KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "int8"]
+KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "int8"]
 ModelName = Annotated[
     Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),

@@ -129,6 +129,16 @@ def test_layers_that_share_kv() -> None:
     assert all(layer.shared for layer in shared.layers[4:])
 
 
+def test_a_tower_for_sound() -> None:
+    """Gemma 4's small models hear: 12 layers of 24 matrices of 1024 x 1024, as far as it matters."""
+    text = {**ATTENTION, "model_type": "gemma4_text", "hidden_size_per_layer_input": 0}
+    silent = reader.read({"model_type": "gemma4", "text_config": text}, "config.json")
+    audio = {"hidden_size": 1024, "num_hidden_layers": 12}
+    heard = reader.read({"model_type": "gemma4", "text_config": text, "audio_config": audio}, "config.json")
+    assert heard.params - silent.params == pytest.approx(12 * 24 * 1024**2, rel=0.02)
+    assert heard.active_params == silent.active_params
+
+
 def test_tied_by_class() -> None:
     """Where a file says nothing: Gemma, Cohere, GPT-2 tie their tables, Llama and Qwen do not."""
     table = 1024 * 32000
@@ -181,6 +191,14 @@ def test_a_folder(tmp_path: Path) -> None:
             "allowed: a list of 8 of sliding_attention, full_attention",
         ),
         ({"model_type": "exaone4", "sliding_window_pattern": "ABC"}, "sliding_window_pattern = 'ABC'"),
+        (
+            {
+                "model_type": "llava",
+                "text_config": {**ATTENTION, "model_type": "llama"},
+                "audio_config": {},
+            },
+            "audio_config = {}; allowed: none",
+        ),
         ({"model_type": "opt", "word_embed_proj_dim": 512}, "word_embed_proj_dim = 512; allowed: 1024"),
         ({"model_type": "nemotron-nas", "block_configs": []}, "block_configs = []; allowed: a list of 8"),
         (

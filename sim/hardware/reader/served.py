@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from sim.hardware.reader.quantization import Quantization
 
 DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
-KV_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "int8": 1}
-KV_DTYPES = ("auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "int8")
+KV_BYTES = {**BYTES_PER_VALUE, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_ds_mla": 1, "int8": 1}
 LONG = {"half": "float16", "float": "float32"}
 FP8_ONLY = ("deepseek_v4", "deepseek_ref")
 """Models whose cache vLLM keeps in fp8 and in nothing else."""
-FP8_KV = {"fp8", "fp8_e4m3", "fp8_e5m2"}
+FP8_KV = {"fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"}
 
 
 def served_types(f: Fields, format_: Quantization, dtype: str, kv_cache_dtype: str) -> Served:
@@ -45,9 +44,9 @@ def served_types(f: Fields, format_: Quantization, dtype: str, kv_cache_dtype: s
     if kv_cache_dtype == "auto":
         only = "fp8" if f.text("model_type") in FP8_ONLY else dtype
         kv_cache_dtype = format_.kv_dtype or only
-    value_bytes = BYTES_PER_VALUE[dtype]
-    kv_bytes = KV_BYTES.get(kv_cache_dtype, value_bytes)
-    return Served(dtype, value_bytes, kv_cache_dtype, kv_bytes)
+    if kv_cache_dtype not in KV_BYTES:
+        raise InputError(f"kv_cache_dtype = {kv_cache_dtype!r}; allowed: auto, {', '.join(KV_BYTES)}")
+    return Served(dtype, BYTES_PER_VALUE[dtype], kv_cache_dtype, KV_BYTES[kv_cache_dtype])
 
 
 NESTED = ("text_config", "llm_config")

@@ -71,6 +71,8 @@ DECODERS: dict[str, Reader] = {
     "nemotron_h": states.nemotron_h,
     "jamba": states.jamba,
     "minimax": states.minimax,
+    "minimax_text_01": states.minimax,
+    "minimax_m1": states.minimax,
 }
 
 FAMILIES: dict[str, Reader] = {

@@ -160,6 +160,9 @@ SHAPES = {
         tied=True, defaults=GEMMA3, norms=FOUR_NORMS, qk_norm="head", window=4096, period=6
     ),
     "granite": Shape(defaults=LLAMA_7B),
+    "exaone": Shape(renamed={"num_hidden_layers": "num_layers"}),
+    "internlm2": Shape(bias_key="bias"),
+    "minicpm": Shape(tied=True),
     "smollm3": Shape(tied=True),
     "seed_oss": Shape(bias=True, out_bias=False),
     "olmo": Shape(norms=()),

@@ -193,3 +193,27 @@ def gemma4(v: Fields, hidden: int) -> Weights:
         vector("vision_tower.standardize", width, 2 if v.flag("standardize") else 0),
         linear("embed_vision.embedding_projection", width, hidden),
     )
+
+
+def gemma4_audio(a: Fields, hidden: int) -> Weights:
+    """Gemma 4's tower for sound, a conformer: two feed-forwards around attention and a convolution."""
+    width, out = a.whole("hidden_size", 1024), a.whole("output_proj_dims", 1536)
+    kernel = a.whole("conv_kernel_size", 5)
+    found = [
+        linear("audio_tower.output_proj", width, out, True),
+        linear("embed_audio.embedding_projection", out, hidden),
+    ]
+    for i in range(a.whole("num_hidden_layers", 12)):
+        name = f"audio_tower.layers.{i}."
+        found += [
+            *mlp(f"{name}feed_forward1.", width, 4 * width, 2),
+            *mlp(f"{name}feed_forward2.", width, 4 * width, 2),
+            linear(f"{name}attn.qkv", width, 3 * width),
+            linear(f"{name}attn.relative_k_proj", width, width),
+            linear(f"{name}attn.post", width, width),
+            linear(f"{name}lconv1d.linear_start", width, 2 * width),
+            linear(f"{name}lconv1d.linear_end", width, width),
+            linear(f"{name}lconv1d.depthwise", kernel, width),
+            vector(f"{name}norms", width, 9),
+        ]
+    return tuple(found)

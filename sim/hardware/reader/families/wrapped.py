@@ -25,6 +25,8 @@ class Parts:
     """What ``tie_word_embeddings`` is where neither part says it; None: as the decoder's class has it."""
     absent: bool = False
     """Whether a file without ``vision_config`` has no tower; else it has the class's default one."""
+    audio: Tower | None = None
+    """What stands for ``audio_config``; a file that has one is refused where there is none."""
     towers: Mapping[str, Tower] | None = None
     """By the tower's own ``model_type``, where it may be one of several."""
 
@@ -42,7 +44,7 @@ PARTS = {
     "qwen3_vl_moe": Parts("qwen3_vl_moe_text", vision.qwen3),
     "qwen3_5": Parts("qwen3_5_text", vision.qwen3),
     "qwen3_5_moe": Parts("qwen3_5_moe_text", vision.qwen3),
-    "gemma4": Parts("gemma4_text", vision.gemma4, absent=True),
+    "gemma4": Parts("gemma4_text", vision.gemma4, absent=True, audio=vision.gemma4_audio),
     "minimax_m3_vl": Parts("minimax_m3", vision.clip, absent=True),
     "kimi_k3": Parts("kimi_linear", vision.moonvit, absent=True),
     "kimi_k25": Parts("kimi_k2", vision.moonvit, absent=True),
@@ -64,6 +66,10 @@ def read(f: Fields, served: Served, parts: Parts, families: Mapping[str, Reader]
     if tied is not None:
         raw.setdefault("tie_word_embeddings", tied)
     model = decoder(Fields(raw, text.where, text.prefix), served)
+    if "audio_config" in f:
+        if parts.audio is None:
+            f.refuse("audio_config", "none (towers for sound are not modelled in this family)")
+        model = replace(model, vision=parts.audio(f.sub("audio_config"), model.hidden_size))
     if "vision_config" not in f and parts.absent:
         return replace(model, dense=None)
     v = f.sub("vision_config") if "vision_config" in f else Fields({}, f.where, "vision_config.")
@@ -73,4 +79,4 @@ def read(f: Fields, served: Served, parts: Parts, families: Mapping[str, Reader]
         if known is None:
             v.refuse("model_type", ", ".join(parts.towers))
         tower = known
-    return replace(model, dense=None, vision=tower(v, model.hidden_size))
+    return replace(model, dense=None, vision=(*model.vision, *tower(v, model.hidden_size)))
