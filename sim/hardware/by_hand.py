@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from sim.hardware.dense import MOST_PARAMS
 from sim.hardware.model import Cache, Layer, Model
@@ -12,6 +12,18 @@ from sim.hardware.reader.fields import MOST as MOST_COUNT
 from sim.hardware.weights import Weight
 from workloads.schema import Schema
 
+
+def _whole(value: Any) -> Any:
+    """671e9 is text in YAML 1.1: read as a number all the same."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
 EVEN = 10_000
 """Experts in place of unknown ones: so many that any share of them can be active."""
 
@@ -26,9 +38,11 @@ class ModelByHand(Schema):
     """
 
     name: str = "a model by hand"
-    parameters: PositiveInt = Field(le=MOST_PARAMS)
-    active_parameters: PositiveInt | None = None
-    weight_bytes: float | None = Field(default=None, gt=0, description="None: 2 for each parameter")
+    parameters: Count = Field(le=MOST_PARAMS)
+    active_parameters: Count | None = None
+    weight_bytes: float | None = Field(
+        default=None, gt=0, le=10**14, description="None: 2 for each parameter"
+    )
     kv_bytes_per_token: PositiveInt = Field(le=MOST_COUNT)
     state_bytes_per_request: int = Field(default=0, ge=0, le=10**12)
     kv_heads: PositiveInt | None = Field(
@@ -80,14 +94,14 @@ class ModelByHand(Schema):
         weights.append(_weight("dense", dense, each))
         cache = Cache(
             token_bytes=self.kv_bytes_per_token,
-            heads=self.kv_heads or self.kv_bytes_per_token,
-            query_heads=MOST_COUNT,
+            heads=self.kv_heads or 0,
+            query_heads=0,
             pair_flop=self.attention_flop_per_pair,
         )
         caches = [cache]
         if self.state_bytes_per_request:
             size = self.state_bytes_per_request
-            caches.append(Cache("mamba", heads=size, query_heads=size, state_bytes=size))
+            caches.append(Cache("mamba", heads=0, query_heads=0, state_bytes=size))
         nothing = Weight("none", 0, 1, linear=False)
         return Model(
             name=self.name,

@@ -30,12 +30,13 @@ class Cache:
     token_bytes: int = 0
     """Per entry, in the KV cache's data type, on all tensor parallel GPUs together without copies."""
     heads: int = 1
-    """KV heads among which tensor parallel GPUs divide it; 1 (MLA's latent): each holds a copy."""
+    """KV heads among which tensor parallel GPUs divide it; 1 (MLA's latent): each holds a copy; 0: any
+    number divides it evenly."""
     per: int = 1
     """Tokens that share one entry (a compressed cache)."""
     state_bytes: int = 0
     query_heads: int = 1
-    """Attention heads (of a state: its heads) among which tensor parallel GPUs divide the work."""
+    """Attention heads (of a state: its heads) among which tensor parallel GPUs divide the work; 0: any."""
     pair_flop: int = 0
     """FLOP for each pair of a new token and an entry that it attends to, in a prefill."""
     decode_flop: int = 0
@@ -45,10 +46,15 @@ class Cache:
 
     def token_bytes_per_gpu(self, tensor: int) -> float:
         """Growth per token on each of ``tensor`` GPUs: whole heads, at least one."""
-        return self.token_bytes / self.heads * max(1, self.heads // tensor) / self.per
+        return self.token_bytes * self._share(tensor) / self.per
 
     def state_bytes_per_gpu(self, tensor: int) -> float:
-        return self.state_bytes / self.heads * max(1, self.heads // tensor)
+        """The state on each of ``tensor`` GPUs."""
+        return self.state_bytes * self._share(tensor)
+
+    def _share(self, tensor: int) -> float:
+        heads = self.heads or tensor
+        return max(1, heads // tensor) / heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +245,14 @@ class Model:
         return max(weight.count for layer in self.layers for weight in layer.weights)
 
     def split_heads(self) -> list[tuple[int, int]]:
-        """Attention heads and KV heads of its layers, each pair once: tensor parallelism divides them."""
-        pairs = {(cache.query_heads, cache.heads) for layer in self.layers for cache in layer.caches}
-        return sorted(pairs)
+        """Attention heads and KV heads of its layers, each pair once: tensor parallelism divides them.
+
+        Without what every GPU has (indexers) and what divides evenly.
+        """
+        caches = [cache for layer in self.layers for cache in (*layer.caches, *layer.shared)]
+        return sorted(
+            {(cache.query_heads, cache.heads) for cache in caches if cache.query_heads > 1 and cache.heads}
+        )
 
     def _growth(self, tensor: int, layers: range) -> float:
         caches = [cache for i in layers for cache in self.layers[i].caches]

@@ -118,7 +118,7 @@ class _Roofline:
         return 1.0 - (1.0 - used) ** self.parallel.data
 
     def _split(self, cache: Cache) -> float:
-        return 1 / min(self.parallel.tensor, cache.query_heads)
+        return 1 / min(self.parallel.tensor, cache.query_heads or self.parallel.tensor)
 
     def _pair_s(self, cache: Cache) -> float:
         if cache.kind == "mamba":

@@ -14,6 +14,7 @@ from sim.hardware.reader.families import (
     latent,
     mixtures,
     nas,
+    older,
     qwen,
     states,
     windowed,
@@ -26,6 +27,9 @@ Reader = Callable[[Fields, Served], Model]
 
 DECODERS: dict[str, Reader] = {
     **{name: partial(dense.read, shape=shape) for name, shape in dense.SHAPES.items()},
+    "falcon": older.falcon,
+    "bloom": older.bloom,
+    "gpt_bigcode": older.gpt_bigcode,
     "qwen2": qwen.qwen2,
     "qwen3": qwen.qwen3,
     "qwen3_vl_text": qwen.qwen3,

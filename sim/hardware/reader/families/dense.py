@@ -45,7 +45,6 @@ class Shape:
     """Tokens of the sliding window where the key is absent."""
     period: int = 1
     """Of so many layers the last has full attention (1: a window, if there is one, is on all)."""
-    period_key: str = "sliding_window_pattern"
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The family's name of a key, by the usual name."""
     ffn: int = 0
@@ -70,8 +69,10 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
     mlp_bias = f.flag(shape.mlp_bias_key, shape.mlp_bias)
     attention = grouped_heads(f, bias=bias, out_bias=out_bias, norms=shape.qk_norm)
     size = window(f, default=shape.window)
-    period = f.whole(shape.period_key, shape.period)
-    kinds = layer_kinds(f, count, SLIDING, every(count, period) if period > 1 else [SLIDING[0]] * count)
+    for key in ("word_embed_proj_dim", "hidden_size_per_layer_input"):
+        if key in f and f.whole(key, least=0) not in (0, hidden):
+            f.refuse(key, f"{hidden}, as hidden_size (embeddings of another width are not modelled)")
+    kinds = layer_kinds(f, count, SLIDING, _pattern(f, shape, count))
     layers = []
     for i, kind in enumerate(kinds):
         prefix = f"model.layers.{i}."
@@ -95,6 +96,18 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
         f, served, layers, tied=shape.tied, head_bias=shape.head_bias, others=last,
         dense=_dense(f, served, shape, bias) if plain else None,
     )  # fmt: skip
+
+
+def _pattern(f: Fields, shape: Shape, count: int) -> list[str]:
+    """Which layers have the window: LLLG says it letter by letter, 4 that each fourth has none."""
+    key, period = "sliding_window_pattern", shape.period
+    if isinstance(f.raw.get(key), str):
+        letters = f.text(key)
+        if not letters or not set(letters) <= {"L", "G"}:
+            f.refuse(key, "letters L (window) and G (full attention), or a number")
+        return [SLIDING["LG".index(letters[i % len(letters)])] for i in range(count)]
+    period = f.whole(key, period)
+    return every(count, period) if period > 1 else [SLIDING[0]] * count
 
 
 def _dense(f: Fields, served: Served, shape: Shape, bias: bool) -> DenseDecoder:
