@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +17,7 @@ from sim.studies.fitting import Fit, Fitting
 
 def models(found: Iterable[tuple[str, Model, str]]) -> RenderableType:
     """One line per model of the catalogue: (name, model, source)."""
-    headings = ("name", "parameters", "active", "weights", "GiB", "KV bytes/token", "longest context")
+    headings = ("name", "params", "active", "weights", "GiB", "KV B/token", "context")
     entries = list(found)
     rows = [
         (
@@ -30,12 +31,17 @@ def models(found: Iterable[tuple[str, Model, str]]) -> RenderableType:
         )
         for name, model, _ in entries
     ]
-    return _sourced("Models", headings, rows, [source for _, _, source in entries])
+    return _sourced(
+        "Models: sizes as served, KV of every token in full-attention layers",
+        headings,
+        rows,
+        [source for _, _, source in entries],
+    )
 
 
 def gpus(found: Iterable[tuple[str, Gpu]]) -> RenderableType:
     """One line per GPU of the catalogue."""
-    headings = ("name", "or", "GiB, nvidia-smi", "GiB, CUDA", "GB/s", "bf16 TFLOPS", "checked")
+    headings = ("name", "or", "GiB", "of CUDA", "GB/s", "TFLOPS", "checked")
     entries = list(found)
     rows = [
         (
@@ -49,7 +55,12 @@ def gpus(found: Iterable[tuple[str, Gpu]]) -> RenderableType:
         )
         for name, gpu in entries
     ]
-    return _sourced("GPUs", headings, rows, [gpu.source for _, gpu in entries])
+    return _sourced(
+        "GPUs: GiB as nvidia-smi and as CUDA report them, dense bf16 TFLOPS",
+        headings,
+        rows,
+        [gpu.source for _, gpu in entries],
+    )
 
 
 def memory(fitting: Fitting, error: str) -> RenderableType:
@@ -58,6 +69,7 @@ def memory(fitting: Fitting, error: str) -> RenderableType:
     out = Table(
         title=Text(units.printable(f"{model.name} on {gpu.name}, {fitting.engine.kind}"), style="bold"),
         title_justify="left",
+        pad_edge=False,
     )
     for heading in ("GPUs", "KV in", "share", "weights", "reserved", "for KV", "KV tokens", "sessions"):
         out.add_column(heading, justify="left" if heading == "KV in" else "right", no_wrap=True)
@@ -95,13 +107,17 @@ def _way(way: Fit) -> tuple[str, ...]:
 def _sourced(
     title: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]], sources: Sequence[str]
 ) -> RenderableType:
-    """A table whose last column counts the sources, which stand below it."""
-    out = Table(title=Text(title, style="bold"), title_justify="left")
-    for i, heading in enumerate((*headings, "source")):
-        is_text = i == 0 or heading in ("or", "weights", "checked", "source")
-        out.add_column(heading, justify="left" if is_text else "right", overflow="fold")
+    """A table whose rows have the numbers of their sources below it; only names are folded."""
+    out = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    out.add_column("", justify="right", no_wrap=True)
+    for heading in headings:
+        is_name = heading in ("name", "or")
+        is_text = is_name or heading in ("weights", "checked")
+        out.add_column(
+            heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_name
+        )
     for i, row in enumerate(rows, 1):
-        out.add_row(*map(Text, (*map(units.printable, row), f"[{i}]")))
+        out.add_row(*map(Text, (f"[{i}]", *map(units.printable, row))))
     return Group(out, *(Text(units.printable(f"[{i}] {source}")) for i, source in enumerate(sources, 1)))
 
 
@@ -112,5 +128,5 @@ def _gib(size: float) -> str:
 def _count(parameters: float) -> str:
     for unit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if parameters >= unit:
-            return f"{parameters / unit:.3g} {suffix}"
+            return f"{parameters / unit:.3g}{suffix}"
     return f"{parameters:,.0f}"

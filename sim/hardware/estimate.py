@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -9,23 +10,27 @@ from typing import Any
 
 import yaml
 
-from sim.hardware import catalogue, vllm_memory
+from sim.hardware import catalogue, sglang_memory, vllm_memory
 from sim.hardware.gpu import GIB
-from sim.hardware.memory import Memory
+from sim.hardware.memory import Budget, Memory
 from sim.hardware.parallel import Parallel
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPool:
-    """A KV pool as vLLM printed it, beside the computed one; tokens, the null block included."""
+    """A KV pool as an engine printed it, beside the computed one; tokens, vLLM's null block included."""
 
+    engine: str
     release: str
     gpu: str
     model: str
     tensor_parallel: int
-    gpu_memory_utilization: float
+    share: float
+    """``gpu_memory_utilization`` or ``mem_fraction_static``."""
     tokens: int
     computed_tokens: int
+    further: bool
+    """Not among those by which the typical error is told."""
     source: str
 
     @property
@@ -42,42 +47,57 @@ def measured_pools() -> tuple[MeasuredPool, ...]:
 
 
 def _pool(entry: dict[str, Any]) -> MeasuredPool:
-    parallel = entry.get("tensor_parallel", 1)
-    budget = vllm_memory.budget(
-        catalogue.model(entry["model"], Path()),
-        catalogue.gpu(entry["gpu"]),
-        Memory(gpu_memory_utilization=entry["gpu_memory_utilization"]),
-        max_num_batched_tokens=entry["max_num_batched_tokens"],
-        max_num_seqs=entry["max_num_seqs"],
-        parallel=Parallel(tensor=parallel),
-    )
-    if "weight_gib" in entry:
-        budget = replace(budget, weights=int(entry["weight_gib"] * GIB / parallel))
+    engine, budget = entry.get("engine", "vllm"), _budget(entry)
     return MeasuredPool(
+        engine=engine,
         release=entry["release"],
         gpu=entry["gpu"],
         model=entry["model"],
-        tensor_parallel=parallel,
-        gpu_memory_utilization=entry["gpu_memory_utilization"],
+        tensor_parallel=entry.get("tensor_parallel", 1),
+        share=entry["gpu_memory_utilization" if engine == "vllm" else "mem_fraction_static"],
         tokens=entry["tokens"],
         computed_tokens=16 * budget.blocks(16),
+        further=entry.get("further", False),
         source=entry["source"],
     )
 
 
-def typical_error() -> str:
-    """Mean size and range of the errors of `measured_pools`, in words."""
-    errors = [pool.error for pool in measured_pools()]
-    mean = sum(map(abs, errors)) / len(errors)
-    return (
-        f"typical error {100 * mean:.0f} % ({100 * min(errors):+.0f} to {100 * max(errors):+.0f} % against "
-        f"{len(errors)} pools that vLLM printed)"
+def _budget(entry: dict[str, Any]) -> Budget:
+    model, gpu = catalogue.model(entry["model"], Path()), catalogue.gpu(entry["gpu"])
+    parallel = Parallel(tensor=entry.get("tensor_parallel", 1))
+    if entry.get("engine") == "sglang":
+        return sglang_memory.budget(model, gpu, Memory(), entry["mem_fraction_static"], parallel)
+    budget = vllm_memory.budget(
+        model,
+        gpu,
+        Memory(gpu_memory_utilization=entry["gpu_memory_utilization"]),
+        max_num_batched_tokens=entry["max_num_batched_tokens"],
+        max_num_seqs=entry["max_num_seqs"],
+        parallel=parallel,
+        version=entry.get("version"),
     )
+    if "weight_gib" in entry:  # of a checkpoint that the catalogue does not have
+        budget = replace(budget, weights=int(entry["weight_gib"] * GIB / parallel.tensor))
+    return budget
 
 
 def accuracy(engine: str) -> str:
-    """How far estimates for ``engine`` are off, as far as that is known."""
-    return typical_error() if engine == "vllm" else "SGLang's rule, not compared with pools that it printed"
+    """Mean size and range of the errors of estimates for ``engine``, in words."""
+    if engine == "vllm":
+        return f"typical error {_errors([p for p in measured_pools() if not p.further])} that vLLM printed)"
+    return (
+        f"typical error {_errors([p for p in measured_pools() if p.engine == engine])} that SGLang printed)"
+    )
+
+
+def _errors(pools: Sequence[MeasuredPool]) -> str:
+    errors = [pool.error for pool in pools]
+    mean = 100 * sum(map(abs, errors)) / len(errors)
+    if len(errors) == 1:
+        return f"{mean:.0f} % ({100 * errors[0]:+.0f} % against the only pool known here"
+    return (
+        f"{mean:.0f} % ({100 * min(errors):+.0f} to {100 * max(errors):+.0f} % against {len(errors)} pools"
+    )
 
 
 def note(memory: Memory, engine: str) -> str:

@@ -84,8 +84,15 @@ def _fit(
 ) -> Fit:
     budget, _ = engine.budget(model, gpu, memory, Parallel(tensor=gpus), "the options")
     blocks = max(0, budget.blocks(BLOCK_TOKENS) - engine.null_blocks)
+    # blocks hold what grows with every token; what one token is worth with windows and states, the
+    # longest request says, as in vLLM's log
+    longest = model.max_position_embeddings
+    tokens = blocks * BLOCK_TOKENS * model.kv_bytes_per_token
     of_one = -(-context // BLOCK_TOKENS) * BLOCK_TOKENS
-    # windows and states: a request's bytes do not grow with all its tokens
-    part = budget.kv_bytes_per_token / model.kv_bytes_per_token
-    sessions = int(blocks * BLOCK_TOKENS * budget.kv_bytes_per_token / (part * model.kv_bytes(of_one)))
-    return Fit(gpus, model, budget, blocks * BLOCK_TOKENS, sessions)
+    return Fit(
+        gpus,
+        model,
+        budget,
+        kv_tokens=int(tokens * longest / model.kv_bytes(longest)),
+        sessions=int(tokens / model.kv_bytes(of_one)),
+    )

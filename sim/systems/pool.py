@@ -165,6 +165,10 @@ class Pool(Schema):
 
     def count_too_long(self, trace: Trace, block_size: int) -> int:
         """How many requests of ``trace`` it turns away for their length."""
+        longest, tokens = self.engine.max_model_len, self.usable_blocks * block_size
+        largest = trace.largest_tokens  # without the last one; SGLang wants two pages and a token more
+        if largest + 2 * block_size + 1 < tokens and (longest is None or largest < longest):
+            return 0
         sizes = zip(trace.input_tokens, trace.output_tokens, strict=True)
         return sum(self.too_long(prompt, output, block_size) for prompt, output in sizes)
 

@@ -123,7 +123,7 @@ def test_a_simulation_takes_the_profile(made: Path, tmp_path: Path) -> None:
             "cpu": {
                 "kind": "engine",
                 "model": "tiny-1m",
-                "memory": {"kv_blocks": 100},
+                "memory": {"kv_blocks": 600},
                 "latency": {"profile": str(made)},
             }
         },
