@@ -72,6 +72,12 @@ DEFINITIONS = (
         "strategy is the cheapest of all placements of marks and lifetimes on offer.",
     ),
     (
+        "Estimate",
+        "The number of KV blocks is computed from the GPU's memory as the engine would, and is not the "
+        "count that the engine prints at its start. The note says how far such estimates were off where "
+        "both are known.",
+    ),
+    (
         "Uncalibrated",
         "Times come from a formula (the data sheet of the GPU and the shape of the model, or numbers given "
         "by hand), not from a measurement. Token counts and hit rates depend on times only through the "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim import cli_hardware
 from sim.commands.compare import compare
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
 from sim.commands.search import search
@@ -239,6 +240,9 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     loaded = load_config(config, overrides)
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
+    for name, system in loaded.systems.items():
+        for note in system.notes(trace, loaded.folder):
+            typer.echo(f"systems.{name}: {note}", err=True)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
@@ -256,6 +260,10 @@ def _report(
         paths = report.write(studied, folder)
     if not quiet:
         terminal.show(report.table(studied), paths)
+
+
+for _command in (cli_hardware.models, cli_hardware.gpus, cli_hardware.memory):
+    app.command()(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
 
+from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
 from sim.results.comparison import Compare
 from sim.results.slo import Slo
@@ -102,9 +103,14 @@ class Config(Schema):
         if "path" in data["workload"]:
             data["workload"]["path"] = place(self._absolute(data["workload"]["path"]))
         for system in data["systems"].values():
-            if str(system.get("model", "")).endswith(".json"):
-                system["model"] = place(self._absolute(system["model"]))
+            name = system.get("model")
+            if isinstance(name, str) and name.endswith(".json"):
+                system["model"] = place(self._absolute(name))
+            elif isinstance(name, str) and is_folder(name, self.folder):
+                system["model"] = place(self._absolute(f"{name}/{CONFIG}"))
             for part in (system, *system.get("pools", [])):
+                if str(part.get("hardware", "")).endswith((".yaml", ".yml")):
+                    part["hardware"] = place(self._absolute(part["hardware"]))
                 latency = part.get("latency")
                 if isinstance(latency, dict) and "profile" in latency:
                     latency["profile"] = place(self._absolute(latency["profile"]))

@@ -142,6 +142,9 @@ class Fleet:
                 self._reject(row)
             return
         replica = self.replicas[self._router.choose(row.index, self._entries.alive)]
+        if self._too_long(replica, row.index):
+            self._turn_away(row)
+            return
         bound = self._hardships.max_queued_requests
         if bound is not None and replica.queued >= bound:
             self._reject(row)
@@ -203,6 +206,16 @@ class Fleet:
         # not inside its own arrival
         At(self.env, self.env.now_s, ARRIVAL, lambda event: self._failed(row, REJECTED))
 
+    def _too_long(self, replica: AnyReplica, index: int) -> bool:
+        too_long = self._plans[replica.number].too_long
+        return too_long is not None and too_long(
+            self._prompt_tokens[index], self._trace.output_tokens[index]
+        )
+
+    def _turn_away(self, row: RequestRow) -> None:
+        """The engine does not serve a request of this length, so its client does not send it again."""
+        At(self.env, self.env.now, ARRIVAL, lambda event: self._over(row, REJECTED))
+
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
         row, tries = event.subject
@@ -244,6 +257,10 @@ class Fleet:
         row.finished_s, row.replica = NAN, -1
         if self._decoders.alive:
             replica = least_loaded(self._decoders.alive)
+            if self._too_long(replica, row.index):
+                self._forget(row)
+                self._turn_away(row)
+                return
             request = self._request(row, replica, self._trace.output_tokens[row.index], generated=1)
             request.last_token_s = row.first_token_s
             if self._where is not None:
@@ -252,10 +269,14 @@ class Fleet:
         elif self._decoders.returning:
             self._strand(row, self._decoders)
         else:
-            if self._where is not None:
-                del self._where[row.index]
-            self._waste(row)
+            self._forget(row)
             self._reject(row)
+
+    def _forget(self, row: RequestRow) -> None:
+        """No replica decodes the request of ``row``, whose prompt has been computed."""
+        if self._where is not None:
+            del self._where[row.index]
+        self._waste(row)
 
     def _waste(self, row: RequestRow) -> None:
         """What a prefilling replica computed for the request of ``row`` was in no reply."""

@@ -133,7 +133,9 @@ class Served(TypedDict):
     sessions: Annotated[int, About("sessions", "Sessions that start in the measured window.")]
     completed: Annotated[int, About("requests", "Requests that have all their tokens.")]
     failed: Annotated[int, About("requests", "The others: rejected, timed out or aborted.")]
-    rejected: Annotated[int, About("requests", "Turned away because a queue was full.")]
+    rejected: Annotated[
+        int, About("requests", "Turned away: too long for the engine, or its queue was full.")
+    ]
     timed_out: Annotated[int, About("requests", "Given up by the client at its deadline.")]
     aborted: Annotated[int, About("requests", "Given up by the engine itself.")]
     retried: Annotated[int, About("requests", "Lost with a replica that died, and begun anew elsewhere.")]

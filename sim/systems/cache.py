@@ -13,6 +13,7 @@ from sim.caches import CacheConfig, NoCache
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
 from sim.caches.tiered import TieredConfig
+from sim.hardware import catalogue
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.request_log import COMPLETED, TICK_REQUESTS, RequestLog
@@ -29,20 +30,26 @@ class CacheSystem(Schema):
     ``tenants``: ``shared`` (who sends equal content shares it), ``salted`` (one pool, but no tenant
     hits what another one sent), ``partitioned`` (a cache per tenant with an equal part of the
     capacity). For the latter two the cache is also replayed shared, to tell the hits that are lost.
+    ``model`` is needed only for tiers whose capacity is in gigabytes: its KV has a size.
     """
 
     kind: Literal["cache"]
+    model: str | None = None
     cache: CacheConfig
     tenants: Literal["shared", "salted", "partitioned"] = "shared"
     price: Price | None = None
 
     def resolved(self, key: str, folder: Path) -> CacheSystem:
-        """Nothing to fill in; a replay holds no GPU, so it has no price by the hour."""
+        """Capacities of tiers in blocks; a replay holds no GPU, so it has no price by the hour."""
         if self.price is not None and self.price.pricing == "gpu_hours":
             raise InputError(
                 f"{key}.price.gpu_hour_usd = {self.price.gpu_hour_usd}: a replay holds no GPU; "
                 "allowed: input_usd_per_1m and the other token prices"
             )
+        model = catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        if isinstance(self.cache, TieredConfig):
+            sized = self.cache.sized(None if model is None else model.kv_bytes_per_token, f"{key}.cache")
+            return self.model_copy(update={"cache": sized})
         return self
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:

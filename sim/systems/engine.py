@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sim.caches import EngineCache, NoCache
 from sim.caches.radix_replay import RadixConfig
@@ -23,6 +23,7 @@ from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
+from sim.hardware.by_hand import ModelByHand
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
@@ -35,6 +36,13 @@ from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
+Dtype = Literal["auto", "half", "float16", "bfloat16", "float", "float32"]
+KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "int8"]
+ModelName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),
+]
+
 
 class EngineSystem(Pool):
     """``replicas`` of one model behind a router, or ``pools`` of unlike ones.
@@ -44,6 +52,10 @@ class EngineSystem(Pool):
     beside its memory (``sim/engine/beside.py``), but for tiers whose loads take time. SGLang's is of kind
     ``radix``, and no other goes with it; its KV blocks are pages of ``page_size`` tokens. With ``tenants:
     salted`` every tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
+
+    ``model`` is a name of the catalogue, the path of a config.json or of its folder, or a mapping with the
+    model's figures. ``dtype`` and ``kv_cache_dtype`` are vLLM's options: auto serves a checkpoint as it
+    is quantised, and what is in 32 bit in 16.
 
     What a pool does not say is as the system has it. ``role: prefill`` and ``role: decode`` pools hand
     requests over ``kv_link``. ``max_queued_requests`` (waiting, per replica) rejects, ``deadline_s`` is
@@ -55,7 +67,9 @@ class EngineSystem(Pool):
     """
 
     kind: Literal["engine"]
-    model: str | None = None
+    model: ModelName | None = None
+    dtype: Dtype = "auto"
+    kv_cache_dtype: KvCacheDtype = "auto"
     router: RouterConfig = RoundRobinConfig()
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
@@ -89,20 +103,23 @@ class EngineSystem(Pool):
         model = self._model(key, folder)
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
+        cache = self.cache
+        if isinstance(cache, TieredConfig):
+            cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
         if self.pools is None:
-            system = self.filled_in(model, self.cache, key, folder)
+            system = self.filled_in(model, cache, key, folder)
         else:
             pools = [
-                pool.filled_in(model, self.cache, f"{key}.pools.{i}", folder)
+                pool.filled_in(model, cache, f"{key}.pools.{i}", folder)
                 for i, pool in enumerate(self.pools)
             ]
             system = self.model_copy(update={"pools": pools})
+        system = system.model_copy(update={"cache": cache})
         system._require_sense(model, key)
-        cache = system.cache
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
-                tokens = system.kv_blocks * kind.block_size(cache)
+                tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
 
@@ -129,10 +146,10 @@ class EngineSystem(Pool):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        require_order(self.failures, sum(pool.replicas for pool in pools), key)
+        require_order(self.failures, sum(pool.ranks for pool in pools), key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
-        """Raise InputError if a request is larger than a replica's KV memory."""
+        """Raise InputError if the options contradict the trace."""
         bound = self.max_queued_requests
         if trace.concurrency is not None and bound is not None and bound < trace.concurrency:
             raise InputError(
@@ -140,7 +157,7 @@ class EngineSystem(Pool):
                 f"the same instant; allowed: at least the concurrency ({trace.concurrency})"
             )
         for pool in self._pools():
-            pool.require_fit(trace, self.cache, key)
+            pool.require_fit(trace, key)
         if not self._kv.is_own:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
@@ -171,18 +188,13 @@ class EngineSystem(Pool):
             notes.append(
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
+        if model is not None:
+            notes += [f"approximate: {text}" for text in _approximations(model, pools)]
         for profile in profiles:
             if not profile.calibrated:
                 notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
-        if model is not None:
-            longest = model.max_position_embeddings
-            totals = zip(trace.input_tokens, trace.output_tokens, strict=True)
-            over = sum(prompt + output > longest for prompt, output in totals)
-            if over:
-                notes.append(
-                    f"{over:,} of {len(trace):,} requests exceed the {longest:,} positions of "
-                    f"{model.name}; they are served as if it could"
-                )
+        for pool in pools:
+            notes += pool.memory_notes(trace, model, self._block_size(self.cache))
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
@@ -273,8 +285,43 @@ class EngineSystem(Pool):
         failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
         return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
 
+    def _replica_kv_bytes(self, model: Model | None) -> int | None:
+        """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
+        if model is None:
+            return None
+        split = {pool.parallel for pool in self._pools()}
+        return max(model.kv_bytes_per_token_per_gpu(parallel) * parallel.tensor for parallel in split)
+
     def _pools(self) -> list[Pool]:
         return [self] if self.pools is None else self.pools
 
     def _model(self, key: str, folder: Path) -> Model | None:
-        return catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        if self.model is None:
+            return None
+        return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
+
+
+def _approximations(model: Model, pools: list[Pool]) -> list[str]:
+    """What is not as in an engine about this model on these GPUs."""
+    notes = []
+    kinds = {group.kind for group in model.kv_groups}
+    if "mamba" in kinds:
+        notes.append("states of linear attention are read and written in time, but take no KV blocks")
+    if kinds & {"swa", "chunk"} and "full" in kinds:
+        notes.append(
+            "KV of layers with a window takes no blocks; decodes see windows by their mean context"
+        )
+    for pool in pools:
+        if pool.pipeline_parallel > 1:
+            notes.append(
+                "pipeline stages work on one step one after the other; with several steps in flight "
+                f"throughput is up to {pool.pipeline_parallel} times as high"
+            )
+        if pool.data_parallel > 1:
+            notes.append(
+                "data parallel ranks are replicas of their own that share experts evenly; that they wait "
+                "for each other in every step is not modelled"
+            )
+        if pool.parallel.gpus > 1:
+            notes.append("what GPUs send to each other takes no time")
+    return notes

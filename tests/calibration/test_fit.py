@@ -313,7 +313,7 @@ def test_rates_beyond_the_peak_are_refused(tmp_path: Path) -> None:
         build(path, tmp_path / "p.yaml")
 
 
-SHAPE = catalogue.model("tiny-40m", Path())
+SHAPE = catalogue.dense("tiny-40m", Path())
 NAMES = ["token", *columns.LINEAR, *fit.HINGE_NAMES]
 
 

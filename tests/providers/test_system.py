@@ -55,7 +55,7 @@ ALL = """\
     model: mine
     rules: {kind: grid, lifetimes: [{name: short, seconds: 60, write_mult: 1.1}], read_mult: 0.2}
     price: {input_usd_per_1m: 1, output_usd_per_1m: 2}
-  own: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
+  own: {kind: engine, model: llama-3.1-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
 """
 Make = Callable[..., Result]
 

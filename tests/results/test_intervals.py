@@ -36,7 +36,7 @@ CHAT: dict[str, Any] = {
     "reply_tokens": {"distribution": "lognormal", "mean": 150, "sigma": 0.8},
 }
 ENGINE: dict[str, Any] = {
-    "kind": "engine", "model": "llama-3-8b", "hardware": "h200", "memory": {"kv_blocks": 6000},
+    "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "memory": {"kv_blocks": 6000},
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ CHAT: dict[str, Any] = {
     "user_tokens": 100,
     "reply_tokens": 50,
 }
-ENGINE: dict[str, Any] = {"kind": "engine", "model": "llama-3-8b", "hardware": "h200"}
+ENGINE: dict[str, Any] = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200"}
 FAST = {"process": "poisson", "rate_per_s": 9.0}
 SMALL: dict[str, Any] = {"memory": {"kv_blocks": 600}}
 

@@ -26,10 +26,10 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("workload.arrival.rate_per_s=.nan", ("workload.arrival.rate_per_s = nan",)),
         ("systems.one.model=llama-3-9b", ("systems.one.model = 'llama-3-9b'", "did you mean 'llama-3-8b'", "qwen")),
         ("systems.one.hardware=h300", ("systems.one.hardware = 'h300'", "h200", "l4")),
-        ("systems.one.model=llama-3.1-70b", ("systems.one.model", "Llama 3.1 70B does not fit", "GiB; allowed: less than")),
+        ("systems.one.model=llama-3.1-70b", ("systems.one.model", "Llama 3.1 70B does not fit", "on each GPU; allowed: less than")),
         ("systems.one.cache.kind=redis", ("systems.one.cache", "'redis'", "'block'", "'radix'")),
         ("systems.one.latency={profile: no.yaml}", ("no.yaml: no such file; looked for",)),
-        ("systems.one.memory.kv_blocks=1", ("request 0 (session 0, turn 1)", "needs 2 KV blocks of 16", "at most 1")),
+        ("systems.one.memory.kv_blocks=1", ("systems.one.memory.kv_blocks = 1: vLLM's null block is one of them", "at least 2")),
         ("systems.one.price={}", ("systems.one.price", "give either gpu_hour_usd or input_usd_per_1m")),
         ("systems={}", ("systems", "at least 1")),
         ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: ideal}, engine: {scheduler_reserve_full_isl: false}}",
@@ -43,7 +43,7 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("systems.one.engine={kind: sglang, schedule_policy: best}",
          ("systems.one.engine.schedule_policy = 'best'", "allowed: fcfs, lpm, dfs-weight")),
         ("systems.one.engine={kind: sglang, max_num_seqs: 4}",
-         ("systems.one.engine: unknown key 'max_num_seqs'", "allowed: kind, chunked_prefill_size")),
+         ("systems.one.engine: unknown key 'max_num_seqs'", "allowed: kind, max_model_len, chunked_prefill_size")),
         ("systems.one.engine={kind: sglang, chunked_prefill_size: 0}",
          ("systems.one.engine.chunked_prefill_size = 0", "allowed: at least 1, or -1")),
         ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: radix, page_size: 3}, engine: {kind: sglang}}",
@@ -52,8 +52,12 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
          ("systems.one.cache.kind = 'block' does not go with engine.kind sglang", "allowed: radix, none")),
         ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, cache: {kind: radix, page_size: 16, capacity_tokens: 9}, engine: {kind: sglang}}",
          ("systems.one.cache.capacity_tokens = 9", "at least a page (16)")),
-        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, memory: {kv_blocks: 20}, engine: {kind: sglang}}",
-         ("request 0 (session 0, turn 1)", "does not fit: SGLang leaves it", "KV memory of systems.one")),
+        ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, memory: {gpu_memory_utilization: 0.9}, engine: {kind: sglang}}",
+         ("systems.one.memory.gpu_memory_utilization = 0.9 is vLLM's", "allowed with engine.kind sglang: mem_fraction_static")),
+        ("systems.one.memory.mem_fraction_static=0.8", ("systems.one.memory.mem_fraction_static = 0.8 is SGLang's", "gpu_memory_utilization")),
+        ("systems.one.memory.estimate=true", ("systems.one.memory: estimate goes with kv_blocks", "both or none")),
+        ("systems.one.engine={version: 0.19}", ("systems.one.engine.version = 0.19: not a release", "in quotes")),
+        ("systems.one.hardware=no-gpu.yaml", ("no-gpu.yaml: no such file; looked for",)),
         ("systems.one={kind: engine, model: llama-3-8b, hardware: h200, engine: {kind: sglang, max_new_tokens: 3}}",
          ("request 0 (session 0, turn 1): a reply of", "allowed: at most systems.one.engine.max_new_tokens (3)")),
         ("systems.one.router=magic", ("systems.one.router = 'magic'", "round_robin", "kv_aware")),
@@ -242,19 +246,19 @@ def test_ids_without_ids(cli_here: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"num_local_experts": 8}, ("num_local_experts = 8", "dense models")),
-        ({"kv_lora_rank": 512}, ("kv_lora_rank = 512",)),
-        ({"sliding_window": 4096}, ("sliding_window = 4096",)),
+        ({"model_type": "t5"}, ("model_type = 't5'", "allowed: ", "llama", "qwen3")),
+        ({"model_type": None}, ("model_type = None", "llama")),
         ({"num_hidden_layers": None}, ("num_hidden_layers = None",)),
         ({"torch_dtype": "int4"}, ("dtype = 'int4'", "bfloat16")),
         ({"torch_dtype": ["bfloat16"]}, ("dtype = ['bfloat16']", "bfloat16")),
         ({"hidden_size": "64x"}, ("hidden_size = '64x'", "valid integer")),
-        ({"layer_types": [{}]}, ("layer_types = [{}]", "dense models")),
+        ({"layer_types": [{}]}, ("layer_types = [{}]", "a list of 4 of sliding_attention, full_attention")),
         (
             {"num_key_value_heads": 3},
             ("num_attention_heads (4) must be a multiple of num_key_value_heads (3)",),
         ),
-        ({"num_hidden_layers": 10**9}, ("parameters; at most 1e+13",)),
+        ({"num_hidden_layers": 10**9}, ("num_hidden_layers = 1000000000", "at most 2000")),
+        ({"intermediate_size": 10**9, "hidden_size": 10**7}, ("parameters; at most 1e+13",)),
         ({"name": "\ud800"}, ("name ('\\ud800') must be printable",)),
     ],
 )
@@ -263,7 +267,7 @@ def test_hugging_face_config(
 ) -> None:
     """A model that the arithmetic does not describe is refused by name, not computed wrongly."""
     base = {
-        "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
+        "model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128,
         "vocab_size": 1000, "max_position_embeddings": 512,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(base | config))

@@ -135,7 +135,7 @@ def test_recorded_arrivals(tmp_path: Path) -> None:
     """A recorded trace is played faster: the rate is its speed."""
     write_small_mooncake(tmp_path / "trace.jsonl")
     workload = {"kind": "trace", "format": "mooncake", "path": "trace.jsonl", "arrival": {"speed": 2.0}}
-    engine = {"kind": "engine", "model": "llama-3-8b", "hardware": "h200"}
+    engine = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200"}
     config = _config(
         tmp_path, workload=workload, systems={"gpu": engine}, slo={"ttft_ms": 1000, "share": 0.9}
     )

@@ -14,7 +14,10 @@ import yaml
 from reports import files
 from sim import Result, load_config, run
 from sim.hardware import catalogue
+from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.roofline import roofline
+from sim.hardware.vllm_memory import budget
 from sim.results.step_log import StepLog
 from sim.results.window import Window
 from tests.refusing import Cli
@@ -72,13 +75,18 @@ def test_tensor_parallel(tmp_path: Path) -> None:
     two = result.runs["one"].records
     assert one.engine is not None and two.engine is not None
     model, gpu = catalogue.model("llama-3-8b", tmp_path), catalogue.gpu("h200")
-    usable, kv = gpu.memory_bytes * 0.9, model.kv_bytes_per_token * 16
-    assert one.engine.capacity_blocks == (usable - model.weight_bytes) // kv
-    assert two.engine.capacity_blocks == (2 * usable - model.weight_bytes) // kv
-    single, double = roofline(model, gpu).coefficients, roofline(model, gpu, tensor_parallel=2).coefficients
+    limits: dict[str, Any] = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
+    for records, gpus in ((one, 1), (two, 2)):
+        pool = budget(model, gpu, Memory(), **limits, parallel=Parallel(gpus)).blocks(16)
+        assert records.engine is not None
+        assert records.engine.capacity_blocks == pool - 1, "less the null block"
+    single, double = (
+        roofline(model, gpu).coefficients,
+        roofline(model, gpu, parallel=Parallel(2)).coefficients,
+    )
     assert double.floor == single.floor / 2 and double.token == single.token / 2
     assert double.decode_kv == single.decode_kv / 2
-    many = roofline(model, gpu, tensor_parallel=16).coefficients  # twice as many GPUs as KV heads
+    many = roofline(model, gpu, parallel=Parallel(16)).coefficients  # twice as many GPUs as KV heads
     assert many.decode_kv == single.decode_kv / 8
     entry: Any = result.summary()["systems"]["one"]
     assert entry["cost"]["gpu_seconds"] == 2 * entry["duration"]

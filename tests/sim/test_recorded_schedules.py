@@ -27,7 +27,7 @@ def _config(args: dict[str, Any]) -> dict[str, Any]:
     engine = {
         "kind": "engine",
         "cache": {"kind": "none" if args["no_caching"] else "block", "block_size": args["block_size"]},
-        "memory": {"kv_blocks": args["blocks"] - 1},  # block 0 is vLLM's null block
+        "memory": {"kv_blocks": args["blocks"]},
         "latency": {"kind": "constant", "iteration_s": 1.0},
         "record_steps": True,
         "engine": {

@@ -212,12 +212,13 @@ class SglangReplica:
         if self._fast_forward:
             steps += self._scheduler.repeats(batch, self._ahead)
         if batch.chunks:
-            seconds = latency.fixed_s(batch.tokens, len(batch.chunks))
+            seconds = latency.fixed_s(batch.tokens, batch.sequences)
             for _, before, new in batch.chunks:
                 seconds += latency.prefill_s(before, new)
         else:
             seconds = latency.decodes_s(batch.decodes, batch.context)
-        self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
+        steps = latency.steady_steps(batch.decodes, batch.context, steps)
+        self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:

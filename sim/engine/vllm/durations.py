@@ -46,7 +46,10 @@ class Durations:
             if ahead is not None:
                 count, context = ahead.decodes, ahead.context
             if batch.decodes == count and not batch.lost and not batch.chunks:
-                self._timer.start((), seconds, latency.slope_s(count), steps)
+                steps = latency.steady_steps(count, batch.context, steps)
+                self._timer.start((), seconds, latency.slope_s(count, batch.context), steps)
                 return
         self._notes.begins(leads, count, context)
-        self._timer.start(leads_s, latency.decodes_s(count, context), latency.slope_s(count), steps)
+        steps = len(leads) + latency.steady_steps(count, context, steps - len(leads))
+        first_s = latency.decodes_s(count, context)
+        self._timer.start(leads_s, first_s, latency.slope_s(count, context), steps)
