@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import side_by_side, units
-from reports.rows import TableRow, compare, has_times, money_label
+from reports.rows import TableRow, compare, is_replay, money_label
 from reports.sentences import claim_figures, claim_verdict
 from sim.results.summary import Summary, WeighedClaim
 
@@ -35,7 +35,7 @@ def table(summary: Summary) -> RenderableType:
     Names and texts of the configuration are shown as they are, never read as markup.
     """
     systems = summary["systems"]
-    replays = [name for name in systems if not has_times(systems[name])]
+    replays = [name for name in systems if is_replay(systems[name])]
     parts: list[RenderableType] = []
     if replays:
         parts += [*_replays(summary, replays), *_notes(summary, replays)]

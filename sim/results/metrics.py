@@ -118,7 +118,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
     records = everything.measured(warmup_s)
     ended = everything.status[everything.arrival_s >= warmup_s]
     engine = records.engine
-    timed = engine is not None or records.hosted is not None
+    timed = bool(np.isfinite(records.finished_s).any())
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
