@@ -6,7 +6,7 @@ import re
 from datetime import date, time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from workloads.schema import MOST_S, Schema, Usd
 
@@ -95,6 +95,23 @@ class ByTurn(Schema):
     tool: Probability = 1.0
 
 
+def _probability(value: Any) -> Any:
+    """A number for all, or one by kind of turn."""
+
+    def share(number: Any) -> bool:
+        return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+
+    by_turn = (
+        isinstance(value, dict) and value.keys() <= {"user", "tool"} and all(map(share, value.values()))
+    )
+    if by_turn or share(value) or isinstance(value, ByTurn):
+        return value
+    raise ValueError("allowed: a number from 0 to 1, or {user: ..., tool: ...} with such numbers")
+
+
+HitProbability = Annotated[float | ByTurn, BeforeValidator(_probability)]
+
+
 class Storage(Schema):
     """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
 
@@ -167,7 +184,7 @@ class Rules(Schema):
     """A lookup at exactly the end of the lifetime."""
     visible_at: Literal["request_start", "first_token", "response_end"] = "first_token"
     visible_delay_s: float = Field(default=0.0, ge=0, le=MOST_S)
-    hit_probability: Probability | ByTurn = 1.0
+    hit_probability: HitProbability = 1.0
     """Share of the lookups that find what is there; the others find nothing and write anew."""
     read_mult: Multiple = 1.0
     """Price of a read token as a multiple of the input price where the price list has none."""

@@ -22,6 +22,7 @@ from sim.providers.serve import ByModel, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
+from sim.yamlfile import in_words
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
@@ -297,8 +298,7 @@ class ProviderSystem(Schema):
             where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
             value = problem["input"]
             shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-            message = problem["msg"].removeprefix("Value error, ")
-            raise InputError(f"{where}{shown}: {message}") from None
+            raise InputError(f"{where}{shown}: {in_words(problem)}") from None
         for name in given:
             if name not in rules.used:
                 raise InputError(
