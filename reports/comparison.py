@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import units
-from reports.rows import UNCHANGED, has_times
+from reports.rows import UNCHANGED
 from reports.units import Format
 from sim.results import intervals
 from sim.results.intervals import Flat
@@ -158,8 +158,3 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) <= 5:
         return ", ".join(names[:-1]) + f" and {names[-1]}"
     return ", ".join(names[:4]) + f" and {len(names) - 4} more"
-
-
-def are_replays(summary: Summary) -> bool:
-    """Whether no system serves in simulated time."""
-    return not any(has_times(entry) for entry in summary["systems"].values())

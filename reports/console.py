@@ -44,6 +44,8 @@ def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) 
         parts.append(_several(summary, width))
     if details or not several:
         parts += [_engine(summary, name) for name in names]
+    if details and "side_by_side" in summary:
+        parts.append(_side_by_side(summary))
     parts += _notes(summary, names)
     if summary.get("crossovers"):
         parts += _crossovers(summary)
@@ -68,6 +70,12 @@ def _several(summary: Summary, width: int) -> Table:
     else:
         fit = len(headings)
     return _filled(out, headings[:fit], [row[:fit] for row in rows])
+
+
+def _side_by_side(summary: Summary) -> Table:
+    """Every priced system in the same dollars."""
+    out = _new_table(Text("Side by side", style="bold"))
+    return _filled(out, *side_by_side.table(summary))
 
 
 def _crossovers(summary: Summary) -> list[RenderableType]:

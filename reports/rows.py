@@ -41,9 +41,10 @@ class TableRow:
     """1 if the cache saves of it, -1 if it costs more, 0 if neither (or if that is no question)."""
 
 
-def has_times(entry: SystemEntry) -> bool:
-    """Whether a system serves in simulated time; a replay does not, and completes everything."""
-    return entry["duration"] is not None or entry["failed"] > 0
+def is_replay(entry: SystemEntry) -> bool:
+    """Whether a cache alone was replayed; engines and hosted APIs serve in simulated time."""
+    hosted = entry["cost"]["pricing"] == "provider"
+    return not hosted and entry["duration"] is None and not entry["failed"]
 
 
 def compare(summary: Summary, system: str) -> list[TableRow]:

@@ -184,6 +184,24 @@ def capacity(
 
 
 @app.command()
+def doctor(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Calls with what was billed, JSON Lines.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Hold recorded calls against the caching rules: how many are met, what was missed, why, in dollars."""
+    from reports.doctor import text
+    from sim.doctor.examine import examine
+
+    diagnosis = examine(path)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(diagnosis, indent=1))
+    else:
+        typer.echo(text(diagnosis))
+
+
+@app.command()
 def breakeven(
     offers: Annotated[
         list[str] | None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree, Tree
 from workloads.messages import MessageTree, Several, by_message
+from workloads.recorded import Answered, anchors, answered
 
 NONE = -1
 
@@ -62,6 +63,12 @@ class Trace:
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
     """Tokens that one such id names. Every segment then begins on a multiple of it."""
+    api_s: list[float | None] | None = None
+    """Seconds from each request to the end of its reply as recorded, where the trace says so."""
+    models: list[str] | None = None
+    """The model that each request was sent to, where the trace says so."""
+    tool_turns: set[int] = field(default_factory=set)
+    """Requests that answer a tool's result, where the trace says so; all others answer a user."""
     concurrency: int | None = None
     """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
     equal_arrival: bool = False
@@ -79,6 +86,8 @@ class Trace:
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
     _message_tree: MessageTree | None = field(default=None, init=False, repr=False, compare=False)
     _by_message: Trace | None = field(default=None, init=False, repr=False, compare=False)
+    _anchors: list[int] | None = field(default=None, init=False, repr=False, compare=False)
+    _answered: tuple[int, Answered | None] = field(default=(0, None), init=False, repr=False, compare=False)
     _largest: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -115,6 +124,20 @@ class Trace:
         if self._by_message is None:
             self._by_message = by_message(self, tree)
         return self._by_message
+
+    @property
+    def anchors(self) -> list[int]:
+        """For each request the segment at which later prompts meet it, made once (`recorded.anchors`)."""
+        if self._anchors is None or len(self._anchors) != len(self):
+            self._anchors = anchors(self)
+        return self._anchors
+
+    @property
+    def answered(self) -> Answered | None:
+        """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self._answered[0] != len(self):
+            self._answered = (len(self), answered(self))
+        return self._answered[1]
 
     @property
     def largest_tokens(self) -> int:
@@ -226,6 +249,8 @@ class Trace:
             assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
             if self.follower[i] != NONE:
                 follows[self.follower[i]] += 1
+        for column in (self.api_s, self.models):
+            assert column is None or len(column) == len(self)
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
         assert all(content.parent[segment] != ROOT for segment in self.continuations)

@@ -151,7 +151,7 @@ def summarise(everything: Records, price: Price | None, window: Window = WHOLE) 
     arrived = (everything.arrival_s >= window.start_s) & (everything.arrival_s < window.end_s)
     ended = everything.status[arrived]
     engine = records.engine
-    timed = engine is not None or records.hosted is not None
+    timed = bool(np.isfinite(records.finished_s).any())
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None

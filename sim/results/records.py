@@ -175,7 +175,7 @@ class Records:
         if self.tier:
             out.tier = [tier for tier, keep in zip(self.tier, counted, strict=True) if keep]
         if self.hosted is not None:
-            out.hosted = self.hosted.only(counted)
+            out.hosted = self.hosted.only(counted, counted[self.hosted.calls.request])
         return out
 
     @property
@@ -194,6 +194,8 @@ class Records:
         if counted.all() and window.is_whole:
             return self
         out = self.only(counted)
+        if self.hosted is not None:  # what was not answered is billed
+            out.hosted = self.hosted.only(counted, arrived[self.hosted.calls.request])
         out.query_blocks = out.hit_blocks = None  # they count all requests
         if self.block_tokens is not None:
             out.query_blocks = int((out.input_tokens // self.block_tokens).sum())
@@ -207,9 +209,11 @@ class Records:
         _, session = np.unique(self.session, return_inverse=True)
         first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
         np.minimum.at(first_s, session, self.arrival_s)
-        return self.only(
-            self.completed & (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
-        )
+        inside = (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
+        out = self.only(self.completed & inside)
+        if self.hosted is not None:  # what was not answered is billed
+            out.hosted = self.hosted.only(self.completed & inside, inside[self.hosted.calls.request])
+        return out
 
     def _count_in(self, window: Window) -> None:
         """Keep of iterations and counters those of ``window``."""
@@ -250,9 +254,7 @@ class Records:
         assert not np.isnan(self.arrival_s).any()
         assert all(status in STATUS for status in self.status), "a request has not ended"
         if self.hosted is not None:
-            assert (hits + self.hosted.written_tokens <= self.input_tokens).all()
-            assert (self.arrival_s <= self.first_token_s).all()
-            assert (self.first_token_s <= self.finished_s).all()
+            self._check_calls(self.hosted)
         if self.engine is None:
             return
         assert (np.isnan(self.finished_s) != done).all()
@@ -266,3 +268,23 @@ class Records:
         extra = engine.recomputed_tokens + engine.abandoned_tokens + engine.surplus_tokens
         assert engine.scheduled_tokens == needed + extra
         assert self.engine.num_preemptions == int(self.preemptions.sum())
+
+    def _check_calls(self, hosted: Hosted) -> None:
+        """Assert that every call is billed once: the answered one of a request, and those before it."""
+        hits, done, calls = self.cache_read_input_tokens, self.completed, hosted.calls
+        calls.check()
+        assert (hits + hosted.written_tokens <= self.input_tokens).all()
+        answered = ~calls.given_up
+        assert np.array_equal(np.sort(calls.request[answered]), np.flatnonzero(done))
+        assert np.array_equal(np.bincount(calls.request, minlength=len(self)), self.retries + 1)
+        assert (calls.input_tokens == self.input_tokens[calls.request]).all()
+        assert (calls.output_tokens[answered] == self.output_tokens[calls.request[answered]]).all()
+        assert (
+            calls.output_tokens[calls.given_up] < self.output_tokens[calls.request[calls.given_up]]
+        ).all()
+        assert (calls.read_tokens[answered] == hits[calls.request[answered]]).all()
+        times = np.isfinite(self.finished_s)
+        assert not times.any() or np.array_equal(times, done)
+        assert (self.arrival_s[times] <= self.scheduled_s[times]).all()
+        assert (self.scheduled_s[times] <= self.first_token_s[times]).all()
+        assert (self.first_token_s[times] <= self.finished_s[times]).all()

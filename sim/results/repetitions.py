@@ -75,7 +75,7 @@ def _weighted(
 ) -> list[Flat]:
     """The figures that are functions of the request table, in each draw of sessions."""
     records = everything.measured()
-    session = session[everything.completed]
+    every_session, session = session, session[everything.completed]
     count = draws.shape[1]
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -91,10 +91,10 @@ def _weighted(
         "cache.prefix_cache_hit_rate": found / asked,
         "cache.request_hit_rate": total(records.cache_read_input_tokens > 0) / requests,
     }
-    usd = request_usd(records, price)
+    usd = request_usd(everything, price)
     if usd is not None:
-        columns["cost.cost_usd_total"] = total(usd)
-        columns["cost.cost_usd_per_request"] = total(usd) / requests
+        paid = draws @ np.bincount(every_session, weights=usd, minlength=count)
+        columns["cost.cost_usd_total"], columns["cost.cost_usd_per_request"] = paid, paid / requests
     for name, of in LATENCIES.items():
         columns.update(_latency(name, of(records) * 1e3, session, draws))
     return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(draws))]

@@ -42,6 +42,8 @@ class _Call:
     output_tokens: int
     api_s: float | None
     turn: int
+    model: str = ""
+    answers_tool: bool = False
     think_s: float = 0.0
     """After the reply to the call before."""
     main: bool = False
@@ -99,10 +101,19 @@ class ClaudeCodeTrace(Schema):
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
         path = find_file(self.path, folder)
+        names: list[str] = []
+        lines: list[int] = []
+        blocks: list[int] = []
+        models: list[str] = []
+        api_s: list[float | None] = []
         trace = Trace(
-            named_blocks=[], block_id_tokens=BLOCK_TOKENS, origin=path.name, lines=[], request_ids=[]
+            named_blocks=blocks,
+            block_id_tokens=BLOCK_TOKENS,
+            origin=path.name,
+            lines=lines,
+            request_ids=names,
+            api_s=api_s,
         )
-        assert trace.named_blocks is not None and trace.lines is not None and trace.request_ids is not None
         sessions = self._sessions(path, RangeTree(trace.content, BLOCK_TOKENS))
         starts = [0.0] * len(sessions)
         if self.arrival is not None:
@@ -127,9 +138,15 @@ class ClaudeCodeTrace(Schema):
             )
             if call.main:
                 latest[s] = request
-            trace.named_blocks.append(call.blocks)
-            trace.lines.append(sessions[s].line)
-            trace.request_ids.append(call.name)
+            blocks.append(call.blocks)
+            lines.append(sessions[s].line)
+            names.append(call.name)
+            models.append(call.model)
+            api_s.append(call.api_s)
+            if call.answers_tool:
+                trace.tool_turns.add(request)
+        if all(models):
+            trace.models = models
         if self.arrival is not None:
             self.arrival.apply(trace)
         return trace
@@ -212,7 +229,18 @@ def _add(chain: list[_Call], name: str, where: str, row: Row, tree: RangeTree, n
         prompt = tree.content.append(prompt, rest)
     output_tokens = max(1, whole(row, "out", where, 0))
     at_s, api_s = number(row, "t", where), _optional(row, "api_time", where)
-    call = _Call(f"{name}/{turn}", at_s, prompt, blocks, output_tokens, api_s, turn)
+    model, inputs = row.get("model"), row.get("input_types")
+    call = _Call(
+        name=f"{name}/{turn}",
+        at_s=at_s,
+        prompt=prompt,
+        blocks=blocks,
+        output_tokens=output_tokens,
+        api_s=api_s,
+        turn=turn,
+        model=model if isinstance(model, str) else "",
+        answers_tool=isinstance(inputs, list) and "tool_result" in inputs,
+    )
     recorded_s = _optional(row, "think_time", where)
     if chain:
         call.think_s = _think_s(where, chain[-1], call, recorded_s)
