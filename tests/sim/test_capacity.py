@@ -218,7 +218,7 @@ def test_warm_up_shrinks_with_the_trace(tmp_path: Path) -> None:
         ),
         (
             {"workload": CONFIG["workload"] | {"arrival": {"process": "closed_loop", "concurrency": 4}}},
-            r"workload.arrival.process = 'closed_loop'.*allowed: poisson, uniform, or recorded",
+            r"workload.arrival.process = 'closed_loop'.*allowed: poisson, uniform, profile, or recorded",
         ),
         (
             {
