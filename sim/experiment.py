@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from sim.config import Config
 from sim.providers import bills
-from sim.results import metrics, owning_or_renting
+from sim.results import early, metrics, owning_or_renting
 from sim.results.claims import Claim, weigh
 from sim.results.pricing import Price
 from sim.results.records import Records
@@ -119,7 +119,11 @@ class Result:
             figures["request_goodput"] = good / figures["duration"]
         entry = {
             "calibrated": run.calibrated,
-            "notes": [*run.notes, *_extrapolation(records)],
+            "notes": [
+                *run.notes,
+                *early.note(self.trace, records),
+                *_extrapolation(records),
+            ],
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
@@ -207,7 +211,7 @@ def _run_system(
         twin=twin,
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(folder),
-        notes=system.notes(trace, folder),
+        notes=[*trace.notes, *system.notes(trace, folder)],
         simulation_s=middle - start,
         twin_simulation_s=end - middle,
         compare=compare,

@@ -40,6 +40,8 @@ class Trace:
     """The request that waits for this one's reply, or NONE."""
     think_s: list[float] = field(default_factory=list)
     """Seconds between the reply this request waits for and its own arrival; 0 if it waits for none."""
+    continues: list[int] = field(default_factory=list)
+    """The request whose reply is part of this prompt, or NONE, as far as an importer knows it."""
     session: list[int] = field(default_factory=list)
     turn: list[int] = field(default_factory=list)
     tenant: list[int] = field(default_factory=list)
@@ -71,6 +73,8 @@ class Trace:
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of any figure has to know about the requests: how a file was read, what it lacks."""
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
     _message_tree: MessageTree | None = field(default=None, init=False, repr=False, compare=False)
     _by_message: Trace | None = field(default=None, init=False, repr=False, compare=False)
@@ -127,6 +131,7 @@ class Trace:
         arrival_s: float | None = None,
         follows: int = NONE,
         think_s: float = 0.0,
+        continues: int = NONE,
         reply: int | None = None,
         session: int | None = None,
         turn: int = 1,
@@ -147,6 +152,7 @@ class Trace:
         self.arrival_s.append(arrival_s)
         self.follower.append(NONE)
         self.think_s.append(think_s)
+        self.continues.append(continues)
         self.session.append(index if session is None else session)
         self.turn.append(turn)
         self.tenant.append(tenant)
@@ -223,6 +229,7 @@ class Trace:
                 follows[self.follower[i]] += 1
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
+        assert all(NONE <= earlier < i for i, earlier in enumerate(self.continues))
         assert all(content.parent[segment] != ROOT for segment in self.continuations)
         for segment, held in self.several.items():
             assert held.tokens == content.end[segment] - content.end[content.parent[segment]]

@@ -1,0 +1,64 @@
+"""The rows of a trace's files, each made into something else, with bad ones skipped and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from workloads.errors import InputError
+from workloads.formats.files import find_files
+from workloads.formats.jsonl import ENDINGS, Row, items
+
+Made = TypeVar("Made")
+Parse = Callable[[str, int, Row], Made]
+
+
+class Reader:
+    """Reads the file or folder ``path``, relative to ``folder`` (that of the configuration) or here.
+
+    Up to ``skip`` rows that cannot be used are passed over; one more raises its InputError.
+    """
+
+    def __init__(self, path: Path, folder: Path, skip: int = 0, endings: Sequence[str] = ENDINGS) -> None:
+        self.path, self.files = find_files(path, folder, endings)
+        self.skipped = 0
+        self._skip = skip
+        self._first: str | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a line number alone does not tell where something comes from."""
+        return len(self.files) > 1
+
+    def each(self, parse: Parse[Made]) -> Iterator[Made]:
+        """What ``parse(where, line, row)`` makes of every row of every file."""
+        for file in self.files:
+            yield from self.of_file(file, parse)
+
+    def of_file(self, file: Path, parse: Parse[Made]) -> Iterator[Made]:
+        """What ``parse(where, line, row)`` makes of every row of one file."""
+        for where, line, row in items(file):
+            try:
+                if isinstance(row, InputError):
+                    raise row
+                made = parse(where, line, row)
+            except InputError as error:
+                self.bad(error)
+            else:
+                yield made
+
+    def bad(self, error: InputError) -> None:
+        """A row that cannot be used: counted, or raised if it is one too many."""
+        if self.skipped == self._skip:
+            after = f" ({self.skipped} bad lines were skipped before it)" if self.skipped else ""
+            raise InputError(f"{error}{after}")
+        self.skipped += 1
+        self._first = self._first or str(error)
+
+    def notes(self) -> list[str]:
+        """What was skipped."""
+        if not self.skipped:
+            return []
+        lines = "line was" if self.skipped == 1 else "lines were"
+        return [f"{self.path.name}: {self.skipped} bad {lines} skipped, the first: {self._first}"]
