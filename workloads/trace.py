@@ -43,6 +43,8 @@ class Trace:
     continues: list[int] = field(default_factory=list)
     """The request whose reply is part of this prompt, or NONE, as far as an importer knows it."""
     session: list[int] = field(default_factory=list)
+    parents: dict[int, int] = field(default_factory=dict)
+    """The session that started another one (a sub-agent's), where the trace knows it."""
     turn: list[int] = field(default_factory=list)
     tenant: list[int] = field(default_factory=list)
     priority: list[int] = field(default_factory=list)
@@ -160,6 +162,12 @@ class Trace:
         if follows != NONE:
             self.follower[follows] = index
         return index
+
+    def wait(self, request: int, before: int, think_s: float) -> None:
+        """Let ``request`` come ``think_s`` after the reply to ``before``, not at a time of its own."""
+        self.arrival_s[request] = None
+        self.follower[before] = request
+        self.think_s[request] = think_s
 
     def message_path(self, segment: int) -> list[int]:
         """The segments at which the messages of the path to ``segment`` end, the first message first.

@@ -120,6 +120,11 @@ class ClaudeCodeTrace(Schema):
             raise ValueError("arrival: closed_loop needs loop: closed and subagents: exclude")
         return self
 
+    @classmethod
+    def recognises(cls, row: Row) -> bool:
+        """A session with its block size."""
+        return row.keys() >= {"id", "block_size", "requests"}
+
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
         reader = Reader(self.path, folder, self.skip_bad_lines)

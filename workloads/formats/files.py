@@ -30,13 +30,13 @@ def find_files(path: Path, folder: Path, endings: Sequence[str]) -> tuple[Path, 
     found = _find(path, folder, folders=True)
     if found.is_file():
         return found, [found]
-    files = sorted(file for file in found.rglob("*") if _ending(file) in endings and file.is_file())
+    files = sorted(file for file in found.rglob("*") if ending(file) in endings and file.is_file())
     if not files:
         raise InputError(f"{found}: no files in this folder; allowed: files ending in {', '.join(endings)}")
     return found, files
 
 
-def _ending(path: Path) -> str:
+def ending(path: Path) -> str:
     """The ending of the name, that of the compression aside."""
     return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 

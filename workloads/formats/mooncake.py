@@ -21,7 +21,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, shown, whole
+from workloads.formats.jsonl import Row, integers, items, number, shown, whole
+from workloads.formats.mooncake_text import MooncakeText
 from workloads.formats.reader import Reader
 from workloads.formats.timing import SECONDS_PER_UNIT, close_loop, require_whole_ms, span_note
 from workloads.schema import Schema
@@ -69,6 +70,8 @@ class MooncakeTrace(Schema):
     order of their times, or of their lines where they have none. A turn with a ``delay`` and no
     ``timestamp`` comes that long after the reply before. Where a turn has both, its recorded time counts
     in open loop and its delay in closed loop, in which every turn waits for the one before.
+
+    A file whose rows have ``text_input`` or ``messages`` in place of ids is read as ``mooncake_text``.
     """
 
     kind: Literal["trace"]
@@ -84,9 +87,17 @@ class MooncakeTrace(Schema):
     arrival: TraceArrivals = Recorded()
     skip_bad_lines: NonNegativeInt = 0
 
+    @classmethod
+    def recognises(cls, row: Row) -> bool:
+        """Lengths and block ids."""
+        return row.keys() >= {"input_length", "hash_ids"}
+
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
         reader = Reader(self.path, folder, self.skip_bad_lines)
+        texts = self._with_texts(reader)
+        if texts is not None:
+            return texts.build(seed, folder)
         requests = list(reader.each(self._request))
         if not requests:
             raise InputError(f"{reader.path}: no requests; allowed: one JSON object a line")
@@ -103,6 +114,21 @@ class MooncakeTrace(Schema):
             close_loop(trace)
         self.arrival.apply(trace)
         return trace
+
+    def _with_texts(self, reader: Reader) -> MooncakeText | None:
+        """The same file as one of AIPerf's text dialects, if its first row is of one."""
+        for _, _, row in items(reader.files[0]):
+            if isinstance(row, InputError) or not MooncakeText.recognises(row) or "hash_ids" in row:
+                return None
+            return MooncakeText(
+                kind="trace",
+                format="mooncake_text",
+                path=self.path,
+                arrival=self.arrival,
+                time_unit=self.time_unit,
+                skip_bad_lines=self.skip_bad_lines,
+            )
+        return None
 
     def _request(self, where: str, line: int, row: Row) -> _Request:
         bailian = "chat_id" in row

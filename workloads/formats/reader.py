@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from workloads.errors import InputError
-from workloads.formats.files import find_files
+from workloads.formats.files import ending, find_files
 from workloads.formats.jsonl import ENDINGS, Row, items
+from workloads.formats.tables import csv_rows, parquet_rows
 
+TABLES = (*ENDINGS, ".csv", ".parquet")
 Made = TypeVar("Made")
 Parse = Callable[[str, int, Row], Made]
 
@@ -23,6 +26,10 @@ class Reader:
     def __init__(self, path: Path, folder: Path, skip: int = 0, endings: Sequence[str] = ENDINGS) -> None:
         self.path, self.files = find_files(path, folder, endings)
         self.skipped = 0
+        self.left_out: Counter[str] = Counter()
+        """Rows that are right but no calls to serve, by reason."""
+        self.remarks: list[str] = []
+        """What else a format has to say about its files."""
         self._skip = skip
         self._first: str | None = None
 
@@ -38,7 +45,7 @@ class Reader:
 
     def of_file(self, file: Path, parse: Parse[Made]) -> Iterator[Made]:
         """What ``parse(where, line, row)`` makes of every row of one file."""
-        for where, line, row in items(file):
+        for where, line, row in _rows(file):
             try:
                 if isinstance(row, InputError):
                     raise row
@@ -57,8 +64,18 @@ class Reader:
         self._first = self._first or str(error)
 
     def notes(self) -> list[str]:
-        """What was skipped."""
-        if not self.skipped:
-            return []
-        lines = "line was" if self.skipped == 1 else "lines were"
-        return [f"{self.path.name}: {self.skipped} bad {lines} skipped, the first: {self._first}"]
+        """What was left out or skipped."""
+        notes = [f"{count:,} {why} left out" for why, count in self.left_out.items()]
+        notes = [f"{self.path.name}: {note}" for note in (*notes, *self.remarks)]
+        if self.skipped:
+            lines = "line was" if self.skipped == 1 else "lines were"
+            notes.append(f"{self.path.name}: {self.skipped} bad {lines} skipped, the first: {self._first}")
+        return notes
+
+
+def _rows(file: Path) -> Iterator[tuple[str, int, Row | InputError]]:
+    """The rows of a file of any kind."""
+    kind = ending(file)
+    if kind == ".csv":
+        return csv_rows(file)
+    return parquet_rows(file) if kind == ".parquet" else items(file)

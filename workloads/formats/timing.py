@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from workloads.errors import InputError
 from workloads.trace import NONE, Trace
 
@@ -29,12 +31,13 @@ def span_note(trace: Trace, read_as: str) -> str:
     return f"{trace.origin}: {read_as}: {len(times):,} requests in {span:,.6g} s{rate}{after}"
 
 
-def close_loop(trace: Trace) -> None:
+def close_loop(trace: Trace, think_s: Callable[[int, int], float] | None = None) -> None:
     """Let every request wait for the one before it of its session, and for the reply it contains.
 
     Sessions whose prompts contain each other's replies become one chain, in the order of the trace.
     Recorded times of requests that now wait are dropped: how long a reply took when they were recorded
-    is not how long it takes here. Think times that the trace states stay.
+    is not how long it takes here. ``think_s(before, request)`` says how long after the reply to ``before``
+    a request comes; without it, think times that the trace has stay.
     """
     group: dict[int, int] = {}
 
@@ -51,8 +54,8 @@ def close_loop(trace: Trace) -> None:
     for request, session in enumerate(trace.session):
         before = latest.get(root(session), NONE)
         if before != NONE:
-            trace.arrival_s[request] = None
-            trace.follower[before] = request
+            known_s = trace.think_s[request]
+            trace.wait(request, before, known_s if think_s is None else think_s(before, request))
         latest[root(session)] = request
 
 

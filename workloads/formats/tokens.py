@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import integers, number, whole
+from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import close_loop, link_replies, span_note
 from workloads.schema import Schema
@@ -38,6 +38,11 @@ class TokensTrace(Schema):
     arrival_unit_s: PositiveFloat = 1.0
     arrival: TraceArrivals = Recorded()
     skip_bad_lines: NonNegativeInt = 0
+
+    @classmethod
+    def recognises(cls, row: Row) -> bool:
+        """Token ids of prompt and reply."""
+        return row.keys() >= {"tokens", "output_tokens", "arrival"}
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
