@@ -261,7 +261,9 @@ def vllm_multi_turn(folder: Path) -> Path:
 
 def litellm(folder: Path) -> Path:
     """Rows of the spend logs: JSON in columns, ISO times."""
-    rows = []
+    rows: list[Row] = [
+        {"call_type": "aembedding", "spend": 0, "startTime": iso(ZERO_S), "status": "success"}
+    ]
     for t in turns():
         used = {"prompt_tokens": t.input_tokens, "cache_read_input_tokens": 7, **openai_usage(t)}
         rows.append(
@@ -281,7 +283,6 @@ def litellm(folder: Path) -> Path:
                 **openai_usage(t),
             }
         )
-    rows.append({"call_type": "aembedding", "spend": 0, "startTime": iso(ZERO_S), "status": "success"})
     (folder / "spend.json").write_text(json.dumps(rows))
     return folder / "spend.json"
 

@@ -51,7 +51,7 @@ def test_session_ids_are_sessions(tmp_path: Path) -> None:
     assert trace.turn == [1, 1, 2, 2, 3, 3]
     assert trace.continues == [NONE, NONE, 0, 1, 2, 3]
     assert trace.arrival_s == [0.0, 1.0, 20.0, 21.0, 40.0, 41.0]
-    assert "6 requests in 41 s, 0.122 a second" in trace.notes[0]
+    assert "6 requests in 41 s, 0.1463 a second" in trace.notes[0]
     assert "2 sessions" in trace.notes[1] and "lower bound" in trace.notes[1]
 
 

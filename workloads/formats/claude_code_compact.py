@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
@@ -25,7 +26,7 @@ from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
 from workloads.formats.weka_clock import Meaning, Span, meaning_of
 from workloads.ranges import RangeTree, Run
-from workloads.schema import Schema
+from workloads.schema import MOST, Schema
 from workloads.seeds import stream
 from workloads.trace import NONE, Trace
 
@@ -355,19 +356,17 @@ def _from_runs(row: Row, where: str) -> list[Run]:
 
 
 def _from_ids(row: Row, where: str) -> list[Run]:
-    runs: list[Run] = []
-    begin = following = -1
-    for block in integers(row, "hash_ids", where):
-        if block < 0:
-            raise InputError(f"{where}: hash_ids contains {block}; allowed: at least 0")
-        if block != following:
-            if begin >= 0:
-                runs.append((begin, following - begin))
-            begin = block
-        following = block + 1
-    if begin >= 0:
-        runs.append((begin, following - begin))
-    return runs
+    ids = integers(row, "hash_ids", where)
+    if not ids:
+        return []
+    least = min(ids)
+    if least < 0 or max(ids) > MOST:
+        wrong = least if least < 0 else max(ids)
+        raise InputError(f"{where}: hash_ids contains {wrong}; allowed: at least 0, up to {MOST:.0e}")
+    numbers = np.array(ids, dtype=np.int64)
+    begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
+    counts = np.diff(begins, append=len(ids))
+    return list(zip(numbers[begins].tolist(), counts.tolist(), strict=True))
 
 
 def _optional(row: Row, key: str, where: str) -> float | None:

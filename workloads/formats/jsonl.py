@@ -107,7 +107,7 @@ def whole(row: Row, key: str, where: str, least: int = 1) -> int:
 def integers(row: Row, key: str, where: str) -> list[int]:
     """The list of integers under ``key``."""
     value = row.get(key)
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
         raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of integers")
     return value
 

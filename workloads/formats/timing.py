@@ -25,7 +25,7 @@ def span_note(trace: Trace, read_as: str) -> str:
     if not times:
         return f"{trace.origin}: {len(trace):,} requests without times"
     span = max(times) - min(times)
-    rate = f", {(len(times) - 1) / span:.4g} a second" if span else ""
+    rate = f", {len(times) / span:.4g} a second" if span else ""
     waits = len(trace) - len(times)
     after = f"; {waits:,} more wait for a reply" if waits else ""
     return f"{trace.origin}: {read_as}: {len(times):,} requests in {span:,.6g} s{rate}{after}"
