@@ -117,6 +117,10 @@ class Result:
         if self.config.slo is not None and figures["duration"]:
             good = self.config.slo.good(records.measured(warmup_s))
             figures["request_goodput"] = good / figures["duration"]
+        if self.trace.lengths_only:
+            cache = figures["cache"]
+            cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
+            cache["request_hit_rate"] = None
         entry = {
             "calibrated": run.calibrated,
             "notes": [

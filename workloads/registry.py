@@ -25,6 +25,7 @@ from workloads.formats.lmcache_hashes import LmcacheHashes
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.formats.mooncake_text import MooncakeText
 from workloads.formats.otel_genai import OtelTrace
+from workloads.formats.own import OwnTrace
 from workloads.formats.sglang_requests import SglangRequests
 from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
@@ -49,6 +50,7 @@ AnyTrace = (
     | MooncakeText
     | MooncakeTrace
     | OtelTrace
+    | OwnTrace
     | SglangRequests
     | ShareGptTrace
     | TokensTrace

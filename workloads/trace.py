@@ -51,6 +51,8 @@ class Trace:
     """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
+    lengths_only: bool = False
+    """Whether nothing is known of what prompts share, so that no hit rate can be told."""
     messages: bool = False
     """Whether the trace knows where messages end: every segment ends one unless it is continued."""
     several: dict[int, Several] = field(default_factory=dict)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.workloads.one_chat import WRITERS, Row, Turn, iso, lines, turns
+from workloads.formats.api_log import ApiLog
+from workloads.formats.own import write
 
 
 def _ids(turn: Turn, size: int) -> list[int]:
@@ -144,8 +146,17 @@ def vllm_bench(folder: Path) -> Path:
     return folder / "t.json"
 
 
+def prefixsim(folder: Path) -> Path:
+    """The project's own file, of the same conversation."""
+    log = WRITERS["openai_messages"][1](folder)
+    trace = ApiLog(kind="trace", format="openai_messages", path=log).build(0, folder)
+    write(trace, folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+BINARY = {"prefixsim"}
 ALL: dict[str, Callable[[Path], Path]] = {
-    **{name: write for name, (kind, write) in WRITERS.items() if name == kind},
+    **{name: writer for name, (kind, writer) in WRITERS.items() if name == kind},
     "mooncake": mooncake,
     "claude_code_compact": weka,
     "tokens": tokens,
@@ -154,5 +165,6 @@ ALL: dict[str, Callable[[Path], Path]] = {
     "azure": azure,
     "burstgpt": burstgpt,
     "vllm_bench": vllm_bench,
+    "prefixsim": prefixsim,
 }
 """A writer for every format."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.workloads.one_chat import Row, turns
-from tests.workloads.other_files import ALL
+from tests.workloads.other_files import ALL, BINARY
 from workloads.base import Workload
 from workloads.errors import InputError
 from workloads.formats.guessed import GuessedTrace
@@ -120,7 +120,7 @@ def _lines(kind: str, folder: Path) -> tuple[Path, list[str]]:
     return file, content.splitlines()
 
 
-@pytest.mark.parametrize("kind", sorted(set(ALL) - {"vllm_bench"}))
+@pytest.mark.parametrize("kind", sorted(set(ALL) - BINARY - {"vllm_bench"}))
 def test_a_cut_line(tmp_path: Path, kind: str) -> None:
     """Named by file and line, or skipped, counted and told."""
     file, lines = _lines(kind, tmp_path)
@@ -133,7 +133,7 @@ def test_a_cut_line(tmp_path: Path, kind: str) -> None:
     assert len(trace) in (3, 6)  # a transcript's file has one session
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", sorted(set(ALL) - BINARY))
 def test_an_empty_file(tmp_path: Path, kind: str) -> None:
     """No requests is an error, as is no file."""
     file, lines = _lines(kind, tmp_path)

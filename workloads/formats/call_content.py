@@ -41,7 +41,7 @@ class CallContent:
         if call.node is None:
             prompt = self._by_usage(call)
         else:
-            prompt = self._placing.prompt(call.node, call.input_tokens)
+            prompt = self._placing.prompt(call.node, call.input_tokens, call.read_tokens)
         self.prompts.append(prompt)
         if call.reply is None or call.reasoning_tokens:
             self.replies.append(content.append(prompt, output_tokens))
@@ -85,18 +85,14 @@ class CallContent:
             if segment != ROOT and histories.role[node] in SYSTEM_ROLES
         }
 
-    def notes(self, tokens: str) -> list[str]:
-        """What was assumed about content and lengths."""
+    def notes(self, counted: str) -> list[str]:
+        """What was assumed about content and lengths; ``counted``: how texts without a logged length "
+        "were."""
         calls, notes = self._calls, []
         unlogged = sum(call.input_tokens is None for call in calls)
         lengths = sum(call.node is None for call in calls)
         if unlogged:
-            notes.append(
-                f"the lengths of {unlogged:,} of {len(calls):,} prompts are estimated: {tokens} tokens "
-                "(typically within 20 %)"
-                if "a character" in tokens
-                else f"the lengths of {unlogged:,} of {len(calls):,} prompts are counted by {tokens} tokens"
-            )
+            notes.append(f"the lengths of {unlogged:,} of {len(calls):,} prompts are {counted}")
         if lengths:
             notes.append(
                 f"{lengths:,} of {len(calls):,} calls have no text: a prompt that is longer than "
@@ -105,9 +101,11 @@ class CallContent:
             )
         if self._heads:
             sizes = sorted(self._heads.values())
+            many = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
             notes.append(
-                "what stands before the first message (system prompt, tools) is not in the file: by the "
-                f"first prompts {sizes[0]:,} to {sizes[-1]:,} tokens, {len(sizes):,} different ones"
+                f"what stands before the first message (system prompt, tools) is not in the file: "
+                f"{many} tokens "
+                f"by the first prompts, in {len(sizes):,} variants"
             )
         if self._placing.shortened:
             notes.append(
@@ -167,7 +165,8 @@ def _find_replies(calls: Sequence[Call], histories: Histories, output_tokens: li
 def _scale(calls: Sequence[Call], histories: Histories) -> tuple[float, dict[int, int]]:
     """Logged tokens per estimated one, and the sizes of heads that no log shows.
 
-    A head is as long as the least that the first prompts of its sessions have too many.
+    Where prompts have such a head, the tokens that a turn adds tell the scale. A head is as long as the
+    least that the first prompts of its sessions have too many.
     """
     known = [0.0] * len(histories.before)
     about = [0.0] * len(histories.before)
@@ -176,17 +175,28 @@ def _scale(calls: Sequence[Call], histories: Histories) -> tuple[float, dict[int
         known[node] = known[before] + (size or 0)
         about[node] = about[before] + (0.0 if size else histories.tokens[node])
     logged = estimated = 0.0
-    heads: dict[int, int] = {}
     for call in calls:
         if call.node is None or call.input_tokens is None:
             continue
-        if call.head is None:
-            logged += max(0.0, call.input_tokens - known[call.node])
-            estimated += about[call.node]
-        elif call.follows == NONE:
-            left = max(0, call.input_tokens - round(known[call.node] + about[call.node]))
+        tokens, guess = call.input_tokens - known[call.node], about[call.node]
+        if call.head is not None:
+            earlier = calls[call.continues] if call.continues != NONE else None
+            if earlier is None or earlier.node is None or earlier.input_tokens is None:
+                continue
+            tokens -= earlier.input_tokens - known[earlier.node]
+            guess -= about[earlier.node]
+        if tokens > 0:
+            logged += tokens
+            estimated += guess
+    scale = max(LEAST_SCALE, logged / estimated) if logged and estimated else 1.0
+    heads: dict[int, int] = {}
+    for call in calls:
+        if call.head is None or call.node is None or call.input_tokens is None:
+            continue
+        if call.follows == NONE:
+            left = max(0, round(call.input_tokens - known[call.node] - scale * about[call.node]))
             heads[call.head] = min(left, heads.get(call.head, left))
     for call in calls:
         if call.head is not None:
             heads.setdefault(call.head, 0)
-    return max(LEAST_SCALE, logged / estimated) if logged and estimated else 1.0, heads
+    return scale, heads

@@ -135,8 +135,8 @@ class CallLog(Schema):
             notes.append(
                 "think times are not in the file: a turn comes as soon as the reply before is there"
             )
-        tokens = "its tokenizer's" if self.tokenizer else f"{self.tokens_per_character:g} a character"
-        notes += content.notes(tokens)
+        estimate = f"estimated at {self.tokens_per_character:g} tokens a character, usually within 30 %"
+        notes += content.notes("counted by the tokenizer" if self.tokenizer else estimate)
         if self.LACKS:
             notes.append(self.LACKS)
         return [notes[0], *(f"{trace.origin}: {note}" for note in notes[1:]), *reader.notes()]

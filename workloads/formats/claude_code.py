@@ -57,13 +57,17 @@ class ClaudeCodeLog(CallLog):
         seen: set[str] = set()
         for file in reader.files:
             lanes: dict[str, _Lane] = {}
+            chains: dict[str, str] = {}
 
-            def read(where: str, line: int, row: Row, file: Path = file, lanes: _Lanes = lanes) -> None:
+            def read(
+                where: str, line: int, row: Row, file: Path = file, lanes: _Lanes = lanes,
+                chains: dict[str, str] = chains,
+            ) -> None:  # fmt: skip
                 if row.get("type") == "progress" and isinstance(row.get("data"), dict):
                     row = _of_progress(row)
                 if row.get("type") not in KINDS and row.get("subtype") != COMPACTED:
                     return
-                name, parent = _lane_name(row, file)
+                name, parent = _lane_name(row, file, chains)
                 if name not in lanes:
                     lanes[name] = _Lane(histories, name, parent, seen)
                 lanes[name].read(where, line, row)
@@ -83,14 +87,20 @@ def _of_progress(row: Row) -> Row:
     return {**row, **held, "agentId": data.get("agentId"), "isSidechain": True}
 
 
-def _lane_name(row: Row, file: Path) -> tuple[str, str | None]:
-    """The session of a row, and the one that started it."""
+def _lane_name(row: Row, file: Path, chains: dict[str, str]) -> tuple[str, str | None]:
+    """The session of a row, and the one that started it.
+
+    Sub-agents without a name, which older versions write into their parent's file, are told apart by the
+    chains of their rows; ``chains`` has the name of each row's.
+    """
     session = str(row.get("sessionId") or file.name.split(".")[0])
     agent = row.get("agentId")
     if agent is None and file.parent.name == "subagents":
         agent = file.name.split(".")[0].removeprefix("agent-")
     if agent is None and row.get("isSidechain"):
-        agent = "sidechain"
+        before = chains.get(str(row.get("parentUuid")))
+        agent = before or f"sidechain-{len(set(chains.values())) + 1}"
+        chains[str(row.get("uuid"))] = agent
     return (session, None) if agent is None else (f"{session}/{agent}", session)
 
 
@@ -108,6 +118,7 @@ class _Lane:
         self._calls: list[Call] = []
         self._node: int | None = None
         """The last message; None until a model is known, on which the head depends."""
+        self._head: int | None = None
         self._waiting: list[Message] = []
         """Messages that no call has sent yet."""
         self._asked_s: float | None = None
@@ -188,6 +199,9 @@ class _Lane:
         call.head = self._histories.head("\0".join(map(str, facts)))
         if self._node is None:
             self._node = call.head
+        elif call.head != self._head:  # another model or version: the same messages behind another head
+            self._node = self._histories.behind(call.head, self._node)
+        self._head = call.head
         self._node = added(self._histories, self._node, list(merged(self._waiting)))
         self._waiting = []
         if self._node == call.head:  # nothing was asked in this file: what was is unknown

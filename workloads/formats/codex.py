@@ -43,8 +43,9 @@ class CodexLog(CallLog):
     def calls(self, reader: Reader, histories: Histories) -> Iterator[Call]:
         """The calls of every file, each session once."""
         seen: set[str] = set()
+        counted: set[tuple[object, ...]] = set()
         for file in sorted(reader.files, key=lambda file: "archived_sessions" in file.parts):
-            rollout = _Rollout(histories, file.name.split(".")[0])
+            rollout = _Rollout(histories, file.name.split(".")[0], counted)
             for _ in reader.of_file(file, rollout.read):
                 pass
             if rollout.session not in seen:
@@ -55,14 +56,18 @@ class CodexLog(CallLog):
 class _Rollout:
     """One session as far as it was read."""
 
-    def __init__(self, histories: Histories, session: str) -> None:
+    def __init__(self, histories: Histories, session: str, seen: set[tuple[object, ...]]) -> None:
+        """``seen``: calls of files that were read before, by time and total."""
         self.session = session
         self.calls: list[Call] = []
         self._histories = histories
+        self._known = False
+        self._seen = seen
         self._parent: str | None = None
         self._facts = ["", "", ""]
-        """Version, model and folder: what the unlogged head depends on."""
+        """Version, model with effort, and folder: what the unlogged head depends on."""
         self._node: int | None = None
+        self._head: int | None = None
         self._told: list[Message] = []
         self._written: list[Message] = []
         self._told_later: list[Message] = []
@@ -80,7 +85,7 @@ class _Rollout:
         if kind == "session_meta":
             self._meta(payload)
         elif kind == "turn_context":
-            self._facts[1] = str(payload.get("model", self._facts[1]))
+            self._facts[1] = f"{payload.get('model')} {payload.get('effort')}"
             self._facts[2] = str(payload.get("cwd", self._facts[2]))
         elif kind == "compacted":
             self._node, self._written = None, []
@@ -89,11 +94,12 @@ class _Rollout:
         elif kind == "response_item":
             self._item(payload, seconds(row.get("timestamp"), "timestamp", where))
         elif kind == "event_msg" and payload.get("type") == "token_count":
-            self._count(where, line, payload.get("info"))
+            self._count(where, line, payload.get("info"), row.get("timestamp"))
 
     def _meta(self, payload: Row) -> None:
-        if self.calls:  # a sub-agent's file repeats what its parent said
+        if self._known:  # a sub-agent's file repeats what its parent's has
             return
+        self._known = True
         self.session = str(payload.get("id", self.session))
         self._facts[0] = str(payload.get("cli_version", ""))
         self._facts[2] = str(payload.get("cwd", ""))
@@ -116,7 +122,7 @@ class _Rollout:
         if payload.get("type") == "reasoning":
             self._ended_s = at_s
 
-    def _count(self, where: str, line: int, info: Any) -> None:
+    def _count(self, where: str, line: int, info: Any, stamp: object) -> None:
         """A call has ended, unless its count only repeats the one before."""
         if not isinstance(info, dict):
             return
@@ -130,13 +136,20 @@ class _Rollout:
             counts = [now - before for now, before in zip(totals, self._total, strict=True)]
         self._total = totals or self._total
         if counts is not None and counts[0] > 0:
-            self._add(where, line, counts)
+            key = (stamp, *counts, *self._total)
+            self._add(where, line, counts, copied=key in self._seen)
+            self._seen.add(key)
 
-    def _add(self, where: str, line: int, counts: list[int]) -> None:
+    def _add(self, where: str, line: int, counts: list[int], copied: bool) -> None:
         histories = self._histories
         call = Call(where, line, session=self.session, parent=self._parent)
         call.head = histories.head("\0".join(self._facts))
-        node = added(histories, call.head if self._node is None else self._node, list(merged(self._told)))
+        if self._node is None:
+            self._node = call.head
+        elif call.head != self._head:  # another model or effort: the same messages behind another head
+            self._node = histories.behind(call.head, self._node)
+        self._head = call.head
+        node = added(histories, self._node, list(merged(self._told)))
         call.node = histories.add(node, "user", "") if node == call.head else node
         call.input_tokens, call.read_tokens, call.output_tokens, call.reasoning_tokens = counts
         call.sent_s = self._ended_s if self._sent_s is None else self._sent_s
@@ -144,7 +157,8 @@ class _Rollout:
         written = "\n".join(message.text for message in self._written if message.text)
         call.reply = self._node = histories.add(call.node, "assistant", written)
         self._told, self._told_later, self._written = self._told_later, [], []
-        self.calls.append(call)
+        if not copied:
+            self.calls.append(call)
         self._sent_s, self._later_s = self._later_s, None
 
 

@@ -41,6 +41,7 @@ class Histories:
         self._count = count
         self._salt = os.urandom(16)
         self._nodes: dict[tuple[int, bytes], int] = {}
+        self._digests = [b""]
         self._opening = [True]
 
     def add(self, before: int, role: str, text: str, tokens: float | None = None) -> int:
@@ -61,13 +62,23 @@ class Histories:
         node = self._nodes.get((START, digest))
         return self._new(START, "head", digest) if node is None else node
 
-    def total_tokens(self, node: int) -> float:
-        """Tokens of all messages up to ``node``, heads left out. O(messages)."""
-        total = 0.0
+    def behind(self, head: int, node: int) -> int:
+        """The node of the same messages as those up to ``node``, behind another head. O(messages)."""
+        path = []
         while node != START:
-            total += self.sizes.get(node, self.tokens[node])
+            if self.role[node] != "head":
+                path.append(node)
             node = self.before[node]
-        return total
+        at = head
+        for old in reversed(path):
+            new = self._nodes.get((at, self._digests[old]))
+            if new is None:
+                new = self._new(at, self.role[old], self._digests[old])
+                self.tokens[new] = self.tokens[old]
+                if old in self.pieces:
+                    self.pieces[new] = self.pieces[old]
+            at = new
+        return at
 
     def child_towards(self, node: int, above: int) -> int | None:
         """The message behind ``above`` on the way to ``node``; None if ``node`` is not behind it."""
@@ -79,6 +90,7 @@ class Histories:
         node = self._nodes[before, digest] = len(self.before)
         self.before.append(before)
         self.role.append(role)
+        self._digests.append(digest)
         self.tokens.append(0.0)
         self.depth.append(self.depth[before] + 1)
         self._opening.append(self._opening[before] and role not in REPLYING)

@@ -68,7 +68,7 @@ class LengthsTrace(Schema):
         requests = sorted(self.lengths(reader), key=lambda request: request.at_s)
         if not requests:
             raise InputError(f"{reader.path}: no requests; allowed: one a row")
-        trace = Trace(origin=reader.path.name)
+        trace = Trace(origin=reader.path.name, lengths_only=True)
         sessions: dict[Hashable, int] = {}
         latest: dict[Hashable, int] = {}
         turns: dict[Hashable, int] = {}

@@ -8,6 +8,9 @@ from itertools import accumulate
 from workloads.content import ROOT, ContentTree
 from workloads.formats.history import START, Histories
 
+KEPT_SHARE = 0.9
+"""A prompt that is shorter by more than the rest was compacted or cut, not miscounted."""
+
 
 @dataclass(slots=True)
 class _Pieces:
@@ -50,8 +53,13 @@ class Placing:
         """All nodes that were placed, with their segments."""
         return self._segments
 
-    def prompt(self, node: int, tokens: int | None) -> int:
-        """The segment at which a prompt ends that has ``tokens`` tokens in all, as far as is logged."""
+    def prompt(self, node: int, tokens: int | None, read_tokens: int | None = None) -> int:
+        """The segment at which a prompt ends that has ``tokens`` tokens in all, as far as is logged.
+
+        If that is less than what it seems to share with others, its end is taken to be new; if it is less
+        by a tenth, the client has changed its history, and what the provider read from its cache is all
+        that is known to be shared.
+        """
         new, at = self._unplaced(node)
         if new:
             at, shared = self._share(new[0], at)
@@ -72,7 +80,10 @@ class Placing:
                 at = self._append(message, at, size, (shared or 0) if place == 0 else 0)
             return at
         self.shortened += 1
-        while end[at] >= tokens:
+        most = tokens - 1
+        if tokens < KEPT_SHARE * end[at] and read_tokens is not None:
+            most = min(most, read_tokens)
+        while end[at] > most:
             at = self.content.parent[at]
         return self.content.append(at, tokens - end[at])
 
