@@ -36,6 +36,10 @@ Overrides = Annotated[
 OutFolder = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
 ]
+SkipLines = Annotated[
+    int | None,
+    typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines of the trace."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
@@ -61,6 +65,7 @@ def run(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    skip_bad_lines: SkipLines = None,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
@@ -70,7 +75,7 @@ def run(
     from sim.config import load_config
     from sim.experiment import run as run_experiment
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, _skipping(overrides, skip_bad_lines))
     folder = out or Path("runs") / loaded.name
 
     from reports import files
@@ -221,15 +226,24 @@ def rules(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+def check(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    skip_bad_lines: SkipLines = None,
+) -> None:
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config
     from sim.experiment import load_trace
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, _skipping(overrides, skip_bad_lines))
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+def _skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
 
 
 def _report(

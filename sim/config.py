@@ -69,7 +69,7 @@ class Config(Schema):
     def _absolute(self, path: str) -> str:
         """``path`` as `find_file` finds it: in the configuration's folder or the current one."""
         here = self.folder / path
-        return str(here.resolve() if here.is_file() else Path(path).resolve())
+        return str(here.resolve() if here.exists() else Path(path).resolve())
 
     def to_yaml(self, *, paths_as_written: bool = False) -> str:
         """The configuration as YAML that loads to the same experiment from any folder.
@@ -78,8 +78,9 @@ class Config(Schema):
         """
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         if not paths_as_written:
-            if "path" in data["workload"]:
-                data["workload"]["path"] = self._absolute(data["workload"]["path"])
+            for key in ("path", "tokenizer"):
+                if key in data["workload"]:
+                    data["workload"][key] = self._absolute(data["workload"][key])
             for system in data["systems"].values():
                 if str(system.get("model", "")).endswith(".json"):
                     system["model"] = self._absolute(system["model"])

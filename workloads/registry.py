@@ -33,7 +33,7 @@ from workloads.formats.tracelab import TraceLabTrace
 from workloads.generators.chat import ChatWorkload
 from workloads.generators.script import ScriptWorkload
 
-AnyTrace = (
+KnownTrace = (
     AgentTextLog
     | ApiLog
     | AzureTrace
@@ -41,7 +41,6 @@ AnyTrace = (
     | ClaudeCodeLog
     | ClaudeCodeTrace
     | CodexLog
-    | GuessedTrace
     | HeliconeLog
     | LangfuseLog
     | LangSmithLog
@@ -57,11 +56,9 @@ AnyTrace = (
     | TraceLabTrace
     | VllmBenchTrace
 )
+AnyTrace = KnownTrace | GuessedTrace
 FORMATS: dict[str, Any] = {
-    name: kind
-    for kind in get_args(AnyTrace)
-    if kind is not GuessedTrace
-    for name in get_args(kind.model_fields["format"].annotation)
+    name: kind for kind in get_args(KnownTrace) for name in get_args(kind.model_fields["format"].annotation)
 }
 """The importers by the name of their format."""
 
@@ -77,5 +74,5 @@ WorkloadConfig = Annotated[
     Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
     BeforeValidator(_fill_format),
 ]
-WithArrivals = ChatWorkload | AnyTrace
+WithArrivals = ChatWorkload | KnownTrace
 """Workloads whose sessions begin at times that ``arrival`` sets."""

@@ -201,6 +201,33 @@ def test_waiting_turns_become_delays(tmp_path: Path) -> None:
     assert sorted(kept) == pytest.approx(sorted(waits), abs=1e-9)
 
 
+def test_runs_pass_over_bad_lines_too(cli_here: Cli, tmp_path: Path) -> None:
+    """``python -m sim run`` and ``check`` take the same option, and the note reaches the table."""
+    path = ALL["mooncake"](tmp_path)
+    path.write_text(path.read_text() + "{cut\n")
+    systems = {"c": {"kind": "cache", "cache": {"kind": "ids"}}}
+    config = {"name": "t", "workload": {"kind": "trace", "path": "t.jsonl"}, "systems": systems}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    assert "t.jsonl:7: not JSON" in cli_here("check", "c.yaml").stderr
+    assert "valid, 6 requests" in cli_here("check", "c.yaml", "--skip-bad-lines", "1").stderr
+    done = cli_here("run", "c.yaml", "--skip-bad-lines", "1")
+    assert "1 bad line was skipped" in " ".join(done.stdout.split())
+
+
+def test_a_folder_is_found_beside_the_configuration(cli_here: Cli, tmp_path: Path) -> None:
+    """The configuration that a run writes names it from anywhere."""
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    ALL["claude_code"](folder)
+    systems = {"c": {"kind": "cache", "cache": {"kind": "block", "block_size": 16}}}
+    config = {"name": "t", "workload": {"kind": "trace", "path": "projects"}, "systems": systems}
+    (folder / "c.yaml").write_text(yaml.safe_dump(config))
+    done = cli_here("run", folder / "c.yaml", "--quiet")
+    assert done.returncode == 0, done.stderr
+    written = yaml.safe_load((tmp_path / "runs" / "t" / "config.yaml").read_text())
+    assert written["workload"]["path"] == str((folder / "projects").resolve())
+
+
 def test_conversions_that_cannot_be(tool: Cli, tmp_path: Path) -> None:
     """One message, exit code 2, nothing half-written."""
     path = ALL["mooncake"](tmp_path)
