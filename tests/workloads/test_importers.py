@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
 from tests.workloads.one_chat import Row, turns
 from tests.workloads.other_files import ALL, BINARY
 from workloads.base import Workload
 from workloads.errors import InputError
 from workloads.formats.guessed import GuessedTrace
-from workloads.registry import FORMATS
+from workloads.registry import FORMATS, WorkloadConfig
 from workloads.trace import NONE, Trace
 
 CLOSED = {"process": "closed_loop", "concurrency": 2}
@@ -41,7 +43,7 @@ def _build(kind: str, path: Path, **settings: Any) -> Trace:
 
 def test_every_format_has_a_file_here() -> None:
     """So that nothing is left out below."""
-    assert set(ALL) == set(FORMATS)
+    assert set(ALL) == set(FORMATS) - {"weka"}  # another name
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -93,6 +95,24 @@ def test_recognised(tmp_path: Path, kind: str) -> None:
     config = {"kind": "trace", "path": str(path)} | ({"arrival": arrival} if arrival else {})
     trace = GuessedTrace.model_validate(config).build(0, tmp_path)
     assert f"format {kind}, by" in trace.notes[0]
+
+
+def test_recognised_in_a_folder(tmp_path: Path) -> None:
+    """Whose first files are of another kind, as in ~/.claude."""
+    ALL["claude_code"](tmp_path)
+    (tmp_path / "history.jsonl").write_text('{"display": "hello", "timestamp": 1}\n')
+    trace = GuessedTrace(kind="trace", path=tmp_path).build(0, tmp_path)
+    assert "format claude_code, by" in trace.notes[0] and len(trace) == 6
+
+
+def test_every_example_of_the_page_is_a_workload(root: Path) -> None:
+    """And every format is on it."""
+    page = (root / "docs/workloads.md").read_text("utf-8")
+    examples = [line for line in page.splitlines() if line.startswith("workload: ")]
+    for line in examples:
+        TypeAdapter[Any](WorkloadConfig).validate_python(yaml.safe_load(line)["workload"])
+    assert len(examples) > 15
+    assert not [name for name in FORMATS if f"`{name}`" not in page]
 
 
 def test_not_recognised(tmp_path: Path) -> None:

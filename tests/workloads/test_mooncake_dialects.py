@@ -127,6 +127,41 @@ def test_the_file_says_its_block_size(tmp_path: Path) -> None:
         _load(tmp_path / "t.jsonl", [*rows, _row([1], size=16, block_size=16, timestamp=0)])
 
 
+def test_lengths_without_ids(tmp_path: Path) -> None:
+    """AIPerf takes them; nothing is known of shared prefixes then. In all lines or in none."""
+    rows = [{key: row[key] for key in row if key != "hash_ids"} for row in TWO_SESSIONS]
+    trace = _load(tmp_path / "t.jsonl", rows)
+    assert trace.lengths_only and trace.named_blocks is None
+    assert trace.session == [0, 1, 0, 1, 0, 1]
+    assert any("lengths only" in note for note in trace.notes)
+    with pytest.raises(InputError, match=r"t.jsonl:1: no hash_ids; allowed: in all lines, or in none"):
+        _load(tmp_path / "t.jsonl", [rows[0], *TWO_SESSIONS[1:]])
+
+
+def test_texts_under_the_same_name(tmp_path: Path) -> None:
+    """Text, messages or a payload in place of ids; delays as with ids."""
+    rows: list[Row] = [
+        {"session_id": "a", "timestamp": 0, "text_input": "x" * 400, "output_length": 10},
+        {"session_id": "a", "delay": 2000, "text_input": "y" * 80, "output_length": 5},
+        {
+            "timestamp": 500,
+            "payload": {"messages": [{"role": "user", "content": "x" * 400}]},
+            "output_length": 7,
+        },
+    ]
+    trace = _load(tmp_path / "t.jsonl", rows)
+    assert (trace.input_tokens, trace.output_tokens) == ([100, 100, 130], [10, 7, 5])
+    assert (trace.arrival_s, trace.think_s) == ([0.0, 0.5, None], [0.0, 0.0, 2.0])
+    assert trace.prompt[0] == trace.prompt[1] and trace.follower == [2, NONE, NONE]
+    assert _load(tmp_path / "t.jsonl", rows, arrival=CLOSED).concurrency == 2
+
+
+def test_closed_loop_without_sessions_is_told(tmp_path: Path) -> None:
+    """Nothing says which prompts belong together."""
+    rows = [_row([0], timestamp=0), _row([0, 1], timestamp=5)]
+    assert any("no sessions" in note for note in _load(tmp_path / "t.jsonl", rows, arrival=CLOSED).notes)
+
+
 @pytest.mark.parametrize("key", ["timestamp", "delay"])
 def test_fractions_are_no_milliseconds(tmp_path: Path, key: str) -> None:
     """Seconds read as milliseconds would replay two minutes in 0.12 s; a stated unit is believed."""

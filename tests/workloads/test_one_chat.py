@@ -95,8 +95,8 @@ def test_the_format_is_recognised(tmp_path: Path, name: str) -> None:
     assert guessed.input_tokens == named.input_tokens
     assert guessed.arrival_s == named.arrival_s
     kind = WRITERS[name][0]
-    general = "anthropic_messages" if kind == "openai_messages" else kind
-    assert f"format {general}, by the fields of the file" in guessed.notes[0]
+    shown = "anthropic_messages" if kind == "openai_messages" else kind  # one importer
+    assert f"format {shown}, by the fields of the file" in guessed.notes[0]
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -102,7 +102,7 @@ class ClaudeCodeTrace(Schema):
     """
 
     kind: Literal["trace"]
-    format: Literal["claude_code_compact"]
+    format: Literal["claude_code_compact", "weka"]
     path: Path
     subagents: Literal["include", "exclude"] = "include"
     subagent_t: Meaning | None = None

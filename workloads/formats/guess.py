@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +12,10 @@ from workloads.formats.reader import TABLES, Reader
 
 LOOKED_AT = 20
 """Rows at the start of a file; some formats begin with rows of other kinds."""
-
-GENERAL = ("anthropic_messages", "openai_messages")
-"""One importer for any log of requests, whose fields others have too."""
+FILES = 50
+"""Files of a folder that may be of another kind before one that tells: ~/.claude has some."""
+GENERAL = "openai_messages"
+"""An importer for any log of requests, whose fields others have too."""
 
 
 class Format(Protocol):
@@ -27,22 +27,29 @@ class Format(Protocol):
 
 
 def guess(path: Path, folder: Path, formats: dict[str, type[Format]]) -> str:
-    """The name of the one format that recognises the file, or the first file of a folder.
+    """The name of the one format that recognises the file, or a file of a folder.
 
     InputError if none does, or several do.
     """
-    reader = Reader(path, folder, skip=LOOKED_AT, endings=(*TABLES, ".log"))
-    rows = list(islice(reader.of_file(reader.files[0], lambda where, line, row: row), LOOKED_AT))
-    found = [name for name, kind in formats.items() if any(kind.recognises(row) for row in rows)]
-    if len(found) > len(GENERAL):
-        found = [name for name in found if name not in GENERAL]
-    if len(found) == 1 or found == list(GENERAL):
-        return found[0]
-    told = (
-        f"could be {' or '.join(found)}" if found else f"is none that is known by its fields{_keys(rows)}"
+    reader = Reader(path, folder, skip=FILES * LOOKED_AT, endings=(*TABLES, ".log"))
+    names: dict[type[Format], str] = {}
+    for name, kind in formats.items():
+        names.setdefault(kind, name)
+    first: list[Row] = []
+    for file in reader.files[:FILES]:
+        rows = list(islice(reader.of_file(file, lambda where, line, row: row), LOOKED_AT))
+        first = first or rows
+        found = [name for kind, name in names.items() if any(kind.recognises(row) for row in rows)]
+        if len(found) > 1:
+            found = [name for name in found if formats[name] is not formats[GENERAL]]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{file}: the format could be {' or '.join(found)}; allowed: format: one of them"
+            )
+    keys = f" ({', '.join(list(first[0])[:8])})" if first else ""
+    raise InputError(
+        f"{reader.files[0]}: the format is none that is known by its fields{keys}; allowed: format: "
+        f"{', '.join(formats)}"
     )
-    raise InputError(f"{reader.files[0]}: the format {told}; allowed: format: {', '.join(formats)}")
-
-
-def _keys(rows: Sequence[Row]) -> str:
-    return f" ({', '.join(list(rows[0])[:8])})" if rows else ""

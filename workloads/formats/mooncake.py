@@ -22,6 +22,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.jsonl import Row, integers, items, number, shown, whole
+from workloads.formats.lengths_only import LENGTHS_ONLY
 from workloads.formats.mooncake_text import MooncakeText
 from workloads.formats.reader import Reader
 from workloads.formats.timing import SECONDS_PER_UNIT, close_loop, require_whole_ms, span_note
@@ -49,7 +50,8 @@ class _Request:
     input_tokens: int
     output_tokens: int
     block_size: int
-    ids: list[int]
+    ids: list[int] | None
+    """None where the file has no ids."""
     before: _Request | None = None
     """Of the same session."""
     turn: int = 1
@@ -71,7 +73,8 @@ class MooncakeTrace(Schema):
     ``timestamp`` comes that long after the reply before. Where a turn has both, its recorded time counts
     in open loop and its delay in closed loop, in which every turn waits for the one before.
 
-    A file whose rows have ``text_input`` or ``messages`` in place of ids is read as ``mooncake_text``.
+    A file whose rows have ``text_input`` or ``messages`` in place of ids is read as ``mooncake_text``; one
+    with lengths and no ids gives no hit rates.
     """
 
     kind: Literal["trace"]
@@ -90,7 +93,7 @@ class MooncakeTrace(Schema):
     @classmethod
     def recognises(cls, row: Row) -> bool:
         """Lengths and block ids."""
-        return row.keys() >= {"input_length", "hash_ids"}
+        return row.keys() >= {"input_length", "output_length"}
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
@@ -104,9 +107,14 @@ class MooncakeTrace(Schema):
         sizes = sorted({request.block_size for request in requests})
         if len(sizes) > 1:
             raise InputError(f"{reader.path}: blocks of {sizes} tokens; allowed: one size for all requests")
+        nameless = [request for request in requests if request.ids is None]
+        if nameless and len(nameless) < len(requests):
+            raise InputError(f"{nameless[0].where}: no hash_ids; allowed: in all lines, or in none")
         _link(requests)
         self._require_times(requests)
-        trace = Trace(named_blocks=[], block_id_tokens=sizes[0], origin=reader.path.name)
+        trace = Trace(origin=reader.path.name, lengths_only=bool(nameless))
+        if not nameless:
+            trace.named_blocks, trace.block_id_tokens = [], sizes[0]
         trace.lines = None if reader.several else []
         _add(trace, requests)
         trace.notes = [*self._notes(trace, requests), *reader.notes()]
@@ -136,9 +144,9 @@ class MooncakeTrace(Schema):
         size = self.block_size or (BAILIAN_BLOCK_TOKENS if bailian else BLOCK_TOKENS)
         if self.block_size is None and "block_size" in row:
             size = whole(row, "block_size", where)
-        ids = integers(row, "hash_ids", where)
+        ids = integers(row, "hash_ids", where) if "hash_ids" in row else None
         least, most = input_tokens // size, -(-input_tokens // size)
-        if not least <= len(ids) <= most:
+        if ids is not None and not least <= len(ids) <= most:
             raise InputError(
                 f"{where}: hash_ids has {len(ids)} ids for input_length = {input_tokens}; allowed: "
                 f"{least} to {most} at block_size {size} (is the block size right?)"
@@ -185,8 +193,17 @@ class MooncakeTrace(Schema):
     def _notes(self, trace: Trace, requests: list[_Request]) -> list[str]:
         bailian = requests[0].chat is not None
         unit = self.time_unit or ("s" if bailian else "ms")
+        if trace.lengths_only:
+            return [span_note(trace, f"times read as {unit}"), f"{trace.origin}: {LENGTHS_ONLY}"]
         notes = [span_note(trace, f"times read as {unit}, ids as blocks of {trace.block_id_tokens} tokens")]
-        if any(request.before is not None for request in requests):
+        if all(request.before is None for request in requests):
+            if isinstance(self.arrival, ClosedLoop):
+                notes.append(
+                    f"{trace.origin}: the file has no sessions: turns of one conversation do not wait "
+                    f"for each "
+                    "other, and may come before the reply that they contain"
+                )
+        else:
             sessions = len(set(trace.session))
             notes.append(
                 f"{trace.origin}: {sessions:,} sessions; a turn's prompt is taken to contain the reply "
@@ -228,14 +245,14 @@ def _first_chat(request: _Request, chats: dict[int | None, _Request]) -> Hashabl
 
 def _add(trace: Trace, requests: list[_Request]) -> None:
     """Add the requests by time; those at one time as they were read."""
-    assert trace.named_blocks is not None
     first_s = min((request.at_s for request in requests if request.at_s is not None), default=0.0)
     numbers: dict[Hashable, int] = {}
     for place, request in enumerate(sorted(requests, key=attrgetter("sort_s"))):
-        units: list[tuple[Hashable, int]] = [(i, request.block_size) for i in request.ids]
-        rest = request.input_tokens - request.block_size * len(request.ids)
+        ids = request.ids or []
+        units: list[tuple[Hashable, int]] = [(i, request.block_size) for i in ids]
+        rest = request.input_tokens - request.block_size * len(ids)
         if rest < 0:
-            units[-1] = (request.ids[-1], request.block_size + rest)
+            units[-1] = (ids[-1], request.block_size + rest)
         elif rest > 0:
             units.append((("unnamed", place), rest))
         key = ("alone", place) if request.session is None else request.session
@@ -251,6 +268,7 @@ def _add(trace: Trace, requests: list[_Request]) -> None:
             session=numbers.setdefault(key, len(numbers)),
             turn=request.turn,
         )
-        trace.named_blocks.append(len(request.ids))
+        if trace.named_blocks is not None:
+            trace.named_blocks.append(len(ids))
         if trace.lines is not None:
             trace.lines.append(request.line)

@@ -1,7 +1,7 @@
 """AIPerf's dialects of Mooncake's format that carry text in place of block ids.
 
-One request a line: ``text_input`` (what the user says now) or ``messages`` (the whole prompt),
-``output_length``, and optionally ``timestamp``, ``delay`` (ms) and ``session_id``.
+One request a line: ``text_input`` (what the user says now) or ``messages`` (the whole prompt; or a
+``payload`` with them), ``output_length``, and optionally ``timestamp``, ``delay`` (ms) and ``session_id``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MooncakeText(CallLog):
     @classmethod
     def recognises(cls, row: Row) -> bool:
         """Text beside a length of the reply in Mooncake's name."""
-        return ("text_input" in row or "messages" in row) and "output_length" in row
+        return any(key in row for key in ("text_input", "messages", "payload")) and "output_length" in row
 
     def calls(self, reader: Reader, histories: Histories) -> Iterator[Call]:
         """A call a line."""
@@ -55,8 +55,9 @@ class MooncakeText(CallLog):
         yield from reader.each(read)
 
     def _node(self, where: str, row: Row, histories: Histories, before: Call | None) -> int:
-        if row.get("messages"):
-            return added(histories, START, messages(row))
+        body = row["payload"] if isinstance(row.get("payload"), dict) else row
+        if body.get("messages"):
+            return added(histories, START, messages(body))
         if not isinstance(row.get("text_input"), str) or not row["text_input"]:
             raise InputError(f"{where}: text_input = {shown(row.get('text_input'))}; allowed: text")
         after = START if before is None or before.reply is None else before.reply
