@@ -12,6 +12,8 @@ from pydantic import BeforeValidator, Field
 
 from workloads.formats.agent_text_logs import AgentTextLog
 from workloads.formats.api_log import ApiLog
+from workloads.formats.azure import AzureTrace
+from workloads.formats.burstgpt import BurstGptTrace
 from workloads.formats.claude_code import ClaudeCodeLog
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.formats.codex import CodexLog
@@ -19,7 +21,6 @@ from workloads.formats.guessed import GuessedTrace
 from workloads.formats.helicone import HeliconeLog
 from workloads.formats.langfuse import LangfuseLog
 from workloads.formats.langsmith import LangSmithLog
-from workloads.formats.lengths_only import AzureTrace, BurstGptTrace, VllmBenchTrace
 from workloads.formats.litellm import LiteLlmLog
 from workloads.formats.lmcache_hashes import LmcacheHashes
 from workloads.formats.mooncake import MooncakeTrace
@@ -30,6 +31,7 @@ from workloads.formats.sglang_requests import SglangRequests
 from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
+from workloads.formats.vllm_bench import VllmBenchTrace
 from workloads.generators.chat import ChatWorkload
 from workloads.generators.script import ScriptWorkload
 

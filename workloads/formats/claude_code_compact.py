@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, text, whole
+from workloads.formats.jsonl import Row, number, text, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
+from workloads.formats.weka_blocks import block_runs
 from workloads.formats.weka_clock import Meaning, Span, meaning_of
-from workloads.ranges import RangeTree, Run
-from workloads.schema import MOST, Schema
+from workloads.ranges import RangeTree
+from workloads.schema import Schema
 from workloads.seeds import stream
 from workloads.trace import NONE, Trace
 
@@ -292,7 +292,7 @@ def _add(
         )
     tokens, turn = whole(row, "in", where), len(chain) + 1
     blocks, rest = divmod(tokens, tree.id_tokens)
-    prompt = tree.insert(namespace, _runs(row, where, tokens, tree.id_tokens))
+    prompt = tree.insert(namespace, block_runs(row, where, tokens, tree.id_tokens))
     if rest:
         prompt = tree.content.append(prompt, rest)
     output_tokens = max(1, whole(row, "out", where, 0))
@@ -316,57 +316,6 @@ def _think_s(where: str, before: _Call, call: _Call, recorded_s: float | None) -
     if before.api_s is None:
         return gap_s
     return max(0.0, gap_s - before.api_s) if recorded_s is None else recorded_s
-
-
-def _runs(row: Row, where: str, tokens: int, size: int) -> list[Run]:
-    """The ids of the whole blocks; the id of a partial last block, which some files keep, is cut off."""
-    key = "hash_ids" if "hash_ids" in row else "hash_runs"
-    if "hash_ids" in row and "hash_runs" in row:
-        raise InputError(f"{where}: hash_ids and hash_runs; allowed: one of the two")
-    runs = _from_ids(row, where) if key == "hash_ids" else _from_runs(row, where)
-    named = sum(count for _, count in runs)
-    least, most = tokens // size, -(-tokens // size)
-    if not least <= named <= most:
-        raise InputError(
-            f"{where}: {key} has {named} ids for in = {tokens}; allowed: {least} to {most} "
-            f"({size} tokens each)"
-        )
-    if named > least:
-        first, count = runs.pop()
-        if count > 1:
-            runs.append((first, count - 1))
-    return runs
-
-
-def _from_runs(row: Row, where: str) -> list[Run]:
-    value = row.get("hash_runs")
-    if not isinstance(value, list):
-        raise InputError(f"{where}: hash_runs = {str(value)[:60]}; allowed: a list of [first, count]")
-    runs = []
-    for item in value:
-        match item:
-            case [first, count] if type(first) is int and type(count) is int and first >= 0 and count > 0:
-                runs.append((first, count))
-            case _:
-                raise InputError(
-                    f"{where}: hash_runs contains {str(item)[:60]}; allowed: [first, count], whole numbers "
-                    "of at least 0 and 1"
-                )
-    return runs
-
-
-def _from_ids(row: Row, where: str) -> list[Run]:
-    ids = integers(row, "hash_ids", where)
-    if not ids:
-        return []
-    least = min(ids)
-    if least < 0 or max(ids) > MOST:
-        wrong = least if least < 0 else max(ids)
-        raise InputError(f"{where}: hash_ids contains {wrong}; allowed: at least 0, up to {MOST:.0e}")
-    numbers = np.array(ids, dtype=np.int64)
-    begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
-    counts = np.diff(begins, append=len(ids))
-    return list(zip(numbers[begins].tolist(), counts.tolist(), strict=True))
 
 
 def _optional(row: Row, key: str, where: str) -> float | None:
