@@ -198,20 +198,43 @@ CODEX: list[Row] = [
     _counted(7, 1100, 60, 1100, reasoning=40),
     {"timestamp": iso(8), "type": "event_msg", "payload": {"type": "token_count", "info": None}},
     _said(12, "assistant", "done"),
-    _counted(12, 1340, 30, 2440),
-    _counted(12.5, 1340, 30, 2440),
+    _counted(12, 1320, 30, 2420),
+    _counted(12.5, 1320, 30, 2420),
 ]
 
 
 def test_codex_tool_loop_with_reasoning(tmp_path: Path) -> None:
     """Results of tools belong to the next prompt; reasoning is not resent; repeats count once."""
     trace = _codex(lines(tmp_path / "rollout-1.jsonl", CODEX))
-    assert (trace.input_tokens, trace.output_tokens) == ([1100, 1340], [60, 30])
+    assert (trace.input_tokens, trace.output_tokens) == ([1100, 1320], [60, 30])
     assert trace.arrival_s == [0.0, 7.0]
     assert shared(trace, trace.prompt[1], trace.prompt[0]) == 1100
     assert shared(trace, trace.prompt[1], trace.reply[0]) == 1100
     assert trace.continues == [NONE, 0]
     assert any("1 replies are not resent whole (reasoning)" in note for note in trace.notes)
+
+
+def test_codex_resends_reasoning_within_a_turn(tmp_path: Path) -> None:
+    """What a prompt has grown by tells: here by all of the reply and the result of the tool."""
+    rows = [row for row in CODEX if row["type"] != "event_msg"]
+    counts = [_counted(7, 1100, 60, 1100, reasoning=40), _counted(12, 1360, 30, 2460)]
+    trace = _codex(lines(tmp_path / "r.jsonl", [*rows[:6], counts[0], rows[6], counts[1]]))
+    assert trace.input_tokens == [1100, 1360]
+    assert shared(trace, trace.prompt[1], trace.reply[0]) == 1160
+    assert not any("reasoning" in note for note in trace.notes)
+
+
+def test_codex_counts_alone(tmp_path: Path) -> None:
+    """Old files may have nothing but totals; their rows' times count."""
+    rows = []
+    for at, total in ((60, 1000), (120, 1600)):
+        row = _counted(at, 0, 0, total)
+        used = {"input_tokens": total, "cached_input_tokens": 100, "output_tokens": total // 5}
+        row["payload"]["info"] = {"total_token_usage": used}
+        rows.append(row)
+    trace = _codex(lines(tmp_path / "r.jsonl", rows))
+    assert (trace.input_tokens, trace.output_tokens) == ([1000, 600], [200, 120])
+    assert trace.arrival_s == [0.0, 60.0]
 
 
 def test_codex_sub_agents_and_copies(tmp_path: Path) -> None:
@@ -247,7 +270,7 @@ def test_codex_compaction_and_old_counts(tmp_path: Path) -> None:
     last = _counted(60, 0, 0, 3500)
     last["payload"]["info"] = {"total_token_usage": {"input_tokens": 3500, "output_tokens": 25}}
     trace = _codex(lines(tmp_path / "r.jsonl", [*CODEX, summary, _said(60, "assistant", "ok"), last]))
-    assert trace.input_tokens == [1100, 1340, 1060] and trace.output_tokens[2] == 25
+    assert trace.input_tokens == [1100, 1320, 1080] and trace.output_tokens[2] == 25
     head = trace.content.end[trace.content.path(trace.prompt[0])[0]]
     assert 900 < head < 1100 and shared(trace, trace.prompt[2], trace.reply[1]) == head
 

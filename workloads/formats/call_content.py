@@ -148,18 +148,34 @@ def _find_replies(calls: Sequence[Call], histories: Histories, output_tokens: li
         assert resent is not None
         if before.reply is None:
             before.reply = resent
-        if resent == before.reply and None not in (before.input_tokens, call.input_tokens):
-            assert before.input_tokens is not None and call.input_tokens is not None
-            new = histories.depth[call.node] - histories.depth[resent]
-            room = call.input_tokens - before.input_tokens - new
-            if room < output_tokens[earlier]:
-                before.reasoning_tokens = max(
-                    before.reasoning_tokens, output_tokens[earlier] - max(room, 1)
-                )
+        if resent == before.reply:
+            before.reasoning_tokens = _not_resent(before, call, output_tokens[earlier], histories)
     for call, tokens in zip(calls, output_tokens, strict=True):
         if call.reply is not None:
             histories.sizes[call.reply] = max(1, tokens - call.reasoning_tokens)
     return sum(call.reasoning_tokens > 0 for call in calls)
+
+
+def _not_resent(before: Call, call: Call, output_tokens: int, histories: Histories) -> int:
+    """Tokens of the reply to ``before`` that ``call``, which goes on from it, does not resend.
+
+    Whether reasoning is resent depends on the API and the model. What the prompt has grown by tells: of all
+    of the reply and the reply without its reasoning, the one that leaves more nearly what the new messages
+    should have. A reply for which there is no room is not resent whole.
+    """
+    if before.input_tokens is None or call.input_tokens is None:
+        return before.reasoning_tokens
+    grown, node, messages, about = call.input_tokens - before.input_tokens, call.node, 0, 0.0
+    while node is not None and node != before.reply:
+        messages, about = messages + 1, about + histories.tokens[node]
+        node = histories.before[node]
+    hidden = before.reasoning_tokens
+    left = grown - output_tokens
+    if abs(left - about) < abs(left + hidden - about):
+        hidden = 0
+    if left + hidden < messages:
+        hidden = output_tokens - max(1, grown - messages)
+    return hidden
 
 
 def _scale(calls: Sequence[Call], histories: Histories) -> tuple[float, dict[int, int]]:

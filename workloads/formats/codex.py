@@ -137,10 +137,10 @@ class _Rollout:
         self._total = totals or self._total
         if counts is not None and counts[0] > 0:
             key = (stamp, *counts, *self._total)
-            self._add(where, line, counts, copied=key in self._seen)
+            self._add(where, line, counts, seconds(stamp, "timestamp", where), key in self._seen)
             self._seen.add(key)
 
-    def _add(self, where: str, line: int, counts: list[int], copied: bool) -> None:
+    def _add(self, where: str, line: int, counts: list[int], counted_s: float | None, copied: bool) -> None:
         histories = self._histories
         call = Call(where, line, session=self.session, parent=self._parent)
         call.head = histories.head("\0".join(self._facts))
@@ -152,8 +152,8 @@ class _Rollout:
         node = added(histories, self._node, list(merged(self._told)))
         call.node = histories.add(node, "user", "") if node == call.head else node
         call.input_tokens, call.read_tokens, call.output_tokens, call.reasoning_tokens = counts
-        call.sent_s = self._ended_s if self._sent_s is None else self._sent_s
-        call.ended_s = self._ended_s
+        call.ended_s = counted_s if self._ended_s is None else self._ended_s
+        call.sent_s = call.ended_s if self._sent_s is None else self._sent_s
         written = "\n".join(message.text for message in self._written if message.text)
         call.reply = self._node = histories.add(call.node, "assistant", written)
         self._told, self._told_later, self._written = self._told_later, [], []

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from workloads.errors import InputError
 from workloads.formats.jsonl import Row
-from workloads.formats.reader import TABLES, Reader
+from workloads.formats.reader import TABLES, Reader, rows_of
 
 LOOKED_AT = 20
 """Rows at the start of a file; some formats begin with rows of other kinds."""
@@ -31,14 +31,15 @@ def guess(path: Path, folder: Path, formats: dict[str, type[Format]]) -> str:
 
     InputError if none does, or several do.
     """
-    reader = Reader(path, folder, skip=FILES * LOOKED_AT, endings=(*TABLES, ".log"))
+    reader = Reader(path, folder, endings=(*TABLES, ".log"))
     names: dict[type[Format], str] = {}
     for name, kind in formats.items():
         names.setdefault(kind, name)
-    first: list[Row] = []
+    first: list[Row | InputError] = []
     for file in reader.files[:FILES]:
-        rows = list(islice(reader.of_file(file, lambda where, line, row: row), LOOKED_AT))
-        first = first or rows
+        looked_at = [row for _, _, row in islice(rows_of(file), LOOKED_AT)]
+        rows = [row for row in looked_at if not isinstance(row, InputError)]
+        first = first or looked_at
         found = [name for kind, name in names.items() if any(kind.recognises(row) for row in rows)]
         if len(found) > 1:
             found = [name for name in found if formats[name] is not formats[GENERAL]]
@@ -48,7 +49,10 @@ def guess(path: Path, folder: Path, formats: dict[str, type[Format]]) -> str:
             raise InputError(
                 f"{file}: the format could be {' or '.join(found)}; allowed: format: one of them"
             )
-    keys = f" ({', '.join(list(first[0])[:8])})" if first else ""
+    opening = first[0] if first else {}
+    if isinstance(opening, InputError):
+        raise opening
+    keys = f" ({', '.join(list(opening)[:8])})" if opening else ""
     raise InputError(
         f"{reader.files[0]}: the format is none that is known by its fields{keys}; allowed: format: "
         f"{', '.join(formats)}"

@@ -45,7 +45,7 @@ class Reader:
 
     def of_file(self, file: Path, parse: Parse[Made]) -> Iterator[Made]:
         """What ``parse(where, line, row)`` makes of every row of one file."""
-        for where, line, row in _rows(file):
+        for where, line, row in rows_of(file):
             try:
                 if isinstance(row, InputError):
                     raise row
@@ -73,7 +73,7 @@ class Reader:
         return notes
 
 
-def _rows(file: Path) -> Iterator[tuple[str, int, Row | InputError]]:
+def rows_of(file: Path) -> Iterator[tuple[str, int, Row | InputError]]:
     """The rows of a file of any kind."""
     kind = ending(file)
     if kind == ".csv":
