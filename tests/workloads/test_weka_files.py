@@ -142,6 +142,14 @@ def test_other_block_sizes(tmp_path: Path) -> None:
     assert (trace.block_id_tokens, trace.named_blocks) == (32, [2])
 
 
+@pytest.mark.parametrize("wrong", [-1, 10**13, 10**30, -(10**30)])
+def test_ids_out_of_bounds(tmp_path: Path, wrong: int) -> None:
+    """Negative ones, and those that no number of blocks reaches."""
+    session = _session({"t": 0, "type": "n", "in": 128, "out": 1, "hash_ids": [1, wrong]})
+    with pytest.raises(InputError, match=rf"hash_ids contains {wrong}; allowed: at least 0, up to"):
+        _build(tmp_path, session)
+
+
 def test_sub_agents_are_chained_in_closed_loop(tmp_path: Path) -> None:
     """Its second call contains its first reply, so it waits for it; the first keeps its time."""
     trace = _build(tmp_path, SPAWNED, loop="closed")

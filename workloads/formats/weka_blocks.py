@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 
 from workloads.errors import InputError
@@ -51,11 +53,14 @@ def _from_ids(row: Row, where: str) -> list[Run]:
     ids = integers(row, "hash_ids", where)
     if not ids:
         return []
-    least = min(ids)
-    if least < 0 or max(ids) > MOST:
-        wrong = least if least < 0 else max(ids)
+    try:
+        numbers = np.frombuffer(array("q", ids), dtype=np.int64)
+        least, most = int(numbers.min()), int(numbers.max())
+    except OverflowError:
+        least, most = min(ids), max(ids)
+    if least < 0 or most > MOST:
+        wrong = least if least < 0 else most
         raise InputError(f"{where}: hash_ids contains {wrong}; allowed: at least 0, up to {MOST:.0e}")
-    numbers = np.array(ids, dtype=np.int64)
     begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
     counts = np.diff(begins, append=len(ids))
     return list(zip(numbers[begins].tolist(), counts.tolist(), strict=True))
