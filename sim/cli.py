@@ -14,7 +14,7 @@ import typer
 from reports import terminal
 from sim import cli_hardware
 from sim.commands.compare import compare
-from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
+from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines
 from sim.commands.search import search
 from sim.commands.sweep import sweep
 from workloads.errors import InputError
@@ -68,6 +68,7 @@ def run(
     details: Annotated[
         bool, typer.Option("--details", help="A table of every system too, not only one of all.")
     ] = False,
+    skip_bad_lines: SkipLines = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -79,6 +80,7 @@ def run(
     from sim.studies.seeds import Until, run_seeds
 
     goal = None if until is None else Until.parse(until)
+    overrides = _skipping(overrides, skip_bad_lines)
     loaded = load_config(config, overrides if seeds is None else [*overrides, f"seeds={seeds}"])
     folder = out or Path("runs") / loaded.name
 
@@ -250,12 +252,16 @@ def rules(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+def check(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    skip_bad_lines: SkipLines = None,
+) -> None:
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config
     from sim.experiment import load_trace
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, _skipping(overrides, skip_bad_lines))
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
     for name, system in loaded.systems.items():
@@ -266,6 +272,11 @@ def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
 
 for command in (sweep, search, compare):
     app.command()(command)
+
+
+def _skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
 
 
 def _report(

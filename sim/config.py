@@ -95,13 +95,14 @@ class Config(Schema):
     def _absolute(self, path: str) -> str:
         """``path`` as `find_file` finds it: in the configuration's folder or the current one."""
         here = self.folder / path
-        return str(here.resolve() if here.is_file() else Path(path).resolve())
+        return str(here.resolve() if here.exists() else Path(path).resolve())
 
     def values(self, place: Callable[[str], str]) -> dict[str, Any]:
         """The configuration as plain values, each file in it as ``place`` of its absolute path."""
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        if "path" in data["workload"]:
-            data["workload"]["path"] = place(self._absolute(data["workload"]["path"]))
+        for key in ("path", "tokenizer"):
+            if key in data["workload"]:
+                data["workload"][key] = place(self._absolute(data["workload"][key]))
         for system in data["systems"].values():
             name = system.get("model")
             if isinstance(name, str) and name.endswith(".json"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from sim.config import Config
 from sim.providers import bills
-from sim.results import intervals, metrics, owning_or_renting, repetitions, steady, validity
+from sim.results import early, intervals, metrics, owning_or_renting, repetitions, steady, validity
 from sim.results.claims import Claim, weigh
 from sim.results.comparison import compare
 from sim.results.intervals import Repetitions
@@ -160,11 +160,15 @@ class Result:
         if self.config.slo is not None and figures["duration"]:
             good = self.config.slo.good(records.measured(window))
             figures["request_goodput"] = good / figures["duration"]
+        if self.trace.lengths_only:
+            cache = figures["cache"]
+            cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
+            cache["request_hit_rate"] = None
         full_s = self.measure.full_s.get(name) if records is run.records else None
         load_end_s = None if self.measure.needed_s else steady.load_end_s(self.trace, records)
         entry = {
             "calibrated": run.calibrated,
-            "notes": [*run.notes, *_extrapolation(records)],
+            "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
             "warnings": validity.of_run(records, window, load_end_s, full_s),
             **figures,
             "simulation_s": simulation_s,
@@ -256,7 +260,7 @@ def _run_system(
         twin=twin,
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(folder),
-        notes=system.notes(trace, folder),
+        notes=[*trace.notes, *system.notes(trace, folder)],
         simulation_s=middle - start,
         twin_simulation_s=end - middle,
         compare=compare,

@@ -42,13 +42,19 @@ class Trace:
     """The request that waits for this one's reply, or NONE."""
     think_s: list[float] = field(default_factory=list)
     """Seconds between the reply this request waits for and its own arrival; 0 if it waits for none."""
+    continues: list[int] = field(default_factory=list)
+    """The request whose reply is part of this prompt, or NONE, as far as an importer knows it."""
     session: list[int] = field(default_factory=list)
+    parents: dict[int, int] = field(default_factory=dict)
+    """The session that started another one (a sub-agent's), where the trace knows it."""
     turn: list[int] = field(default_factory=list)
     tenant: list[int] = field(default_factory=list)
     priority: list[int] = field(default_factory=list)
     """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
+    lengths_only: bool = False
+    """Whether nothing is known of what prompts share, so that no hit rate can be told."""
     messages: bool = False
     """Whether the trace knows where messages end: every segment ends one unless it is continued."""
     several: dict[int, Several] = field(default_factory=dict)
@@ -83,6 +89,8 @@ class Trace:
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of any figure has to know about the requests: how a file was read, what it lacks."""
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
     _message_tree: MessageTree | None = field(default=None, init=False, repr=False, compare=False)
     _by_message: Trace | None = field(default=None, init=False, repr=False, compare=False)
@@ -155,6 +163,7 @@ class Trace:
         arrival_s: float | None = None,
         follows: int = NONE,
         think_s: float = 0.0,
+        continues: int = NONE,
         reply: int | None = None,
         session: int | None = None,
         turn: int = 1,
@@ -175,6 +184,7 @@ class Trace:
         self.arrival_s.append(arrival_s)
         self.follower.append(NONE)
         self.think_s.append(think_s)
+        self.continues.append(continues)
         self.session.append(index if session is None else session)
         self.turn.append(turn)
         self.tenant.append(tenant)
@@ -182,6 +192,12 @@ class Trace:
         if follows != NONE:
             self.follower[follows] = index
         return index
+
+    def wait(self, request: int, before: int, think_s: float) -> None:
+        """Let ``request`` come ``think_s`` after the reply to ``before``, not at a time of its own."""
+        self.arrival_s[request] = None
+        self.follower[before] = request
+        self.think_s[request] = think_s
 
     def message_path(self, segment: int) -> list[int]:
         """The segments at which the messages of the path to ``segment`` end, the first message first.
@@ -253,6 +269,7 @@ class Trace:
             assert column is None or len(column) == len(self)
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
+        assert all(NONE <= earlier < i for i, earlier in enumerate(self.continues))
         assert all(content.parent[segment] != ROOT for segment in self.continuations)
         for segment, held in self.several.items():
             assert held.tokens == content.end[segment] - content.end[content.parent[segment]]

@@ -23,6 +23,10 @@ OutFolder = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Overwrite what another configuration left in the folder.")
 ]
+SkipLines = Annotated[
+    int | None,
+    typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines of the trace."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 AxisSettings = Annotated[

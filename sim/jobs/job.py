@@ -84,8 +84,12 @@ def _json(value: Any) -> str:
 
 
 def _digest(path: str) -> str:
-    """What a file holds, as text; empty where it cannot be read, which the run itself will say."""
+    """What a file or folder holds, as text; empty where it cannot be read, which the run itself will say."""
     try:
+        if Path(path).is_dir():
+            inside = sorted(file for file in Path(path).rglob("*") if file.is_file())
+            held = [f"{file.relative_to(path)} {_digest(str(file))}" for file in inside]
+            return hashlib.sha256("\n".join(held).encode()).hexdigest()
         state = Path(path).stat()
         return _digest_of(path, state.st_mtime_ns, state.st_size)
     except OSError:

@@ -229,7 +229,7 @@ def study(config: Config, precision: float, progress: Progress) -> CapacityStudy
             with_cache=load.searched(name, system, precision, cached=True),
             without_cache=load.searched(name, system, precision, cached=False),
             calibrated=system.calibrated(config.folder),
-            notes=system.notes(trace, config.folder),
+            notes=[*trace.notes, *system.notes(trace, config.folder)],
         )
         for name, system in config.systems.items()
         if isinstance(system, EngineSystem)

@@ -100,7 +100,7 @@ def test_a_job_that_was_tampered_with_is_named(tmp_path: Path) -> None:
 def test_progress_and_failures(tmp_path: Path) -> None:
     """A job that cannot be served fails alone, is told, and is tried again; a job given twice runs once."""
     path = written(tmp_path)
-    good, bad = (Job.of(load_config(path, [f"systems.own.memory.kv_blocks={n}"])) for n in (5000, 1))
+    good, bad = (Job.of(load_config(path, [f"workload.user_tokens={n}"])) for n in (50, 10**15))
     told: list[tuple[int, int]] = []
     store = Store(tmp_path / "jobs")
     for _ in range(2):
@@ -112,6 +112,6 @@ def test_progress_and_failures(tmp_path: Path) -> None:
             "jobs",
         )
         assert list(failed) == [bad.name]
-        assert "KV blocks" in failed[bad.name]
+        assert "workload.user_tokens: draws reach 1e+15" in failed[bad.name]
     assert told == [(0, 2), (1, 2), (2, 2), (1, 2), (2, 2)]
     assert good.name in store and bad.name not in store

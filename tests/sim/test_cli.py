@@ -118,7 +118,7 @@ def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
     assert system["engine"]["max_num_seqs"] == 1024
     assert system["memory"] == {"gpu_memory_utilization": 0.9, "kv_blocks": 55644, "estimate": True}
     assert "systems.vllm-h200: estimate: the KV memory of 55,644 blocks is computed" in done.stderr
-    assert "9,912 requests" in done.stderr
+    assert "14,612 requests" in done.stderr
 
 
 def test_quiet_prints_nothing(cli: Cli, quickstart: Path) -> None:
