@@ -84,7 +84,7 @@ def _json(value: Any) -> str:
 
 
 def _digest(path: str) -> str:
-    """What a file or folder holds, as text; empty where it cannot be read, which the run itself will say."""
+    """What a file or folder holds, as text; empty where it cannot be read, which the run will say."""
     try:
         if Path(path).is_dir():
             inside = sorted(file for file in Path(path).rglob("*") if file.is_file())
