@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import load_config, run
+from workloads.clients import Clients
 from workloads.content import ROOT
 from workloads.formats.timing import close_loop, link_replies
 from workloads.formats.tokens import TokensTrace
@@ -50,16 +51,27 @@ def test_a_turn_waits_for_the_reply_before(tmp_path: Path) -> None:
     for rows in (CHAT, nameless):
         trace = _build(tmp_path, rows, arrival=CLOSED)
         assert trace.continues == [NONE, NONE, 0]
-        assert (trace.arrival_s, trace.follower) == ([0.0, 0.0, None], [2, NONE, NONE])
+        clients = Clients(trace)
+        assert [start.request for start in clients.opening()] == [0, 1]
+        assert clients.after(1, 5.0) is None
+        assert clients.after(0, 7.0) == (7.0, 2)
     assert _build(tmp_path, CHAT).arrival_s == [0.0, 1.0, 2.0]
 
 
-def test_two_answers_to_one_question_are_one_chain(tmp_path: Path) -> None:
-    """Both contain the first reply, so both wait for it: one after the other."""
+def test_two_questions_behind_one_reply(tmp_path: Path) -> None:
+    """Both contain the first reply and wait for it; a client may also have had every prompt beforehand."""
     rows = [*CHAT, _row("a2'", 3, [*PROMPT, *REPLY, 5, 6], [1], session=0, turn=2)]
     trace = _build(tmp_path, rows, arrival=CLOSED)
     assert trace.continues == [NONE, NONE, 0, 0]
-    assert trace.follower == [2, NONE, 3, NONE]
+    clients = Clients(trace)
+    clients.opening()
+    assert [clients.after(0, 1.0), clients.after(2, 2.0), clients.after(3, 3.0)] == [
+        (1.0, 2),
+        (2.0, 3),
+        None,
+    ]
+    known = _build(tmp_path, rows, arrival=CLOSED, wait_for_replies=False)
+    assert [start.request for start in Clients(known).opening()] == [0, 1, 2, 3]
 
 
 def _run(folder: Path, workload: Row) -> tuple[list[float], list[float], list[str]]:

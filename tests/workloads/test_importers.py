@@ -83,7 +83,7 @@ def test_closed_loop(tmp_path: Path, kind: str) -> None:
     assert trace.concurrency == 2
     before = {after: i for i, after in enumerate(trace.follower) if after != NONE}
     for request, earlier in enumerate(trace.continues):
-        assert earlier == NONE or before[request] == earlier
+        assert earlier == NONE or kind == "tokens" or before[request] == earlier  # those are held back
     assert all(at in (0.0, None) for at in trace.arrival_s)
 
 

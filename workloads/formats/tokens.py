@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
-from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
+from workloads.arrivals import Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.reader import Reader
-from workloads.formats.timing import close_loop, link_replies, span_note
+from workloads.formats.timing import link_replies, span_note
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -28,8 +28,8 @@ class TokensTrace(Schema):
     """A token trace; ``arrival_unit_s`` is what one unit of ``arrival`` means (recorded: a step).
 
     Equal tokens are equal content, replies included; requests with different ``cache_salt`` share
-    nothing. Each salt is a tenant. Requests are sorted by (arrival, line). In closed loop a request waits
-    for the one before it of its session, and for an earlier reply that its prompt contains.
+    nothing. Each salt is a tenant. Requests are sorted by (arrival, line). In closed loop requests
+    come in this order, except that each waits for an earlier reply which its prompt contains.
     """
 
     kind: Literal["trace"]
@@ -37,6 +37,8 @@ class TokensTrace(Schema):
     path: Path
     arrival_unit_s: PositiveFloat = 1.0
     arrival: TraceArrivals = Recorded()
+    wait_for_replies: bool = True
+    """False: the client has every prompt beforehand, as when a recording is repeated."""
     skip_bad_lines: NonNegativeInt = 0
 
     @classmethod
@@ -73,13 +75,12 @@ class TokensTrace(Schema):
             trace.request_ids.append(request["id"])
             if trace.lines is not None:
                 trace.lines.append(request["line"])
-        link_replies(trace)
+        if self.wait_for_replies:
+            link_replies(trace)
         trace.notes = [
             span_note(trace, f"one unit of arrival read as {self.arrival_unit_s:g} s"),
             *reader.notes(),
         ]
-        if isinstance(self.arrival, ClosedLoop):
-            close_loop(trace)
         self.arrival.apply(trace)
         return trace
 
