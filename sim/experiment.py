@@ -91,7 +91,7 @@ class Result:
             "python": platform.python_version(),
             "requests": len(self.trace),
             "window": self._window(),
-            "warnings": validity.of_experiment(self.trace, self.measure),
+            "warnings": validity.of_experiment(self.measure),
             "load_s": self.load_s,
             "simulation_s": sum(r.simulation_s + r.twin_simulation_s for r in self.runs.values()),
             "systems": systems,

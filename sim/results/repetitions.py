@@ -13,7 +13,7 @@ from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
 from sim.results.steady import Measured, is_traffic
 from sim.results.window import Window
-from workloads.trace import Trace
+from workloads.trace import GENERATED, Trace
 
 PARTS = 10
 """Parts of a window: fewer are more independent of each other, more make intervals narrower."""
@@ -36,7 +36,7 @@ def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repet
     """
     if measured.needed_s:
         return None
-    starts, recorded = len(trace.starts()), trace.origin != "generated"
+    starts, recorded = len(trace.starts()), trace.origin != GENERATED
     whole = all(window.is_whole for pair in measured.windows.values() for window in pair)
     if recorded and whole and 1 < starts < len(trace):
         return _resampled(trace, runs, seed)

@@ -10,12 +10,10 @@ from math import inf
 
 import numpy as np
 
-from sim.results import steady
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
 from sim.results.steady import Measured
 from sim.results.window import Window
-from workloads.trace import Trace
 
 BEHIND = 0.02
 """A system that leaves more than this share of what arrives undone at the end is overloaded..."""
@@ -32,11 +30,11 @@ DRIFT_ERRORS = 4.0
 standard errors: by chance that is 4 in 1,000 windows (Student's t with 8 degrees of freedom)."""
 
 
-def of_experiment(trace: Trace, measured: Measured) -> list[str]:
+def of_experiment(measured: Measured) -> list[str]:
     """Warnings about the experiment as a whole."""
     if not measured.needed_s:
         return []
-    span_s = steady.last_start_s(trace)
+    span_s = measured.span_s
     slow = [name for name, full in measured.full_s.items() if full < inf and full > measured.ramp_s]
     why = [f"turns come up to {measured.ramp_s:,.0f} s after the start of theirs"]
     why += [f"the cache of {name} is full after {measured.full_s[name]:,.0f} s" for name in slow]
