@@ -47,7 +47,7 @@ def of_experiment(trace: Trace, measured: Measured) -> list[str]:
 def of_run(records: Records, window: Window, full_s: float | None) -> list[str]:
     """Warnings about one system; ``full_s`` is when its cache began to evict (None: it has no bound)."""
     return [
-        *_overload(records, window),
+        *overload(records, window),
         *_unserved(records, window),
         *_filling(records, window, full_s),
         *_drift(records, window),
@@ -59,7 +59,7 @@ def _arrived(records: Records, window: Window) -> np.ndarray:
     return (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
 
 
-def _overload(records: Records, window: Window) -> list[str]:
+def overload(records: Records, window: Window) -> list[str]:
     """More arrives than is served: what waits, and how long, grows as long as the run does."""
     if records.engine is None:
         return []
@@ -121,25 +121,34 @@ def _filling(records: Records, window: Window, full_s: float | None) -> list[str
 
 
 def _drift(records: Records, window: Window) -> list[str]:
-    """The hit rate in the halves of the window, where it has settled to none."""
-    if window.is_whole or not records.cache_read_input_tokens.any():
+    """What to say of a hit rate that has not settled."""
+    rates = None if window.is_whole else drift(records, window)
+    if rates is None:
         return []
+    first, second = rates
+    return [
+        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
+        "second"
+    ]
+
+
+def drift(records: Records, window: Window) -> tuple[float, float] | None:
+    """The hit rate in the halves of the window; None where they do not differ by more than chance."""
+    if not records.cache_read_input_tokens.any():
+        return None
     halves: list[tuple[float, float]] = []
     for half in window.parts(2, float(records.arrival_s.max())):
         inside = _arrived(records, half)
         asked, found = records.input_tokens[inside], records.cache_read_input_tokens[inside]
         if len(asked) < PARTS * TAIL_REQUESTS:
-            return []
+            return None
         rate = found.sum() / asked.sum()
         error = np.sqrt(((found - rate * asked) ** 2).sum()) / asked.sum()
         halves.append((float(rate), float(error)))
     (first, a), (second, b) = halves
     if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * (a * a + b * b) ** 0.5):
-        return []
-    return [
-        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
-        "second"
-    ]
+        return None
+    return first, second
 
 
 def _few(records: Records, window: Window) -> list[str]:

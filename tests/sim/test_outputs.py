@@ -80,7 +80,9 @@ def results(root: Path) -> dict[str, Result]:
 @pytest.fixture(scope="module")
 def outputs(root: Path, results: dict[str, Result]) -> list[tuple[str, Any]]:
     """(name of the file, its content) of every JSON file that a command writes."""
-    capacities = load_config(root / "configs/studies/capacity.yaml", ["workload.sessions=200"])
+    capacities = load_config(
+        root / "configs/studies/capacity.yaml", ["workload.duration_s=20", "workload.turns=1"]
+    )
     chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
     return [
         *(("summary.json", result.summary()) for result in results.values()),
