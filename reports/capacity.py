@@ -15,7 +15,7 @@ from rich.text import Text
 from reports import canvas, files, units
 from reports.canvas import Figure
 from reports.console import BADGES
-from sim.studies.capacity import SIDES, CapacityStudy, Side, SystemCapacity
+from sim.studies.capacity import SIDES, Between, CapacityStudy, Side, SystemCapacity
 from sim.studies.rate_sample import RateSample, requests_needed
 from sim.studies.search import MOST_DOUBLINGS, Outcome, Verdict
 
@@ -23,9 +23,9 @@ FILES = ("config.yaml", "capacity.json")
 """Beside a figure for each engine."""
 LABELS = {"without_cache": "without cache", "with_cache": "with cache"}
 CAPTION = (
-    "Share of requests that meet every limit, over the arrival rate. Every dot is a run of the same\n"
-    "sessions, only closer together, crosses are overloaded or without a steady state; dashed lines\n"
-    "mark the highest rates that keep the share wanted."
+    "Share of requests that meet every limit, over the arrival rate. Every dot is a run with the same\n"
+    "draws, crosses are overloaded or without a steady state; dashed lines mark the highest rates that\n"
+    "keep the share wanted."
 )
 
 
@@ -58,6 +58,8 @@ def table(study: CapacityStudy) -> RenderableType:
             ratio = system.ratio if label == LABELS["with_cache"] else None
             out.add_row(f"  {label}", *cells(side, ratio)[: len(headings) + priced])
             notes += [f"{name} {label}: {note}" for note in side_notes(study, side)]
+        if system.ratio is not None:
+            notes.append(f"{name}: ratio, 95 % interval {_bounds(system.ratio_interval)} x")
         notes += [f"{name}: {note}" for note in system.notes]
     return Group(out, *(Text(units.printable(note)) for note in [*general_notes(study), *notes]))
 
@@ -151,9 +153,12 @@ def _refusal(study: CapacityStudy, side: Side) -> str:
 
 def _interval(study: CapacityStudy, side: Side) -> str:
     """Between which rates the limit lies: '95 % interval 7.95 to 8.31 sessions/s'."""
-    low, high = side.interval
-    bounds = ["?" if rate is None else units.significant(rate) for rate in (low, high)]
-    return f"95 % interval {bounds[0]} to {bounds[1]} {study.unit}"
+    return f"95 % interval {_bounds(side.interval)} {study.unit}"
+
+
+def _bounds(interval: Between) -> str:
+    low, high = ("?" if bound is None else units.significant(bound) for bound in interval)
+    return f"{low} to {high}"
 
 
 def _share(sample: RateSample) -> str:

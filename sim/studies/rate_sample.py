@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
+
 from sim.results import metrics, steady, validity
 from sim.results.intervals import half_width
 from sim.results.pricing import Price
@@ -23,6 +25,7 @@ FINEST_SHARE = 1e-3
 """A share above 1 less this needs no more requests than that: no number shows that all are good."""
 MARGIN = 1.1
 """So many times what it seems to need a run is lengthened."""
+NORMAL_95 = 1.96
 AT_LEAST = 1.25
 """A run is lengthened by at least this factor."""
 
@@ -212,13 +215,14 @@ def _counts(records: Records, window: Window, slo: Slo) -> tuple[int, int]:
 def _load_error(records: Records, window: Window) -> float:
     """The 95 % half width of the mean load, relative to it: computed prompt tokens and replies per s.
 
-    Few sessions may happen to start close together, or to be long: a rate found with them is too low.
+    Few sessions may happen to start close together, or to be long: a rate found with them is too low. The
+    load is a sum over sessions that start independently (compound Poisson), with the variance sum(work^2).
     """
-    work = records.computed_tokens + records.output_tokens
-    edges = window.parts(PARTS, float(records.arrival_s.max()))
-    inside = [(records.arrival_s >= part.start_s) & (records.arrival_s < part.end_s) for part in edges]
-    loads = [float(work[arrived].sum()) for arrived in inside]
-    return half_width(loads) * PARTS / sum(loads) if sum(loads) else 0.0
+    inside = (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
+    work = (records.computed_tokens + records.output_tokens)[inside]
+    _, session = np.unique(records.session[inside], return_inverse=True)
+    loads = np.bincount(session, weights=work)
+    return float(NORMAL_95 * np.sqrt((loads**2).sum()) / loads.sum()) if len(loads) else 0.0
 
 
 def _rising(records: Records, window: Window) -> tuple[float, float] | None:

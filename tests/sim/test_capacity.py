@@ -429,3 +429,20 @@ def test_the_study_of_the_project(root: Path) -> None:
             rates == sorted(rates) and best["rate"] < entry[side]["next_rate_tried"] <= best["rate"] * 1.1
         )
         assert best["pricing"] == "gpu_hours" and best["cost_usd_per_1m_tokens"] > 0
+
+
+@pytest.mark.slow
+def test_the_study_of_the_project_does_not_depend_on_its_length(root: Path) -> None:
+    """A third of its length and twice that: the longer one's rates lie in the shorter one's interval."""
+    rates, intervals = [], []
+    for duration_s in (300, 600):
+        settings = [f"workload.duration_s={duration_s}"]
+        system = _study(load_config(root / "configs/studies/capacity.yaml", settings), 0.05).systems[
+            "vllm-h200"
+        ]
+        for side in (system.without_cache, system.with_cache):
+            assert side.best is not None
+            rates.append(side.best.rate)
+            intervals.append(side.interval)
+    for (low, high), rate in zip(intervals[:2], rates[2:], strict=True):
+        assert low is not None and high is not None and low <= rate <= high
