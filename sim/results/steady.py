@@ -71,9 +71,13 @@ def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
     """The times at which a window may begin or end, ascending; none where the whole run is measured."""
     given = {t for t in (asked.warmup_s, asked.until_s) if isinstance(t, float) and 0 < t < inf}
     if is_traffic(trace) and trace.concurrency is None:
-        end_s = last_start_s(trace)
-        given |= {end_s * (i + 1) / GRID for i in range(GRID)}
+        given |= set(_grid(trace))
     return sorted(given)
+
+
+def _grid(trace: Trace) -> list[float]:
+    """The times at which a found window may begin."""
+    return [last_start_s(trace) * (i + 1) / GRID for i in range(GRID)]
 
 
 def last_start_s(trace: Trace) -> float:
@@ -86,10 +90,19 @@ def load_end_s(trace: Trace, records: Records) -> float:
     return float(records.arrival_s[_firsts(trace)].max())
 
 
-def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
-    """The window of each run and its twin: as ``asked``, or found where it is to be found."""
+def measure(
+    trace: Trace,
+    asked: Asked,
+    runs: Mapping[str, tuple[Records, Records]],
+    *,
+    traffic: bool | None = None,
+) -> Measured:
+    """The window of each run and its twin: as ``asked``, or found where it is to be found.
+
+    ``traffic``: whether the trace stands for traffic that goes on like this (default: `is_traffic`).
+    """
     start_asked, end_asked = asked.warmup_s, asked.until_s
-    if not is_traffic(trace):
+    if not (is_traffic(trace) if traffic is None else traffic):
         window = Window(
             0.0 if start_asked == "auto" else start_asked,
             inf if isinstance(end_asked, str) else end_asked,
@@ -109,7 +122,7 @@ def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Record
     steady_s = max(ramp_s, *(full for full in full_s.values() if full <= latest_s), 0.0)
     needed_s = steady_s / LATEST_START
     if steady_s <= latest_s:
-        start_s = next(t for t in checkpoint_times_s(trace, asked) if t >= steady_s)
+        start_s = next(t for t in _grid(trace) if t >= steady_s)
         window = Window(start_s, end_s)
         count = min(_arrivals_in(window, records) for records, _ in runs.values())
         if count >= FEWEST_REQUESTS:

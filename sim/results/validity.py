@@ -52,7 +52,7 @@ def of_run(records: Records, window: Window, load_end_s: float | None, full_s: f
     its start), ``full_s`` when its cache began to evict (None: it has no bound).
     """
     return [
-        *([] if load_end_s is None else _overload(records, window, load_end_s)),
+        *([] if load_end_s is None else overload(records, window, load_end_s)),
         *_unserved(records, window),
         *_filling(records, window, full_s),
         *_drift(records, window),
@@ -64,7 +64,7 @@ def _arrived(records: Records, window: Window) -> np.ndarray:
     return (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
 
 
-def _overload(records: Records, window: Window, load_end_s: float) -> list[str]:
+def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     """More arrives than is served: what waits, and how long, grows as long as the run does."""
     if records.engine is None:
         return []
@@ -127,25 +127,34 @@ def _filling(records: Records, window: Window, full_s: float | None) -> list[str
 
 
 def _drift(records: Records, window: Window) -> list[str]:
-    """The hit rate in the halves of the window, where it has settled to none."""
-    if window.is_whole or not records.cache_read_input_tokens.any():
+    """What to say of a hit rate that has not settled."""
+    rates = None if window.is_whole else drift(records, window)
+    if rates is None:
         return []
+    first, second = rates
+    return [
+        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
+        "second"
+    ]
+
+
+def drift(records: Records, window: Window) -> tuple[float, float] | None:
+    """The hit rate in the halves of the window; None where they do not differ by more than chance."""
+    if not records.cache_read_input_tokens.any():
+        return None
     rates = []
     for part in window.parts(2 * DRIFT_PARTS, float(records.arrival_s.max())):
         inside = _arrived(records, part)
         asked = int(records.input_tokens[inside].sum())
         if not asked:
-            return []
+            return None
         rates.append(records.cache_read_input_tokens[inside].sum() / asked)
     halves = np.array(rates).reshape(2, DRIFT_PARTS)
     first, second = halves.mean(axis=1).tolist()
     error = float(np.sqrt(halves.var(axis=1, ddof=1).sum() / DRIFT_PARTS))
     if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * error):
-        return []
-    return [
-        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
-        "second"
-    ]
+        return None
+    return first, second
 
 
 def _few(records: Records, window: Window) -> list[str]:
