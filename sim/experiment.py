@@ -123,7 +123,7 @@ class Result:
         if self.seeds is not None:
             return self.seeds
         runs = {name: (run.records, run.twin, run.price) for name, run in self.runs.items()}
-        return repetitions.of_one_run(self.trace, self.measure, runs, self.config.seed)
+        return repetitions.of_one_run(self.trace, self.measure, runs, self.config.slo, self.config.seed)
 
     def measured(self) -> dict[str, SystemRun]:
         """The measured part of the runs, of requests that completed: what figures are made of."""
@@ -157,9 +157,8 @@ class Result:
         self, name: str, run: SystemRun, records: Records, window: Window, simulation_s: float
     ) -> SystemEntry:
         figures = metrics.summarise(records, run.price, window)
-        if self.config.slo is not None and figures["duration"]:
-            good = self.config.slo.good(records.measured(window))
-            figures["request_goodput"] = good / figures["duration"]
+        if self.config.slo is not None:
+            figures["request_goodput"] = self.config.slo.goodput(records, window, figures["duration"])
         if self.trace.lengths_only:
             cache = figures["cache"]
             cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None

@@ -11,6 +11,7 @@ from sim.results.intervals import Flat, Repetitions, flat
 from sim.results.pricing import Price
 from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
+from sim.results.slo import Slo
 from sim.results.steady import Measured, is_traffic
 from sim.results.window import Window
 from workloads.trace import GENERATED, Trace
@@ -28,7 +29,9 @@ Runs = Mapping[str, tuple[Records, Records, Price | None]]
 """Run, twin and price of each system."""
 
 
-def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repetitions | None:
+def of_one_run(
+    trace: Trace, measured: Measured, runs: Runs, slo: Slo | None, seed: int
+) -> Repetitions | None:
     """Repetitions of one run; None where it is too small for any, or has no steady part.
 
     A recorded trace of several sessions is resampled by session. All else is cut into parts by time: what
@@ -48,14 +51,19 @@ def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repet
     systems, no_cache = {}, {}
     for name, (run, twin, price) in runs.items():
         window, of_twin = measured.windows[name]
-        systems[name] = _parts(run, window, price)
-        no_cache[name] = _parts(twin, of_twin, price)
+        systems[name] = _parts(run, window, price, slo)
+        no_cache[name] = _parts(twin, of_twin, price, slo)
     return Repetitions("parts", systems, no_cache)
 
 
-def _parts(records: Records, window: Window, price: Price | None) -> list[Flat]:
-    parts = window.parts(PARTS, float(records.arrival_s.max()))
-    return [flat(metrics.summarise(records, price, part)) for part in parts]
+def _parts(records: Records, window: Window, price: Price | None, slo: Slo | None) -> list[Flat]:
+    out = []
+    for part in window.parts(PARTS, float(records.arrival_s.max())):
+        figures = metrics.summarise(records, price, part)
+        if slo is not None:
+            figures["request_goodput"] = slo.goodput(records, part, figures["duration"])
+        out.append(flat(figures))
+    return out
 
 
 def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:
