@@ -164,11 +164,11 @@ class Result:
             cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
             cache["request_hit_rate"] = None
         full_s = self.measure.full_s.get(name) if records is run.records else None
-        load_end_s = None if self.measure.needed_s else steady.load_end_s(self.trace, records)
+        load_end_s, is_steady = steady.load_end_s(self.trace, records), not self.measure.needed_s
         entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
-            "warnings": validity.of_run(records, window, load_end_s, full_s),
+            "warnings": validity.of_run(records, window, load_end_s, full_s, steady=is_steady),
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,

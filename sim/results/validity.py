@@ -45,14 +45,18 @@ def of_experiment(measured: Measured) -> list[str]:
     ]
 
 
-def of_run(records: Records, window: Window, load_end_s: float | None, full_s: float | None) -> list[str]:
+def of_run(
+    records: Records, window: Window, load_end_s: float, full_s: float | None, *, steady: bool = True
+) -> list[str]:
     """Warnings about one system.
 
-    ``load_end_s`` is until when requests come as they shall (None: a run too short to tell overload from
-    its start), ``full_s`` when its cache began to evict (None: it has no bound).
+    ``load_end_s`` is until when requests come as they shall, ``full_s`` when its cache began to evict
+    (None: it has no bound). Without a ``steady`` part, overload is looked for in the second half of that
+    time.
     """
+    loaded = window if steady else Window(load_end_s / 2, load_end_s)
     return [
-        *([] if load_end_s is None else overload(records, window, load_end_s)),
+        *overload(records, loaded, load_end_s),
         *_unserved(records, window),
         *_filling(records, window, full_s),
         *_drift(records, window),
@@ -79,7 +83,7 @@ def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     left = float((records.status != "completed")[_arrived(records, window)].sum())
     undone = len(arrived) - served - left
     waits = _waits(records, window, end_s)
-    if len(waits) < PARTS or undone <= BEHIND * len(arrived) or undone < TAIL_REQUESTS:
+    if len(waits) < PARTS or undone <= BEHIND * len(arrived) or min(undone, served) < TAIL_REQUESTS:
         return []
     if waits[-1] <= WAITING_GROWS * waits[0]:
         return []
