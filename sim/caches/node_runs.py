@@ -45,6 +45,20 @@ class NodeRuns:
                 upto = copy.lo
         return None
 
+    def below(self, pos: int) -> tuple[int, int] | None:
+        """The highest blocks before ``pos`` that a run has, as far as one run goes: (first, end)."""
+        found, best = self.found, None
+        i = bisect_left(found, pos, key=_lo)
+        if i:
+            run = found[i - 1]
+            best = (run.lo, min(run.hi, pos))
+        for copy in self.copies or ():
+            if copy.lo < pos:
+                hi = min(copy.hi, pos)
+                if best is None or hi > best[1] or (hi == best[1] and copy.lo < best[0]):
+                    best = (copy.lo, hi)
+        return best
+
     def vacant(self, lo: int, hi: int) -> bool:
         """Whether no run has any of the blocks ``lo .. hi - 1``."""
         i = bisect_left(self.found, hi, key=_lo)

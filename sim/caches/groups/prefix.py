@@ -1,0 +1,135 @@
+"""The longest prefix that every group can serve, as vLLM 0.33.0 finds it
+(``v1/core/kv_cache_coordinator.py``)."""
+
+from __future__ import annotations
+
+from sim.caches.groups.group import Group, GroupTable
+from sim.caches.groups.kinds import Chunks, Full, Window
+from sim.caches.tables import MISS, Hit, covered_below, leading
+
+
+class Alike:
+    """Groups of one kind: a block counts as cached only if each of them has it.
+
+    With ``drops`` a draft model works on them: a match needs one block more, which is then dropped.
+    """
+
+    def __init__(self, groups: list[Group], drops: bool) -> None:
+        self.kind = groups[0].kind
+        self.numbers = [group.number for group in groups]
+        self.drops = drops and self.kind.drops
+        self._pool = groups[0].pool
+        self._size = self._pool.block_size
+        self._one = self.numbers[0]
+
+    def longest(self, tables: list[GroupTable], tokens: int, drop: bool) -> int:
+        """Blocks of the longest prefix of at most ``tokens`` tokens; with ``drop`` less the last one."""
+        kind, size = self.kind, self._size
+        cap = tokens // size
+        if isinstance(kind, Full):
+            blocks = self._leading(tables, 0, cap)
+        elif isinstance(kind, Chunks):
+            blocks = self._leading(tables, kind.skipped_tokens(tokens) // size, cap)
+        elif isinstance(kind, Window):
+            blocks = self._last_run(tables, cap, -(-(kind.tokens - 1) // size) + drop)
+        else:
+            blocks = self._last_run(tables, cap, 1)
+        return blocks - 1 if drop and blocks else blocks
+
+    def _leading(self, tables: list[GroupTable], begin: int, cap: int) -> int:
+        resident, size = self._pool.resident, self._size
+        for number in self.numbers:
+            cap = leading(resident, tables[number].table.route, size, begin, cap).blocks or begin
+        return cap
+
+    def _last_run(self, tables: list[GroupTable], cap: int, need: int) -> int:
+        """The end of the last ``need`` cached blocks in a row; of fewer only at the beginning of the
+        prompt."""
+        resident, size = self._pool.resident, self._size
+        end = pos = cap  # blocks pos .. end - 1 are cached
+        while pos:
+            low = 0
+            for number in self.numbers:
+                found = covered_below(resident, tables[number].table.route, size, pos)
+                if found is None:
+                    return 0
+                lo, hi = found
+                if hi < pos:
+                    end = pos = hi
+                    break
+                low = max(low, lo)
+            else:
+                pos = low
+                if end - pos >= need:
+                    break
+        return end
+
+
+class Prefixes:
+    """Finds prefixes for ``groups``; ``eagle`` says that a draft model works beside the model.
+
+    A draft model works on full attention; where there is none, on all groups.
+    """
+
+    def __init__(self, groups: list[Group], eagle: bool) -> None:
+        self._groups = groups
+        self._pool = groups[0].pool
+        self._size = self._pool.block_size
+        names = dict.fromkeys(group.kind.name for group in groups)
+        drafted = "full" if "full" in names else None
+        alike = [
+            Alike([group for group in groups if group.kind.name == name], eagle and drafted in (None, name))
+            for name in names
+        ]
+        self._alike = sorted(alike, key=lambda one: not isinstance(one.kind, Full))
+        self._has_full = isinstance(self._alike[0].kind, Full)
+
+    def find(self, tables: list[GroupTable], known_tokens: int) -> Hit:
+        """The longest prefix of the first ``known_tokens`` tokens; at least one token is left to compute.
+
+        Each kind may shorten the candidate; where one did, the others are asked again until nobody does.
+        """
+        size = self._size
+        if len(self._groups) == 1:
+            (alone,) = self._alike
+            return self._hit(tables, alone.longest(tables, known_tokens - 1, alone.drops), 0)
+        tokens, longest, full = known_tokens - 1, 0, -1
+        dropped: set[int] = set()
+        while True:
+            current = tokens
+            for i, alike in enumerate(self._alike):
+                if not i and full >= 0:  # what full attention found is only trimmed
+                    current = min(current, full)
+                    continue
+                drop, upto = alike.drops and i not in dropped, current
+                if drop:
+                    upto = min(current + size, known_tokens // size * size)
+                found = alike.longest(tables, upto, drop) * size
+                if drop:
+                    dropped.add(i)
+                elif found < current:
+                    dropped.clear()
+                current = found
+                if not i and self._has_full:
+                    full = found
+                longest = max(longest, current)
+            if current >= tokens:
+                break
+            tokens = current
+            if self._has_full and len(self._alike) == 2:
+                break
+        return self._hit(tables, tokens // size, longest)
+
+    def _hit(self, tables: list[GroupTable], blocks: int, longest_tokens: int) -> Hit:
+        size, resident = self._size, self._pool.resident
+        tokens = blocks * size
+        hits = []
+        for group, held in zip(self._groups, tables, strict=True):
+            first = group.kind.skipped_tokens(tokens) // size
+            hit = MISS if not blocks else leading(resident, held.table.route, size, first, blocks)
+            assert hit.blocks == blocks
+            hits.append(hit)
+        hit = Hit(blocks, sum([hit.idle for hit in hits]), [])
+        hit.groups = hits
+        hit.junction = longest_tokens if longest_tokens > tokens else 0
+        return hit
