@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
+from sim.caches.groups.config import width
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
@@ -103,22 +104,38 @@ class EngineSystem(Pool):
         model = self._model(key, folder)
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
+        cache = self._with_groups(model)
         if self.pools is None:
-            system = self.filled_in(model, self.cache, key, folder)
+            system = self.filled_in(model, cache, key, folder)
         else:
             pools = [
-                pool.filled_in(model, self.cache, f"{key}.pools.{i}", folder)
+                pool.filled_in(model, cache, f"{key}.pools.{i}", folder)
                 for i, pool in enumerate(self.pools)
             ]
             system = self.model_copy(update={"pools": pools})
+        system = system.model_copy(update={"cache": cache})
         system._require_sense(model, key)
-        cache = system.cache
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
                 tokens = system.kv_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
+
+    def _with_groups(self, model: Model | None) -> EngineCache:
+        """The cache with the groups of the model's layers, where it says none."""
+        cache = self.cache
+        names = getattr(model, "group_names", None)
+        if not isinstance(cache, BlockConfig | NoCache) or cache.groups is not None or names is None:
+            return cache
+        groups = names()
+        if (
+            not groups
+            or groups == ["full"]
+            or (isinstance(cache, BlockConfig) and not cache.is_engines_own)
+        ):
+            return cache
+        return cache.model_copy(update={"groups": groups})
 
     def _require_sense(self, model: Model | None, key: str) -> None:
         """InputError for parts that do not go together."""
@@ -141,6 +158,11 @@ class EngineSystem(Pool):
             )
         if ("decode" in roles) != (self.kv_link is not None):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
+        if self.kv_link is not None and width(self.cache) > 1:
+            refuse(
+                f"cache.groups of {width(self.cache)} groups: what of a window travels is not modelled",
+                "one group of full attention, or pools of role both",
+            )
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
         self._require_failures(sum(pool.replicas for pool in pools), key)
@@ -232,8 +254,8 @@ class EngineSystem(Pool):
         self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        size = self._kv.block_size(self.cache)
-        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size))
+        size, groups = self._kv.block_size(self.cache), getattr(self.cache, "groups", None)
+        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups))
 
     def _run(
         self,

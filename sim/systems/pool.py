@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, PositiveInt
 
 from sim.caches import EngineCache
+from sim.caches.groups.config import width
 from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
@@ -72,7 +73,8 @@ class Pool(Schema):
                     f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
                     "and hardware to compute it from"
                 )
-            blocks = self.memory.blocks(model, gpu, size, key, self.tensor_parallel)
+            # A block holds the layers of one group only, an equal part of them.
+            blocks = self.memory.blocks(model, gpu, size, key, self.tensor_parallel) * width(cache)
         engine = self.engine.resolved(gpu, model, blocks, size, f"{key}.engine")
         memory = self.memory.model_copy(update={"kv_blocks": blocks})
         return self.model_copy(update={"memory": memory, "engine": engine})
@@ -96,7 +98,7 @@ class Pool(Schema):
     def require_fit(self, trace: Trace, cache: EngineCache, key: str) -> None:
         """Raise InputError if a request is larger than a replica's KV memory."""
         size = self.engine.kv(cache, key).block_size(cache)
-        self.engine.require_fit(trace, self.kv_blocks, size, key)
+        self.engine.require_fit(trace, cache, self.kv_blocks, size, key)
 
     @property
     def kv_blocks(self) -> int:

@@ -114,7 +114,7 @@ class SglangEngine(Schema):
         room = (pages - -(-prompt_tokens // page_size) - 1) * page_size - 1
         return max(0, min(output_tokens if self.max_new_tokens is None else self.max_new_tokens, room))
 
-    def require_fit(self, trace: Trace, pages: int, page_size: int, key: str) -> None:
+    def require_fit(self, trace: Trace, cache: Any, pages: int, page_size: int, key: str) -> None:
         """Raise InputError if SGLang would cut a reply of ``trace`` short: its length is given."""
         limit = self.max_new_tokens
         for i, (prompt, output) in enumerate(zip(trace.input_tokens, trace.output_tokens, strict=True)):

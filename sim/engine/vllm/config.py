@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
+from sim.caches.groups.config import require_groups_fit, width
 from sim.caches.replay import require_fit
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
@@ -65,6 +66,11 @@ class SchedulerOptions:
         return int(self.watermark * (usable_blocks + 1))
 
     @property
+    def in_flight_tokens(self) -> int:
+        """Tokens that may be scheduled without their results: one step's or, asynchronous, two."""
+        return self.max_num_batched_tokens * (2 if self.async_scheduling else 1)
+
+    @property
     def plain(self) -> bool:
         """Whether `RunScheduler`, which knows the batch limits and ``async_scheduling``, schedules the
         same."""
@@ -116,9 +122,19 @@ class VllmEngine(Schema):
             )
         return kind
 
-    def require_fit(self, trace: Trace, blocks: int, block_size: int, key: str) -> None:
+    def require_fit(self, trace: Trace, cache: Any, blocks: int, block_size: int, key: str) -> None:
         """Raise InputError if a request is larger than ``blocks`` KV blocks."""
-        require_fit(trace, block_size, blocks, f"KV memory of {key}")
+        if width(cache) == 1 and not getattr(cache, "grouped", False):
+            require_fit(trace, block_size, blocks, f"KV memory of {key}")
+            return
+        require_groups_fit(
+            trace,
+            cache.groups or ["full"],
+            block_size,
+            blocks,
+            f"KV memory of {key}",
+            self.options().in_flight_tokens,
+        )
 
     def resolved(
         self, gpu: Gpu | None, model: Model | None, blocks: int, block_size: int, key: str

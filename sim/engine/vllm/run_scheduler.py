@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.caches.block import BlockCache, BlockTable
+from sim.caches.block import BlockTable
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.batch import Decodes
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.slides import Slides
 from sim.engine.writers import Writers
 from workloads.content import Route
 
@@ -34,7 +36,7 @@ class RunScheduler:
 
     def __init__(
         self,
-        memory: BlockCache,
+        memory: EngineMemory,
         loads: Loads | None,
         *,
         max_num_batched_tokens: int,
@@ -56,6 +58,10 @@ class RunScheduler:
         self._admissions = 0
         self._now = 0.0
         self._has_clock = memory.has_clock
+        self._in_flight = max_num_batched_tokens * (1 + self._lag)
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._width = 1 if self._groups is None else self._groups.width
+        self._slides = None if self._groups is None else Slides(self._groups, self._lag)
 
     # -- the queue ---------------------------------------------------------------------------------
 
@@ -128,12 +134,14 @@ class RunScheduler:
         last.finishing = decodes.advance(steps)
         for request in last.finishing:
             request.phase = LAST
+            if self._slides is not None:
+                self._slides.leave(request)
 
     def _complete(self, batch: Batch) -> None:
         """Requests whose prompts this step completes go on token by token from the next step on."""
         self._take(self._decodes.step)
         batch.completed = []
-        for request, _, tokens in batch.chunks:
+        for request, before, tokens in batch.chunks:
             batch.tokens += tokens
             if request.computed < request.prompt_tokens + request.generated:
                 continue
@@ -145,6 +153,8 @@ class RunScheduler:
             else:
                 self._decodes.enter(request)
                 self._writers.add(request)
+                if self._slides is not None:
+                    self._slides.enter(request, before, self._decodes.step)
 
     # -- runs of steps -----------------------------------------------------------------------------
 
@@ -158,7 +168,7 @@ class RunScheduler:
         """
         if computing.finishing or self._must_step():
             return 0
-        decodes, free, steps = self._decodes, self.memory.free_blocks, 0
+        decodes, free, steps = self._decodes, self.memory.free_blocks // self._width, 0
         others = self._others_take()
         if self._lag:
             if ahead is None or not ahead.tokens or ahead.preempted or (ahead.chunks and others):
@@ -218,8 +228,13 @@ class RunScheduler:
             self._take(self._decodes.step)
 
     def _must_step(self) -> bool:
-        """Whether two write one reply, or the blocked head of the queue reads one being written."""
+        """Whether two write one reply, or the blocked head of the queue reads one being written.
+
+        Or it waits for blocks, and decodes give some back.
+        """
         if self._writers.contested:
+            return True
+        if self._groups is not None and self.waiting and len(self.running) < self._max_seqs:
             return True
         return bool(self.waiting) and self._writers.write(self.waiting[0].table.route)
 
@@ -227,22 +242,30 @@ class RunScheduler:
 
     def _allocate_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, or preempt requests until there is one."""
-        decodes, memory = self._decodes, self.memory
+        decodes, memory, width = self._decodes, self.memory, self._width
         step = decodes.step
-        if decodes.needs(step, 1) <= memory.free_blocks:
+        if decodes.needs(step, 1) * width <= memory.free_blocks:
             if self._has_clock or self._others_take():
                 self._take(step + 1)
             return
+        due: dict[Request, int] = {}
+        if self._slides is not None:
+            due = {request: settled for _, _, request, settled in self._slides.due(step, step + 1)}
         for request in list(self.running):
-            if request.phase != DECODE or not decodes.needs_block(request):
+            if request.phase != DECODE:
                 continue
-            while memory.free_blocks == 0:
+            if request in due:
+                assert self._groups is not None
+                self._groups.slide(request.table, due[request])
+            if not decodes.needs_block(request):
+                continue
+            while memory.free_blocks < width:
                 victim = next(reversed(self.running))
                 self._preempt(victim, batch, in_flight)
                 if victim is request:
                     self._taken = step + 1
                     return
-            memory.take(1)
+            memory.take(width)
         self._taken = step + 1
 
     def _take(self, upto: int) -> None:
@@ -250,7 +273,9 @@ class RunScheduler:
         if upto > self._taken:
             needed = self._decodes.needs(self._taken, upto - self._taken)
             if needed:
-                self.memory.take(needed)
+                self.memory.take(needed * self._width)
+            if self._slides is not None:
+                self._slides.happen(self._taken, upto, self._decodes)
             self._taken = upto
 
     def _others_take(self) -> bool:
@@ -266,12 +291,22 @@ class RunScheduler:
     ) -> int:
         """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
         chunk = min(request.known_tokens - request.computed, budget)
-        size = self.memory.block_size
-        needed = -(-(request.computed + chunk) // size) - -(-request.computed // size)
-        if needed > self.memory.free_blocks:
+        computed, upto, size = request.computed, request.computed + chunk, self.memory.block_size
+        if self._groups is not None:
+            settled = computed
+            if in_flight is not None:
+                settled = min(
+                    [before for other, before, _ in in_flight.chunks if other is request], default=computed
+                )
+            fits = self._groups.extend(request.table, computed, upto, settled)
+        else:
+            needed = -(-upto // size) - -(-computed // size)
+            fits = needed <= self.memory.free_blocks
+            if fits:
+                self.memory.take(needed)
+        if not fits:
             self._preempt(request, batch, in_flight)
             return 0
-        self.memory.take(needed)
         self._write_back(self._writers.of(request.table.route))  # decodes come before this chunk
         self._compute(request, chunk, batch)
         return chunk
@@ -294,8 +329,8 @@ class RunScheduler:
                 self._write_back(self._writers.of(request.table.route))
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
-                total = -(-known // size)
-                if total - hit.blocks + hit.idle > memory.free_blocks:
+                total, upto = -(-known // size), min(known, hit.blocks * size + budget)
+                if not memory.fits(request.table, hit, known, upto, self._in_flight, 0):
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 self.waiting.popleft()
@@ -311,7 +346,7 @@ class RunScheduler:
             else:
                 return
             chunk = min(request.known_tokens - cached, budget)
-            memory.take(-(-(cached + chunk) // size) - held)
+            memory.grow(request.table, held * size, cached + chunk)
             self._enter(request, cached, batch)
             self._compute(request, chunk, batch)
             budget -= chunk
@@ -386,6 +421,8 @@ class RunScheduler:
         if request.phase == DECODE:
             self._decodes.leave(request)
             self._writers.discard(request)
+            if self._slides is not None:
+                self._slides.leave(request)
         elif request.phase == LAST:
             self._writers.discard(request)
         elif request is self._partial:
@@ -430,7 +467,7 @@ class RunScheduler:
             tokens = request.computed
             if request.phase == DECODE:
                 tokens = request.base + self._decodes.step
-            unpublished += -(-tokens // size) - request.table.published
+            unpublished += memory.private_blocks(request.table, -(-tokens // size))
         if self._loads is not None:
             self._loads.check()
             published = sum(request.table.published for request in self._loads.loading)
