@@ -13,7 +13,17 @@ from workloads.content import Route
 class BlockTable:
     """What one request holds: the cached runs it took or published, and how far it has come."""
 
-    __slots__ = ("at", "entries", "groups", "owner", "prompt_tokens", "published", "route")
+    __slots__ = (
+        "at",
+        "entries",
+        "first",
+        "groups",
+        "owner",
+        "prompt_tokens",
+        "published",
+        "route",
+        "states",
+    )
 
     def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
         self.route = route
@@ -23,7 +33,10 @@ class BlockTable:
         self.published = 0  # leading blocks of the request that are in the map
         self.at = 0  # index in the route of the node in which the next block ends
         self.groups: Any = None
-        """Where a cache has groups of layers: a table for each (``groups/``)."""
+        """Where a cache has groups of layers: what the request holds of each (``groups/``)."""
+        # Of the table of one group:
+        self.first = 0  # blocks before it are not held: given back, or not needed when the request came
+        self.states: list[int] | None = None  # blocks held for states that are not in the map
 
 
 class Hit:
@@ -82,10 +95,11 @@ def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, 
 
 def covered_below(
     resident: dict[int, NodeRuns], route: Route, size: int, pos: int
-) -> tuple[int, int] | None:
-    """The highest blocks before number ``pos`` that are cached, as far as one run goes: (first, end).
+) -> tuple[int, int, Run | None] | None:
+    """The highest blocks before number ``pos`` that are cached, as far as one run goes: (first, end, run).
 
-    None if there are none. O(nodes on the route that have nothing + log runs).
+    None if there are none; no run if there are copies among which to choose. O(nodes on the route that have
+    nothing + log runs).
     """
     ends = route.ends
     i = bisect_left(ends, pos * size)

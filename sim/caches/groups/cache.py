@@ -1,7 +1,7 @@
 """vLLM's prefix cache and block pool with several groups of layers, exactly.
 
-The pool is a `BlockCache`, with its map, its queue and its runs; here each request has a table per group
-(`GroupTable`), and what `BlockCache` is asked in blocks of one table this is asked in tokens of a request.
+The pool is a `BlockCache`, with its map, its queue and its runs; here each request has a table per group,
+and what `BlockCache` is asked in blocks of one table this is asked in tokens of a request.
 
 Example, blocks of 16, groups full and swa:128: a prompt of 1,000 tokens takes 63 blocks in either group.
 The first token of the reply looks at no token before number 873, so 54 blocks of the window group go to
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sim.caches.block import UNLIMITED, BlockCache
-from sim.caches.groups.group import Group, GroupTable, StateGroup, WindowGroup
+from sim.caches.groups.group import Group, StateGroup, WindowGroup
 from sim.caches.groups.kinds import Kind, States, Window, kind_of
 from sim.caches.groups.prefix import Prefixes
 from sim.caches.tables import MISS, BlockTable, Hit
@@ -30,7 +30,7 @@ class Held:
 
     __slots__ = ("junction", "tables")
 
-    def __init__(self, tables: list[GroupTable]) -> None:
+    def __init__(self, tables: list[BlockTable]) -> None:
         self.tables = tables
         self.junction = 0
 
@@ -205,13 +205,32 @@ class GroupedCache:
             self.grown(table, before, upto)
         return True
 
+    def pass_through(self, table: BlockTable, computed: int, prompt_tokens: int, total_tokens: int) -> bool:
+        """Let a request that has ``computed`` tokens compute its prompt at once, then token by token.
+
+        In one go, for a request alone in an engine: what it takes comes from the head of the queue and what
+        it leaves behind goes to its end, so if enough is free for all of it, it does not matter which comes
+        first. False, and nothing is done, if that is not so or several groups give back in turns.
+        """
+        if len(self.sliding) > 1 or self.has_states or not self.caching:
+            return False
+        size, pool = self.block_size, self.pool
+        needed = self.width * (-(-total_tokens // size) - computed // size)
+        if needed > pool.empty_blocks and needed > pool.free_blocks:
+            return False
+        pool.take(needed)
+        tables = self.held(table).tables
+        for group, held in zip(self.groups, tables, strict=True):
+            group.pass_through(held, prompt_tokens, total_tokens)
+        return True
+
     def publish(self, table: BlockTable, tokens: int) -> None:
         """Enter the request's full blocks among its first ``tokens`` tokens into the map."""
         for group, held in zip(self.groups, self.held(table).tables, strict=True):
-            before = held.table.published
+            before = held.published
             group.publish(held, tokens)
-            if self.has_states and isinstance(group, StateGroup) and held.table.published > before:
-                for run, hi in held.table.entries:
+            if self.has_states and isinstance(group, StateGroup) and held.published > before:
+                for run, hi in held.entries:
                     if hi > before:
                         self._new_states.update(
                             (run.node, block) for block in range(max(before, run.lo), hi)

@@ -69,6 +69,9 @@ def require_groups_fit(
 
     ``at_once`` prompt tokens are computed at a time; None: all of them.
     """
+    largest = trace.largest_tokens
+    if most_blocks(groups, largest, largest, at_once or largest, size) <= capacity_blocks:
+        return
     prompts = trace.input_tokens
     for i, output in enumerate(trace.output_tokens):
         prompt, total = prompts[i], prompts[i] + output - 1

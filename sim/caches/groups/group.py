@@ -6,22 +6,11 @@ from bisect import bisect_left
 
 from sim.caches.block import BlockCache
 from sim.caches.groups.kinds import Kind
+from sim.caches.groups.leaving import front, leave_in_turn, leave_together
+from sim.caches.node_runs import NodeRuns
 from sim.caches.runs import Run
 from sim.caches.tables import BlockTable, Hit
 from workloads.content import Route
-
-
-class GroupTable:
-    """What one request holds in one group: the blocks from ``first`` on, or some states."""
-
-    __slots__ = ("first", "states", "table")
-
-    def __init__(self, table: BlockTable) -> None:
-        self.table = table
-        self.first = 0
-        """Blocks before it are not held: given back, or not needed when the request came."""
-        self.states: list[int] = []
-        """Where the group keeps states: the numbers of the blocks held that are not in the map yet."""
 
 
 class Group:
@@ -29,7 +18,7 @@ class Group:
 
     In the pool its blocks lie in nodes of its own: node ``n`` of the tree is ``n * width + number`` there,
     and request ``r`` is owner ``r * width + number``. So one map, one queue and the runs of `BlockCache`
-    serve all groups.
+    serve all groups. A request has a table of its own here, ``held``.
     """
 
     def __init__(self, pool: BlockCache, kind: Kind, number: int, width: int) -> None:
@@ -39,17 +28,17 @@ class Group:
         self._width = width
         self._size = pool.block_size
 
-    def table(self, of: BlockTable) -> GroupTable:
+    def table(self, of: BlockTable) -> BlockTable:
         """A table of this group for the request of ``of``."""
         width, number, route = self._width, self.number, of.route
         mine = Route([node * width + number for node in route.nodes], route.ends)
-        return GroupTable(BlockTable(mine, of.prompt_tokens, of.owner * width + number))
+        return BlockTable(mine, of.prompt_tokens, of.owner * width + number)
 
-    def hold(self, held: GroupTable, hit: Hit) -> None:
+    def hold(self, held: BlockTable, hit: Hit) -> None:
         """The request takes the blocks of ``hit``, a prefix without what its next token does not look
         at."""
-        self.pool.acquire(held.table, hit)
-        for run, _ in held.table.entries:
+        self.pool.acquire(held, hit)
+        for run, _ in held.entries:
             run.up = False
         held.first = self.kind.skipped_tokens(hit.blocks * self._size) // self._size
 
@@ -63,68 +52,121 @@ class Group:
         blocks = -(-tokens // self._size)
         return max(0, self.kind.most_blocks(blocks, in_flight_tokens, self._size) - hit_blocks)
 
-    def grown(self, held: GroupTable, before: int, upto: int) -> None:
+    def grown(self, held: BlockTable, before: int, upto: int) -> None:
         """The request has got the blocks that it `needed`."""
 
-    def publish(self, held: GroupTable, tokens: int) -> None:
+    def publish(self, held: BlockTable, tokens: int) -> None:
         """Enter the full blocks among the first ``tokens`` tokens into the map."""
-        self.pool.publish(held.table, tokens)
+        self.pool.publish(held, tokens)
 
-    def slide(self, held: GroupTable, settled: int) -> None:
+    def slide(self, held: BlockTable, settled: int) -> None:
         """Give back what no token after the first ``settled`` looks at, the deepest block first."""
-        size = self._size
-        upto = self.kind.skipped_tokens(settled) // size
-        if upto > held.first:
-            self._give_back(held, upto, settled, in_turn=False)
+        pool, first = self.pool, held.first
+        upto = self.kind.skipped_tokens(settled) // self._size
+        if upto <= first:
+            return
+        if not pool.caching:
+            pool.give_back(upto - first)
+        else:
+            if held.published < upto:
+                pool.publish(held, settled)
+            leave_together(pool, front(pool, held, upto), held.owner)
+        held.first = upto
 
-    def slide_through(self, held: GroupTable, settled: int, last: int) -> None:
-        """`slide` with every number of tokens from ``settled + 1`` to ``last``, one after the other."""
+    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
+        """Publish all of ``total`` tokens and `slide` with ``prompt`` tokens, with one more, and so on.
+
+        The request has all its blocks; nobody looks on, so all that counts is the order in which they go.
+        """
         kind, size = self.kind, self._size
-        settled = kind.next_step(settled, size)
-        while settled <= last:
-            self.slide(held, settled)
+        settled = prompt
+        while settled < total:
+            upto = kind.skipped_tokens(settled) // size
+            if upto > held.first:
+                self._pass(held, upto, in_turn=False)
             settled = kind.next_step(settled, size)
+        self.pool.publish(held, total)
 
-    def release(self, held: GroupTable, blocks: int) -> None:
+    def release(self, held: BlockTable, blocks: int) -> None:
         """Give back all that a request of ``blocks`` blocks holds, the deepest block first."""
-        table = held.table
-        missing = max(0, held.first - table.published)  # of those never published, what was given back
-        self.pool.release(table, blocks - missing)
+        missing = max(0, held.first - held.published)  # of those never published, what was given back
+        self.pool.release(held, blocks - missing)
         held.first = 0
 
-    def private_blocks(self, held: GroupTable, blocks: int) -> int:
+    def private_blocks(self, held: BlockTable, blocks: int) -> int:
         """Blocks held by a request of ``blocks`` blocks that are not in the map."""
-        return blocks - max(held.table.published, held.first)
+        return blocks - max(held.published, held.first)
 
-    def _give_back(self, held: GroupTable, upto: int, settled: int, *, in_turn: bool) -> None:
-        """Give back the blocks before number ``upto``: ``in_turn`` each by itself, the shallowest first."""
-        pool, table = self.pool, held.table
-        if not pool.caching:
-            pool.give_back(upto - held.first)
+    def _pass(self, held: BlockTable, upto: int, *, in_turn: bool) -> None:
+        """Publish the blocks before number ``upto`` and give them back."""
+        pool = self.pool
+        if held.published > upto:
+            runs = front(pool, held, upto)
         else:
-            if table.published < upto:
-                pool.publish(table, settled)
-            pieces = front(pool, table, upto)
-            if in_turn:
-                release_in_turn(pool, pieces, table.owner)
-            else:
-                release_together(pool, pieces, table.owner)
+            pool.publish(held, upto * self._size)
+            runs = [run for run, _ in held.entries]
+            held.entries = []
+        if in_turn:
+            leave_in_turn(pool, runs, held.owner)
+        else:
+            leave_together(pool, runs, held.owner)
         held.first = upto
 
 
 class WindowGroup(Group):
     """A group whose requests give back one block after the other while they decode."""
 
-    def slide_through(self, held: GroupTable, settled: int, last: int) -> None:
-        """All at once: what left the window block by block is one run that goes from its shallow end."""
-        upto = self.kind.skipped_tokens(last) // self._size
-        if upto > held.first:
-            self._give_back(held, upto, last, in_turn=True)
+    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
+        """What leaves the window block by block is one run that goes from its shallow end."""
+        kind, size = self.kind, self._size
+        if prompt < total:
+            at_once = kind.skipped_tokens(prompt) // size
+            in_turn = kind.skipped_tokens(total - 1) // size
+            if held.first < at_once < in_turn and self._lays(held, at_once, in_turn, total // size):
+                return
+            if at_once > held.first:
+                self._pass(held, at_once, in_turn=False)
+            if in_turn > held.first:
+                self._pass(held, in_turn, in_turn=True)
+        self.pool.publish(held, total)
+
+    def _lays(self, held: BlockTable, at_once: int, in_turn: int, stop: int) -> bool:
+        """The usual case of `pass_through`: what is new lies in one node in which it is the first.
+
+        It becomes three runs: blocks that leave together, that leave in turn, and that stay.
+        """
+        pool, lo, route = self.pool, held.published, held.route
+        if lo >= at_once or in_turn == stop or route.ends[held.at] // self._size < stop:
+            return False
+        node, owner = route.nodes[held.at], held.owner
+        together, turn = Run(node, lo, at_once, owner, 0), Run(node, at_once, in_turn, owner, 0)
+        turn.up = in_turn - at_once > 1
+        rest = Run(node, in_turn, stop, owner, 1)
+        runs = pool.resident.get(node)
+        if runs is None:
+            runs = pool.resident[node] = NodeRuns(together)
+            runs.found += (turn, rest)
+        elif runs.vacant(lo, stop):
+            runs.add_new([together, turn, rest])
+        else:
+            return False
+        pool.queue.release(together, owner)
+        if held.entries:
+            leave_together(pool, [run for run, _ in held.entries], owner)
+        pool.queue.release(turn, owner)
+        held.entries = [(rest, stop)]
+        held.published, held.first = stop, in_turn
+        return True
 
 
 class StateGroup(Group):
     """A group of layers that keep a state: a request gets a block for the state that it computes next, and
     keeps the one before until that is computed."""
+
+    def table(self, of: BlockTable) -> BlockTable:
+        held = super().table(of)
+        held.states = []
+        return held
 
     def needed(self, before: int, upto: int) -> int:
         return int(-(-upto // self._size) > -(-before // self._size))
@@ -132,96 +174,44 @@ class StateGroup(Group):
     def reserved(self, hit_blocks: int, tokens: int, in_flight_tokens: int) -> int:
         return min(1, -(-tokens // self._size) - hit_blocks)
 
-    def grown(self, held: GroupTable, before: int, upto: int) -> None:
+    def grown(self, held: BlockTable, before: int, upto: int) -> None:
         """The new block is that in which ``upto`` lies; in those between nothing is kept."""
         block = -(-upto // self._size) - 1
         if block >= -(-before // self._size):
+            assert held.states is not None
             held.states.append(block)
 
-    def publish(self, held: GroupTable, tokens: int) -> None:
-        table, size = held.table, self._size
+    def publish(self, held: BlockTable, tokens: int) -> None:
+        size, states = self._size, held.states
         stop = tokens // size
-        if not self.pool.caching or stop <= table.published:
+        if not self.pool.caching or stop <= held.published:
             return
-        table.published = stop
-        while held.states and held.states[0] < stop:
-            block = held.states.pop(0)
-            self.pool.add(table, self.node_of(held, block), block, block + 1)
+        held.published = stop
+        assert states is not None
+        while states and states[0] < stop:
+            block = states.pop(0)
+            self.pool.add(held, self.node_of(held, block), block, block + 1)
 
-    def node_of(self, held: GroupTable, block: int) -> int:
+    def node_of(self, held: BlockTable, block: int) -> int:
         """The node of the pool in which block number ``block`` of the request lies."""
-        route = held.table.route
-        return route.nodes[bisect_left(route.ends, (block + 1) * self._size)]
+        return held.route.nodes[bisect_left(held.route.ends, (block + 1) * self._size)]
 
-    def slide(self, held: GroupTable, settled: int) -> None:
+    def slide(self, held: BlockTable, settled: int) -> None:
+        pool, states = self.pool, held.states
         upto = self.kind.skipped_tokens(settled) // self._size
-        pool, table = self.pool, held.table
         self.publish(held, settled)
-        while held.states and held.states[0] < upto:
-            del held.states[0]
+        assert states is not None
+        while states and states[0] < upto:
+            del states[0]
             pool.give_back(1)
-        if table.entries and table.entries[0][0].lo < upto:
-            release_together(pool, front(pool, table, upto), table.owner)
+        if held.entries and held.entries[0][0].lo < upto:
+            leave_together(pool, front(pool, held, upto), held.owner)
 
-    def release(self, held: GroupTable, blocks: int) -> None:
-        self.pool.release(held.table, held.table.published + len(held.states))
+    def release(self, held: BlockTable, blocks: int) -> None:
+        assert held.states is not None
+        self.pool.release(held, held.published + len(held.states))
         held.states = []
 
-    def private_blocks(self, held: GroupTable, blocks: int) -> int:
+    def private_blocks(self, held: BlockTable, blocks: int) -> int:
+        assert held.states is not None
         return len(held.states)
-
-
-def front(pool: BlockCache, table: BlockTable, upto: int) -> list[Run]:
-    """Take the blocks before number ``upto`` out of what ``table`` holds: their runs, shallowest first."""
-    entries, pieces, done = table.entries, [], 0
-    rest: list[tuple[Run, int]] = []
-    for run, hi in entries:
-        if run.lo >= upto:
-            break
-        done += 1
-        piece = run
-        while True:
-            if piece.hi > upto:
-                pool.split(piece, upto)
-            pieces.append(piece)
-            if piece.hi >= upto or piece.hi >= hi:
-                break
-            assert piece.deeper is not None
-            piece = piece.deeper
-        if piece.hi < hi:
-            assert piece.deeper is not None
-            rest = [(piece.deeper, hi)]
-            break
-    entries[:done] = rest
-    return pieces
-
-
-def release_together(pool: BlockCache, pieces: list[Run], owner: int) -> None:
-    """No longer hold ``pieces``: the deepest block goes to the queue first, then the one before it."""
-    for piece in reversed(pieces):
-        piece.refs -= 1
-        if not piece.refs:
-            pool.let_go(piece, owner)
-            if piece.hi - piece.lo == 1:
-                _join_after(pool, piece)
-
-
-def release_in_turn(pool: BlockCache, pieces: list[Run], owner: int) -> None:
-    """No longer hold ``pieces``: the shallowest block goes to the queue first, then the one behind it."""
-    for piece in pieces:
-        piece.refs -= 1
-        if not piece.refs:
-            pool.queue.release(piece, owner)
-            piece.up = piece.hi - piece.lo > 1
-            _join_after(pool, piece)
-
-
-def _join_after(pool: BlockCache, run: Run) -> None:
-    """Join ``run`` with what goes right before it, if that is what lies right before it."""
-    older = run.older
-    assert older is not None
-    if older.hi == run.lo and older.node == run.node and (older.up or older.hi - older.lo == 1):
-        hi = older.hi
-        pool.join(older, run)
-        if older.hi > hi:
-            older.up = True

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from sim.caches.groups.group import Group, GroupTable
+from sim.caches.groups.group import Group
 from sim.caches.groups.kinds import Chunks, Full, Window
-from sim.caches.tables import MISS, Hit, covered_below, leading
+from sim.caches.tables import MISS, BlockTable, Hit, covered_below, leading
 
 
 class Alike:
@@ -20,11 +20,13 @@ class Alike:
         self.drops = drops and self.kind.drops
         self._pool = groups[0].pool
         self._size = self._pool.block_size
-        self._one = self.numbers[0]
+        self.found: Hit | None = None
+        """What the last lookup found, where there is one group and that is all it needs."""
 
-    def longest(self, tables: list[GroupTable], tokens: int, drop: bool) -> int:
+    def longest(self, tables: list[BlockTable], tokens: int, drop: bool) -> int:
         """Blocks of the longest prefix of at most ``tokens`` tokens; with ``drop`` less the last one."""
         kind, size = self.kind, self._size
+        self.found = None
         cap = tokens // size
         if isinstance(kind, Full):
             blocks = self._leading(tables, 0, cap)
@@ -36,32 +38,50 @@ class Alike:
             blocks = self._last_run(tables, cap, 1)
         return blocks - 1 if drop and blocks else blocks
 
-    def _leading(self, tables: list[GroupTable], begin: int, cap: int) -> int:
+    def hit(self, table: BlockTable, blocks: int) -> Hit:
+        """What a group needs of a prefix of ``blocks`` blocks that all of these groups can serve."""
+        if self.found is not None and self.found.blocks == blocks:
+            return self.found
+        size = self._size
+        hit = leading(
+            self._pool.resident, table.route, size, self.kind.skipped_tokens(blocks * size) // size, blocks
+        )
+        assert hit.blocks == blocks
+        return hit
+
+    def _leading(self, tables: list[BlockTable], begin: int, cap: int) -> int:
         resident, size = self._pool.resident, self._size
         for number in self.numbers:
-            cap = leading(resident, tables[number].table.route, size, begin, cap).blocks or begin
+            hit = leading(resident, tables[number].route, size, begin, cap)
+            cap = hit.blocks or begin
+        if not begin and len(self.numbers) == 1:
+            self.found = hit
         return cap
 
-    def _last_run(self, tables: list[GroupTable], cap: int, need: int) -> int:
+    def _last_run(self, tables: list[BlockTable], cap: int, need: int) -> int:
         """The end of the last ``need`` cached blocks in a row; of fewer only at the beginning of the
         prompt."""
-        resident, size = self._pool.resident, self._size
+        resident, size, several = self._pool.resident, self._size, len(self.numbers) > 1
         end = pos = cap  # blocks pos .. end - 1 are cached
         while pos:
-            low = 0
+            low, apart, run = 0, False, None
             for number in self.numbers:
-                found = covered_below(resident, tables[number].table.route, size, pos)
+                found = covered_below(resident, tables[number].route, size, pos)
                 if found is None:
                     return 0
-                lo, hi = found
+                lo, hi, run = found
+                low = max(low, lo)
                 if hi < pos:
                     end = pos = hi
+                    apart = several  # the others have not been asked about what lies before
                     break
-                low = max(low, lo)
-            else:
-                pos = low
-                if end - pos >= need:
-                    break
+            if apart:
+                continue
+            if end - low >= need:
+                if run is not None and pos == end and not several:
+                    self.found = Hit(end, 0 if run.refs else need, [(run, end - need, end)])
+                break
+            pos = low
         return end
 
 
@@ -84,7 +104,7 @@ class Prefixes:
         self._alike = sorted(alike, key=lambda one: not isinstance(one.kind, Full))
         self._has_full = isinstance(self._alike[0].kind, Full)
 
-    def find(self, tables: list[GroupTable], known_tokens: int) -> Hit:
+    def find(self, tables: list[BlockTable], known_tokens: int) -> Hit:
         """The longest prefix of the first ``known_tokens`` tokens; at least one token is left to compute.
 
         Each kind may shorten the candidate; where one did, the others are asked again until nobody does.
@@ -120,16 +140,18 @@ class Prefixes:
                 break
         return self._hit(tables, tokens // size, longest)
 
-    def _hit(self, tables: list[GroupTable], blocks: int, longest_tokens: int) -> Hit:
-        size, resident = self._size, self._pool.resident
-        tokens = blocks * size
-        hits = []
-        for group, held in zip(self._groups, tables, strict=True):
-            first = group.kind.skipped_tokens(tokens) // size
-            hit = MISS if not blocks else leading(resident, held.table.route, size, first, blocks)
-            assert hit.blocks == blocks
-            hits.append(hit)
-        hit = Hit(blocks, sum([hit.idle for hit in hits]), [])
+    def _hit(self, tables: list[BlockTable], blocks: int, longest_tokens: int) -> Hit:
+        tokens = blocks * self._size
+        if not longest_tokens and not blocks:
+            return MISS
+        hits = [MISS] * len(self._groups)
+        idle = 0
+        if blocks:
+            for alike in self._alike:
+                for number in alike.numbers:
+                    found = hits[number] = alike.hit(tables[number], blocks)
+                    idle += found.idle
+        hit = Hit(blocks, idle, [])
         hit.groups = hits
         hit.junction = longest_tokens if longest_tokens > tokens else 0
         return hit

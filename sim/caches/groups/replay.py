@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.caches.base import Served
-from sim.caches.groups.cache import GroupedCache, Held
+from sim.caches.groups.cache import GroupedCache
 from sim.caches.tables import BlockTable
 from workloads.trace import Trace
 
@@ -33,9 +33,10 @@ class GroupReplay:
         total = prompt + self._trace.output_tokens[request] - 1
         table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
         hit = cache.lookup(table, prompt)
-        held = cache.held(table)
-        held.junction = hit.junction
+        cache.held(table).junction = hit.junction
         computed = cache.acquire(table, hit)
+        if cache.pass_through(table, computed, prompt, total):
+            computed = total
         while computed < prompt:
             upto = prompt
             if cache.has_states:
@@ -44,13 +45,13 @@ class GroupReplay:
             cache.grow(table, computed, upto)
             cache.publish(table, upto)
             computed = upto
-        if total > prompt:
-            self._generate(table, held, prompt, total)
+        if total > computed:
+            self._generate(table, prompt, total)
         cache.release(table, -(-total // size))
         cache.new_step()
         return Served(hit.blocks * size, hit.blocks, prompt // size)
 
-    def _generate(self, table: BlockTable, held: Held, prompt: int, total: int) -> None:
+    def _generate(self, table: BlockTable, prompt: int, total: int) -> None:
         """Go on from ``prompt`` tokens to ``total``, as if token by token.
 
         What a token needs is taken from the head of the queue and what it leaves goes to its end: if
@@ -66,18 +67,12 @@ class GroupReplay:
             return
         cache.grow(table, prompt, total)
         cache.publish(table, total)
-        last = total - 1
-        moving = [group for group in cache.sliding if group.kind.next_step(prompt, size) <= last]
-        if len(moving) == 1:
-            moving[0].slide_through(held.tables[moving[0].number], prompt, last)
-            return
         tokens = prompt
-        while moving:
-            tokens = min(group.kind.next_step(tokens, size) for group in moving)
-            if tokens > last:
+        while cache.sliding:
+            tokens = min([group.kind.next_step(tokens, size) for group in cache.sliding])
+            if tokens >= total:
                 return
-            for group in moving:
-                group.slide(held.tables[group.number], tokens)
+            cache.slide(table, tokens)
 
     def check(self) -> None:
         """Assert the cache's invariants and that nothing is held between requests."""
