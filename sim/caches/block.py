@@ -218,7 +218,7 @@ class BlockCache:
         assert self.empty_blocks + self.queue.blocks + held <= self.capacity_blocks
 
     def _evict(self, blocks: int) -> None:
-        queue, evicted = self.queue, self._evicted
+        queue, evicted, resident = self.queue, self._evicted, self.resident
         assert blocks <= queue.blocks, "more blocks taken than are free"
         self.evicted_blocks += blocks
         while blocks:
@@ -232,8 +232,9 @@ class BlockCache:
                 else:
                     run.hi -= blocks
                 return
-            if not self.resident[run.node].remove(run):
-                del self.resident[run.node]
+            runs = resident[run.node]
+            if (len(runs.found) == 1 and runs.copies is None) or not runs.remove(run):
+                del resident[run.node]
             blocks -= size
 
     def _expire(self) -> None:

@@ -45,6 +45,14 @@ class NodeRuns:
                 upto = copy.lo
         return None
 
+    def reaching(self, pos: int) -> Run | None:
+        """The last run of those found that begins before block ``pos``."""
+        found = self.found
+        if len(found) > 1:
+            i = bisect_left(found, pos, key=_lo)
+            return found[i - 1] if i else None
+        return found[0] if found and found[0].lo < pos else None
+
     def below(self, pos: int) -> tuple[int, int, Run | None] | None:
         """The highest blocks before ``pos`` that a run has, as far as one run goes: (first, end, run).
 

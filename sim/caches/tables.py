@@ -48,8 +48,8 @@ class Hit:
         self.blocks = blocks
         self.idle = idle
         self.pieces = pieces  # (run, lo, hi)
-        self.groups: list[Hit] | None = None
-        """Where a cache has groups of layers: what each of them needs of it, in the place of ``pieces``."""
+        self.groups: list[Hit | None] | None = None
+        """Where a cache has groups of layers: what each of them needs of it; None: these ``pieces``."""
         self.junction = 0
         """Tokens of a longer prefix that some group alone could serve: there others may want a state."""
 
@@ -91,6 +91,20 @@ def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, 
         if pos == cap:
             break
     return Hit(pos, idle, pieces) if pos else MISS
+
+
+def trailing(resident: dict[int, NodeRuns], route: Route, size: int, end: int, blocks: int) -> Hit | None:
+    """The last ``blocks`` blocks before number ``end``, if one run has all of them; else None.
+
+    None does not say that they are not cached. O(log nodes + log runs).
+    """
+    runs = resident.get(route.nodes[bisect_left(route.ends, end * size)])
+    if runs is None or runs.copies is not None:
+        return None
+    run = runs.reaching(end)
+    if run is None or run.hi < end or run.lo > end - blocks:
+        return None
+    return Hit(end, 0 if run.refs else blocks, [(run, end - blocks, end)])
 
 
 def covered_below(

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sim.caches.block import UNLIMITED, BlockCache
-from sim.caches.groups.group import Group, StateGroup, WindowGroup
-from sim.caches.groups.kinds import Kind, States, Window, kind_of
+from sim.caches.groups.group import GROUP, FullGroup, Group, StateGroup, WindowGroup
+from sim.caches.groups.kinds import Full, Kind, States, Window, kind_of
 from sim.caches.groups.prefix import Prefixes
 from sim.caches.tables import MISS, BlockTable, Hit
 from workloads.content import Tree
@@ -83,10 +83,12 @@ class GroupedCache:
 
     def _group(self, kind: Kind, number: int) -> Group:
         if isinstance(kind, States):
-            return StateGroup(self.pool, kind, number, self.width)
+            return StateGroup(self.pool, kind, number)
         if isinstance(kind, Window):
-            return WindowGroup(self.pool, kind, number, self.width)
-        return Group(self.pool, kind, number, self.width)
+            return WindowGroup(self.pool, kind, number)
+        if isinstance(kind, Full):
+            return FullGroup(self.pool, kind, number)
+        return Group(self.pool, kind, number)
 
     # -- the pool ----------------------------------------------------------------------------------
 
@@ -126,7 +128,7 @@ class GroupedCache:
     def _evicted(self, owner: int, first: int, last: int) -> None:
         assert self._told is not None
         if self.width > 1:
-            self._told(owner // self.width, first, last, owner % self.width)
+            self._told(owner & ((1 << GROUP) - 1), first, last, owner >> GROUP)
         else:
             self._told(owner, first, last)
 
@@ -136,7 +138,10 @@ class GroupedCache:
         """What the request of ``table`` holds."""
         held: Held | None = table.groups
         if held is None:
-            held = table.groups = Held([group.table(table) for group in self.groups])
+            tables = [self.groups[0].table(table)]
+            for group in self.groups[1:]:
+                tables.append(group.table(table))
+            held = table.groups = Held(tables)
         return held
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
@@ -175,8 +180,9 @@ class GroupedCache:
         """Make the request a holder of the blocks of ``hit``, which must be fresh; their tokens."""
         if hit.blocks:
             assert hit.groups is not None
-            for group, held, found in zip(self.groups, self.held(table).tables, hit.groups, strict=True):
-                group.hold(held, found)
+            tables, hits = self.held(table).tables, hit.groups
+            for group in self.groups:
+                group.hold(tables[group.number], hits[group.number] or hit)
         return hit.blocks * self.block_size
 
     def needed(self, before: int, upto: int) -> int:
@@ -220,8 +226,8 @@ class GroupedCache:
             return False
         pool.take(needed)
         tables = self.held(table).tables
-        for group, held in zip(self.groups, tables, strict=True):
-            group.pass_through(held, prompt_tokens, total_tokens)
+        for group in self.groups:
+            group.pass_through(tables[group.number], prompt_tokens, total_tokens)
         return True
 
     def publish(self, table: BlockTable, tokens: int) -> None:
@@ -244,8 +250,10 @@ class GroupedCache:
 
     def release(self, table: BlockTable, blocks: int) -> None:
         """Give back all that the request of ``blocks`` blocks holds, group by group."""
-        for group, held in zip(self.groups, self.held(table).tables, strict=True):
-            group.release(held, blocks)
+        tables = self.held(table).tables
+        for group in self.groups:
+            group.release(tables[group.number], blocks)
+        table.groups = None  # it holds the table itself, and would wait for the garbage collector
 
     def private_blocks(self, table: BlockTable, blocks: int) -> int:
         """Blocks held by the request of ``blocks`` blocks that are not in the map, of all groups."""

@@ -12,27 +12,33 @@ from sim.caches.runs import Run
 from sim.caches.tables import BlockTable, Hit
 from workloads.content import Route
 
+GROUP = 40
+"""The number of a group stands in the bits from this one on of its nodes and owners."""
+
 
 class Group:
-    """Group number ``number`` of ``width`` over ``pool``.
+    """Group number ``number`` over ``pool``.
 
-    In the pool its blocks lie in nodes of its own: node ``n`` of the tree is ``n * width + number`` there,
-    and request ``r`` is owner ``r * width + number``. So one map, one queue and the runs of `BlockCache`
-    serve all groups. A request has a table of its own here, ``held``.
+    In the pool its blocks lie in nodes of its own: node ``n`` of the tree is ``n + (number << GROUP)``
+    there, and request ``r`` is owner ``r + (number << GROUP)``. So one map, one queue and the runs of
+    `BlockCache` serve all groups. A request has a table of its own here, ``held``; the first group has the
+    request's.
     """
 
-    def __init__(self, pool: BlockCache, kind: Kind, number: int, width: int) -> None:
+    def __init__(self, pool: BlockCache, kind: Kind, number: int) -> None:
         self.pool = pool
         self.kind = kind
         self.number = number
-        self._width = width
+        self._base = number << GROUP
         self._size = pool.block_size
 
     def table(self, of: BlockTable) -> BlockTable:
         """A table of this group for the request of ``of``."""
-        width, number, route = self._width, self.number, of.route
-        mine = Route([node * width + number for node in route.nodes], route.ends)
-        return BlockTable(mine, of.prompt_tokens, of.owner * width + number)
+        base, route = self._base, of.route
+        if not base:
+            return of
+        mine = Route([node + base for node in route.nodes], route.ends)
+        return BlockTable(mine, of.prompt_tokens, of.owner + base)
 
     def hold(self, held: BlockTable, hit: Hit) -> None:
         """The request takes the blocks of ``hit``, a prefix without what its next token does not look
@@ -40,7 +46,7 @@ class Group:
         self.pool.acquire(held, hit)
         for run, _ in held.entries:
             run.up = False
-        held.first = self.kind.skipped_tokens(hit.blocks * self._size) // self._size
+        held.first = hit.pieces[0][1] if hit.pieces else hit.blocks
 
     def needed(self, before: int, upto: int) -> int:
         """Blocks that a request needs to go on from ``before`` tokens to ``upto``."""
@@ -89,8 +95,9 @@ class Group:
 
     def release(self, held: BlockTable, blocks: int) -> None:
         """Give back all that a request of ``blocks`` blocks holds, the deepest block first."""
-        missing = max(0, held.first - held.published)  # of those never published, what was given back
-        self.pool.release(held, blocks - missing)
+        if held.first > held.published:
+            blocks -= held.first - held.published  # of those never published, what was given back
+        self.pool.release(held, blocks)
         held.first = 0
 
     def private_blocks(self, held: BlockTable, blocks: int) -> int:
@@ -111,6 +118,19 @@ class Group:
         else:
             leave_together(pool, runs, held.owner)
         held.first = upto
+
+
+class FullGroup(Group):
+    """A group that gives nothing back while a request runs."""
+
+    def hold(self, held: BlockTable, hit: Hit) -> None:
+        self.pool.acquire(held, hit)
+
+    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
+        self.pool.publish(held, total)
+
+    def release(self, held: BlockTable, blocks: int) -> None:
+        self.pool.release(held, blocks)
 
 
 class WindowGroup(Group):

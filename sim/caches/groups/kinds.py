@@ -29,6 +29,10 @@ class Kind(ABC):
         """The next number of tokens after ``tokens`` with which another block of ``size`` is left
         behind."""
 
+    def last_blocks(self, size: int) -> int:
+        """Blocks right before it that a token needs wherever it stands; 0 if that depends on its place."""
+        return 0
+
     @abstractmethod
     def phases(self, size: int) -> set[int]:
         """Remainders, by ``size``, of the numbers of tokens with which a block of ``size`` is left
@@ -68,6 +72,9 @@ class Window(Kind):
 
     def next_step(self, tokens: int, size: int) -> int:
         return (self.skipped_tokens(tokens) // size + 1) * size + self.tokens - 1
+
+    def last_blocks(self, size: int) -> int:
+        return -(-(self.tokens - 1) // size)
 
     def phases(self, size: int) -> set[int]:
         return {(self.tokens - 1) % size}
@@ -109,6 +116,9 @@ class States(Kind):
 
     def next_step(self, tokens: int, size: int) -> int:
         return (self.skipped_tokens(tokens) // size + 1) * size + 1
+
+    def last_blocks(self, size: int) -> int:
+        return 1
 
     def phases(self, size: int) -> set[int]:
         return {1 % size}

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from sim.caches.groups.group import Group
-from sim.caches.groups.kinds import Chunks, Full, Window
-from sim.caches.tables import MISS, BlockTable, Hit, covered_below, leading
+from sim.caches.groups.kinds import Chunks, Full
+from sim.caches.tables import MISS, BlockTable, Hit, covered_below, leading, trailing
 
 
 class Alike:
@@ -32,10 +32,8 @@ class Alike:
             blocks = self._leading(tables, 0, cap)
         elif isinstance(kind, Chunks):
             blocks = self._leading(tables, kind.skipped_tokens(tokens) // size, cap)
-        elif isinstance(kind, Window):
-            blocks = self._last_run(tables, cap, -(-(kind.tokens - 1) // size) + drop)
         else:
-            blocks = self._last_run(tables, cap, 1)
+            blocks = self._last_run(tables, cap, kind.last_blocks(size) + drop)
         return blocks - 1 if drop and blocks else blocks
 
     def hit(self, table: BlockTable, blocks: int) -> Hit:
@@ -103,6 +101,7 @@ class Prefixes:
         ]
         self._alike = sorted(alike, key=lambda one: not isinstance(one.kind, Full))
         self._has_full = isinstance(self._alike[0].kind, Full)
+        self._is_plain = self._has_full and len(self._alike) == len(groups) == 2 and not eagle
 
     def find(self, tables: list[BlockTable], known_tokens: int) -> Hit:
         """The longest prefix of the first ``known_tokens`` tokens; at least one token is left to compute.
@@ -113,6 +112,8 @@ class Prefixes:
         if len(self._groups) == 1:
             (alone,) = self._alike
             return self._hit(tables, alone.longest(tables, known_tokens - 1, alone.drops), 0)
+        if self._is_plain:
+            return self._find_plain(tables, known_tokens)
         tokens, longest, full = known_tokens - 1, 0, -1
         dropped: set[int] = set()
         while True:
@@ -140,11 +141,39 @@ class Prefixes:
                 break
         return self._hit(tables, tokens // size, longest)
 
+    def _find_plain(self, tables: list[BlockTable], known_tokens: int) -> Hit:
+        """`find` for a group of full attention and another one: each is asked once."""
+        full, other = self._alike
+        first, second, size = full.numbers[0], other.numbers[0], self._size
+        hit = leading(self._pool.resident, tables[first].route, size, 0, (known_tokens - 1) // size)
+        longest = hit.blocks
+        if not longest:
+            return MISS
+        need = other.kind.last_blocks(size)
+        if 0 < need <= longest:
+            usual = trailing(self._pool.resident, tables[second].route, size, longest, need)
+            if usual is not None:
+                hit.idle += usual.idle
+                hit.groups = [None, usual] if first == 0 else [usual, None]
+                return hit
+        blocks = other.longest(tables, longest * size, False)
+        if not blocks:
+            hit = Hit(0, 0, [])
+            hit.junction = longest * size
+            return hit
+        if blocks < longest:
+            hit = leading(self._pool.resident, tables[first].route, size, 0, blocks)
+            hit.junction = longest * size
+        last = other.hit(tables[second], blocks)
+        hit.idle += last.idle
+        hit.groups = [None, last] if first == 0 else [last, None]
+        return hit
+
     def _hit(self, tables: list[BlockTable], blocks: int, longest_tokens: int) -> Hit:
         tokens = blocks * self._size
         if not longest_tokens and not blocks:
             return MISS
-        hits = [MISS] * len(self._groups)
+        hits: list[Hit | None] = [MISS] * len(self._groups)
         idle = 0
         if blocks:
             for alike in self._alike:

@@ -169,7 +169,7 @@ class StepScheduler:
             memory.take(needed)
         # Asynchronous: blocks with tokens in flight have no content yet.
         written = min(upto, request.known_tokens)
-        if written // size > table.published:
+        if written // size > table.published or self._groups is not None:
             memory.publish(table, written)
         return True
 
