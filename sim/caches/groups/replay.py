@@ -60,7 +60,11 @@ class GroupReplay:
         cache, size = self.cache, self.cache.block_size
         cache.slide(table, prompt)
         if cache.has_states or cache.needed(prompt, total) > cache.free_blocks:
+            # Blocks are taken, filled and given back with these remainders only.
+            due = {0, size - 1}.union(*(group.kind.phases(size) for group in cache.sliding))
             for tokens in range(prompt, total):
+                if tokens % size not in due:
+                    continue
                 cache.slide(table, tokens)
                 cache.grow(table, tokens, tokens + 1)
                 cache.publish(table, tokens + 1)
