@@ -67,7 +67,7 @@ def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, 
     pieces = []
     for node, end in zip(route.nodes, route.ends):  # noqa: B905 (as long as each other, and this is hot)
         stop = end // size
-        stop = min(stop, cap)
+        stop = stop if stop < cap else cap  # no call: this is hot
         if pos < stop:
             runs = resident.get(node)
             if runs is None:
@@ -81,7 +81,7 @@ def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, 
                     if found is None:
                         break
                     run, upto = found
-                upto = min(upto, stop)
+                upto = upto if upto < stop else stop
                 pieces.append((run, pos, upto))
                 if not run.refs:
                     idle += upto - pos
