@@ -11,11 +11,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from calibration import fit, samples
+from calibration.baselines import baselines
 from calibration.columns import Floats
 from calibration.fit import Fitted, Measured
 from calibration.samples import Samples
-from sim.hardware import catalogue
-from sim.hardware.catalogue import Gpu, Model
+from sim.hardware import catalogue, reader
+from sim.hardware.catalogue import Gpu
+from sim.hardware.dense import DenseDecoder
 from sim.hardware.profile import (
     Coefficients,
     Fit,
@@ -58,7 +60,7 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
     taken = samples.read(path)
     head = taken.header
     try:
-        model = Model.model_validate(head["model"])
+        model = DenseDecoder.model_validate(head["model"])
         hardware = Hardware.model_validate(head["hardware"])
         software = Software.model_validate(head["software"])
     except ValidationError as error:
@@ -90,7 +92,9 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
             file=os.path.relpath(path.resolve(), out.resolve().parent), sha256=samples.sha256(path)
         ),
         fit=_rates(path, fitted, model, device),
-        heldout=_heldout(coefficients, training, heldout, roofline(model, device), head["seed"]),
+        heldout=_heldout(
+            coefficients, training, heldout, roofline(reader.of_dense(model), device), head["seed"]
+        ),
         transfer=[Transfer.model_validate(line) for line in fit.transfers(taken, kept, block_bytes)],
         overhead_s=_overheads(taken, kept),
     )
@@ -118,7 +122,7 @@ def _heldout(
     return Heldout(
         errors=fit.errors(predicted, heldout.median_s),
         by_family=fit.by_family(predicted, heldout),
-        baselines=fit.baselines(training, heldout, peak.coefficients, seed),
+        baselines=baselines(training, heldout, peak.coefficients, seed),
         noise_floor=fit.noise_floor(heldout),
     )
 
@@ -138,7 +142,7 @@ def rebuild(path: Path) -> Built:
     return build(beside, path, profile.protocol.max_drift)
 
 
-def _device(head: dict[str, object], hardware: Hardware, model: Model) -> Gpu:
+def _device(head: dict[str, object], hardware: Hardware, model: DenseDecoder) -> Gpu:
     """The datasheet that the run named, or else the measured peaks as if they were one."""
     if head["hardware_name"]:
         return catalogue.gpu(str(head["hardware_name"]), "hardware_name")
@@ -152,7 +156,7 @@ def _device(head: dict[str, object], hardware: Hardware, model: Model) -> Gpu:
     )
 
 
-def _rates(path: Path, fitted: Fitted, model: Model, device: Gpu) -> Fit:
+def _rates(path: Path, fitted: Fitted, model: DenseDecoder, device: Gpu) -> Fit:
     """Rates that the coefficients imply; InputError if one is beyond the device's peak.
 
     Held against the peak is the slow end of a rate's 90 % interval, so that only a rate which is surely

@@ -222,7 +222,7 @@ def third_party(
     from calibration.validate import CHATS
     from sim.hardware import catalogue
 
-    shape = catalogue.model(model, Path(), "--model")
+    shape = catalogue.dense(model, Path(), "--model")
     with terminal.time_left(quiet) as progress:
         compared = study(shape, CHATS["cpu"], block_size=block_size, seeds=seeds, load=load, say=progress)
 

@@ -242,33 +242,6 @@ def domain(measured: Measured) -> Domain:
     )
 
 
-def baselines(
-    training: Measured, heldout: Measured, roofline: Coefficients, seed: int
-) -> dict[str, Errors]:
-    """Held-out errors of a plain linear fit, of a roofline, and of a random forest of 300 trees."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    target = heldout.median_s
-    plain, _, _, _ = np.linalg.lstsq(_plain(training.steps), training.median_s, rcond=None)
-    forest = RandomForestRegressor(300, random_state=seed, n_jobs=1)
-    forest.fit(_raw(training.steps), np.log(training.median_s))
-    return {
-        "plain linear": errors(_plain(heldout.steps) @ plain, target),
-        "roofline": errors(seconds(roofline, heldout.steps), target),
-        "random forest": errors(np.exp(forest.predict(_raw(heldout.steps))), target),
-    }
-
-
-def _plain(steps: Sequence[Configuration]) -> Floats:
-    """What one would start with: a constant, new tokens, tokens in KV."""
-    kv = np.array([step.kv_tokens for step in steps], dtype=float)
-    return np.stack([np.ones(len(steps)), columns.tokens(steps), kv], axis=1)
-
-
-def _raw(steps: Sequence[Configuration]) -> Floats:
-    return np.hstack([columns.tokens(steps)[:, None], columns.linear(steps)[:, 1:]])
-
-
 def seconds(coefficients: Coefficients, steps: Sequence[Configuration]) -> Floats:
     """What the simulator would take for each step: its own code, not a second formula."""
     from sim.engine.latency import IterationTime

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calibration.attention import Choice, Layout
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 
 DTYPES = {
     "float64": torch.float64,
@@ -67,7 +67,7 @@ class KvPool:
     """Keys and values of all layers in blocks; one block more than asked for takes what is thrown away."""
 
     def __init__(
-        self, model: Model, blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
+        self, model: DenseDecoder, blocks: int, block_size: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (
             model.num_hidden_layers,
@@ -92,7 +92,9 @@ class KvPool:
 class Decoder:
     """The model with weights of scale 1/sqrt(fan in) drawn from ``seed``."""
 
-    def __init__(self, model: Model, attention: Choice, pool: KvPool, longest: int, seed: int = 0) -> None:
+    def __init__(
+        self, model: DenseDecoder, attention: Choice, pool: KvPool, longest: int, seed: int = 0
+    ) -> None:
         self.model, self.attention, self.pool = model, attention, pool
         self.device, self.dtype = pool.data.device, pool.data.dtype
         random = _random(seed, self.device)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.hardware.catalogue import Model
+    from sim.hardware.dense import DenseDecoder
 
 FOLDER = Path("runs/calibration")
 
 
 def job(
     name: str, device: str, dtype: str | None, out: Path | None, *, several: bool
-) -> tuple[Model, str, Path, bool]:
+) -> tuple[DenseDecoder, str, Path, bool]:
     """A model, its dtype, where its profile goes, and whether that stands there already."""
     from calibration.run import require_new
     from calibration.validate_input import require_runnable
@@ -26,7 +26,7 @@ def job(
     from sim.hardware import catalogue
     from sim.hardware.profile import load
 
-    model = catalogue.model(name, Path(), "--model")
+    model = catalogue.dense(name, Path(), "--model")
     kind = dtype or ("float32" if device == "cpu" else model.dtype)
     require_choice("--dtype", kind, list(catalogue.BYTES_PER_VALUE))
     path = profile_path(out, name, device, kind, several=several)

@@ -15,7 +15,7 @@ from calibration.build import MAX_DRIFT, Built, build
 from calibration.measure import Progress, measure
 from calibration.plan import GRIDS
 from calibration.runner import Runner
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 from workloads.errors import InputError
 
 PASSES = {"cpu": 8, "cuda": 5}
@@ -40,7 +40,7 @@ def require_new(out: Path) -> None:
             raise InputError(f"{path}: exists; allowed: another --out, or `fit` to fit its samples again")
 
 
-def runner_for(model: Model, device: str, dtype: str, grid: str, seed: int) -> Runner:
+def runner_for(model: DenseDecoder, device: str, dtype: str, grid: str, seed: int) -> Runner:
     """A runner with room for the largest step of ``grid`` and some more, so that blocks rotate."""
     axes = GRIDS[grid]
     longest = max(*axes.cached, *axes.context) + max(axes.new) + LONGEST
@@ -48,7 +48,7 @@ def runner_for(model: Model, device: str, dtype: str, grid: str, seed: int) -> R
 
 
 @contextmanager
-def held_runner(model: Model, device: str, dtype: str, grid: str, seed: int) -> Iterator[Runner]:
+def held_runner(model: DenseDecoder, device: str, dtype: str, grid: str, seed: int) -> Iterator[Runner]:
     """`runner_for`, its memory given back afterwards; InputError if the device runs out of it."""
     gc.collect()
     if device == "cuda":

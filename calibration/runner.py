@@ -19,7 +19,7 @@ from torch import Tensor
 from calibration.attention import choose
 from calibration.graphs import DecodeGraphs
 from calibration.model import DTYPES, Decoder, KvPool, Work
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 from workloads.errors import InputError
 
 GIB = 2**30
@@ -50,7 +50,7 @@ class Runner:
 
     def __init__(
         self,
-        model: Model,
+        model: DenseDecoder,
         device: str,
         dtype: str,
         kv_tokens: int,

@@ -22,7 +22,7 @@ from calibration.plan import Sequence
 from calibration.serving import Texts
 from sim.caches.block import MISS, BlockCache, BlockTable, Hit
 from sim.engine.vllm.batch import Batch
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 from workloads.clients import Clients
 from workloads.content import ContentTree
 from workloads.errors import InputError
@@ -108,7 +108,7 @@ class EngineRun:
 class Transformers:
     """A Llama of the given shape with random weights behind transformers' continuous batching."""
 
-    def __init__(self, model: Model, limits: Limits, seed: int = 0) -> None:
+    def __init__(self, model: DenseDecoder, limits: Limits, seed: int = 0) -> None:
         import torch
 
         transformers: Any = import_module("transformers")

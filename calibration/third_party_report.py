@@ -17,7 +17,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 from sim.hardware.profile import Coefficients, Errors
 from sim.results.records import Floats, Records
 from workloads.trace import Trace
@@ -42,7 +42,7 @@ class EngineComparison:
 
 
 def study(
-    model: Model, chat: Chat, *, block_size: int, seeds: int, load: float, say: Say
+    model: DenseDecoder, chat: Chat, *, block_size: int, seeds: int, load: float, say: Say
 ) -> list[EngineComparison]:
     """Serve chats of ``seeds`` seeds with transformers, sharing on and off, and simulate each run.
 

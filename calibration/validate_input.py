@@ -25,7 +25,7 @@ def require_runnable(profile: Profile, path: Path, model: str | None) -> None:
             "turn pairs)"
         )
     if model is not None:
-        wanted = catalogue.model(model, Path(), "--model")
+        wanted = catalogue.dense(model, Path(), "--model")
         wanted = wanted.model_copy(update={"dtype": profile.model.dtype})
         if not wanted.same_shape(profile.model):
             raise InputError(

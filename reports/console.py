@@ -1,4 +1,4 @@
-"""The summary of a run for the terminal: a table per engine, one for all replays, notes and claims."""
+"""The summary of a run for the terminal: the answer, what may mislead, one table, notes and claims."""
 
 from __future__ import annotations
 
@@ -9,43 +9,46 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports import side_by_side, units
-from reports.rows import TableRow, compare, has_times, money_label
-from reports.sentences import claim_figures, claim_verdict
+from reports import comparison, side_by_side, units, validity
+from reports.rows import compare
+from reports.sentences import claim_figures, claim_verdict, sentence
 from sim.results.summary import Summary, WeighedClaim
 
-Column = tuple[str, str, str]
-"""A column of the tables of replays: heading, label of the row it shows, field of ``TableRow``."""
-REPLAY_COLUMNS: tuple[Column, ...] = (
-    ("prompt tokens", "prompt tokens computed", "without"),
-    ("computed with cache", "prompt tokens computed", "with_cache"),
-    ("saved", "prompt tokens computed", "saved"),
-    ("hit rate, by tokens", "hit rate, by tokens", "with_cache"),
-    ("requests with a hit", "requests with a hit", "with_cache"),
-    ("evicted blocks", "evicted blocks", "with_cache"),
-)
+CROSSOVERS = 3
+"""Pairs of own GPUs and a provider that are told at the terminal."""
 STYLE_OF_GAIN = {1: "green", -1: "red", 0: ""}
 BADGES = {True: Text(" calibrated ", "black on green"), False: Text(" uncalibrated ", "black on yellow")}
 VERDICT_STYLE = {"holds": "green", "does not hold": "red", "not decided": "yellow"}
 
 
-def table(summary: Summary) -> RenderableType:
+USUAL_WIDTH = 80
+NAME_WIDTH = 24
+"""Longer names are folded."""
+
+
+def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) -> RenderableType:
     """Everything worth reading after a run, for ``Console.print``; ``summary`` is summary.json's content.
 
-    Names and texts of the configuration are shown as they are, never read as markup.
+    The answer first, then what may mislead, then one table: of the one system without and with its cache,
+    or of all systems side by side, with as many columns as fit. ``details``: a table of each of several
+    systems too. Names and texts of the configuration are shown as they are, never read as markup.
     """
-    systems = summary["systems"]
-    replays = [name for name in systems if not has_times(systems[name])]
-    parts: list[RenderableType] = []
-    if replays:
-        parts += [*_replays(summary, replays), *_notes(summary, replays)]
-    for name in systems:
-        if name not in replays:
-            parts += [_engine(summary, name), *_notes(summary, [name])]
-    if "side_by_side" in summary:
+    names = list(summary["systems"])
+    several = summary["comparison"] is not None
+    answer = comparison.sentence(summary) if several else sentence(summary, names[0])
+    parts: list[RenderableType] = [Text(answer, "bold"), Text()]
+    if told := validity.measured(summary):
+        parts.append(_bullet(Text(told, "dim")))
+    parts += [_bullet(Text(units.printable(line), "yellow"), "!") for line in validity.warnings(summary)]
+    if several:
+        parts.append(_several(summary, width))
+    if details or not several:
+        parts += [_engine(summary, name) for name in names]
+    if details and "side_by_side" in summary:
         parts.append(_side_by_side(summary))
-        parts += [_bullet(Text(line)) for line in side_by_side.verdicts(summary)]
-        parts.append(Text())
+    parts += _notes(summary, names)
+    if summary.get("crossovers"):
+        parts += _crossovers(summary)
     for i, claim in enumerate(summary["claims"]):
         if i == 0:
             parts.append(Text("Claims", style="bold"))
@@ -53,8 +56,41 @@ def table(summary: Summary) -> RenderableType:
     return Group(*parts)
 
 
+def _several(summary: Summary, width: int) -> Table:
+    """A line per system, the best first; of its columns the first ones that fit."""
+    out = Table(header_style="bold", expand=False, pad_edge=False)
+    headings, rows = comparison.table(summary)
+    used = 1
+    for fit in range(len(headings)):
+        cells = [row[fit] for row in rows]
+        needed = max(map(len, (*headings[fit].split(), *cells)))
+        used += 3 + (min(needed, NAME_WIDTH) if fit == 0 else needed)
+        if used > width:
+            break
+    else:
+        fit = len(headings)
+    return _filled(out, headings[:fit], [row[:fit] for row in rows])
+
+
+def _side_by_side(summary: Summary) -> Table:
+    """Every priced system in the same dollars."""
+    out = _new_table(Text("Side by side", style="bold"))
+    return _filled(out, *side_by_side.table(summary))
+
+
+def _crossovers(summary: Summary) -> list[RenderableType]:
+    """Where owning beats renting, of the first few pairs."""
+    said = side_by_side.verdicts(summary)
+    lines: list[RenderableType] = [_bullet(Text(line)) for line in said[:CROSSOVERS]]
+    if len(said) > CROSSOVERS:
+        lines.append(_bullet(Text(f"{len(said) - CROSSOVERS} more such pairs are in the report", "dim")))
+    return [*lines, Text()]
+
+
 def _new_table(title: Text) -> Table:
-    return Table(title=title, title_justify="left", title_style="", header_style="bold", expand=False)
+    return Table(
+        title=title, title_justify="left", title_style="", header_style="bold", expand=False, pad_edge=False
+    )
 
 
 def _title(name: str, calibrated: bool | None) -> Text:
@@ -67,44 +103,12 @@ def _title(name: str, calibrated: bool | None) -> Text:
 def _engine(summary: Summary, name: str) -> Table:
     out = _new_table(_title(name, summary["systems"][name]["calibrated"]))
     out.add_column("")
-    for heading in ("without cache", "with cache", "saved", "saved, %"):
+    for heading in ("without cache", "with cache", "saved, %"):
         out.add_column(heading, justify="right", no_wrap=True)
     for row in compare(summary, name):
-        style = STYLE_OF_GAIN[row.gain]
-        saved, share = Text(row.saved, style), Text(row.saved_share, style)
-        out.add_row(row.label, row.without, row.with_cache, saved, share)
+        share = Text(row.saved_share, STYLE_OF_GAIN[row.gain])
+        out.add_row(row.label, row.without, row.with_cache, share)
     return out
-
-
-def _replays(summary: Summary, names: list[str]) -> list[RenderableType]:
-    """One line per replay: they have few figures, and without cache they all compute every token."""
-    rows = {name: {row.label: row for row in compare(summary, name)} for name in names}
-    title = Text("Replays, without service times", style="bold")
-    tables: list[RenderableType] = [_by_system(title, rows, REPLAY_COLUMNS)]
-    priced = {
-        name: of_one for name, of_one in rows.items() if money_label(summary["systems"][name]) in of_one
-    }
-    if priced:
-        label = money_label(summary["systems"][next(iter(priced))])
-        fields = ("without cache", "without"), ("with cache", "with_cache"), ("saved", "saved")
-        columns = [(heading, label, field) for heading, field in (*fields, ("saved, %", "saved_share"))]
-        tables.append(_by_system(Text(f"Replays, {label}", style="bold"), priced, columns))
-    return tables
-
-
-def _by_system(title: Text, rows: dict[str, dict[str, TableRow]], columns: Sequence[Column]) -> Table:
-    """A line per system; a column that no system has is left out."""
-    out = _new_table(title)
-    out.pad_edge = False  # two columns more on a narrow terminal
-    columns = [column for column in columns if any(column[1] in of_one for of_one in rows.values())]
-    cells = [
-        [
-            units.printable(name),
-            *(getattr(of_one[label], field) if label in of_one else "" for _, label, field in columns),
-        ]
-        for name, of_one in rows.items()
-    ]
-    return _filled(out, ["system", *(heading for heading, _, _ in columns)], cells)
 
 
 def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table:
@@ -120,13 +124,6 @@ def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table
     return out
 
 
-def _side_by_side(summary: Summary) -> Table:
-    """Every priced system in the same dollars."""
-    out = _new_table(Text("Side by side", style="bold"))
-    out.pad_edge = False
-    return _filled(out, *side_by_side.table(summary))
-
-
 def _notes(summary: Summary, names: list[str]) -> list[RenderableType]:
     """The notes of the systems ``names``, each note once, and an empty line."""
     said = dict.fromkeys(note for name in names for note in summary["systems"][name]["notes"])
@@ -134,9 +131,9 @@ def _notes(summary: Summary, names: list[str]) -> list[RenderableType]:
     return [*lines, Text()]
 
 
-def _bullet(text: Text) -> Padding:
+def _bullet(text: Text, mark: str = "-") -> Padding:
     grid = Table.grid(padding=(0, 1))
-    grid.add_row("-", text)
+    grid.add_row(mark, text)
     return Padding(grid, (0, 0, 0, 2))
 
 

@@ -35,8 +35,8 @@ def of_system(name: str, run: SystemRun, summary: Summary) -> list[Picture]:
         return []
     sessions = bool(run.records.turn.max() > 1)
     pictures = [Picture(prompt_tokens(name, run), BY_TURN if sessions else BY_LENGTH)]
-    timed = run.records.engine is not None or run.records.hosted is not None
-    if timed and any(metrics.ttft_s(records).any() for _, _, records in _both(run)):  # 0 has no logarithm
+    # A system without times has none; 0 has no logarithm.
+    if any((metrics.ttft_s(records) > 0).any() for _, _, records in _both(run)):
         pictures.insert(0, Picture(ttft(name, run), TTFT))
     if run.records.engine is not None:
         pictures.append(Picture(gpu_time(name, summary), GPU_TIME))

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
@@ -23,15 +23,73 @@ STEPS = "steps.parquet"
 SAMPLES = "timeseries.parquet"
 
 
-def require_other(path: Path, config: Config, folder: Path) -> None:
-    """InputError if ``folder``'s config.yaml is the file ``path`` that ``config`` was read from.
+def require_free(path: Path, config: Config, folder: Path, force: bool) -> None:
+    """InputError if the results of ``config``, read from the file ``path``, would overwrite others.
 
-    Unless it is resolved already, so that nothing of it would be lost.
+    That is so where ``folder`` holds the config.yaml of another experiment (any value differs once both are
+    resolved, the seed included), unless ``force``; and where its config.yaml is the file ``path`` itself,
+    unless that is resolved already, so that nothing of it would be lost.
     """
     mine = folder / "config.yaml"
-    if mine.exists() and mine.samefile(path) and mine.read_text(encoding="utf-8") != config.to_yaml():
+    if not mine.is_file():
+        return
+    if mine.samefile(path) and mine.read_text(encoding="utf-8") != config.to_yaml():
         raise InputError(
             f"--out {folder}: the resolved experiment would overwrite {path}; allowed: another folder"
+        )
+    if not force and (difference := _difference(mine, config)):
+        raise InputError(
+            f"--out {folder}: holds the results of another configuration ({difference}); allowed: another "
+            "folder, or --force to overwrite them"
+        )
+
+
+def _difference(mine: Path, config: Config) -> str:
+    """The first value in which the experiment in the file ``mine`` is another one; empty if in none."""
+    from sim.config import load_config
+
+    try:
+        there = load_config(mine)
+    except InputError:
+        return "one that is not valid here"
+    if there.to_yaml() == config.to_yaml():
+        return ""
+    return _first_other(there.values(str), config.values(str), "") or "in another order"
+
+
+def _first_other(there: Any, here: Any, key: str) -> str:
+    """Where two values differ, as ``key: VALUE there, VALUE here``; empty if they do not."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        below = ((there.get(k), here.get(k), f"{key}.{k}".lstrip(".")) for k in {**there, **here})
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        below = ((a, b, f"{key}.{i}") for i, (a, b) in enumerate(zip(there, here, strict=True)))
+    else:
+        return "" if there == here else f"{key}: {_brief(there)} there, {_brief(here)} here"
+    return next((found for parts in below if (found := _first_other(*parts))), "")
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def require_same_experiment(path: Path, experiment: str, force: bool) -> None:
+    """InputError if ``path`` is the outcome of a study of another experiment; axes and seeds may differ.
+
+    ``experiment`` is the hash of the one that is to be written.
+    """
+    if force or not path.is_file():
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))["experiment"]
+    except (OSError, ValueError, KeyError, TypeError):
+        there = None
+    if there != experiment:
+        raise InputError(
+            f"--out {path.parent}: {path.name} there is of another configuration; allowed: another folder, "
+            "or --force to overwrite it (finished jobs stay)"
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import canvas, figures, side_by_side, units
+from reports import canvas, comparison, figures, side_by_side, units, validity
 from reports.canvas import Picture
 from reports.rows import TableRow, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
@@ -24,6 +24,11 @@ DEFINITIONS = (
         "Prompt tokens computed",
         "Tokens of the prompts that the model had to process; the others were read from the cache. "
         "Repeats after a preemption are not counted.",
+    ),
+    (
+        "±",
+        "Half of a 95 % interval: it would hold the true mean of such traffic in 19 of 20 cases. A "
+        "difference whose interval holds zero is no difference that holds.",
     ),
     (
         "Hit rate, by tokens",
@@ -67,6 +72,12 @@ DEFINITIONS = (
         "strategy is the cheapest of all placements of marks and lifetimes on offer.",
     ),
     (
+        "Estimate",
+        "The number of KV blocks is computed from the GPU's memory as the engine would, and is not the "
+        "count that the engine prints at its start. The note says how far such estimates were off where "
+        "both are known.",
+    ),
+    (
         "Uncalibrated",
         "Times come from a formula (the data sheet of the GPU and the shape of the model, or numbers given "
         "by hand), not from a measurement. Token counts and hit rates depend on times only through the "
@@ -74,6 +85,12 @@ DEFINITIONS = (
     ),
 )
 """Terms of the page and what they mean."""
+INTERVALS = {
+    "seeds": "runs with several seeds",
+    "parts": "ten parts of the measured time that follow each other",
+    "bootstrap": "resamples of the trace's sessions",
+}
+"""What 95 % intervals come from, by the kind of repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +134,9 @@ def render(result: Result, summary: Summary | None = None) -> str:
         )
         for name, run in measured.items()
     ]
-    headings, compared = side_by_side.table(summary)
+    headings, priced = side_by_side.table(summary)
+    several = summary["comparison"] is not None
+    columns, ranked = comparison.table(summary) if several else ([], [])
     return page(
         "run.html",
         name=summary["name"],
@@ -127,7 +146,13 @@ def render(result: Result, summary: Summary | None = None) -> str:
         version=summary["version"],
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         sections=sections,
-        side_by_side=compared,
+        answer=units.unbroken(comparison.sentence(summary)) if several else "",
+        measured=validity.measured(summary),
+        warnings=validity.warnings(summary),
+        columns=columns,
+        ranked=ranked,
+        interval_of=INTERVALS[summary["intervals"]["repetitions"]] if summary["intervals"] else "",
+        side_by_side=priced,
         crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
         headings=headings,
         comparisons=[image(picture) for picture in side_by_side.pictures(summary)],

@@ -15,7 +15,7 @@ import numpy as np
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
-from sim.studies.outputs import CapacitySummary, HabitSummary
+from sim.studies.outputs import CapacitySummary, FleetSummary, HabitSummary, SearchSummary, SweepSummary
 
 FILES: dict[str, Any] = {
     "summary.json": Summary,
@@ -24,6 +24,9 @@ FILES: dict[str, Any] = {
     "timeseries.parquet": SampleColumns,
     "capacity.json": CapacitySummary,
     "habits.json": HabitSummary,
+    "sweep.json": SweepSummary,
+    "search.json": SearchSummary,
+    "fewest-gpus.json": FleetSummary,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -32,6 +35,9 @@ WRITERS = {
     "timeseries.parquet": "python -m sim run",
     "capacity.json": "python -m sim capacity",
     "habits.json": "python -m sim habits",
+    "sweep.json": "python -m sim sweep",
+    "search.json": "python -m sim search",
+    "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
 }
 INTRODUCTION = """\
 # Outputs

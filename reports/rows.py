@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from reports import units
 from reports.units import Format
-from sim.results.summary import CacheFigures, SavedFigure, Saving, Summary, SystemEntry
+from sim.results.summary import Bounds, CacheFigures, SavedFigure, Saving, Summary, SystemEntry
 from sim.results.summary_cost import Pricing
 
 UNCHANGED = 0.0005
@@ -17,6 +17,9 @@ NOISE = 1e-9
 """A change of less than this share comes from the order of additions and is shown as 0."""
 
 
+Part = Literal["no_cache", "systems"]
+BOTH: tuple[Part, Part] = ("no_cache", "systems")
+"""Without and with the cache, as in the summary."""
 MONEY: dict[Pricing, str] = {
     "gpu_hours": "dollars, GPU-hours held",
     "tokens": "dollars, token prices",
@@ -38,9 +41,10 @@ class TableRow:
     """1 if the cache saves of it, -1 if it costs more, 0 if neither (or if that is no question)."""
 
 
-def has_times(entry: SystemEntry) -> bool:
-    """Whether a system serves in simulated time; a replay does not, and completes everything."""
-    return entry["duration"] is not None or entry["failed"] > 0
+def is_replay(entry: SystemEntry) -> bool:
+    """Whether a cache alone was replayed; engines and hosted APIs serve in simulated time."""
+    hosted = entry["cost"]["pricing"] == "provider"
+    return not hosted and entry["duration"] is None and not entry["failed"]
 
 
 def compare(summary: Summary, system: str) -> list[TableRow]:
@@ -160,14 +164,44 @@ def _two(label: str, without: float, with_cache: float) -> TableRow | None:
     return TableRow(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
 
 
+def _bounds(summary: Summary, part: Part, system: str, figure: str) -> Bounds:
+    """The interval of a figure, named with or without what it is part of."""
+    intervals = summary["intervals"]
+    of_system = {} if intervals is None else intervals[part][system]
+    return of_system.get(figure) or of_system.get(f"cost.{figure}") or of_system.get(f"cache.{figure}")
+
+
+def _saved_bounds(summary: Summary, system: str, key: SavedFigure) -> tuple[Bounds, Bounds]:
+    """The intervals of what is saved of a figure, and of that as a share."""
+    intervals = summary["intervals"]
+    if intervals is None:
+        return None, None
+    of_saving = intervals["savings"][system][key]
+    return of_saving["saved"], of_saving["saved_ratio"]
+
+
 def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Format) -> TableRow | None:
     figure = summary["savings"][system][key]
-    return _row(label, [_cell(value, text) for value in _values(figure)], figure)
+    of_saved, of_share = _saved_bounds(summary, system, key)
+    bounds = [_bounds(summary, part, system, key) for part in BOTH] + [of_saved]
+    cells = [
+        "" if value is None else units.bounded(value, of_value, text)
+        for value, of_value in zip(_values(figure), bounds, strict=True)
+    ]
+    return _row(label, cells, figure, of_share)
 
 
 def _time(summary: Summary, system: str, key: SavedFigure, label: str) -> TableRow | None:
     figure = summary["savings"][system][key]
-    return _row(label, units.times_ms(*_values(figure)), figure)
+    of_saved, of_share = _saved_bounds(summary, system, key)
+    bounds = [_bounds(summary, part, system, key) for part in BOTH] + [of_saved]
+    values = _values(figure)
+    in_s = max((abs(value) for value in values if value is not None), default=0) >= units.MS_PER_S
+    cells = [
+        "" if value is None else units.bounded_ms(value, of_value, in_s)
+        for value, of_value in zip(values, bounds, strict=True)
+    ]
+    return _row(label, cells, figure, of_share)
 
 
 def _values(figure: Saving) -> tuple[float | None, float | None, float | None]:
@@ -178,7 +212,7 @@ def _values(figure: Saving) -> tuple[float | None, float | None, float | None]:
     return figure["without"], figure["with"], saved
 
 
-def _row(label: str, cells: list[str], figure: Saving) -> TableRow | None:
+def _row(label: str, cells: list[str], figure: Saving, of_share: Bounds) -> TableRow | None:
     without, with_cache, saved = cells
     if not without and not with_cache:
         return None
@@ -188,19 +222,20 @@ def _row(label: str, cells: list[str], figure: Saving) -> TableRow | None:
     if abs(share) < NOISE:
         share = 0.0
     gain = (share >= UNCHANGED) - (share <= -UNCHANGED)
-    return TableRow(label, without, with_cache, saved, units.percent(share), gain)
+    if of_share is not None and of_share[0] <= 0 <= of_share[1]:
+        gain = 0  # no change that holds
+    return TableRow(label, without, with_cache, saved, units.bounded(share, of_share, units.percent), gain)
 
 
 def _both(summary: Summary, system: str, key: str, label: str, text: Format) -> TableRow | None:
-    without = _cell(_at(summary["no_cache"][system]["cache"], key), text)
-    with_cache = _cell(_at(summary["systems"][system]["cache"], key), text)
-    return TableRow(label, without, with_cache) if without or with_cache else None
+    cells = []
+    for part in BOTH:
+        value = _at(summary[part][system]["cache"], key)
+        of_value = _bounds(summary, part, system, key)
+        cells.append("" if value is None else units.bounded(value, of_value, text))
+    return TableRow(label, cells[0], cells[1]) if cells[0] or cells[1] else None
 
 
 def _at(figures: Mapping[str, Any], key: str) -> Any:
     """The figure of that name, for rows that are made from a list of names."""
     return figures[key]
-
-
-def _cell(value: float | None, text: Format) -> str:
-    return "" if value is None else text(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports import units
-from reports.rows import UNCHANGED, has_times
+from reports.rows import UNCHANGED, is_replay
 from sim.results.summary import Saving, Summary, WeighedClaim
 from sim.results.summary_cost import Regret
 
@@ -25,11 +25,11 @@ def sentence(summary: Summary, system: str) -> str:
     objects = summary["systems"][system]["cost"].get("bill", {}).get("cache_object_tokens")
     if objects:
         parts.append(f"but making cache objects computes {units.tokens(objects)} tokens")
-    if has_times(summary["systems"][system]):
+    if is_replay(summary["systems"][system]):
+        parts.append("a replay has no times")
+    else:
         parts.append(_change("the median TTFT", saved["p50_ttft_ms"], _time_pair))
         parts.append(_change("GPU busy time", saved["gpu_busy_seconds"]))
-    else:
-        parts.append("a replay has no times")
     bill = saved["cost_usd_total"]
     if summary["systems"][system]["cost"]["pricing"] == "gpu_hours":
         parts.append(_change("the bill for the GPU-hours held", bill))

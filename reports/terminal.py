@@ -34,6 +34,13 @@ def _refuse(message: str) -> None:
     sys.exit(2)
 
 
+def width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    from rich.console import Console
+
+    return Console().width
+
+
 def show(table: RenderableType, paths: Iterable[Path] = ()) -> None:
     """A table on stdout, and where the files are that go with it."""
     from rich.console import Console

@@ -11,6 +11,8 @@ Format = Callable[[float], str]
 MS_PER_S = 1000.0
 """From this many milliseconds on a time is given in seconds."""
 MILLION = 1_000_000
+ROUNDING = 1e-9
+"""An interval narrower than this share of its value comes from additions: the value is the same always."""
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -100,6 +102,69 @@ def gpu_hours(gpu_seconds: float) -> str:
     '1.97'
     """
     return significant(gpu_seconds / 3600)
+
+
+def decimals_of(half_width: float) -> int:
+    """Decimals of a value whose interval is that wide: they show one digit of it, or two if it begins low.
+
+    >>> decimals_of(0.0883), decimals_of(0.124), decimals_of(3100.0), decimals_of(0.0998)
+    (2, 2, -3, 2)
+    """
+    if half_width == 0:
+        return 3
+    digits = f"{half_width:.0e}"
+    return -int(digits[digits.index("e") + 1 :]) + (digits[0] in "12")
+
+
+def plus_minus(value: float, half_width: float, divisor: float = 1.0, unit: str = "") -> str:
+    """A value and how far it may be off, with no digits that this does not carry.
+
+    >>> plus_minus(9441.8, 88.3, 1000, " s"), plus_minus(23_992_540, 310_000, 1e6, " M")
+    ('9.44 ± 0.09 s', '24.0 ± 0.3 M')
+    >>> plus_minus(269, 23.4), plus_minus(269, 34)
+    ('269 ± 23', '270 ± 30')
+    """
+    value, half_width = value / divisor, half_width / divisor
+    decimals = decimals_of(half_width)
+    shown = max(0, decimals)
+    return f"{round(value, decimals):,.{shown}f} ± {round(half_width, decimals):,.{shown}f}{unit}"
+
+
+def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> str:
+    """``value`` as ``text`` writes it, with its interval where it has one.
+
+    >>> bounded(0.9066, (0.9026, 0.9106), percent), bounded(2.35, (2.33, 2.37), usd)
+    ('90.7 ± 0.4%', '$2.350 ± 0.020')
+    >>> bounded(52.1, None, gpu_hours)
+    '0.0145'
+    """
+    if bounds is None:
+        return text(value)
+    half = max(bounds[1] - value, value - bounds[0])
+    if half <= ROUNDING * abs(value):
+        return text(value)
+    if text is usd:
+        sign = "-" if value < 0 else ""
+        return sign + "$" + plus_minus(abs(value), half)
+    for known, divisor, unit in ((percent, 0.01, "%"), (gpu_hours, 3600.0, "")):
+        if text is known:
+            return plus_minus(value, half, divisor, unit)
+    if text is tokens and abs(value) >= MILLION:
+        return plus_minus(value, half, MILLION, " M")
+    return plus_minus(value, half)
+
+
+def bounded_ms(value_ms: float, bounds: tuple[float, float] | None, in_s: bool) -> str:
+    """A time with its interval, in s or in ms.
+
+    >>> bounded_ms(9.4418, (9.354, 9.53), in_s=False)
+    '9.44 ± 0.09 ms'
+    """
+    divisor, unit = (MS_PER_S, " s") if in_s else (1.0, " ms")
+    half = 0.0 if bounds is None else max(bounds[1] - value_ms, value_ms - bounds[0])
+    if half <= ROUNDING * abs(value_ms):
+        return f"{significant(value_ms / divisor)}{unit}"
+    return plus_minus(value_ms, half, divisor, unit)
 
 
 def unbroken(text: str) -> str:

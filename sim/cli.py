@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from reports import terminal
+from sim import cli_hardware
+from sim.commands.compare import compare
+from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines
+from sim.commands.search import search
+from sim.commands.sweep import sweep
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
-]
-OutFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 def _version(wanted: bool) -> None:
@@ -61,6 +56,20 @@ def run(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help="Run N seeds; figures are their means.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="GOAL", help="Add seeds until 'saved_p50_ttft <= 5%' (half an interval)."
+        ),
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="A table of every system too, not only one of all.")
+    ] = False,
+    skip_bad_lines: SkipLines = None,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
@@ -68,24 +77,26 @@ def run(
     Writes config.yaml (resolved), summary.json, requests.parquet and report.html.
     """
     from sim.config import load_config
-    from sim.experiment import run as run_experiment
+    from sim.studies.seeds import Until, run_seeds
 
-    loaded = load_config(config, overrides)
+    goal = None if until is None else Until.parse(until)
+    overrides = _skipping(overrides, skip_bad_lines)
+    loaded = load_config(config, overrides if seeds is None else [*overrides, f"seeds={seeds}"])
     folder = out or Path("runs") / loaded.name
 
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     with terminal.parts(quiet) as progress:
-        result = run_experiment(loaded, progress)
+        result = run_seeds(loaded, progress, goal)
         progress("writing the report", 0, None)
         summary = result.summary()
         files.write(result, summary, folder)
     if not quiet:
         from reports import console
 
-        terminal.show(console.table(summary))
+        terminal.show(console.table(summary, terminal.width(), details=details))
         typer.echo(f"Report: {folder / 'report.html'}")
 
 
@@ -123,6 +134,7 @@ def habits(
     config: ConfigFile,
     out: OutFolder = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """What each bad client habit costs beside a good one: habits.json, habits.html and a table.
@@ -139,7 +151,7 @@ def habits(
     from reports import habits_console as report
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, progress), report, folder, quiet)
 
 
@@ -152,6 +164,7 @@ def capacity(
         float,
         typer.Option("--precision", metavar="SHARE", help="How exactly to find the rate, relative."),
     ] = 0.02,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
@@ -168,8 +181,26 @@ def capacity(
     from reports import files
 
     files.require_writable(folder)
-    files.require_other(config, loaded, folder)
+    files.require_free(config, loaded, folder, force)
     _report(lambda progress: study(loaded, precision, progress), report, folder, quiet)
+
+
+@app.command()
+def doctor(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Calls with what was billed, JSON Lines.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Hold recorded calls against the caching rules: how many are met, what was missed, why, in dollars."""
+    from reports.doctor import text
+    from sim.doctor.examine import examine
+
+    diagnosis = examine(path)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(diagnosis, indent=1))
+    else:
+        typer.echo(text(diagnosis))
 
 
 @app.command()
@@ -221,15 +252,31 @@ def rules(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+def check(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    skip_bad_lines: SkipLines = None,
+) -> None:
     """Validate an experiment, its trace included, and print it with every default filled in."""
     from sim.config import load_config
     from sim.experiment import load_trace
 
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, _skipping(overrides, skip_bad_lines))
     trace = load_trace(loaded)
     typer.echo(loaded.to_yaml(), nl=False)
+    for name, system in loaded.systems.items():
+        for note in system.notes(trace, loaded.folder):
+            typer.echo(f"systems.{name}: {note}", err=True)
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
+
+
+for command in (sweep, search, compare):
+    app.command()(command)
+
+
+def _skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
 
 
 def _report(
@@ -242,6 +289,10 @@ def _report(
         paths = report.write(studied, folder)
     if not quiet:
         terminal.show(report.table(studied), paths)
+
+
+for _command in (cli_hardware.models, cli_hardware.gpus, cli_hardware.memory):
+    app.command()(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

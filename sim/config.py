@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
 
+from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
+from sim.results.comparison import Compare
 from sim.results.slo import Slo
+from sim.results.steady import Asked
+from sim.results.summary import MeasuredWindow
 from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import SystemConfig
 from sim.yamlfile import Document
@@ -29,11 +33,16 @@ class Config(Schema):
 
     name: Name
     seed: int = Field(default=0, ge=0)
+    seeds: int = Field(default=1, ge=1, le=1000)
+    """How many seeds to run, from ``seed`` on: figures are then means, with the intervals of the seeds."""
     workload: WorkloadConfig
     systems: dict[Name, SystemConfig] = Field(min_length=1)
-    warmup_s: NonNegativeFloat = 0.0
-    """Requests that arrive before this time are served, and left out of every figure."""
+    warmup_s: NonNegativeFloat | Literal["auto"] = "auto"
+    """Requests that arrive before this time are served, and left out of every figure; by default found."""
+    until_s: NonNegativeFloat | Literal["auto", "end"] = "auto"
+    """Requests that arrive later are left out too; by default from when the last session starts."""
     slo: Slo | None = None
+    compare: Compare = Compare()
     claims: list[Claim] = Field(default=[])
     habit_pairs: dict[Name, HabitPair] = Field(default={})
 
@@ -53,13 +62,30 @@ class Config(Schema):
             if claim.system not in systems:
                 allowed = ", ".join(systems)
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
+        baseline = self.compare.baseline
+        if baseline is not None and baseline not in systems:
+            raise InputError(f"compare: baseline = {baseline!r}; allowed: {', '.join(systems)}")
         for name, both in self.habit_pairs.items():
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
 
+    @property
+    def asked(self) -> Asked:
+        """What part of the run figures shall be about."""
+        return Asked(self.warmup_s, self.until_s)
+
+    def with_window(self, window: MeasuredWindow) -> Config:
+        """The same experiment, measured in ``window``."""
+        end_s = window["end_s"]
+        return self._with(warmup_s=window["start_s"], until_s="end" if end_s is None else end_s)
+
     def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""
         return self._with(workload=workload)
+
+    def with_seed(self, seed: int) -> Config:
+        """The same experiment with the random draws of ``seed``, and of no other."""
+        return self._with(seed=seed, seeds=1)
 
     def _with(self, **parts: Any) -> Config:
         config = self.model_copy(update=parts)
@@ -69,24 +95,37 @@ class Config(Schema):
     def _absolute(self, path: str) -> str:
         """``path`` as `find_file` finds it: in the configuration's folder or the current one."""
         here = self.folder / path
-        return str(here.resolve() if here.is_file() else Path(path).resolve())
+        return str(here.resolve() if here.exists() else Path(path).resolve())
+
+    def values(self, place: Callable[[str], str]) -> dict[str, Any]:
+        """The configuration as plain values, each file in it as ``place`` of its absolute path."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        for key in ("path", "tokenizer"):
+            if key in data["workload"]:
+                data["workload"][key] = place(self._absolute(data["workload"][key]))
+        for system in data["systems"].values():
+            name = system.get("model")
+            if isinstance(name, str) and name.endswith(".json"):
+                system["model"] = place(self._absolute(name))
+            elif isinstance(name, str) and is_folder(name, self.folder):
+                system["model"] = place(self._absolute(f"{name}/{CONFIG}"))
+            for part in (system, *system.get("pools", [])):
+                if str(part.get("hardware", "")).endswith((".yaml", ".yml")):
+                    part["hardware"] = place(self._absolute(part["hardware"]))
+                latency = part.get("latency")
+                if isinstance(latency, dict) and "profile" in latency:
+                    latency["profile"] = place(self._absolute(latency["profile"]))
+        return data
 
     def to_yaml(self, *, paths_as_written: bool = False) -> str:
         """The configuration as YAML that loads to the same experiment from any folder.
 
         With ``paths_as_written`` file names stay as the user gave them: for showing, not for running.
         """
-        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        if not paths_as_written:
-            if "path" in data["workload"]:
-                data["workload"]["path"] = self._absolute(data["workload"]["path"])
-            for system in data["systems"].values():
-                if str(system.get("model", "")).endswith(".json"):
-                    system["model"] = self._absolute(system["model"])
-                for part in (system, *system.get("pools", [])):
-                    latency = part.get("latency")
-                    if isinstance(latency, dict) and "profile" in latency:
-                        latency["profile"] = self._absolute(latency["profile"])
+        if paths_as_written:
+            data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        else:
+            data = self.values(str)
         return yaml.safe_dump(data, sort_keys=False)
 
 

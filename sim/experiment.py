@@ -7,17 +7,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sim.config import Config
 from sim.providers import bills
-from sim.results import metrics, owning_or_renting
+from sim.results import early, intervals, metrics, owning_or_renting, repetitions, steady, validity
 from sim.results.claims import Claim, weigh
+from sim.results.comparison import compare
+from sim.results.intervals import Repetitions
 from sim.results.pricing import Price
 from sim.results.records import Records
-from sim.results.summary import Summary, SystemEntry, WeighedClaim
+from sim.results.steady import Measured
+from sim.results.summary import MeasuredWindow, Summary, SystemEntry, WeighedClaim
 from sim.results.summary_cost import Regret
+from sim.results.window import Window
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
 from workloads.base import Workload
@@ -56,16 +61,20 @@ class Result:
     config: Config
     trace: Trace
     runs: dict[str, SystemRun]
+    measure: Measured
+    """Which part of each run its figures are about."""
     load_s: float
+    seeds: Repetitions | None = None
+    """The figures under this seed and others, where there are others: figures are then their means."""
 
-    def summary(self) -> Summary:
-        """The content of summary.json."""
+    def figures(self) -> Summary:
+        """The content of summary.json, of this run alone and without intervals."""
         systems: dict[str, SystemEntry] = {}
         twins: dict[str, SystemEntry] = {}
-        saved = {}
         for name, run in self.runs.items():
-            systems[name] = self._entry(run, run.records, run.simulation_s)
-            twins[name] = self._entry(run, run.twin, run.twin_simulation_s)
+            window, of_twin = self.measure.windows[name]
+            systems[name] = self._entry(name, run, run.records, window, run.simulation_s)
+            twins[name] = self._entry(name, run, run.twin, of_twin, run.twin_simulation_s)
             if systems[name]["cost"]["pricing"] in ("gpu_hours", "provider"):
                 cost = systems[name]["cost"]
                 before = twins[name]["cost"]["cost_usd_total"]
@@ -74,34 +83,56 @@ class Result:
                     cost["saved_usd_by_cache"] = before - after
             if run.compare is not None:
                 systems[name]["regret"] = run.compare
-            saved[name] = metrics.savings(twins[name], systems[name])
-        measured = self.measured()
-        summary: Summary = {
+        return {
             "schema_version": SCHEMA_VERSION,
             "name": self.config.name,
             "seed": self.config.seed,
             "version": metadata.version("prefixsim"),
             "python": platform.python_version(),
             "requests": len(self.trace),
+            "window": self._window(),
+            "warnings": validity.of_experiment(self.trace, self.measure),
             "load_s": self.load_s,
             "simulation_s": sum(r.simulation_s + r.twin_simulation_s for r in self.runs.values()),
             "systems": systems,
             "no_cache": twins,
-            "savings": saved,
-            "claims": [_weigh(claim, measured[claim.system]) for claim in self.config.claims],
+            "savings": {},
+            "intervals": None,
+            "comparison": None,
+            "claims": [_weigh(claim, self.runs[claim.system]) for claim in self.config.claims],
         }
+
+    def summary(self) -> Summary:
+        """The content of summary.json."""
+        summary, repeated = self.figures(), self.repetitions()
+        if self.seeds is not None:
+            intervals.average(summary, self.seeds)
+        systems, twins = summary["systems"], summary["no_cache"]
+        summary["savings"] = {name: metrics.savings(twins[name], systems[name]) for name in systems}
+        if repeated is not None:
+            summary["intervals"] = intervals.of_summary(summary, repeated)
+        if len(systems) > 1:
+            summary["comparison"] = compare(summary, self.config.compare, repeated)
         if any(run.records.hosted is not None for run in self.runs.values()):
-            summary["side_by_side"] = owning_or_renting.rows(summary, self.trace)
-            summary["crossovers"] = owning_or_renting.crossovers(summary, self.trace)
+            summary["side_by_side"] = owning_or_renting.rows(summary)
+            summary["crossovers"] = owning_or_renting.crossovers(summary)
         return summary
 
+    def repetitions(self) -> Repetitions | None:
+        """What tells how far the figures may be off; None for a run too small for that."""
+        if self.seeds is not None:
+            return self.seeds
+        runs = {name: (run.records, run.twin, run.price) for name, run in self.runs.items()}
+        return repetitions.of_one_run(self.trace, self.measure, runs, self.config.seed)
+
     def measured(self) -> dict[str, SystemRun]:
-        """The runs without warm-up and without requests that did not complete: what figures are made of."""
-        warmup_s = self.config.warmup_s
-        return {
-            name: replace(run, records=run.records.measured(warmup_s), twin=run.twin.measured(warmup_s))
-            for name, run in self.runs.items()
-        }
+        """The measured part of the runs, of requests that completed: what figures are made of."""
+        out = {}
+        for name, run in self.runs.items():
+            window, of_twin = self.measure.windows[name]
+            records, twin = run.records.measured(window), run.twin.measured(of_twin)
+            out[name] = replace(run, records=records, twin=twin)
+        return out
 
     def requests(self) -> pd.DataFrame:
         """The request table as a data frame: one row per request and system, twins included."""
@@ -111,15 +142,34 @@ class Result:
 
         return pd.DataFrame(columns(self))
 
-    def _entry(self, run: SystemRun, records: Records, simulation_s: float) -> SystemEntry:
-        warmup_s = self.config.warmup_s
-        figures = metrics.summarise(records, run.price, warmup_s)
+    def _window(self) -> MeasuredWindow:
+        """The window of the first system; all have the same but in closed loop."""
+        window, _ = next(iter(self.measure.windows.values()))
+        runs = [(run.records, self.measure.windows[name][0]) for name, run in self.runs.items()]
+        return {
+            "chosen": self.measure.chosen,
+            "start_s": window.start_s,
+            "end_s": None if window.end_s == inf else window.end_s,
+            "outside_ratio": validity.outside_ratio(runs),
+        }
+
+    def _entry(
+        self, name: str, run: SystemRun, records: Records, window: Window, simulation_s: float
+    ) -> SystemEntry:
+        figures = metrics.summarise(records, run.price, window)
         if self.config.slo is not None and figures["duration"]:
-            good = self.config.slo.good(records.measured(warmup_s))
+            good = self.config.slo.good(records.measured(window))
             figures["request_goodput"] = good / figures["duration"]
+        if self.trace.lengths_only:
+            cache = figures["cache"]
+            cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
+            cache["request_hit_rate"] = None
+        full_s = self.measure.full_s.get(name) if records is run.records else None
+        load_end_s = None if self.measure.needed_s else steady.load_end_s(self.trace, records)
         entry = {
             "calibrated": run.calibrated,
-            "notes": [*run.notes, *_extrapolation(records)],
+            "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
+            "warnings": validity.of_run(records, window, load_end_s, full_s),
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,
@@ -128,7 +178,8 @@ class Result:
 
 
 def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:
-    return weigh(claim, run.records, run.twin, run.price)
+    """Claims are about requests, not about a load: they are weighed over the whole run."""
+    return weigh(claim, run.records.measured(), run.twin.measured(), run.price)
 
 
 def _extrapolation(records: Records) -> list[str]:
@@ -145,6 +196,7 @@ def build_trace(config: Config) -> Trace:
     workload: Workload = config.workload
     trace = workload.build(config.seed, config.folder)
     trace.seed = config.seed
+    trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
     longest = max(*(at for at in trace.arrival_s if at is not None), *trace.think_s, 0.0, 0.0)
     if longest > MOST_S:
         raise InputError(
@@ -180,7 +232,8 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     runs = {}
     for name, system in config.systems.items():
         runs[name] = _run_system(name, system, trace, config.folder, say, strategies)
-    return Result(config, trace, runs, load_s)
+    both = {name: (run.records, run.twin) for name, run in runs.items()}
+    return Result(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
 
 
 def _run_system(
@@ -207,7 +260,7 @@ def _run_system(
         twin=twin,
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(folder),
-        notes=system.notes(trace, folder),
+        notes=[*trace.notes, *system.notes(trace, folder)],
         simulation_s=middle - start,
         twin_simulation_s=end - middle,
         compare=compare,

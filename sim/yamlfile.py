@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from workloads.errors import InputError
 
@@ -121,12 +123,7 @@ class Document:
             key = self._real_path(item["loc"], missing=item["type"] == "missing")
             value = item["input"]
             shown = "" if isinstance(value, dict | list) or item["type"] == "missing" else f" = {value!r}"
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "union_tag_not_found":
-                message = (
-                    f"the key {item['ctx']['discriminator']} is missing; it says which variant this is"
-                )
-            problems.append(f"{self._place(key)}: {_dotted(key) or 'file'}{shown}: {message}")
+            problems.append(f"{self._place(key)}: {_dotted(key) or 'file'}{shown}: {in_words(item)}")
         return InputError("\n".join(problems))
 
     def _place(self, key: KeyPath) -> str:
@@ -154,6 +151,28 @@ class Document:
             elif missing and i == len(loc) - 1 and isinstance(at, dict):
                 path.append(part)
         return tuple(path)
+
+
+def in_words(error: ErrorDetails) -> str:
+    """What is wrong and what is allowed, without the words of the library that found it."""
+    kind, ctx = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_not_found":
+        return f"the key {ctx['discriminator']} is missing; it says which variant this is"
+    if kind == "union_tag_invalid":
+        names = [name.strip("' ") for name in ctx["expected_tags"].split(",")]
+        near = get_close_matches(str(ctx["tag"]), names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        allowed = ", ".join(map(repr, names))
+        return f"{ctx['discriminator'].strip(chr(39))} = {ctx['tag']!r}; {hint}allowed: {allowed}"
+    if kind == "literal_error":
+        return f"allowed: {ctx['expected']}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "allowed: a mapping (key: value)"
+    if kind == "list_type":
+        return "allowed: a list"
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _dotted(key: KeyPath) -> str:

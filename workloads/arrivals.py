@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from workloads.schema import Schema
+from workloads.schema import MOST, MOST_S, Schema
 from workloads.trace import Trace
 
 
@@ -20,12 +20,18 @@ class Poisson(Schema):
     process: Literal["poisson"]
     rate_per_s: PositiveFloat
 
+    @property
+    def most_per_s(self) -> float:
+        """The highest rate, 1/s."""
+        return self.rate_per_s
+
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
         return np.cumsum(rng.exponential(1 / self.rate_per_s, n))
 
     def apply(self, trace: Trace) -> None:
-        """Nothing: the trace was built with these times."""
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
 
 
 class EvenlySpaced(Schema):
@@ -36,12 +42,61 @@ class EvenlySpaced(Schema):
     process: Literal["uniform"]
     rate_per_s: PositiveFloat
 
+    @property
+    def most_per_s(self) -> float:
+        """The highest rate, 1/s."""
+        return self.rate_per_s
+
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
         return np.arange(n) / self.rate_per_s
 
     def apply(self, trace: Trace) -> None:
-        """Nothing: the trace was built with these times."""
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
+
+
+class Profile(Schema):
+    """Independent arrivals at a rate that follows the clock, over and over: the hours of a day, say.
+
+    ``rates_per_s`` hold for ``step_s`` each, then the first one again; all are multiplied by ``scale``.
+    With 24 rates and the default step, arrivals repeat every day. Within a step the process is Poisson's.
+    """
+
+    RATE: ClassVar[str] = "scale"
+    """The field that makes arrivals denser, every other draw the same."""
+    process: Literal["profile"]
+    rates_per_s: list[Annotated[float, Field(ge=0, le=MOST)]] = Field(min_length=1, max_length=100_000)
+    step_s: float = Field(default=3600.0, gt=0, le=MOST_S)
+    scale: float = Field(default=1.0, gt=0, le=MOST)
+
+    @model_validator(mode="after")
+    def _some_arrive(self) -> Profile:
+        if not any(self.rates_per_s):
+            raise ValueError("rates_per_s: all are 0; allowed: at least one above")
+        return self
+
+    @property
+    def most_per_s(self) -> float:
+        """The highest rate, 1/s."""
+        return max(self.rates_per_s) * self.scale
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """The first ``n`` arrivals, in s: a steady process on a clock that runs at the rate."""
+        rates = np.array(self.rates_per_s) * self.scale
+        expected = np.concatenate(
+            [[0.0], np.cumsum(rates * self.step_s)]
+        )  # arrivals by the end of each step
+        periods, rest = np.divmod(np.cumsum(rng.exponential(1.0, n)), expected[-1])
+        # The last step that begins at that many arrivals, so never one without any.
+        step = np.minimum(np.searchsorted(expected, rest, side="right") - 1, np.flatnonzero(rates)[-1])
+        within_s = (rest - expected[step]) / rates[step]
+        at_s: NDArray[np.float64] = (periods * len(rates) + step) * self.step_s + within_s
+        return at_s
+
+    def apply(self, trace: Trace) -> None:
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
 
 
 class ClosedLoop(Schema):
@@ -67,6 +122,7 @@ class ClosedLoop(Schema):
         assert list(order) == sorted(order), "traces are sorted by arrival"
         trace.arrival_s = [None if at is None else 0.0 for at in trace.arrival_s]
         trace.concurrency = self.concurrency
+        trace.drawn_starts = True
         trace.equal_arrival = self.equal_arrival
 
 
@@ -83,7 +139,7 @@ class Recorded(Schema):
             trace.arrival_s = [None if at is None else at / self.speed for at in trace.arrival_s]
 
 
-Arrivals = Annotated[Poisson | EvenlySpaced | ClosedLoop, Field(discriminator="process")]
+Arrivals = Annotated[Poisson | EvenlySpaced | Profile | ClosedLoop, Field(discriminator="process")]
 
 
 def _fill_process(value: Any) -> Any:

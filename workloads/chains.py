@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workloads.content import ROOT, ContentTree, Route, Tree
 
@@ -39,24 +40,24 @@ class Chains(Tree):
     def __init__(self, content: ContentTree) -> None:
         """O(segments x log segments)."""
         self._end = content.end
-        self.parent = [-1]
-        """The chain that each chain leaves."""
-        self.begin = [0]
-        """Tokens from the start of the prompt to the place where it does."""
-        self.of = array("l", bytes(8 * len(content)))
-        """The chain of each segment; the root has one for itself."""
-        end, above, of = content.end, content.parent, self.of
-        deepest_first = np.argsort(-np.array(end, dtype=np.int64), kind="stable").tolist()
-        deepest_first.pop()  # the root
+        end, above = np.array(content.end), np.array(content.parent)
+        above[ROOT] = ROOT
+        deepest_first = np.argsort(-end, kind="stable")
         heir = _heirs(deepest_first, above)
-        for segment in reversed(deepest_first):
-            parent = above[segment]
-            if parent != ROOT and heir[parent] == segment:
-                of[segment] = of[parent]
-            else:
-                of[segment] = len(self.parent)
-                self.parent.append(of[parent])
-                self.begin.append(end[parent])
+        begins = (above == ROOT) | (heir[above] != np.arange(len(end)))
+        heads = deepest_first[::-1][begins[deepest_first[::-1]]]  # the root, which comes last, is chain 0
+        number = np.zeros(len(end), np.int64)
+        number[heads] = np.arange(len(heads))
+        head = np.where(begins, np.arange(len(end)), above)
+        while (head[head] != head).any():
+            head = head[head]
+        of = number[head]
+        self.of = array("q", of.tobytes())
+        """The chain of each segment; the root has one for itself."""
+        self.parent: list[int] = [-1, *of[above[heads[1:]]].tolist()]
+        """The chain that each chain leaves."""
+        self.begin: list[int] = end[above[heads]].tolist()
+        """Tokens from the start of the prompt to the place where it does."""
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -76,14 +77,14 @@ class Chains(Tree):
         return Route(nodes, ends)
 
 
-def _heirs(deepest_first: list[int], above: list[int]) -> list[int]:
-    """For each segment the one below it with most segments in its subtree; the root for none."""
-    weight = [1] * len(above)
-    heir = [ROOT] * len(above)
-    most = [0] * len(above)
-    for segment in deepest_first:
-        parent, mine = above[segment], weight[segment]
-        weight[parent] += mine
-        if mine > most[parent]:
-            most[parent], heir[parent] = mine, segment
+def _heirs(deepest_first: NDArray[np.int64], above: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each segment the one below it with most segments in its subtree, of equals the deepest; the root
+    for none, and for itself."""
+    weight, parent = [1] * len(above), above.tolist()
+    for segment in deepest_first[:-1].tolist():
+        weight[parent[segment]] += weight[segment]
+    heir = np.full(len(above), ROOT)
+    last_wins = deepest_first[::-1]
+    last_wins = last_wins[np.argsort(np.array(weight)[last_wins], kind="stable")]
+    heir[above[last_wins]] = last_wins
     return heir

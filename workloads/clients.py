@@ -48,6 +48,9 @@ class Clients:
         self._trace = trace
         self._starts = trace.starts()
         self._started = 0
+        self._over: set[int] = set()
+        self._held: dict[int, None] = {}
+        """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
         self.closed_loop = trace.concurrency is not None
 
     def opening(self) -> list[Next]:
@@ -59,14 +62,33 @@ class Clients:
     def starting(self, count: int) -> list[Next]:
         """The next ``count`` sessions to start, or as many as there are; (time, index) ascending."""
         arrival_s = self._trace.arrival_s
+        if self.closed_loop:
+            return [Next(arrival_s[i] or 0.0, i) for i in self._ready(count)]
         first, self._started = self._started, min(len(self._starts), self._started + count)
         return [Next(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
+
+    def _ready(self, count: int) -> list[int]:
+        """The next ``count`` starts, in their order, that contain no reply which is not there yet."""
+        continues = self._trace.continues
+        found = [i for i in self._held if continues[i] in self._over][:count]
+        for i in found:
+            del self._held[i]
+        while len(found) < count and self._started < len(self._starts):
+            i = self._starts[self._started]
+            self._started += 1
+            if continues[i] == NONE or continues[i] in self._over:
+                found.append(i)
+            else:
+                self._held[i] = None
+        return found
 
     def starting_together(self) -> list[Next]:
         """The next session to start and all that start at the same time; for those who wait for each."""
         arrival_s, starts, first = self._trace.arrival_s, self._starts, self._started
-        last = first
-        while last < len(starts) and arrival_s[starts[last]] == arrival_s[starts[first]]:
+        if first == len(starts):
+            return []
+        at_s, last = arrival_s[starts[first]], first + 1
+        while last < len(starts) and arrival_s[starts[last]] == at_s:
             last += 1
         return self.starting(last - first)
 
@@ -76,6 +98,7 @@ class Clients:
 
         A session goes on whatever the end of its last request was.
         """
+        self._over.add(request)
         follower = self._trace.follower[request]
         if follower != NONE:
             return Next(now_s + self._trace.think_s[follower], follower)

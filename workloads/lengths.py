@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, model_validator
 
 from workloads.errors import InputError
 from workloads.schema import MOST, Schema
@@ -88,6 +88,8 @@ class Lognormal(Schema):
 def _number_is_constant(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):  # a bare number
         return {"distribution": "constant", "value": value}
+    if not isinstance(value, dict | BaseModel):
+        raise ValueError("allowed: a number, or a mapping with distribution and its parameters")
     return value
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree, Tree
 from workloads.messages import MessageTree, Several, by_message
+from workloads.recorded import Answered, anchors, answered
 
 NONE = -1
 
@@ -40,13 +42,19 @@ class Trace:
     """The request that waits for this one's reply, or NONE."""
     think_s: list[float] = field(default_factory=list)
     """Seconds between the reply this request waits for and its own arrival; 0 if it waits for none."""
+    continues: list[int] = field(default_factory=list)
+    """The request whose reply is part of this prompt, or NONE, as far as an importer knows it."""
     session: list[int] = field(default_factory=list)
+    parents: dict[int, int] = field(default_factory=dict)
+    """The session that started another one (a sub-agent's), where the trace knows it."""
     turn: list[int] = field(default_factory=list)
     tenant: list[int] = field(default_factory=list)
     priority: list[int] = field(default_factory=list)
     """Priority as the trace gives it; what it means is up to the engine (vLLM: low goes first)."""
     request_ids: list[str] | None = None
     """The trace's own names of its requests, where it has them."""
+    lengths_only: bool = False
+    """Whether nothing is known of what prompts share, so that no hit rate can be told."""
     messages: bool = False
     """Whether the trace knows where messages end: every segment ends one unless it is continued."""
     several: dict[int, Several] = field(default_factory=dict)
@@ -61,19 +69,33 @@ class Trace:
     """How many block ids each prompt has, where the trace names blocks; a last one may be partial."""
     block_id_tokens: int | None = None
     """Tokens that one such id names. Every segment then begins on a multiple of it."""
+    api_s: list[float | None] | None = None
+    """Seconds from each request to the end of its reply as recorded, where the trace says so."""
+    models: list[str] | None = None
+    """The model that each request was sent to, where the trace says so."""
+    tool_turns: set[int] = field(default_factory=set)
+    """Requests that answer a tool's result, where the trace says so; all others answer a user."""
     concurrency: int | None = None
     """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
     equal_arrival: bool = False
     """Whether all arrivals are equal to a scheduler that breaks ties by them."""
+    checkpoints_s: Sequence[float] = ()
+    """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
+    drawn_starts: bool = False
+    """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = "generated"
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of any figure has to know about the requests: how a file was read, what it lacks."""
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
     _message_tree: MessageTree | None = field(default=None, init=False, repr=False, compare=False)
     _by_message: Trace | None = field(default=None, init=False, repr=False, compare=False)
+    _anchors: list[int] | None = field(default=None, init=False, repr=False, compare=False)
+    _answered: tuple[int, Answered | None] = field(default=(0, None), init=False, repr=False, compare=False)
     _largest: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -112,6 +134,20 @@ class Trace:
         return self._by_message
 
     @property
+    def anchors(self) -> list[int]:
+        """For each request the segment at which later prompts meet it, made once (`recorded.anchors`)."""
+        if self._anchors is None or len(self._anchors) != len(self):
+            self._anchors = anchors(self)
+        return self._anchors
+
+    @property
+    def answered(self) -> Answered | None:
+        """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self._answered[0] != len(self):
+            self._answered = (len(self), answered(self))
+        return self._answered[1]
+
+    @property
     def largest_tokens(self) -> int:
         """KV entries that the largest request needs alone: prompt and reply but its last token."""
         if self._largest[0] != len(self):
@@ -127,6 +163,7 @@ class Trace:
         arrival_s: float | None = None,
         follows: int = NONE,
         think_s: float = 0.0,
+        continues: int = NONE,
         reply: int | None = None,
         session: int | None = None,
         turn: int = 1,
@@ -147,6 +184,7 @@ class Trace:
         self.arrival_s.append(arrival_s)
         self.follower.append(NONE)
         self.think_s.append(think_s)
+        self.continues.append(continues)
         self.session.append(index if session is None else session)
         self.turn.append(turn)
         self.tenant.append(tenant)
@@ -154,6 +192,12 @@ class Trace:
         if follows != NONE:
             self.follower[follows] = index
         return index
+
+    def wait(self, request: int, before: int, think_s: float) -> None:
+        """Let ``request`` come ``think_s`` after the reply to ``before``, not at a time of its own."""
+        self.arrival_s[request] = None
+        self.follower[before] = request
+        self.think_s[request] = think_s
 
     def message_path(self, segment: int) -> list[int]:
         """The segments at which the messages of the path to ``segment`` end, the first message first.
@@ -221,8 +265,11 @@ class Trace:
             assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
             if self.follower[i] != NONE:
                 follows[self.follower[i]] += 1
+        for column in (self.api_s, self.models):
+            assert column is None or len(column) == len(self)
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
+        assert all(NONE <= earlier < i for i, earlier in enumerate(self.continues))
         assert all(content.parent[segment] != ROOT for segment in self.continuations)
         for segment, held in self.several.items():
             assert held.tokens == content.end[segment] - content.end[content.parent[segment]]

@@ -7,7 +7,7 @@ modelled.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -78,19 +78,25 @@ class TieredCache:
 
 
 class Tier(Schema):
-    """A tier's name and capacity in blocks; the last one may be unlimited.
+    """A tier's name and capacity in blocks or gigabytes (1e9 bytes); the last one may be unlimited.
 
-    ``gb_per_s`` (1e9 bytes) and ``latency_ms`` are those of the link over which an engine loads from it.
+    Gigabytes hold as many blocks as the model's KV bytes allow. ``gb_per_s`` (1e9 bytes) and ``latency_ms``
+    are those of the link over which an engine loads from it.
     """
 
     name: str = Field(min_length=1)
     capacity_blocks: PositiveInt | None = None
+    capacity_gb: float | None = Field(default=None, gt=0, le=1e9)
     gb_per_s: float | None = Field(default=None, ge=1e-6)
     latency_ms: float = Field(default=0.0, ge=0, le=1e9)
 
+    @property
+    def is_unlimited(self) -> bool:
+        return self.capacity_blocks is None and self.capacity_gb is None
+
 
 class TieredConfig(Schema):
-    """``{kind: tiered, cache, block_size, tiers: [{name, capacity_blocks}, ...], write}``.
+    """``{kind: tiered, cache, block_size, tiers: [{name, capacity_blocks or capacity_gb}, ...], write}``.
 
     Fastest tier first; ``cache`` is what manages it: ``block`` (vLLM) or ``radix`` (SGLang, with pages of
     ``block_size``). With ``gb_per_s`` for every tier but the first, loads take time in an engine; a replay
@@ -113,10 +119,12 @@ class TieredConfig(Schema):
         if len({tier.name for tier in self.tiers}) < len(self.tiers):
             raise ValueError("two tiers have the same name; allowed: a name each")
         for i, tier in enumerate(self.tiers):
+            if tier.capacity_blocks is not None and tier.capacity_gb is not None:
+                raise ValueError(f"tiers.{i} has capacity_blocks and capacity_gb; allowed: one of them")
             if tier.latency_ms and tier.gb_per_s is None:
                 raise ValueError(f"tiers.{i}.latency_ms goes with gb_per_s; allowed: both or none")
         for i, tier in enumerate(rest[:-1], start=1):
-            if tier.capacity_blocks is None:
+            if tier.is_unlimited:
                 raise ValueError(
                     f"tiers.{i}.capacity_blocks is missing: what lies below would never be used; allowed: "
                     "unlimited in the last tier only"
@@ -127,6 +135,25 @@ class TieredConfig(Schema):
     def takes_time(self) -> bool:
         """Whether loads from lower tiers have a duration."""
         return self.tiers[1].gb_per_s is not None
+
+    def sized(self, kv_bytes_per_token: int | None, key: str) -> Self:
+        """The same with capacities in blocks alone; InputError if one has no size in them."""
+        return self.model_copy(
+            update={"tiers": [self._sized(i, kv_bytes_per_token, key) for i in range(len(self.tiers))]}
+        )
+
+    def _sized(self, i: int, kv_bytes_per_token: int | None, key: str) -> Tier:
+        tier = self.tiers[i]
+        if tier.capacity_gb is None:
+            return tier
+        what = f"{key}.tiers.{i}.capacity_gb = {tier.capacity_gb:g}"
+        if kv_bytes_per_token is None:
+            raise InputError(f"{what}; allowed: with model, whose KV has a size")
+        block_bytes = kv_bytes_per_token * self.block_size
+        blocks = int(tier.capacity_gb * 1e9 // block_bytes)
+        if blocks < 1:
+            raise InputError(f"{what}; allowed: at least a block ({block_bytes / 1e9:g} GB)")
+        return tier.model_copy(update={"capacity_blocks": blocks, "capacity_gb": None})
 
     def replay(self, trace: Trace, key: str) -> TieredCache:
         """Fresh tiers; the first one must hold the largest request."""

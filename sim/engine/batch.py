@@ -6,6 +6,9 @@ import heapq
 
 from sim.engine.request import DECODE, PREFILL, Request
 
+NEVER = 1 << 62
+"""The step count at which nothing finishes."""
+
 
 class Decodes:
     """All requests in decode: their number, their context, when they finish, when they need blocks.
@@ -15,13 +18,15 @@ class Decodes:
     an iteration needs is kept per residue of ``step``.
     """
 
-    __slots__ = ("_finish", "_needs", "block_size", "context", "count", "step")
+    __slots__ = ("_finish", "_needs", "block_size", "context", "count", "next_finish", "step")
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
         self.step = 0
         self.count = 0
         self.context = 0  # tokens in KV over all decodes
+        self.next_finish = NEVER
+        """The step count at which the next decode finishes."""
         self._needs = [0] * block_size  # residue of step -> decodes that need a block then
         self._finish: list[tuple[int, int, Request]] = []
 
@@ -34,10 +39,16 @@ class Decodes:
         self.context += request.computed
         self._needs[-request.base % self.block_size] += 1
         heapq.heappush(self._finish, (request.finish_step, request.order, request))
+        if request.finish_step < self.next_finish:
+            self.next_finish = request.finish_step
 
     def leave(self, request: Request) -> None:
-        """Bring ``request`` up to date and take it out (its last token is scheduled, or it is
-        preempted)."""
+        """``request`` leaves before its last token is scheduled. Amortised O(log n)."""
+        self._take_out(request)
+        self._look_ahead()
+
+    def _take_out(self, request: Request) -> None:
+        """Bring ``request`` up to date; its entry in the heap stays until it is the first one there."""
         request.phase = PREFILL
         request.computed = request.base + self.step
         request.generated = request.output_tokens - (request.finish_step - self.step)
@@ -73,38 +84,33 @@ class Decodes:
             allowed += 1
         return steps
 
-    def next_finish(self) -> int:
-        """The step count at which the next decode finishes. Amortised O(log n)."""
+    def _look_ahead(self) -> None:
+        """Which decode finishes next, now that some have left."""
         finish = self._finish
-        while not _valid(finish[0]):
+        while finish and not _valid(finish[0]):
             heapq.heappop(finish)
-        return finish[0][0]
-
-    def may_finish(self, step: int) -> bool:
-        """Whether a decode may finish by the time ``step`` steps are counted; False: none does. O(1)."""
-        return bool(self._finish) and self._finish[0][0] <= step
-
-    def pass_by(self, steps: int) -> None:
-        """Count ``steps`` steps with which no decode finishes."""
-        self.step += steps
-        self.context += steps * self.count
+        self.next_finish = finish[0][0] if finish else NEVER
 
     def advance(self, steps: int) -> list[Request]:
         """Count ``steps`` steps; those that finish with them, in running order, leave."""
         self.step += steps
         self.context += steps * self.count
-        finish = self._finish
         found: list[Request] = []
+        if self.next_finish > self.step:
+            return found
+        finish = self._finish
         while finish and finish[0][0] <= self.step:
             entry = heapq.heappop(finish)
             if _valid(entry):
-                self.leave(entry[2])
+                self._take_out(entry[2])
                 found.append(entry[2])
+        self._look_ahead()
         return found
 
     def check(self, requests: list[Request]) -> None:
         """Assert that the numbers describe ``requests``, all those in decode."""
         assert self.count == len(requests) == sum(self._needs)
+        assert self.next_finish == min((request.finish_step for request in requests), default=NEVER)
         assert self.context == sum(request.base + self.step for request in requests)
         for request in requests:
             assert self._needs[-request.base % self.block_size] > 0

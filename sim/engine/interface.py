@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from sim.engine.leaving import Lost
 from sim.engine.loads import Source
 from sim.engine.request import Request
-from sim.results.records import EngineTotals, StepLog
+from sim.results.records import EngineTotals
+from sim.results.step_log import StepLog
 from workloads.content import Route, Tree
 
 

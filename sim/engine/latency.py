@@ -17,12 +17,15 @@ class IterationTime:
 
     def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
+        self._decode_kv_s = coefficients.decode_kv
         self._domain = domain
         self.is_bounded = domain is not None
         """Whether there is a domain outside of which times are extrapolated."""
+        self._windows = tuple(coefficients.windows)
         self._hinges = tuple(coefficients.hinges.items())
         self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
         self._fixed_s: dict[tuple[int, int], float] = {}
+        self._decodes_fixed_s: dict[int, float] = {}
 
     def fixed_s(self, tokens: int, sequences: int) -> float:
         """The part that depends only on the numbers of new tokens and of sequences, in s."""
@@ -30,6 +33,8 @@ class IterationTime:
         if key not in self._fixed_s:
             c = self._c
             floor, compute = c.floor, c.token * tokens
+            if c.experts:
+                floor += c.experts * (1.0 - (1.0 - c.touched) ** tokens)
             if c.p is None:
                 weights = max(floor, compute)
             else:
@@ -45,15 +50,52 @@ class IterationTime:
         """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""
         c = self._c
         pairs = c.pair * new * (cached + (new + 1) / 2) + c.rectangle * new * (cached + new)
-        return pairs + c.prefill_kv * (cached + new) + c.prefill
+        seconds = pairs + c.prefill_kv * (cached + new) + c.prefill
+        for window in self._windows:
+            size = window.tokens
+            seconds += window.pair * pairs_seen(cached, new, size, window.chunked)
+            before = cached % size if window.chunked else min(cached, size - 1)
+            seconds += window.prefill_kv * (before + new)
+        return seconds
 
     def decode_s(self, decodes: int, context: int) -> float:
-        """What ``decodes`` decodes with ``context`` tokens in KV together add, in s."""
-        return self._c.decode_kv * (context + decodes)
+        """What ``decodes`` decodes with ``context`` tokens in KV together add, in s.
 
-    def slope_s(self, decodes: int) -> float:
+        A window that their mean context has outgrown is full for each of them; of a chunk half is seen.
+        """
+        seconds = self._decode_kv_s * (context + decodes)
+        for window in self._windows:
+            full = window.tokens * decodes
+            seen: float = context + decodes
+            if seen > full:
+                seen = full / 2 if window.chunked else full
+            seconds += window.decode_kv * seen
+        return seconds
+
+    def decodes_s(self, decodes: int, context: int) -> float:
+        """How long an iteration of ``decodes`` decodes alone takes, in s."""
+        fixed_s = self._decodes_fixed_s.get(decodes)
+        if fixed_s is None:
+            fixed_s = self._decodes_fixed_s[decodes] = self.fixed_s(decodes, decodes)
+        if self._windows:
+            return self.decode_s(decodes, context) + fixed_s
+        return self._decode_kv_s * (context + decodes) + fixed_s
+
+    def slope_s(self, decodes: int, context: int) -> float:
         """By how much each further decode iteration of the same batch takes longer, in s."""
-        return self._c.decode_kv * decodes
+        slope = self._decode_kv_s * decodes
+        for window in self._windows:
+            if context + decodes <= window.tokens * decodes:
+                slope += window.decode_kv * decodes
+        return slope
+
+    def steady_steps(self, decodes: int, context: int, steps: int) -> int:
+        """How many of ``steps`` decode iterations grow by one slope: until a window is full."""
+        for window in self._windows:
+            left = (window.tokens * decodes - context) // decodes if decodes else 0
+            if left > 0:
+                steps = min(steps, left)
+        return steps
 
     def extrapolated_s(
         self,
@@ -81,6 +123,26 @@ class IterationTime:
             spare = domain.kv_tokens[1] - kv
             inside = min(steps, 1 + spare // decodes) if decodes else steps
         return run_s(first, slope, steps) - run_s(first, slope, inside)
+
+
+def pairs_seen(cached: int, new: int, size: int, chunked: bool = False) -> int:
+    """Pairs of ``new`` tokens behind ``cached`` ones with what each sees, itself included.
+
+    Token number i (from 0) sees min(i + 1, size) tokens, or those of its chunk, i % size + 1.
+
+    >>> pairs_seen(0, 5, 3), pairs_seen(2, 3, 3), pairs_seen(0, 5, 3, chunked=True)
+    (12, 9, 9)
+    """
+
+    def seen(tokens: int) -> int:
+        whole, rest = divmod(tokens, size)
+        if chunked:
+            return whole * (size * (size + 1) // 2) + rest * (rest + 1) // 2
+        if not whole:
+            return rest * (rest + 1) // 2
+        return size * (size + 1) // 2 + (tokens - size) * size
+
+    return seen(cached + new) - seen(cached)
 
 
 def run_s(first: float, slope: float, steps: int) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sim.caches.block import BlockTable
-from sim.results.records import EngineTotals, RequestRow
+from sim.results.records import EngineTotals
+from sim.results.request_log import RequestRow
 
 WAITING, LOADING, PREFILL, DECODE, LAST, GONE = range(6)
 """Phases. LOADING: its KV is on the way; LAST: its last token is scheduled and not there yet; GONE: it was

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from sim.results.records import NAN
+from sim.results.request_log import NAN
 
 
 @dataclass(slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sim.engine.events import FIRST_REPLICA, At, Clock
-from sim.engine.latency import run_s, steps_to_reach
+from sim.engine.latency import steps_to_reach
 
 
 class Timer:
@@ -20,7 +20,7 @@ class Timer:
     def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
         self.began_s = 0.0
         """When the iterations under way began."""
-        self.leads_s: tuple[float, ...] = ()
+        self.leads_s: Sequence[float] = ()
         """Durations of the iterations before the run."""
         self.first_s = 0.0
         """Duration of the first one of the run."""
@@ -28,6 +28,7 @@ class Timer:
         """By how much each further one takes longer."""
         self.steps = 0
         """Iterations under way, the leads included; 0 between two runs."""
+        self._led_s = 0.0  # the leads together
         self._env = env
         self._priority = FIRST_REPLICA + number
         self._ended = ended
@@ -50,22 +51,22 @@ class Timer:
                 self._env.take_turn(self._priority)
                 begin()
 
-        self._event = At(self._env, self._env.now, self._priority, woken)
+        self._event = At(self._env, self._env.now_s, self._priority, woken)
 
-    def start(self, leads_s: tuple[float, ...], first_s: float, slope_s: float, steps: int) -> None:
+    def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""
-        self.began_s = self._env.now
+        began_s = self.began_s = self._env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        self._event = At(self._env, self.began_s + self.until(steps), self._priority, self._end)
+        self._led_s = sum(leads_s) if leads_s else 0.0
+        duration_s = first_s if steps == 1 else self.until(steps)
+        self._event = At(self._env, began_s + duration_s, self._priority, self._end)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
-        leads_s = self.leads_s
-        if not leads_s:
-            return run_s(self.first_s, self.slope_s, steps)
-        if steps <= len(leads_s):
-            return sum(leads_s[:steps])
-        return sum(leads_s) + run_s(self.first_s, self.slope_s, steps - len(leads_s))
+        run = steps - len(self.leads_s)
+        if run <= 0:
+            return sum(self.leads_s[:steps])
+        return self._led_s + (self.first_s * run + self.slope_s * (run * (run - 1) // 2))
 
     def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
         """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
@@ -75,12 +76,12 @@ class Timer:
         """Iterations of the run under way that have begun by now."""
         if self.steps <= 1:
             return self.steps
-        elapsed_s, leads = self._env.now - self.began_s, len(self.leads_s)
+        elapsed_s, leads = self._env.now_s - self.began_s, len(self.leads_s)
         steps = 1
         while steps <= leads and self.until(steps) < elapsed_s:
             steps += 1
         if steps > leads:
-            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - sum(self.leads_s))
+            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
         if self.until(steps) == elapsed_s and self._env.is_past(self._priority):
             steps += 1
         return min(steps, self.steps)

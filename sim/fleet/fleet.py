@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import gc
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from sim.caches.block import BlockTable
-from sim.engine.beside import CacheBeside
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
+from sim.fleet.checkpoints import Checkpoints
+from sim.fleet.garbage import no_garbage_collection
 from sim.fleet.outages import Group, Outages
+from sim.fleet.outcome import outcome
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
-from sim.results.records import (
+from sim.results.records import Records
+from sim.results.request_log import (
     ABORTED,
     COMPLETED,
     NAN,
     REJECTED,
     TICK_REQUESTS,
     TIMED_OUT,
-    EngineTotals,
-    Records,
     RequestLog,
     RequestRow,
 )
@@ -35,21 +35,6 @@ from workloads.trace import Trace
 
 Place = tuple[AnyReplica, Request] | list[RequestRow]
 """The replica that has a request, or the list of those that wait until a replica is alive again."""
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Leave cycles alone for a while: a run makes millions of objects and hardly any cycle.
-
-    Each full collection looks at all that live, so their cost grows with the square of a run's length.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Fleet:
@@ -70,8 +55,10 @@ class Fleet:
         hardships: Hardships = NO_HARDSHIPS,
         record_steps: bool = False,
         sample_s: float | None = None,
+        tier_hits: Mapping[str, int] = MappingProxyType({}),
         tick: Callable[[int], None] = lambda done: None,
     ) -> None:
+        """``tier_hits``: what sources of KV count while the run goes on, hit tokens by lower tier."""
         self.env = Clock()
         self.log = RequestLog(trace)
         self._trace = trace
@@ -93,10 +80,12 @@ class Fleet:
         ]
         entries = sum(plan.role != "decode" for plan in plans)
         assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
+        self._apart = plans[0].role != "both"
         self._router = router(RouterSetting(trace, entries, trace.seed))
         self._entries = Group(self.replicas[:entries])
         self._decoders = Group(self.replicas[entries:])
         self._outages = Outages(self.env, hardships.failures, self._fail, self._come_back)
+        self._checkpoints = Checkpoints(self.env, self.replicas, entries, trace.checkpoints_s, tier_hits)
         self._sampler = None
         if sample_s is not None:
             self._sampler = Sampler(self.env, self.replicas, sample_s, self._going_on)
@@ -105,42 +94,20 @@ class Fleet:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
         if self._clients.closed_loop:
             for start in self._clients.opening():
-                self._arrive(start.request, self.env.now)
+                self._try(RequestRow(start.request, self.env.now_s))
         else:
             self._await_start()
-        with _no_garbage_collection():
+        with no_garbage_collection():
             self.env.run()
         self._tick(self._done)
-        return self._records()
+        records = outcome(
+            self.log, self._plans, self.replicas, self._recorders, self._wasted_tokens, self._checkpoints
+        )
+        records.samples = self._sampler.samples if self._sampler else []
+        return records
 
     def _going_on(self) -> bool:
         return self._done < len(self._trace)
-
-    def _records(self) -> Records:
-        records = Records.of(self.log)
-        totals = EngineTotals()
-        for replica in self.replicas:
-            replica.check()
-            memory = replica.memory
-            assert memory.free_blocks == memory.capacity_blocks, "blocks leaked"
-            replica.totals.evicted_blocks += memory.evicted_blocks
-            replica.totals.capacity_blocks = memory.capacity_blocks
-            totals.add(replica.totals)
-        totals.abandoned_tokens += self._wasted_tokens
-        size = self.replicas[0].memory.block_size
-        records.engine = totals
-        records.gpus = [plan.gpus for plan in self._plans]
-        records.steps = [replica.steps for replica in self.replicas]
-        records.work = [replica.work for replica in self.replicas]
-        records.query_blocks = sum(tokens // size for tokens in self._prompt_tokens)
-        records.hit_blocks = int((records.cache_read_input_tokens // size).sum())
-        if isinstance(self.replicas[0].memory, CacheBeside):  # it counts no blocks
-            records.query_blocks = records.hit_blocks = None
-        records.evicted_blocks = totals.evicted_blocks
-        records.step_rows = [row for r in self._recorders if r is not None for row in r.rows()]
-        records.samples = self._sampler.samples if self._sampler else []
-        records.check()
-        return records
 
     # -- arrivals ----------------------------------------------------------------------------------
 
@@ -152,20 +119,17 @@ class Fleet:
 
     def _start(self, event: At) -> None:
         for start in event.subject:
-            self._arrive(start.request, start.at_s)
+            self._try(RequestRow(start.request, start.at_s))
         self._await_start()
 
     def _follow(self, event: At) -> None:
-        self._arrive(event.subject, self.env.now)
-
-    def _arrive(self, index: int, at_s: float) -> None:
-        self._try(RequestRow(index, at_s))
+        self._try(RequestRow(event.subject, self.env.now_s))
 
     def _try(self, row: RequestRow) -> None:
         """The client sends the request of ``row``, for the first time or again."""
         deadline_s = self._hardships.deadline_s
         if deadline_s is not None:
-            due_s = self.env.now + deadline_s[row.index]
+            due_s = self.env.now_s + deadline_s[row.index]
             At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries))
         self._send(row)
 
@@ -173,27 +137,29 @@ class Fleet:
         """Route a request, new or lost with its replica, to a replica that is alive and has room."""
         if not self._entries.alive:
             if self._entries.returning:
-                self._entries.stranded.append(row)
-                self._place(row.index, self._entries.stranded)
+                self._strand(row, self._entries)
             else:
                 self._reject(row)
             return
         replica = self.replicas[self._router.choose(row.index, self._entries.alive)]
+        if self._too_long(replica, row.index):
+            self._turn_away(row)
+            return
         bound = self._hardships.max_queued_requests
         if bound is not None and replica.queued >= bound:
             self._reject(row)
             return
-        alone = self._plans[replica.number].role == "both"
-        output_tokens = self._trace.output_tokens[row.index] if alone else 1
-        self._submit(replica, self._request(row, replica, output_tokens))
-
-    def _submit(self, replica: AnyReplica, request: Request) -> None:
-        self._place(request.index, (replica, request))
+        output_tokens = 1 if self._apart else self._trace.output_tokens[row.index]
+        request = self._request(row, replica, output_tokens)
+        if self._where is not None:
+            self._where[row.index] = replica, request
         replica.submit(request)
 
-    def _place(self, index: int, place: Place) -> None:
+    def _strand(self, row: RequestRow, group: Group) -> None:
+        """The request of ``row`` waits until a replica of ``group`` is alive again."""
+        group.stranded.append(row)
         if self._where is not None:
-            self._where[index] = place
+            self._where[row.index] = group.stranded
 
     def _request(
         self, row: RequestRow, replica: AnyReplica, output_tokens: int, generated: int = 0
@@ -228,17 +194,27 @@ class Fleet:
         self._done += 1
         if self._done % TICK_REQUESTS == 0:
             self._tick(self._done)
-        after = self._clients.after(row.index, self.env.now)
+        after = self._clients.after(row.index, self.env.now_s)
         if after is None:
             return
-        if after.at_s > self.env.now:
+        if after.at_s > self.env.now_s:
             At(self.env, after.at_s, ARRIVAL, self._follow, after.request)
         else:
-            self._arrive(after.request, self.env.now)
+            self._try(RequestRow(after.request, self.env.now_s))
 
     def _reject(self, row: RequestRow) -> None:
         # not inside its own arrival
-        At(self.env, self.env.now, ARRIVAL, lambda event: self._failed(row, REJECTED))
+        At(self.env, self.env.now_s, ARRIVAL, lambda event: self._failed(row, REJECTED))
+
+    def _too_long(self, replica: AnyReplica, index: int) -> bool:
+        too_long = self._plans[replica.number].too_long
+        return too_long is not None and too_long(
+            self._prompt_tokens[index], self._trace.output_tokens[index]
+        )
+
+    def _turn_away(self, row: RequestRow) -> None:
+        """The engine does not serve a request of this length, so its client does not send it again."""
+        At(self.env, self.env.now, ARRIVAL, lambda event: self._over(row, REJECTED))
 
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
@@ -272,7 +248,7 @@ class Fleet:
             self._over(row, status)
             return
         row.retry()
-        At(self.env, self.env.now + wait_s, ARRIVAL, lambda event: self._try(row))
+        At(self.env, self.env.now_s + wait_s, ARRIVAL, lambda event: self._try(row))
 
     # -- prefill and decode apart --------------------------------------------------------------------
 
@@ -281,17 +257,26 @@ class Fleet:
         row.finished_s, row.replica = NAN, -1
         if self._decoders.alive:
             replica = least_loaded(self._decoders.alive)
+            if self._too_long(replica, row.index):
+                self._forget(row)
+                self._turn_away(row)
+                return
             request = self._request(row, replica, self._trace.output_tokens[row.index], generated=1)
             request.last_token_s = row.first_token_s
-            self._submit(replica, request)
-        elif self._decoders.returning:
-            self._decoders.stranded.append(row)
-            self._place(row.index, self._decoders.stranded)
-        else:
             if self._where is not None:
-                del self._where[row.index]
-            self._waste(row)
+                self._where[row.index] = replica, request
+            replica.submit(request)
+        elif self._decoders.returning:
+            self._strand(row, self._decoders)
+        else:
+            self._forget(row)
             self._reject(row)
+
+    def _forget(self, row: RequestRow) -> None:
+        """No replica decodes the request of ``row``, whose prompt has been computed."""
+        if self._where is not None:
+            del self._where[row.index]
+        self._waste(row)
 
     def _waste(self, row: RequestRow) -> None:
         """What a prefilling replica computed for the request of ``row`` was in no reply."""

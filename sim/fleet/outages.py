@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.interface import AnyReplica
 from sim.fleet.plan import Failure
-from sim.results.records import RequestRow
+from sim.results.request_log import RequestRow
 
 
 class Group:

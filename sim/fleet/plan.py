@@ -41,6 +41,8 @@ class ReplicaPlan:
     """GPUs that work together as this replica."""
     role: Role = "both"
     """``prefill``: requests end here with their first token and go on at a replica that decodes."""
+    too_long: Callable[[int, int], bool] | None = None
+    """Whether a request of (prompt, output) tokens is longer than the engine serves; None: none is."""
     compute: Compute | None = None
     """How long a step takes, in the place of the latency model; every step is then decided by itself."""
 

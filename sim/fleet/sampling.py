@@ -45,7 +45,7 @@ class Sampler:
         self._interval_s = interval_s
         self._seen = [(0, 0)] * len(replicas)
         self._number = 0
-        At(env, env.now, AFTER_REPLICAS + 1, self._look)
+        At(env, env.now_s, AFTER_REPLICAS + 1, self._look)
 
     def _look(self, event: At) -> None:
         self._env.take_turn(AFTER_REPLICAS)
@@ -56,7 +56,7 @@ class Sampler:
             waiting = replica.queued
             self.samples.append(
                 Snapshot(
-                    self._env.now,
+                    self._env.now_s,
                     replica.number,
                     replica.load - waiting,
                     waiting,

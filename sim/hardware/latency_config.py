@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from sim.hardware import profile as profiles
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.parallel import ONE_GPU, Parallel
 from sim.hardware.profile import Coefficients, Profile, Seconds
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
@@ -24,7 +25,7 @@ class Roofline(Schema):
     mbu: float = Field(default=1.0, ge=1e-3, le=1)
 
     def profile(
-        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
     ) -> Profile:
         """The roofline of ``model`` on ``gpu``; InputError if the system names no such pair."""
         if model is None or gpu is None:
@@ -32,7 +33,7 @@ class Roofline(Schema):
                 f"{key}.latency: a roofline needs model and hardware; allowed: both of them, or "
                 "latency of kind profile, constant or linear"
             )
-        return roofline(model, gpu, self.mfu, self.mbu, tensor_parallel)
+        return roofline(model, gpu, self.mfu, self.mbu, parallel)
 
 
 class ProfileFile(Schema):
@@ -42,7 +43,7 @@ class ProfileFile(Schema):
     path: Path = Field(alias="profile")
 
     def profile(
-        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
     ) -> Profile:
         """Read the file, relative to the configuration's folder or the current one.
 
@@ -51,12 +52,17 @@ class ProfileFile(Schema):
         path = find_file(self.path, folder)
         profile = profiles.load(path)
         gpus = profile.tensor_parallel
-        if tensor_parallel != gpus:
+        if parallel != Parallel(tensor=gpus):
             raise InputError(
                 f"{key}.latency.profile = {path}: measured on {gpus} GPU(s) together, not on "
-                f"{tensor_parallel}; allowed: tensor_parallel {gpus}, or another profile"
+                f"{parallel}; allowed: tensor_parallel {gpus}, or another profile"
             )
-        if model is not None and profile.model is not None and not model.same_shape(profile.model):
+        shape = None if model is None else model.dense
+        if (
+            model is not None
+            and profile.model is not None
+            and (shape is None or not shape.same_shape(profile.model))
+        ):
             raise InputError(
                 f"{key}.latency.profile = {path}: measured for {profile.model.name} in "
                 f"{profile.model.dtype}, not for {model.name} in {model.dtype}; allowed: a profile of "
@@ -72,7 +78,7 @@ class ConstantTime(Schema):
     iteration_s: Seconds
 
     def profile(
-        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
     ) -> Profile:
         """The constant as a profile."""
         return _stated("constant time per iteration", Coefficients(step=self.iteration_s))
@@ -86,7 +92,7 @@ class LinearTime(Schema):
     step_s: Seconds = 0.0
 
     def profile(
-        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, tensor_parallel: int = 1
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
     ) -> Profile:
         """The line as a profile."""
         return _stated("linear in new tokens", Coefficients(step=self.step_s, token=self.token_s))

@@ -1,43 +1,90 @@
-"""How many KV blocks a GPU holds."""
+"""How many KV blocks a GPU holds: what the engine's start leaves of its memory."""
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
-from sim.hardware.catalogue import Gpu, Model
+from pydantic import Field, PositiveInt, model_validator
+
+from sim.hardware.gpu import GIB
+from sim.hardware.model import Model
 from workloads.errors import InputError
 from workloads.schema import Schema
 
-GIB = 2**30
+WHOLE = Fraction(1)
 
 
 class Memory(Schema):
-    """GPU memory for KV: ``gpu_memory_utilization`` of all of it, less weights and ``reserved_gib``.
+    """GPU memory for KV: the engine's share of what CUDA reports, less weights and what it reserves.
 
-    ``reserved_gib`` stands for activations and CUDA graphs, which the engine measures at start and
-    nobody can compute; ``kv_blocks`` gives the engine's own count instead (vLLM prints it).
+    ``gpu_memory_utilization`` (vLLM) and ``mem_fraction_static`` (SGLang) are the engines' options.
+    ``reserved_gib`` takes the place of all that is estimated: activations, what lies outside of PyTorch,
+    CUDA graphs. ``kv_blocks`` is the engine's own count: ``num_gpu_blocks`` as vLLM prints it, its null
+    block included, or SGLang's ``max_total_num_tokens`` in pages. ``estimate`` marks a count that was
+    computed here; it stands in resolved configurations.
     """
 
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    reserved_gib: float = Field(default=0.0, ge=0, le=1e6)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    mem_fraction_static: float | None = Field(default=None, gt=0, lt=1)
+    reserved_gib: float | None = Field(default=None, ge=0, le=1e6)
     kv_blocks: PositiveInt | None = None
+    estimate: Literal[True] | None = None
 
-    def blocks(self, model: Model, gpu: Gpu, block_size: int, key: str, tensor_parallel: int = 1) -> int:
-        """KV blocks of ``block_size`` tokens; InputError if the model leaves room for none.
+    @model_validator(mode="after")
+    def _estimate_of_something(self) -> Memory:
+        if self.estimate and self.kv_blocks is None:
+            raise ValueError("estimate goes with kv_blocks; allowed: both or none")
+        return self
 
-        Tensor-parallel GPUs hold an equal part of the weights each, and of the KV heads as far as there
-        are enough of them (vLLM's ``ColumnParallelLinear`` and ``get_num_kv_heads``).
-        """
-        usable = gpu.memory_bytes * self.gpu_memory_utilization - self.reserved_gib * GIB
-        weights = model.weight_bytes / tensor_parallel
-        heads = model.num_key_value_heads
-        kv_bytes = model.kv_bytes_per_token // heads * max(1, heads // tensor_parallel)
-        blocks = int((usable - weights) // (kv_bytes * block_size))
-        if blocks < 1:
-            raise InputError(
-                f"{key}.model: {model.name} does not fit: its weights take "
-                f"{weights / GIB:.1f} GiB; allowed: less than {usable / GIB:.1f} GiB "
-                f"({self.gpu_memory_utilization:g} of the {gpu.memory_bytes / GIB:.1f} GiB of "
-                f"{gpu.name}, less {self.reserved_gib:g} GiB reserved)"
-            )
-        return blocks
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an engine makes of one GPU's memory, in bytes."""
+
+    usable: int
+    """Its share of the memory that CUDA reports."""
+    share: str
+    """In words: which part of what."""
+    weights: int
+    activations: int
+    """Peak of a step at the batch limits, as the engine measures it at start."""
+    outside: int
+    """Outside of PyTorch: libraries, communication buffers."""
+    graphs: int
+    """CUDA graphs, where the engine counts them within its share."""
+    kv_bytes_per_token: int
+
+    @property
+    def reserved(self) -> int:
+        """Neither weights nor KV."""
+        return self.activations + self.outside + self.graphs
+
+    @property
+    def kv(self) -> int:
+        """What is left for KV; negative if the weights do not fit."""
+        return self.usable - self.weights - self.reserved
+
+    def blocks(self, block_size: int, part: Fraction = WHOLE) -> int:
+        """Whole KV blocks of ``block_size`` tokens that hold ``part`` of `kv_bytes_per_token` of each."""
+        return self.kv // (self.kv_bytes_per_token * block_size * part)
+
+    def require_room(self, blocks: int, model: Model, key: str) -> None:
+        """InputError unless there are more than no blocks."""
+        if blocks >= 1:
+            return
+        room = max(0, self.usable - self.reserved)
+        raise InputError(
+            f"{key}.model: {model.name} does not fit: its weights take {self.weights / GIB:.1f} GiB on "
+            f"each GPU; allowed: less than {room / GIB:.1f} GiB ({self.share}, less "
+            f"{self.reserved / GIB:.1f} GiB reserved)"
+        )
+
+
+def widest(model: Model) -> int:
+    """Values that one token has at the widest place of a layer, before its second feed-forward matrix.
+
+    Of a mixture of experts those of all experts that the token meets.
+    """
+    return max(weight.inputs * weight.used for layer in model.layers for weight in layer.weights)

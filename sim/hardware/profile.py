@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from sim.hardware.catalogue import Model
+from sim.hardware.dense import DenseDecoder
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -32,24 +32,40 @@ Seconds = Annotated[float, Field(ge=0, le=1e6)]
 """Of an iteration, or of a token or a sequence in it."""
 
 
+class Window(Part):
+    """KV of which a token sees the last ``tokens`` only, or those of its chunk of so many."""
+
+    tokens: PositiveInt
+    chunked: bool = False
+    pair: Seconds = Field(default=0, description="s per (new, seen) token pair of a prefill")
+    prefill_kv: Seconds = Field(default=0, description="s per KV token read in a prefill")
+    decode_kv: Seconds = Field(default=0, description="s per KV token read in a decode")
+
+
 class Coefficients(Part):
     """Seconds per unit of each quantity of an iteration (docs/models.md derives the form).
 
     For a batch of B sequences with T new tokens in all, sequence i having h_i tokens in KV and n_i
     new ones:
 
-        t = step + (floor^p + (token * T)^p)^(1/p) + sequence * B
+        t = step + (read^p + (token * T)^p)^(1/p) + sequence * B
+            with read = floor + experts * (1 - (1 - touched)^T)
             + sum over k of hinges[k] * min(T, k) + sum over k of sequence_hinges[k] * min(B, k)
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
             + rectangle * sum over prefills of n_i * (h_i + n_i)
             + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
             + decode_kv * sum over decodes of (h_i + 1)
 
-    ``p`` = None stands for the limit: the larger of ``floor`` and ``token * T``.
+    and the last four again for each of ``windows``, with what is seen of h_i: in a prefill exactly, in
+    decodes as if each had their mean. ``p`` = None stands for the limit: the larger of ``read`` and
+    ``token * T``. An expert is read if one of T tokens is sent to it: with 8 of 128 each, 8 for one token
+    and 51 for 8 tokens, on average (routed evenly).
     """
 
     step: Seconds = Field(default=0, description="s per iteration")
     floor: Seconds = Field(default=0, description="s to read the weights once")
+    experts: Seconds = Field(default=0, description="s to read all routed experts once")
+    touched: float = Field(default=0, ge=0, le=1, description="share of the experts that one token needs")
     token: Seconds = Field(default=0, description="s of compute per new token")
     p: float | None = Field(default=None, ge=1, le=15, description="sharpness of the knee between the two")
     sequence: Seconds = Field(default=0, description="s per sequence in the batch")
@@ -66,6 +82,7 @@ class Coefficients(Part):
     sequence_hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per sequence up to the k-th: the output head's product is small too"
     )
+    windows: list[Window] = Field(default=[], description="layers that see a part of the context only")
 
 
 def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
@@ -193,7 +210,7 @@ class Profile(Part):
     coefficients: Coefficients
     created: str | None = None
     tool_version: str | None = None
-    model: Model | None = None
+    model: DenseDecoder | None = None
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
     domain: Domain | None = None
     hardware: Hardware | None = None

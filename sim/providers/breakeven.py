@@ -108,6 +108,7 @@ def offers(names: list[str], start: datetime) -> list[Offer]:
         rulebook.require_shipped(provider, "provider")
         shipped = rulebook.provider(provider)
         model = model or shipped.typical_model
+        rulebook.require_current(provider, model, start, provider)
         modes: tuple[Mode, ...] = ("automatic", "explicit")
         records = [rulebook.first_record(provider, model, mode) for mode in modes]
         if not any(records):

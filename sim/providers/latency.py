@@ -13,7 +13,10 @@ PUBLISHED = (
     "2024-08-14 for Claude 3.5 Sonnet (TTFT 11.5 and 2.4 s at 100k tokens, 1.6 and 1.1 s at 10k), "
     "and 17 ms per output token, the median of 1,998 streamed calls of the kv-cache-tester sessions"
 )
-
+UNSHOWN = (
+    "no times are shown: none of this provider are known; latency gives a line, latency: {} the one "
+    "through two published points of 2024 by which replies take their time in the simulation"
+)
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
 

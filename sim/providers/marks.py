@@ -116,8 +116,8 @@ class Mark(NamedTuple):
 class Marks:
     """The marks of each request, deepest first. They stand at ends of messages.
 
-    Where a trace names blocks, the tokens after a prompt's last whole block are in no other prompt. A
-    mark at its end is then found at the end of that block, though all tokens are written.
+    Where a trace names blocks, a mark at the end of a prompt is found where later prompts meet it
+    (`Trace.anchors`), though all its tokens are written.
     """
 
     def __init__(self, trace: Trace, caching: Caching, rules: Rules) -> None:
@@ -128,8 +128,9 @@ class Marks:
         self._system_lifetime, self.lifetime = caching.lifetimes(rules)
         self._ends = trace.content.end
         self._before = trace.messages_before()
-        self._anchor = anchors(trace)
-        asked = self._strategy in NEEDS_SYSTEM or rules.opening
+        self._anchor = trace.anchors
+        self._marks_system = self._strategy in NEEDS_SYSTEM or rules.opening_written
+        asked = self._marks_system or rules.opening
         self.system = system_ends(trace) if asked and trace.system_messages else None
 
     def of(self, request: int) -> list[Mark]:
@@ -149,7 +150,7 @@ class Marks:
             history = self._before[prompt]
             if history not in (ROOT, self._system_of(prompt)):
                 marks.append(Mark(history, end[history], self.lifetime))
-        if strategy in NEEDS_SYSTEM:
+        if self._marks_system:
             system = self._system_of(prompt)
             if system != ROOT and not (marks and marks[-1].node == system):
                 marks.append(Mark(system, end[system], self._system_lifetime))
@@ -157,15 +158,6 @@ class Marks:
 
     def _system_of(self, node: int) -> int:
         return ROOT if self.system is None else self.system[node]
-
-
-def anchors(trace: Trace) -> list[int]:
-    """For each request the segment at which later prompts can meet it: the end of its whole blocks."""
-    size = trace.block_id_tokens
-    if size is None:
-        return trace.prompt
-    end, parent = trace.content.end, trace.content.parent
-    return [parent[node] if end[node] % size and parent[node] != ROOT else node for node in trace.prompt]
 
 
 def system_ends(trace: Trace) -> list[int]:

@@ -45,6 +45,8 @@ class ProviderPrice(Schema):
     multiply: float = Field(default=1.0, gt=0, le=1e6)
 
 
+REGIONAL, GLOBAL = "regional.", "global."
+"""How the library's names of Bedrock's models begin."""
 LAST_S = 2e11
 """Times beyond this one have no date (year 8364); prices stay as they are."""
 
@@ -128,13 +130,15 @@ def price_list(
         )
     thresholds = sorted({step.start for value in _values(listed) for step in getattr(value, "tiers", ())})
     storage = _storage(rules, model, given, key)
-    cards = [_rates(rules, listed, above, given, storage) for above in (None, *thresholds)]
+    cards = [_rates(rules, listed, above, given, storage, start) for above in (None, *thresholds)]
     if rules.peak is not None:
         cards += [card.times(_exact(rules.peak.mult)) for card in cards]
     return PriceList(tuple(cards), tuple(thresholds), rules.peak, start)
 
 
-def _rates(rules: Rules, listed: Any, above: int | None, given: ProviderPrice, storage: float) -> Rates:
+def _rates(
+    rules: Rules, listed: Any, above: int | None, given: ProviderPrice, storage: float, start: datetime
+) -> Rates:
     def of(name: str, own: float | None) -> Fraction | None:
         if own is not None:
             return _exact(own)
@@ -143,6 +147,9 @@ def _rates(rules: Rules, listed: Any, above: int | None, given: ProviderPrice, s
     base = of("input_mtok", given.input_usd_per_1m)
     assert base is not None
     read = of("cache_read_mtok", given.cached_input_usd_per_1m)
+    earlier = next((one.mult for one in rules.read_mult_until if start.date() < one.until), None)
+    if earlier is not None and given.cached_input_usd_per_1m is None:
+        read = _exact(earlier) * base
     output = of("output_mtok", given.output_usd_per_1m)
     writes = []
     for lifetime in rules.lifetimes:
@@ -202,6 +209,19 @@ def _off_peak(start: datetime, peak: Peak | None) -> datetime:
     return next(free, midnight)
 
 
+def priced_as(library: str | None, model: str) -> str | None:
+    """A note where the price library has ``model`` under another name that says where it runs.
+
+    Bedrock sells a model for one region or for all of them, at prices of their own.
+    """
+    known = None if library is None else _find(library, model)
+    if known is None or known.id == model or not known.id.startswith(REGIONAL):
+        return None
+    everywhere = _find(str(library), known.id.replace(REGIONAL, GLOBAL, 1))
+    other = "" if everywhere is None else f"; {everywhere.id} names the price across regions"
+    return f"priced as {known.id}: {model} is taken for an endpoint of one region (+10 %){other}"
+
+
 def models(library: str) -> list[ModelInfo]:
     """The models that the price library has of one of its providers."""
     return list(_provider(library).models)
@@ -213,11 +233,16 @@ def _provider(library: str) -> Any:
     return next(provider for provider in get_snapshot().providers if provider.id == library)
 
 
-def _listed(library: str, model: str, tier: Tier, at: datetime, given: ProviderPrice, key: str) -> Any:
-    """The library's prices at ``at``; None where it lacks the model and the user gives the input price."""
+def _find(library: str, model: str) -> Any:
+    """The library's entry of ``model``, or None."""
     from genai_prices.data_snapshot import get_snapshot
 
-    known = _provider(library).find_model(model, all_providers=get_snapshot().providers)
+    return _provider(library).find_model(model, all_providers=get_snapshot().providers)
+
+
+def _listed(library: str, model: str, tier: Tier, at: datetime, given: ProviderPrice, key: str) -> Any:
+    """The library's prices at ``at``; None where it lacks the model and the user gives the input price."""
+    known = _find(library, model)
     if known is None:
         if given.input_usd_per_1m is not None:
             return None

@@ -18,6 +18,7 @@ class OneMachine:
 
     def __init__(self) -> None:
         self._machine: Machine = {}
+        self.overflows = 0
 
     def machine(self, request: int, at_s: float) -> Machine:
         """The only machine."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date, datetime
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import Field, model_validator
 
-from sim.providers.schema import Rules, is_sourced
+from sim.providers.schema import Pattern, Rules, is_sourced, plain
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -21,10 +23,24 @@ CUSTOM = "custom"
 """The provider whose rules are all in the configuration."""
 
 
+class Retired(Schema):
+    """Models that are no longer sold from ``day`` on, and the one that took their place."""
+
+    match: Pattern
+    day: date
+    use: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, data: Any) -> Any:
+        return plain(data)
+
+
 class Provider(Schema):
     """A rule file: the provider's name in the price library and its records, the first match wins."""
 
     library: str | None
+    retired: list[Retired] = Field(default=[])
     records: list[Rules]
     confidence: str
     """How far the file rests on the provider's own documents, for the reader."""
@@ -126,6 +142,16 @@ def near(name: str, known: list[str], n: int = 1) -> str:
     """A hint that names the ``known`` names next to ``name``; empty where none is near."""
     close = get_close_matches(name, known, n=n, cutoff=0.5)
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+
+
+def require_current(name: str, model: str, start: datetime, key: str) -> None:
+    """InputError if provider ``name`` no longer sells ``model`` at ``start``."""
+    for gone in provider(name).retired:
+        if re.fullmatch(gone.match, model) and start.date() >= gone.day:
+            raise InputError(
+                f"{key}.model = {model!r}: retired on {gone.day} (did you mean {gone.use!r}?); allowed: a "
+                f"model that {name} sells on {start:%Y-%m-%d}, or an earlier {key}.start"
+            )
 
 
 def any_record(name: str, model: str, key: str) -> Rules:

@@ -6,7 +6,7 @@ import re
 from datetime import date, time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from workloads.schema import MOST_S, Schema, Usd
 
@@ -85,6 +85,33 @@ class Peak(Schema):
     mult: float = Field(gt=0, le=1e6)
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ByTurn(Schema):
+    """A probability for requests that answer a user, and one for those that answer a tool's result."""
+
+    user: Probability = 1.0
+    tool: Probability = 1.0
+
+
+def _probability(value: Any) -> Any:
+    """A number for all, or one by kind of turn."""
+
+    def share(number: Any) -> bool:
+        return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+
+    by_turn = (
+        isinstance(value, dict) and value.keys() <= {"user", "tool"} and all(map(share, value.values()))
+    )
+    if by_turn or share(value) or isinstance(value, ByTurn):
+        return value
+    raise ValueError("allowed: a number from 0 to 1, or {user: ..., tool: ...} with such numbers")
+
+
+HitProbability = Annotated[float | ByTurn, BeforeValidator(_probability)]
+
+
 class Storage(Schema):
     """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
 
@@ -92,12 +119,38 @@ class Storage(Schema):
     usd: Usd
 
 
+COMMON = (
+    "kind", "match", "modes", "lifetimes", "min_tokens", "hit_probability", "read_mult", "read_mult_until",
+    "scope", "routing", "usage_style", "peak", "batch", "notes", "at_ttl",
+)  # fmt: skip
+TIMED = ("clock", "refresh_on_read", "visible_at", "visible_delay_s")
+GRID = ("granularity", "first_tokens", "unstored_tokens")
+USED = {
+    "breakpoint": (
+        *TIMED, "auto_mark", "client_marks", "max_writes", "over_limit", "lookback", "lookback_unit",
+        "opening", "opening_written",
+    ),
+    "grid": (*TIMED, *GRID),
+    "chance": (*TIMED, *GRID),
+    "unit": (*TIMED, "unit_at_reply_end", "common_prefix_after", "interval_tokens"),
+    "object": ("client_marks", "storage_usd_per_mtok_hour"),
+}  # fmt: skip
+"""The rules that each kind uses beside the common ones; what a user gives must be among them."""
+
+
+class DatedMultiple(Schema):
+    """The price of a read token as a multiple of the input price before the day ``until``."""
+
+    until: date
+    mult: Multiple
+
+
 class Rules(Schema):
     """How one provider caches prompts for the models and modes that the record names.
 
     ``kind``: ``breakpoint`` (entries end at marks), ``grid`` (any stored prefix, rounded down to
     ``granularity``), ``unit`` (whole stored units only), ``object`` (made and paid for by the client),
-    ``chance`` (like grid, found with ``hit_probability``).
+    ``chance`` (a grid without a promise: what is there may be found, see ``hit_probability``).
     """
 
     match: Pattern
@@ -107,6 +160,10 @@ class Rules(Schema):
     """The first one is the default."""
     min_tokens: NonNegativeInt = 0
     granularity: PositiveInt = 1
+    first_tokens: NonNegativeInt = 0
+    """Where the steps of ``granularity`` begin: a match is this long or a number of steps longer."""
+    unstored_tokens: NonNegativeInt = 0
+    """Tokens at the end of every prompt that are not stored."""
     auto_mark: bool = False
     """Whether the provider puts a breakpoint of its own at the end of the prompt (mode automatic)."""
     client_marks: bool = False
@@ -119,15 +176,20 @@ class Rules(Schema):
     """What is counted from a mark backwards: all positions, or only ends of messages to the model."""
     opening: bool = False
     """Whether the end of the system message is always tried as well."""
+    opening_written: bool = False
+    """Whether a request writes an entry there too, without a mark of the client's."""
     clock: Literal["request_start", "response_end"] = "request_start"
     refresh_on_read: bool = True
     at_ttl: Literal["miss", "hit"] = "miss"
     """A lookup at exactly the end of the lifetime."""
     visible_at: Literal["request_start", "first_token", "response_end"] = "first_token"
     visible_delay_s: float = Field(default=0.0, ge=0, le=MOST_S)
-    hit_probability: float = Field(default=1.0, ge=0, le=1)
+    hit_probability: HitProbability = 1.0
+    """Share of the lookups that find what is there; the others find nothing and write anew."""
     read_mult: Multiple = 1.0
     """Price of a read token as a multiple of the input price where the price list has none."""
+    read_mult_until: list[DatedMultiple] = Field(default=[])
+    """What it was earlier, whatever the price list says; ascending, the first that still held counts."""
     storage_usd_per_mtok_hour: list[Storage] = Field(default=[])
     scope: Literal["organisation", "subscription", "workspace", "project"] = "organisation"
     routing: Routing | None = None
@@ -152,9 +214,24 @@ class Rules(Schema):
     def _goes_together(self) -> Rules:
         if len(set(self.sold)) < len(self.sold):
             raise ValueError(f"lifetimes {', '.join(self.sold)}: allowed: each name once")
+        if self.unstored_tokens and any(one.write_mult is not None for one in self.lifetimes):
+            raise ValueError(
+                "unstored_tokens with a write_mult; allowed: where writes are not billed apart"
+            )
         if self.interval_tokens is not None and self.routing is not None:
             raise ValueError("interval_tokens does not go with routing; allowed: one of the two")
         return self
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the rules that this kind uses."""
+        return (*COMMON, *USED[self.kind])
+
+    @property
+    def hit_chances(self) -> tuple[float, float]:
+        """The probability that a lookup finds what is there, at user turns and at tool turns."""
+        chances = self.hit_probability
+        return (chances.user, chances.tool) if isinstance(chances, ByTurn) else (chances, chances)
 
     @property
     def sold(self) -> list[str]:

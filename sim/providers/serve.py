@@ -3,92 +3,183 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from sim.providers.given_up import GivenUp, Patience, generated_tokens
 from sim.providers.latency import HostedLatency
 from sim.providers.marks import Caching, Marks
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
-from sim.providers.stores import KINDS, Found, Moment
-from sim.results.records import NAN, TICK_REQUESTS
-from workloads.clients import Clients
+from sim.providers.stores import KINDS, Draws, Found, Machine, Moment
+from sim.results.request_log import NAN, TICK_REQUESTS
+from workloads.clients import Clients, Next
 from workloads.seeds import stream
 from workloads.trace import Trace
 
 
+class ByModel(NamedTuple):
+    """The rules of several models, and which of them holds for each request. Caches are per model."""
+
+    rules: list[Rules]
+    of: Sequence[int]
+
+
 @dataclass(slots=True)
 class HostedTimes:
-    """What the provider did with each request, in the order of the trace; times in s."""
+    """What the provider did with each request, in the order of the trace; times in s.
+
+    Of a request that was sent several times, what its last call found and wrote.
+    """
 
     found: Found
+    given_up: GivenUp
     arrival_s: list[float]
     first_token_s: list[float]
     finished_s: list[float]
+    """NaN: the client gave up for good."""
+    sent_s: dict[int, float] = field(default_factory=dict)
+    """When the last call of a request was sent that was sent again."""
+    retries: dict[int, int] = field(default_factory=dict)
+    """How often each of those was sent again."""
     overflows: int = 0
     """Requests that did not go to the first machine of their prefix."""
 
 
+class _Cache(NamedTuple):
+    """The cache of one model: its methods, bound once, and the rules that the loop asks for."""
+
+    machine: Callable[[int, float], Machine]
+    lookup: Callable[[int, float, Machine], int]
+    store: Callable[[int, Moment, Machine], None]
+    early: bool
+    late: bool
+    from_end: bool
+    delay_s: float
+
+
 def serve(
     trace: Trace,
-    rules: Rules,
+    rules: Rules | ByModel,
     caching: Caching,
     latency: HostedLatency,
     tick: Callable[[int], None] = lambda done: None,
+    patience: Patience | None = None,
 ) -> HostedTimes:
     """Send every request when it arrives; a follow-up comes a think time after the reply is complete.
 
-    Requests are served by (time of arrival, index). Nothing waits: a hosted API has no queue here.
+    Requests are served by (time of arrival, index). Nothing waits: a hosted API has no queue here. Where
+    the log of a recorded trace shows by when a reply was there (`Trace.answered`), what the request wrote
+    is readable no later and lives from no later on, whatever ``latency`` says.
+
+    A client whose reply is not complete at its deadline (``patience``) hangs up and may send the request
+    again. The provider goes on until it notices: what the prompt wrote stays, readable when the reply would
+    have begun, and the tokens generated until then are billed.
     """
     n = len(trace)
-    if rules.kind == "breakpoint":  # marks stand at ends of messages, and look back over messages
+    held, of = rules if isinstance(rules, ByModel) else ByModel([rules], bytes(n))
+    if any(
+        one.kind == "breakpoint" for one in held
+    ):  # marks stand at ends of messages, and look back over them
         trace = trace.by_message
-    found = Found(n, len(rules.lifetimes))
-    served = HostedTimes(found, [NAN] * n, [NAN] * n, [NAN] * n)
+    found = Found(n, len(held[0].lifetimes))
+    served = HostedTimes(found, GivenUp(len(held[0].lifetimes)), [NAN] * n, [NAN] * n, [NAN] * n)
     off = caching.mode == "off"
     luck: list[float] = stream(trace.seed, "provider-luck").random(n).tolist()
-    store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found)
-    router = OneMachine() if rules.routing is None else HashRouting(trace, rules.routing, caching.key)
+    chance: list[float] = stream(trace.seed, "provider-losses").random(n).tolist()
+    routers = [
+        OneMachine() if one.routing is None else HashRouting(trace, one.routing, caching.key)
+        for one in held
+    ]
+    caches = [
+        _cache(trace, one, caching, router, luck, chance, found)
+        for one, router in zip(held, routers, strict=True)
+    ]
     factors = _noise(trace, latency)
+    again = stream(trace.seed, "provider-retries")
     # Bound once: this loop runs for every request.
-    inputs, outputs, ttft_s, delay_s = (
+    inputs, outputs, ttft_s, tpot_s = (
         trace.input_tokens,
         trace.output_tokens,
         latency.ttft_s,
-        rules.visible_delay_s,
+        latency.tpot_s,
     )
-    early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
-    from_end = rules.clock == "response_end"
-    clients = Clients(trace)
+    answered = trace.answered
+    deadline_s = None if patience is None else patience.deadline_s
+    retries, clients = served.retries, Clients(trace)
     heap = clients.opening()
     heapq.heapify(heap)
+    several = len(caches) > 1
+    machine_of, lookup, store, early, late, from_end, delay_s = caches[0]
     done = 0
     while heap:
         at, i = heapq.heappop(heap)
+        if several:
+            machine_of, lookup, store, early, late, from_end, delay_s = caches[of[i]]
         if off:
             read = made = 0
         else:
-            machine = router.machine(i, at)
-            read = store.lookup(i, at, machine)
+            machine = machine_of(i, at)
+            read = lookup(i, at, machine)
             made = found.created_tokens[i]
         first = at + ttft_s(inputs[i] - read + made, read - made) * factors[i]
-        end = first + (outputs[i] - 1) * latency.tpot_s
+        end = first + (outputs[i] - 1) * tpot_s
+        stops = end if deadline_s is None else at + deadline_s[i]
         if not off:
-            visible = (at if early else end if late else first) + delay_s
-            store.store(i, Moment(at, visible, end if from_end else at), machine)
-        served.arrival_s[i], served.first_token_s[i], served.finished_s[i] = at, first, end
-        after = clients.after(i, end)
+            begun, over = first, end if end <= stops else max(first, stops)
+            if answered is not None and (answered.by_s[i] < over or (answered.told[i] and end <= stops)):
+                over = answered.by_s[i]
+                begun = min(begun, over)
+            visible = (at if early else over if late else begun) + delay_s
+            store(i, Moment(at, visible, over if from_end else at), machine)
+        if end > stops:
+            assert patience is not None
+            served.given_up.add(i, at, generated_tokens(first, tpot_s, outputs[i], stops), found)
+            tries = retries.get(i, 0) + 1
+            if tries == 1:
+                served.arrival_s[i] = at
+            wait_s = None if patience.retries is None else patience.retries.wait_s(tries)
+            if wait_s is not None:
+                retries[i], served.sent_s[i] = tries, stops + wait_s
+                found.clear(i)
+                luck[i], chance[i] = again.random(2).tolist()
+                if latency.noise:
+                    factors[i] = float(np.exp(again.normal(0.0, latency.noise)))
+                heapq.heappush(heap, Next(stops + wait_s, i))
+                continue
+            first, end = (first if first <= stops else NAN), NAN
+        else:
+            stops = end
+        if i not in retries:
+            served.arrival_s[i] = at
+        served.first_token_s[i], served.finished_s[i] = first, end
+        after = clients.after(i, stops)
         if after is not None:
             heapq.heappush(heap, after)
         if done % TICK_REQUESTS == 0:
             tick(done)
         done += 1
     tick(n)
-    if isinstance(router, HashRouting):
-        served.overflows = router.overflows
+    served.overflows = sum(router.overflows for router in routers)
     return served
+
+
+def _cache(
+    trace: Trace,
+    rules: Rules,
+    caching: Caching,
+    router: OneMachine | HashRouting,
+    luck: Draws,
+    chance: Draws,
+    found: Found,
+) -> _Cache:
+    store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found, chance)
+    early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
+    from_end = rules.clock == "response_end"
+    return _Cache(router.machine, store.lookup, store.store, early, late, from_end, rules.visible_delay_s)
 
 
 def _noise(trace: Trace, latency: HostedLatency) -> list[float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sim.providers.marks import Mark, Marks, anchors
-from sim.providers.schema import Rules
+from sim.providers.marks import Mark, Marks
+from sim.providers.schema import UNLIMITED, Rules
 from workloads.content import ROOT
 from workloads.trace import Trace
 
@@ -19,7 +19,7 @@ class Draws(Protocol):
 class Entry:
     """A stored prefix: readable from ``visible_s`` until ``expires_s``."""
 
-    __slots__ = ("expires_s", "first_s", "lifetime", "visible_s")
+    __slots__ = ("expires_s", "first_s", "lifetime", "reach", "visible_s")
 
     def __init__(self, visible_s: float, expires_s: float, first_s: float, lifetime: int) -> None:
         self.visible_s = visible_s
@@ -27,6 +27,8 @@ class Entry:
         self.first_s = first_s
         """When it was first written."""
         self.lifetime = lifetime
+        self.reach = UNLIMITED
+        """Tokens up to which it is stored, where that may be less than its whole segment."""
 
 
 Machine = dict[int, Entry]
@@ -51,14 +53,35 @@ class Found:
         self.created_tokens = [0] * requests
         self.storage_s = [0.0] * requests
 
+    def clear(self, request: int) -> None:
+        """``request`` is sent again: what its last call found and wrote is noted elsewhere."""
+        self.read_tokens[request] = self.created_tokens[request] = 0
+        self.storage_s[request] = 0.0
+        for written in self.written_tokens:
+            written[request] = 0
+
 
 class Store:
-    """The base of the kinds: when an entry of these rules is found, and how long it stays."""
+    """The base of the kinds: when an entry of these rules is found, and how long it stays.
 
-    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
+    ``luck`` decides how long entries live, ``chance`` whether a lookup fails although the entry is there.
+    """
+
+    def __init__(
+        self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found, chance: Draws
+    ) -> None:
         self.trace, self.rules, self.marks, self.found, self.luck = trace, rules, marks, found, luck
         self.end, self.parent = trace.content.end, trace.content.parent
         self._hit_at_ttl = rules.at_ttl == "hit"
+        self._chance = chance
+        self._user, self._tool = rules.hit_chances
+        self.sure = self._user == self._tool == 1
+        """Whether no lookup fails; asked before `fails`, since lookups are many."""
+
+    def fails(self, request: int) -> bool:
+        """Whether the lookup of ``request`` finds nothing although something may be there."""
+        tool = request in self.trace.tool_turns
+        return self._chance[request] >= (self._tool if tool else self._user)
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         """Tokens of ``request`` that are found at ``at_s``; noted as read."""
@@ -108,8 +131,10 @@ class Store:
 class Breakpoints(Store):
     """Entries end at marks and nowhere else; a mark finds what ends a limited way before it."""
 
-    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
-        super().__init__(trace, rules, marks, luck, found)
+    def __init__(
+        self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found, chance: Draws
+    ) -> None:
+        super().__init__(trace, rules, marks, luck, found, chance)
         by_message = rules.lookback_unit == "message" and trace.messages
         self._not_counted = bytearray(len(trace.content))
         for replies in (trace.reply, trace.resent_replies) if by_message else ():
@@ -121,7 +146,7 @@ class Breakpoints(Store):
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         self._marks = self.marks.of(request)
-        node = self._longest(request, at_s, machine)
+        node = ROOT if not self.sure and self.fails(request) else self._longest(request, at_s, machine)
         self._read = machine.get(node)
         self.found.read_tokens[request] = self.end[node]
         return self.end[node]
@@ -159,19 +184,22 @@ class Breakpoints(Store):
 
 
 class GridStore(Store):
-    """Any prefix that is stored is found, in whole steps of tokens; kind chance: if luck has it."""
+    """Any prefix that is stored is found, in whole steps of tokens."""
 
-    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
-        super().__init__(trace, rules, marks, luck, found)
+    def __init__(
+        self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found, chance: Draws
+    ) -> None:
+        super().__init__(trace, rules, marks, luck, found, chance)
         self._path: list[int] = []
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         rules = self.rules
         self._path = self.trace.content.path(self.trace.prompt[request])
-        if rules.kind == "chance" and self.luck[request] >= rules.hit_probability:
+        if not self.sure and self.fails(request):
             return 0
-        tokens = self._stored(at_s, machine) // rules.granularity * rules.granularity
-        if tokens < rules.min_tokens:
+        steps = (self._stored(at_s, machine) - rules.first_tokens) // rules.granularity
+        tokens = rules.first_tokens + steps * rules.granularity
+        if steps < 0 or tokens < rules.min_tokens:
             return 0
         self.found.read_tokens[request] = tokens
         return tokens
@@ -187,7 +215,7 @@ class GridStore(Store):
             if at_s >= entry.expires_s and not self._lives(entry, at_s):
                 break
             last = node
-        return self.end[last]
+        return 0 if last == ROOT else min(self.end[last], machine[last].reach)
 
     def store(self, request: int, moment: Moment, machine: Machine) -> None:
         prompt = self.trace.prompt[request]
@@ -196,6 +224,9 @@ class GridStore(Store):
         lifetime, at_s, refresh = self.marks.lifetime, moment.at_s, self.rules.refresh_on_read
         cap_s = self.rules.lifetimes[lifetime].cap_s
         until_s = moment.clock_s + self._seconds(lifetime, request)
+        if self.rules.unstored_tokens:  # writes of such rules are not billed
+            self._store_part(self.end[prompt] - self.rules.unstored_tokens, request, moment, machine)
+            return
         for node in self._path:
             entry = machine.get(node)
             if entry is None or entry.visible_s > at_s or at_s >= entry.expires_s:
@@ -206,13 +237,25 @@ class GridStore(Store):
             written = self.end[prompt] - self.found.read_tokens[request]
             self.found.written_tokens[lifetime][request] = written
 
+    def _store_part(self, stored: int, request: int, moment: Moment, machine: Machine) -> None:
+        """Store the first ``stored`` tokens of the prompt at hand, of the last segment perhaps a part."""
+        for node in self._path:
+            if self.end[self.parent[node]] >= stored:
+                break
+            entry = machine.get(node)
+            there = entry.reach if entry is not None and self._lives(entry, moment.at_s) else 0
+            self.put(node, self.marks.lifetime, request, moment, machine)
+            machine[node].reach = max(there, min(stored, self.end[node]))
+
 
 class Units(Store):
     """Whole units only: ends of inputs and outputs, prefixes noticed to be common, every so many tokens."""
 
-    def __init__(self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found) -> None:
-        super().__init__(trace, rules, marks, luck, found)
-        self._anchor = anchors(trace)
+    def __init__(
+        self, trace: Trace, rules: Rules, marks: Marks, luck: Draws, found: Found, chance: Draws
+    ) -> None:
+        super().__init__(trace, rules, marks, luck, found, chance)
+        self._anchor = trace.anchors
         self._seen = {ROOT}
         self._times: dict[int, int] = {}
         self._read: Entry | None = None
@@ -220,10 +263,10 @@ class Units(Store):
         self._grid_machine: Machine = {}
         if rules.interval_tokens is not None:
             even = rules.model_copy(update={"granularity": rules.interval_tokens, "kind": "grid"})
-            self._grid = GridStore(trace, even, marks, luck, found)
+            self._grid = GridStore(trace, even, marks, luck, found, chance)
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
-        node = self.trace.prompt[request]
+        node = ROOT if not self.sure and self.fails(request) else self.trace.prompt[request]
         while node != ROOT and not (node in machine and self.alive(machine[node], at_s)):
             node = self.parent[node]
         self._read = machine.get(node)
@@ -271,7 +314,7 @@ class Objects(Store):
             return 0
         node, lifetime = marks[0].node, marks[0].lifetime
         tokens = self.end[node]
-        if not self.alive(machine.get(node), at_s):
+        if (not self.sure and self.fails(request)) or not self.alive(machine.get(node), at_s):
             machine[node] = Entry(at_s, self._until(lifetime, request, at_s, at_s), at_s, lifetime)
             self.found.created_tokens[request] = tokens
             self.found.storage_s[request] = machine[node].expires_s - at_s

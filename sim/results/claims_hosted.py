@@ -16,7 +16,8 @@ def ttft(claimed: float, records: Records, twin: Records) -> Weighed:
     """The mean time to first token with and without caching."""
     with_cache, without = (float(np.mean(r.first_token_s - r.arrival_s)) for r in (records, twin))
     if np.isnan(without):
-        return None, ["the system has no times"]
+        given = " unless its latency is given" if records.hosted is not None else ""
+        return None, [f"the system has no times{given}"]
     conditions = []
     if records.hosted is not None:
         conditions.append(_prompt_needed(claimed, records.hosted.latency))
@@ -48,7 +49,7 @@ def cost(claimed: float, records: Records, twin: Records, output: bool) -> Weigh
         return None, ["the system has no provider's bill"]
     with_cache, without = bills.exact(records), bills.exact(twin)
     paid, full = (bill.total_usd if output else bill.input_usd for bill in (with_cache, without))
-    rates = records.hosted.prices.cards[0]
+    rates = records.hosted.cards[0]
     if not full or not rates.input:
         return None, ["prompts cost nothing here"]
     write, read = rates.writes[records.hosted.lifetime] / rates.input, rates.read / rates.input

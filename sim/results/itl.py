@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 
 
 class TokenGaps:
@@ -48,7 +48,7 @@ class TokenGaps:
         rank = p / 100 * (self.count - 1)
         low = int(rank)
         value = self._order_statistic(low)
-        if rank > low:
+        if rank > low and self._count_up_to(value) <= low + 1:
             value += (self._order_statistic(low + 1) - value) * (rank - low)
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -9,9 +10,12 @@ import numpy as np
 from sim.providers import bills
 from sim.results.itl import TokenGaps
 from sim.results.pricing import Price
-from sim.results.records import ABORTED, NAN, REJECTED, TIMED_OUT, Floats, Records, StepLog
+from sim.results.records import Floats, Ints, Records
+from sim.results.request_log import ABORTED, NAN, REJECTED, TIMED_OUT
+from sim.results.step_log import StepLog
 from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
 from sim.results.summary_cost import CostFigures
+from sim.results.window import WHOLE, Window
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -57,8 +61,8 @@ def gap_distribution(steps: list[StepLog]) -> dict[str, float | None]:
     keys = ["mean", "median", "std", *(f"p{p}" for p in PERCENTILES)]
     if not gaps.count:
         return {f"{key}_itl_ms": None for key in keys}
-    quantiles = [gaps.percentile(p) for p in (50, *PERCENTILES)]
-    figures = [gaps.mean, quantiles[0], gaps.std, *quantiles[1:]]
+    quantiles = [gaps.percentile(p) for p in PERCENTILES]
+    figures = [gaps.mean, quantiles[0], gaps.std, *quantiles]  # the first one is the median
     return {f"{key}_itl_ms": v * 1e3 for key, v in zip(keys, figures, strict=True)}
 
 
@@ -75,7 +79,7 @@ def latencies(records: Records) -> Latencies:
 
 
 def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None:
-    """Most output tokens in one second, seconds counted from ``start_s``."""
+    """Most output tokens in one second, seconds counted from ``start_s``. O(seconds that runs last)."""
     seconds, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for log in steps:
         if not log.end_s:
@@ -84,16 +88,43 @@ def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None
         first, slope = np.array(log.first_s), np.array(log.slope_s)
         end = np.array(log.end_s)
         begin = end - (first * n + slope * (n * (n - 1) // 2))
-        run = np.repeat(np.arange(len(n)), n)
-        i = np.arange(len(run)) - np.repeat(np.cumsum(n) - n, n) + 1  # 1st, 2nd, ... of its run
-        at = begin[run] + first[run] * i + slope[run] * (i * (i - 1) // 2)
-        times = np.maximum(np.concatenate([at, end]) - start_s, 0).astype(np.int64)
-        given = np.concatenate([np.array(log.decodes)[run], np.array(log.first_tokens)])
-        busy, where = np.unique(times, return_inverse=True)
+        opening = np.maximum(begin + first - start_s, 0).astype(np.int64)  # second of a run's first token
+        spans = np.maximum(end - start_s, 0).astype(np.int64) - opening + 1
+        run = np.repeat(np.arange(len(n)), spans)
+        second = opening[run] + np.arange(len(run)) - np.repeat(np.cumsum(spans) - spans, spans)
+        upto = _iterations_before(start_s + second + 1, begin[run], first[run], slope[run], n[run])
+        last = np.zeros(len(run), bool)
+        last[np.cumsum(spans) - 1] = True
+        upto[last] = n  # whatever the rounding of its end
+        given = np.diff(upto, prepend=0)
+        given[np.cumsum(spans) - spans] = upto[np.cumsum(spans) - spans]
+        given = given * np.array(log.decodes)[run]
+        given[last] += np.array(log.first_tokens)
+        busy, where = np.unique(second, return_inverse=True)
         seconds.append(busy)
         tokens.append(np.bincount(where, weights=given).astype(np.int64))
     busy, where = np.unique(np.concatenate(seconds), return_inverse=True)
     return int(np.bincount(where, weights=np.concatenate(tokens)).max()) if len(busy) else None
+
+
+def _iterations_before(time_s: Floats, begin: Floats, first: Floats, slope: Floats, n: Ints) -> Ints:
+    """How many of a run's ``n`` iterations, of ``first`` s and then ``slope`` longer each, end earlier."""
+
+    def end_s(count: Ints) -> Floats:
+        return begin + first * count + slope * (count * (count - 1) // 2)
+
+    half = first - slope / 2  # begin + half * k + slope / 2 * k^2 = time
+    left = np.maximum(time_s - begin, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        linear = left / first
+        square = (np.sqrt(half * half + 2 * slope * left) - half) / slope
+    guess = np.where(slope > 0, square, linear)
+    count = np.clip(np.nan_to_num(guess, posinf=0), 0, n).astype(np.int64)
+    for _ in range(2):  # a rounding either way
+        count = np.where((count > 0) & (end_s(count) >= time_s), count - 1, count)
+        count = np.where((count < n) & (end_s(count + 1) < time_s), count + 1, count)
+    exact: Ints = count
+    return exact
 
 
 def peak_concurrent_requests(records: Records) -> int | None:
@@ -109,41 +140,50 @@ def peak_concurrent_requests(records: Records) -> int | None:
     return int(np.cumsum(np.bincount(where, weights=np.concatenate([ones, -ones]))).max())
 
 
-def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -> Figures:
+def summarise(everything: Records, price: Price | None, window: Window = WHOLE) -> Figures:
     """The entry of a system in summary.json; a figure that cannot be computed is None.
 
     As in vLLM's results, figures count the requests that completed; the others are counted by how they
-    ended. Of what arrived before ``warmup_s`` nothing is counted.
+    ended. Requests count that arrive in ``window``.
     """
-    records = everything.measured(warmup_s)
-    ended = everything.status[everything.arrival_s >= warmup_s]
+    records = everything.measured(window)
+    sessions = records if window.is_whole else everything.started(window)
+    arrived = (everything.arrival_s >= window.start_s) & (everything.arrival_s < window.end_s)
+    ended = everything.status[arrived]
     engine = records.engine
-    timed = engine is not None or records.hosted is not None
+    timed = bool(np.isfinite(records.finished_s).any())
     completed = len(records)
     inputs, outputs = int(records.input_tokens.sum()), int(records.output_tokens.sum())
     duration: float | None = None
     if timed and completed:
-        duration = float(records.finished_s.max() - records.arrival_s.min())
+        start_s = window.start_s if window.start_s > 0 else float(records.arrival_s.min())
+        duration = (float(records.finished_s.max()) if window.end_s == inf else window.end_s) - start_s
 
     def per_s(amount: int) -> float | None:
         return amount / duration if duration else None
 
-    start = max(warmup_s, float(everything.arrival_s.min()))
+    start = max(window.start_s, float(everything.arrival_s.min()))
+    in_time = records  # of a part of a run, throughput is what ends in its time
+    if not window.is_whole:
+        ends = (everything.finished_s > window.start_s) & (everything.finished_s <= window.end_s)
+        in_time = everything.only(everything.completed & ends)
+    served_inputs, served_outputs = int(in_time.input_tokens.sum()), int(in_time.output_tokens.sum())
     return {
         "duration": duration,
+        "sessions": len(np.unique(sessions.session)),
         "completed": completed,
         "failed": len(ended) - completed,
         "rejected": int((ended == REJECTED).sum()),
         "timed_out": int((ended == TIMED_OUT).sum()),
         "aborted": int((ended == ABORTED).sum()),
-        "retried": int((everything.retries[everything.arrival_s >= warmup_s] > 0).sum()),
+        "retried": int((everything.retries[arrived] > 0).sum()),
         "total_input_tokens": inputs,
         "total_output_tokens": outputs,
         "computed_prompt_tokens": int(records.computed_tokens.sum()),
-        "request_throughput": per_s(completed),
+        "request_throughput": per_s(len(in_time)),
         "request_goodput": None,
-        "output_throughput": per_s(outputs),
-        "total_token_throughput": per_s(inputs + outputs),
+        "output_throughput": per_s(served_outputs),
+        "total_token_throughput": per_s(served_inputs + served_outputs),
         "max_output_tokens_per_s": peak_output_tokens_per_s(records.steps, start),
         "max_concurrent_requests": peak_concurrent_requests(records),
         **latencies(records),
@@ -151,7 +191,7 @@ def summarise(everything: Records, price: Price | None, warmup_s: float = 0.0) -
         "gpu_busy_seconds": records.gpu_busy_s if engine else None,
         "extrapolated_seconds": engine.extrapolated_s if engine and records.whole else None,
         "cache": cache_figures(records),
-        "cost": cost_figures(records, price, duration),
+        "cost": cost_figures(records, price, duration, sessions),
     }
 
 
@@ -162,6 +202,7 @@ def cache_figures(records: Records) -> CacheFigures:
     queries = int(records.input_tokens.sum())
     hits = int(records.cache_read_input_tokens.sum())
     blocks, found = records.query_blocks, records.hit_blocks
+    lost = records.hits_lost_to_isolation_tokens
     return {
         "prefix_cache_queries_tokens": queries,
         "prefix_cache_hits_tokens": hits,
@@ -170,7 +211,7 @@ def cache_figures(records: Records) -> CacheFigures:
         "prefix_cache_hits_blocks": found,
         "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
         "prefix_cache_hits_tokens_by_tier": records.hit_tokens_by_tier or None,
-        "hits_lost_to_isolation_tokens": records.hits_lost_to_isolation_tokens,
+        "hits_lost_to_isolation_tokens": None if lost is None else int(lost.sum()),
         "request_hit_rate": float((records.cache_read_input_tokens > 0).mean()) if queries else None,
         "preempted_queries_tokens": whole.preempted_queries_tokens if whole else None,
         "preempted_hits_tokens": whole.preempted_hits_tokens if whole else None,
@@ -186,13 +227,18 @@ def cache_figures(records: Records) -> CacheFigures:
     }
 
 
-def cost_figures(records: Records, price: Price | None, duration_s: float | None) -> CostFigures:
-    """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
-    if records.hosted is not None:
-        return bills.cost_figures(records)
+def cost_figures(
+    records: Records, price: Price | None, duration_s: float | None, sessions: Records | None = None
+) -> CostFigures:
+    """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices.
+
+    ``sessions``: the requests of the sessions that start in the time of ``records``; by default these.
+    """
+    if records.hosted is not None and len(records):
+        return bills.cost_figures(records, sessions if sessions is not None and len(sessions) else records)
     gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: CostFigures = {
-        "pricing": price.pricing if price else None,
+        "pricing": "provider" if records.hosted else price.pricing if price else None,
         "cost_usd_total": None,
         "cost_usd_per_request": None,
         "cost_usd_per_1m_input_tokens": None,

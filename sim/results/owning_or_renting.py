@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from sim.results.summary import Summary
 from sim.results.summary_cost import Beaten, Crossover, PricedSystem
-from workloads.trace import Trace
 
 FULL = 0.7
 """Share of the time that an owned GPU is taken to be busy at most before another one is needed."""
 
 
-def rows(summary: Summary, trace: Trace) -> list[PricedSystem]:
+def rows(summary: Summary) -> list[PricedSystem]:
     """One row per system with a price, in the order of the configuration.
 
     ``utilisation`` is the share of the GPU time held that was busy (None where no GPU is held).
     """
-    sessions = len(np.unique(trace.session))
     found: list[PricedSystem] = []
     for name, entry in summary["systems"].items():
         cost = entry["cost"]
-        if cost["cost_usd_total"] is None:
+        sessions = entry["sessions"]
+        if cost["cost_usd_total"] is None or not sessions:
             continue
         tokens = entry["total_input_tokens"] + entry["total_output_tokens"]
         without = summary["no_cache"][name]["cost"]["cost_usd_total"]
@@ -43,23 +40,24 @@ def rows(summary: Summary, trace: Trace) -> list[PricedSystem]:
     return found
 
 
-def crossovers(summary: Summary, trace: Trace) -> list[Crossover]:
+def crossovers(summary: Summary) -> list[Crossover]:
     """For every pair of an engine paid by the hour and a provider: from which traffic on owning is cheaper.
 
     An owned GPU costs its hour whether busy or not and serves as many sessions as fit into ``FULL`` of
     its time, at the busy seconds per session of this run (larger batches at more load would take less).
     """
-    sessions = len(np.unique(trace.session))
     owned, rented = [], []
     for name, entry in summary["systems"].items():
         cost, busy_s, duration_s = entry["cost"], entry["gpu_busy_seconds"], entry["duration"]
-        total_usd, held_s = cost["cost_usd_total"], cost["gpu_seconds"]
+        total_usd, held_s, sessions = cost["cost_usd_total"], cost["gpu_seconds"], entry["sessions"]
+        if total_usd is None or not sessions:
+            continue
         if cost["pricing"] == "gpu_hours" and busy_s:
-            assert total_usd is not None and held_s and duration_s
+            assert held_s and duration_s
             capacity = FULL * 3600 / (busy_s / sessions)
-            owned.append((name, total_usd / held_s * 3600, capacity, duration_s, total_usd))
+            per_h = sessions / duration_s * 3600
+            owned.append((name, total_usd / held_s * 3600, capacity, per_h, total_usd / sessions))
         elif cost["pricing"] == "provider":
-            assert total_usd is not None
             rented.append((name, total_usd / sessions))
     return [
         {
@@ -67,13 +65,13 @@ def crossovers(summary: Summary, trace: Trace) -> list[Crossover]:
             "rented": theirs,
             "gpu_hour_usd": hour_usd,
             "sessions_per_gpu_hour": capacity,
-            "simulated_sessions_per_h": sessions / duration_s * 3600,
-            "simulated_usd_per_1000_sessions": held_usd / sessions * 1000,
+            "simulated_sessions_per_h": per_h,
+            "simulated_usd_per_1000_sessions": held_usd * 1000,
             "rented_usd_per_1000_sessions": session_usd * 1000,
             "owned_usd_per_1000_sessions_at_best": hour_usd / capacity * 1000,
             **_beats(hour_usd, capacity, session_usd),
         }
-        for mine, hour_usd, capacity, duration_s, held_usd in owned
+        for mine, hour_usd, capacity, per_h, held_usd in owned
         for theirs, session_usd in rented
     ]
 

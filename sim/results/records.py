@@ -6,25 +6,21 @@ from the start of the trace.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.trace import Trace
+from sim.results.request_log import COMPLETED, STATUS, RequestLog
+from sim.results.step_log import StepLog
+from sim.results.window import WHOLE, Checkpoint, Window, between
 
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
     from sim.fleet.sampling import Snapshot
     from sim.providers.bills import Hosted
 
-NAN = float("nan")
-COMPLETED, REJECTED, TIMED_OUT, ABORTED = STATUS = ("completed", "rejected", "timed_out", "aborted")
-"""How a request can end. Aborted: the engine itself gave it up."""
-TICK_REQUESTS = 2048
-"""Progress is told every so many requests."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -72,148 +68,6 @@ class EngineTotals:
                 setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class StepLog:
-    """Iterations as runs (``iterations`` equal batches of ``decodes`` decodes) and irregular gaps."""
-
-    __slots__ = (
-        "decodes", "end_s", "first_s", "first_tokens", "gaps_end_s", "gaps_s", "iterations", "slope_s",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.end_s = array("d")
-        self.first_s = array("d")
-        """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        self.slope_s = array("d")
-        self.iterations = array("q")
-        self.decodes = array("q")
-        self.first_tokens = array("q")
-        """Tokens that completed prefills gave at the end of the run."""
-        self.gaps_s: list[float] = []
-        """Gaps between a request's tokens across a preemption."""
-        self.gaps_end_s: list[float] = []
-
-    def add(
-        self,
-        end: float,
-        first: float,
-        slope: float,
-        iterations: int,
-        decodes: int,
-        first_tokens: int,
-    ) -> None:
-        self.end_s.append(end)
-        self.first_s.append(first)
-        self.slope_s.append(slope)
-        self.iterations.append(iterations)
-        self.decodes.append(decodes)
-        self.first_tokens.append(first_tokens)
-
-    def add_gap(self, end: float, gap: float) -> None:
-        self.gaps_end_s.append(end)
-        self.gaps_s.append(gap)
-
-    def after(self, start_s: float) -> StepLog:
-        """The iterations and gaps that end after ``start_s``."""
-        out = StepLog()
-        rows = zip(
-            self.end_s, self.first_s, self.slope_s, self.iterations, self.decodes, self.first_tokens,
-            strict=True,
-        )  # fmt: skip
-        for end, first, slope, iterations, decodes, first_tokens in rows:
-            if end <= start_s:
-                continue
-            before, at = 0, end - (first * iterations + slope * (iterations * (iterations - 1) // 2))
-            while at + first + slope * before <= start_s:
-                at += first + slope * before
-                before += 1
-            out.add(end, first + slope * before, slope, iterations - before, decodes, first_tokens)
-        for end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
-            if end > start_s:
-                out.add_gap(end, gap)
-        return out
-
-    @property
-    def busy_s(self) -> float:
-        """Time in iterations, s."""
-        n = np.array(self.iterations, dtype=np.int64)
-        return float((np.array(self.first_s) * n + np.array(self.slope_s) * (n * (n - 1) // 2)).sum())
-
-
-class RequestRow:
-    """What has become of one request so far; it travels with the request, whichever replica has it."""
-
-    __slots__ = (
-        "aborted", "arrival_s", "finished_s", "first_token_s", "hit_tokens", "index", "preemptions",
-        "replica", "retries", "scheduled_s", "tier", "tries",
-    )  # fmt: skip
-
-    def __init__(self, index: int, arrival_s: float) -> None:
-        self.index = index
-        self.arrival_s = arrival_s
-        self.scheduled_s = NAN
-        self.first_token_s = NAN
-        self.finished_s = NAN
-        self.hit_tokens = 0
-        self.replica = -1
-        """The replica that gave the last token."""
-        self.preemptions = 0
-        self.retries = 0
-        self.tries = 0
-        """How often its client was not answered so far."""
-        self.tier: str | None = None
-        """The slowest tier that served a hit."""
-        self.aborted = False
-        """Whether the engine itself gave it up."""
-
-    def retry(self) -> None:
-        """The request starts anew: what it had is lost, when it first arrived is not."""
-        self.retries += 1
-        self.hit_tokens = 0
-        self.scheduled_s = self.first_token_s = NAN
-        self.tier = None
-
-
-class RequestLog:
-    """The request table while it is being filled; one entry per request of the trace.
-
-    Arrays, not lists: a run of a million requests writes them once and reads them when it is over.
-    """
-
-    def __init__(self, trace: Trace) -> None:
-        n = len(trace)
-        self.trace = trace
-        self.arrival_s = array("d", [NAN]) * n
-        self.scheduled_s = array("d", [NAN]) * n
-        self.first_token_s = array("d", [NAN]) * n
-        self.finished_s = array("d", [NAN]) * n
-        self.hit_tokens = array("q", [0]) * n
-        self.replica = array("q", [-1]) * n
-        self.preemptions = array("q", [0]) * n
-        self.retries = array("q", [0]) * n
-        self.status: list[str | None] = [None] * n
-        """How it ended, one of ``STATUS``; None while it has not."""
-        self.tier: list[str | None] = [None] * n
-
-    def end(self, index: int, status: str) -> None:
-        """Request ``index`` is over; it must not have been before."""
-        assert self.status[index] is None, "a request ends once"
-        self.status[index] = status
-
-    def write(self, row: RequestRow, status: str) -> None:
-        """The request of ``row`` is over."""
-        index = row.index
-        self.end(index, status)
-        self.arrival_s[index] = row.arrival_s
-        self.scheduled_s[index] = row.scheduled_s
-        self.first_token_s[index] = row.first_token_s
-        self.finished_s[index] = row.finished_s
-        self.hit_tokens[index] = row.hit_tokens
-        self.replica[index] = row.replica
-        self.preemptions[index] += row.preemptions
-        self.retries[index] = row.retries
-        self.tier[index] = row.tier
-
-
 @dataclass(slots=True)
 class Records:
     """The finished request table as arrays, one entry per request of the trace, in its order.
@@ -241,7 +95,7 @@ class Records:
     engine: EngineTotals | None = None
     """None in a replay."""
     whole: bool = True
-    """False for what is left of a run after a warm-up."""
+    """False for a part of a run whose counters are not known."""
     gpus: list[int] = field(default_factory=list)
     """GPUs of each replica."""
     steps: list[StepLog] = field(default_factory=list)
@@ -261,27 +115,33 @@ class Records:
     hit_tokens_by_tier: dict[str, int] = field(default_factory=dict)
     hosted: Hosted | None = None
     """What a provider wrote and charges; None for other systems."""
-    hits_lost_to_isolation_tokens: int | None = None
-    """Hit tokens of the same cache shared by all tenants, less those found here."""
+    hits_lost_to_isolation_tokens: Ints | None = None
+    """Hit tokens of the same cache shared by all tenants, less those found here, per request."""
+    block_tokens: int | None = None
+    """Tokens of a block, where prompts and hits of an engine can be counted in blocks."""
+    bounded: bool = False
+    """Whether there is a cache that can become full."""
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """The counters now and then, at the end too."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
-        """The table as filled by a run."""
+        """The table as filled by a run; its columns are those of ``log``, not copies."""
         trace = log.trace
         return cls(
             session=np.array(trace.session, dtype=np.int64),
             turn=np.array(trace.turn, dtype=np.int64),
             tenant=np.array(trace.tenant, dtype=np.int64),
-            arrival_s=np.array(log.arrival_s),
-            scheduled_s=np.array(log.scheduled_s),
-            first_token_s=np.array(log.first_token_s),
-            finished_s=np.array(log.finished_s),
+            arrival_s=np.frombuffer(log.arrival_s),
+            scheduled_s=np.frombuffer(log.scheduled_s),
+            first_token_s=np.frombuffer(log.first_token_s),
+            finished_s=np.frombuffer(log.finished_s),
             input_tokens=np.array(trace.input_tokens, dtype=np.int64),
-            cache_read_input_tokens=np.array(log.hit_tokens, dtype=np.int64),
+            cache_read_input_tokens=np.frombuffer(log.hit_tokens, dtype=np.int64),
             output_tokens=np.array(trace.output_tokens, dtype=np.int64),
-            replica=np.array(log.replica, dtype=np.int64),
-            preemptions=np.array(log.preemptions, dtype=np.int64),
-            retries=np.array(log.retries, dtype=np.int64),
+            replica=np.frombuffer(log.replica, dtype=np.int64),
+            preemptions=np.frombuffer(log.preemptions, dtype=np.int64),
+            retries=np.frombuffer(log.retries, dtype=np.int64),
             status=np.array(log.status, dtype=object),
             tier=log.tier,
         )
@@ -315,7 +175,7 @@ class Records:
         if self.tier:
             out.tier = [tier for tier, keep in zip(self.tier, counted, strict=True) if keep]
         if self.hosted is not None:
-            out.hosted = self.hosted.only(counted)
+            out.hosted = self.hosted.only(counted, counted[self.hosted.calls.request])
         return out
 
     @property
@@ -323,32 +183,66 @@ class Records:
         """Prompt tokens that were written into a provider's cache for a price, per request."""
         return np.zeros(len(self), np.int64) if self.hosted is None else self.hosted.written_tokens
 
-    def measured(self, warmup_s: float = 0.0) -> Records:
-        """What figures are made of: the completed ones of the requests that arrived from ``warmup_s`` on.
+    def measured(self, window: Window = WHOLE) -> Records:
+        """What figures are made of: the completed ones of the requests that arrive in ``window``.
 
-        With a warm-up, iterations count from then on too, and what was not counted by the time is gone:
-        ``engine`` keeps what can be told, and evictions become None. Blocks asked for and found are those
-        of all requests, or None.
+        Of a part of a run, iterations and counters are those of its time. Counters that were not noted
+        where it begins and ends become None, and ``engine`` keeps what can be told.
         """
-        counted = self.completed & (self.arrival_s >= warmup_s)
-        if counted.all():
+        arrived = (self.arrival_s >= window.start_s) & (self.arrival_s < window.end_s)
+        counted = self.completed & arrived
+        if counted.all() and window.is_whole:
             return self
         out = self.only(counted)
+        if self.hosted is not None:  # what was not answered is billed
+            out.hosted = self.hosted.only(counted, arrived[self.hosted.calls.request])
         out.query_blocks = out.hit_blocks = None  # they count all requests
-        if warmup_s > 0:
-            out.whole = False
-            out.evicted_blocks = out.evicted_tokens = None
-            out.hit_tokens_by_tier, out.hits_lost_to_isolation_tokens = {}, None
-            out.steps = [log.after(warmup_s) for log in self.steps]
-            out.work = [log.after(warmup_s) for log in self.work]
-            if self.engine is not None:
-                out.engine = replace(
-                    self.engine,
-                    iterations=sum(sum(log.iterations) for log in out.work),
-                    busy_s=sum(log.busy_s for log in out.work),
-                    num_preemptions=int(out.preemptions.sum()),
-                )
+        if self.block_tokens is not None:
+            out.query_blocks = int((out.input_tokens // self.block_tokens).sum())
+            out.hit_blocks = int((out.cache_read_input_tokens // self.block_tokens).sum())
+        if not window.is_whole:
+            out._count_in(window)
         return out
+
+    def started(self, window: Window) -> Records:
+        """The completed requests of the sessions that start in ``window``, later ones too."""
+        _, session = np.unique(self.session, return_inverse=True)
+        first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
+        np.minimum.at(first_s, session, self.arrival_s)
+        inside = (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
+        out = self.only(self.completed & inside)
+        if self.hosted is not None:  # what was not answered is billed
+            out.hosted = self.hosted.only(self.completed & inside, inside[self.hosted.calls.request])
+        return out
+
+    def _count_in(self, window: Window) -> None:
+        """Keep of iterations and counters those of ``window``."""
+        self.steps = [log.within(window) for log in self.steps]
+        self.work = [log.within(window) for log in self.work]
+        counted = between(self.checkpoints, window)
+        self.whole = counted is not None
+        self.evicted_blocks = self.evicted_tokens = None
+        first_tier = next(iter(self.hit_tokens_by_tier), None)
+        self.hit_tokens_by_tier = {}
+        if counted is not None:
+            self.evicted_blocks, self.evicted_tokens = counted.evicted_blocks, counted.evicted_tokens
+            if self.block_tokens is None:
+                self.query_blocks = counted.query_blocks or None
+                self.hit_blocks = counted.hit_blocks if counted.query_blocks else None
+            if first_tier is not None:
+                below = sum(counted.tier_hits.values())
+                first = {} if counted.totals is None else {first_tier: counted.totals.hits_tokens - below}
+                self.hit_tokens_by_tier = {**first, **counted.tier_hits}
+        if self.engine is None:
+            return
+        totals = counted.totals if counted is not None else None
+        self.engine = replace(
+            totals or self.engine,
+            iterations=sum(sum(log.iterations) for log in self.work),
+            busy_s=sum(log.busy_s for log in self.work),
+        )
+        if totals is None:
+            self.engine.num_preemptions = int(self.preemptions.sum())
 
     def check(self) -> None:
         """Assert conservation: every request ends once, tokens in = hit + computed (+ recomputed).
@@ -360,9 +254,7 @@ class Records:
         assert not np.isnan(self.arrival_s).any()
         assert all(status in STATUS for status in self.status), "a request has not ended"
         if self.hosted is not None:
-            assert (hits + self.hosted.written_tokens <= self.input_tokens).all()
-            assert (self.arrival_s <= self.first_token_s).all()
-            assert (self.first_token_s <= self.finished_s).all()
+            self._check_calls(self.hosted)
         if self.engine is None:
             return
         assert (np.isnan(self.finished_s) != done).all()
@@ -376,3 +268,23 @@ class Records:
         extra = engine.recomputed_tokens + engine.abandoned_tokens + engine.surplus_tokens
         assert engine.scheduled_tokens == needed + extra
         assert self.engine.num_preemptions == int(self.preemptions.sum())
+
+    def _check_calls(self, hosted: Hosted) -> None:
+        """Assert that every call is billed once: the answered one of a request, and those before it."""
+        hits, done, calls = self.cache_read_input_tokens, self.completed, hosted.calls
+        calls.check()
+        assert (hits + hosted.written_tokens <= self.input_tokens).all()
+        answered = ~calls.given_up
+        assert np.array_equal(np.sort(calls.request[answered]), np.flatnonzero(done))
+        assert np.array_equal(np.bincount(calls.request, minlength=len(self)), self.retries + 1)
+        assert (calls.input_tokens == self.input_tokens[calls.request]).all()
+        assert (calls.output_tokens[answered] == self.output_tokens[calls.request[answered]]).all()
+        assert (
+            calls.output_tokens[calls.given_up] < self.output_tokens[calls.request[calls.given_up]]
+        ).all()
+        assert (calls.read_tokens[answered] == hits[calls.request[answered]]).all()
+        times = np.isfinite(self.finished_s)
+        assert not times.any() or np.array_equal(times, done)
+        assert (self.arrival_s[times] <= self.scheduled_s[times]).all()
+        assert (self.scheduled_s[times] <= self.first_token_s[times]).all()
+        assert (self.first_token_s[times] <= self.finished_s[times]).all()

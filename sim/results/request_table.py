@@ -9,7 +9,7 @@ import numpy as np
 from sim.providers import bills
 from sim.results import metrics
 from sim.results.pricing import Price
-from sim.results.records import Records
+from sim.results.records import Floats, Records
 from sim.results.tables import RequestColumns
 
 if TYPE_CHECKING:
@@ -30,15 +30,22 @@ def columns(result: Result) -> RequestColumns:
     return cast(RequestColumns, table)
 
 
+def request_usd(records: Records, price: Price | None) -> Floats | None:
+    """What each request costs, USD; None where only time has a price, or nothing has."""
+    if records.hosted is not None:
+        return bills.request_usd(records)
+    if price is None or price.pricing != "tokens":
+        return None
+    paid = price.token_bill_usd(
+        records.input_tokens, records.cache_read_input_tokens, records.output_tokens
+    )
+    return paid[0] + paid[1]
+
+
 def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> RequestColumns:
     n = len(records)
     hits = records.cache_read_input_tokens
-    cost = np.full(n, np.nan)
-    if price is not None and price.pricing == "tokens":
-        paid = price.token_bill_usd(records.input_tokens, hits, records.output_tokens)
-        cost = paid[0] + paid[1]
-    if records.hosted is not None:
-        cost = bills.request_usd(records)
+    cost = request_usd(records, price)
     tier = np.array(records.tier or [None] * n, dtype=object)
     if records.engine is not None:
         first = next(iter(records.hit_tokens_by_tier), "gpu")
@@ -65,6 +72,6 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         "preemptions": records.preemptions,
         "retries": records.retries,
         "tier": tier,
-        "cost_usd": cost,
+        "cost_usd": np.full(n, np.nan) if cost is None else cost,
         "status": records.status,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from sim.results.about import About
+from sim.results.about import About, described, is_record
 from sim.results.summary_cost import CostFigures, Crossover, PricedSystem, Regret
 
 Figure = float | None
@@ -126,10 +126,16 @@ class CacheFigures(TypedDict):
 class Served(TypedDict):
     """How many requests ended how, and how fast."""
 
-    duration: Annotated[Figure, About("s", "First arrival to last completion, in simulated time.")]
+    duration: Annotated[
+        Figure,
+        About("s", "Length of the measured window; of a whole run, first arrival to last completion."),
+    ]
+    sessions: Annotated[int, About("sessions", "Sessions that start in the measured window.")]
     completed: Annotated[int, About("requests", "Requests that have all their tokens.")]
     failed: Annotated[int, About("requests", "The others: rejected, timed out or aborted.")]
-    rejected: Annotated[int, About("requests", "Turned away because a queue was full.")]
+    rejected: Annotated[
+        int, About("requests", "Turned away: too long for the engine, or its queue was full.")
+    ]
     timed_out: Annotated[int, About("requests", "Given up by the client at its deadline.")]
     aborted: Annotated[int, About("requests", "Given up by the engine itself.")]
     retried: Annotated[int, About("requests", "Lost with a replica that died, and begun anew elsewhere.")]
@@ -139,13 +145,17 @@ class Served(TypedDict):
         int,
         About("tokens", "Prompt tokens not found in the cache, without repeats after a preemption."),
     ]
-    request_throughput: Annotated[Figure, About("1/s", "Completed requests / duration.")]
+    request_throughput: Annotated[
+        Figure, About("1/s", "Requests that complete in the measured time / duration.")
+    ]
     request_goodput: Annotated[
         Figure,
         About("1/s", "Completed requests within every limit of `slo` / duration; null without limits."),
     ]
-    output_throughput: Annotated[Figure, About("tokens/s", "Output tokens / duration.")]
-    total_token_throughput: Annotated[Figure, About("tokens/s", "Prompt and output tokens / duration.")]
+    output_throughput: Annotated[Figure, About("tokens/s", "Output tokens of these / duration.")]
+    total_token_throughput: Annotated[
+        Figure, About("tokens/s", "Their prompt and output tokens / duration.")
+    ]
     max_output_tokens_per_s: Annotated[Count, About("tokens/s", "Most output tokens within one second.")]
     max_concurrent_requests: Annotated[
         Count, About("requests", "Most requests in the system within one second.")
@@ -153,7 +163,7 @@ class Served(TypedDict):
 
 
 class Figures(Served, Latencies):
-    """What one system did with the trace. Figures are of completed requests after the warm-up."""
+    """What one system did with the trace. Figures are of completed requests of the measured window."""
 
     engine_iterations: Annotated[Count, About("count", "Iterations of all replicas.")]
     gpu_busy_seconds: Annotated[Figure, About("s", "GPU time in iterations, over all GPUs.")]
@@ -165,7 +175,7 @@ class Figures(Served, Latencies):
 
 
 class SystemEntry(Figures):
-    """One system, or its twin without a cache. Figures are of completed requests after the warm-up.
+    """One system, or its twin without a cache. Figures are of completed requests of the measured window.
 
     ``std`` is the population's standard deviation, percentiles are linear (numpy's default).
     """
@@ -175,6 +185,9 @@ class SystemEntry(Figures):
         About("", "Whether times rest on measurements of the GPU; null without times."),
     ]
     notes: Annotated[list[str], About("", "What a reader has to know about these figures.")]
+    warnings: Annotated[
+        list[str], About("", "Why figures may mislead: overload, a cache still filling, too few requests.")
+    ]
     simulation_s: Annotated[float, About("s", "Wall-clock time of the simulation.")]
     simulated_requests_per_s: Annotated[float, About("1/s", "Requests / wall-clock time.")]
     regret: NotRequired[
@@ -219,6 +232,75 @@ class WeighedClaim(TypedDict):
     conditions: Annotated[list[str], About("", "Under what conditions the claim would hold.")]
 
 
+class MeasuredWindow(TypedDict):
+    """Which part of the run the figures are about: requests that arrive in it, counters of its time."""
+
+    chosen: Annotated[
+        Literal["whole", "given", "found"],
+        About("", "Found from the run, given by `warmup_s` and `until_s`, or the whole run."),
+    ]
+    start_s: Annotated[float, About("s", "Where it begins; the warm-up is before.")]
+    end_s: Annotated[Figure, About("s", "Where it ends; the drain is after. Null: with the last reply.")]
+    outside_ratio: Annotated[float, About("0-1", "Share of all requests that arrive outside of it.")]
+
+
+Bounds = tuple[float, float] | None
+"""Lower and upper bound of an interval; None where it cannot be told."""
+
+
+class SavingIntervals(TypedDict):
+    """How far what a cache saves of a figure may be off."""
+
+    saved: Annotated[Bounds, About("as the figure", "Bounds of without less with.")]
+    saved_ratio: Annotated[Bounds, About("0-1", "Bounds of saved / without.")]
+
+
+class Intervals(TypedDict):
+    """How far figures may be off: 95 % intervals, by name; ``cache`` and ``cost`` stand before theirs."""
+
+    repetitions: Annotated[
+        Literal["seeds", "parts", "bootstrap"],
+        About("", "Runs with other seeds, parts of the window, or resamples of the sessions."),
+    ]
+    count: Annotated[int, About("count", "How many repetitions there are.")]
+    systems: Annotated[
+        dict[str, dict[str, tuple[float, float]]], About("as the figure", "By system and figure.")
+    ]
+    no_cache: Annotated[
+        dict[str, dict[str, tuple[float, float]]], About("as the figure", "The same of the twins.")
+    ]
+    savings: Annotated[
+        dict[str, dict[SavedFigure, SavingIntervals]],
+        About("", "Of what the cache saves, taken repetition by repetition."),
+    ]
+
+
+class RankedSystem(TypedDict):
+    """One system among those of an experiment."""
+
+    system: Annotated[str, About("", "Its name.")]
+    value: Annotated[Figure, About("as the figure", "The figure that the systems are ranked by.")]
+    interval: Annotated[Bounds, About("as the figure", "Its 95 % interval.")]
+    difference_ratio: Annotated[Figure, About("0-1", "Value / that of the baseline - 1.")]
+    difference_ratio_interval: Annotated[Bounds, About("0-1", "Its 95 % interval.")]
+
+
+class Comparison(TypedDict):
+    """All systems by one figure, the best first."""
+
+    by: Annotated[str, About("", "The figure.")]
+    higher_is_better: Annotated[bool, About("", "Whether more of it is better.")]
+    baseline: Annotated[str, About("", "The system that the others are held against.")]
+    rows: Annotated[list[RankedSystem], About("", "The systems, the best first.")]
+    winner: Annotated[
+        str | None,
+        About("", "The best one, if it differs from every other beyond chance (Bonferroni, 5 % in all)."),
+    ]
+    tied: Annotated[
+        list[str], About("", "The best one and those that do not differ from it beyond chance.")
+    ]
+
+
 class Summary(TypedDict):
     """Everything but the three timing figures follows from configuration and seed.
 
@@ -231,12 +313,20 @@ class Summary(TypedDict):
     version: Annotated[str, About("", "Version of prefixsim.")]
     python: Annotated[str, About("", "Version of Python.")]
     requests: Annotated[int, About("requests", "Requests of the trace.")]
+    window: Annotated[MeasuredWindow, About("", "What part of the run the figures are about.")]
+    warnings: Annotated[list[str], About("", "Why the figures of all systems may mislead.")]
     load_s: Annotated[float, About("s", "Wall-clock time to make or read the trace.")]
     simulation_s: Annotated[float, About("s", "Wall-clock time of all simulations.")]
     systems: Annotated[dict[str, SystemEntry], About("", "Each system with its cache, by name.")]
     no_cache: Annotated[dict[str, SystemEntry], About("", "Each system without a cache, by name.")]
     savings: Annotated[
         dict[str, dict[SavedFigure, Saving]], About("", "What the cache saves, by system and figure.")
+    ]
+    intervals: Annotated[
+        Intervals | None, About("", "How far the figures may be off; null for a run too small to tell.")
+    ]
+    comparison: Annotated[
+        Comparison | None, About("", "The systems side by side; null where there is only one.")
     ]
     claims: Annotated[list[WeighedClaim], About("", "The claims of the configuration.")]
     side_by_side: NotRequired[
@@ -248,3 +338,13 @@ class Summary(TypedDict):
             About("", "Every engine paid by the hour beside every provider, where there is a provider."),
         ]
     ]
+
+
+def _figures() -> list[str]:
+    plain = [field.key for field in described(Figures) if not is_record(field.kind)]
+    cache = [f"cache.{field.key}" for field in described(CacheFigures)]
+    return plain + cache + [f"cost.{field.key}" for field in described(CostFigures)]
+
+
+FIGURES = _figures()
+"""Every figure of a system by name; those of ``cache`` and ``cost`` have that before them."""

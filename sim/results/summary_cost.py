@@ -12,7 +12,7 @@ Pricing = Literal["gpu_hours", "tokens", "provider"]
 
 
 class Spread(TypedDict):
-    """How an amount is spread over requests or sessions."""
+    """How an amount is spread over requests or sessions, unanswered ones included."""
 
     mean: Annotated[float, About("USD", "Mean.")]
     p50: Annotated[float, About("USD", "Median.")]
@@ -55,6 +55,11 @@ class BillSplit(TypedDict):
     overflowed_requests: Annotated[
         int, About("requests", "Requests that did not go to the first machine of their prefix.")
     ]
+    calls: Annotated[int, About("calls", "Calls that are billed; a request sent again is several.")]
+    given_up_calls: Annotated[
+        int, About("calls", "Those whose client hung up at its deadline, before the reply was complete.")
+    ]
+    given_up_usd: Annotated[float, About("USD", "What they cost, part of the total.")]
 
 
 class CostFigures(TypedDict):

@@ -17,6 +17,7 @@ from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.slo import Slo
 from sim.results.summary_cost import Pricing
+from sim.results.window import Window
 from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate, SampleEntry
 from sim.studies.search import COARSEST, FINEST, Search, search
 from sim.systems.engine import EngineSystem
@@ -26,7 +27,7 @@ from workloads.schema import Schema
 from workloads.trace import Trace
 
 SIDES = ("without_cache", "with_cache")
-UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed"}
+UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed", "scale": "x the profile"}
 """What a rate is, by the field that sets it."""
 
 
@@ -178,7 +179,8 @@ class Load:
             lambda done: self.progress(label, done, len(trace)),
         )
         # Arrivals lie closer together: so does what the warm-up leaves out.
-        warmup_s = self.config.warmup_s * self.rate / rate
+        asked_s = self.config.warmup_s
+        warmup_s = 0.0 if asked_s == "auto" else asked_s * self.rate / rate
         last_start_s = max(at for at in trace.arrival_s if at is not None)
         return sample_of(rate, records, self.slo, warmup_s, last_start_s, system.price)
 
@@ -205,7 +207,7 @@ def sample_of(
             usd_per_1m = cost["cost_usd_total"] / tokens * 1e6
     return RateSample(
         rate=rate,
-        good_share=slo.good(records.measured(warmup_s)) / len(arrived),
+        good_share=slo.good(records.measured(Window(warmup_s))) / len(arrived),
         late_share=float((arrived > last_start_s).mean()),
         requests_per_s=per_s,
         requests_per_s_per_gpu=per_gpu_s,
@@ -227,7 +229,7 @@ def study(config: Config, precision: float, progress: Progress) -> CapacityStudy
             with_cache=load.searched(name, system, precision, cached=True),
             without_cache=load.searched(name, system, precision, cached=False),
             calibrated=system.calibrated(config.folder),
-            notes=system.notes(trace, config.folder),
+            notes=[*trace.notes, *system.notes(trace, config.folder)],
         )
         for name, system in config.systems.items()
         if isinstance(system, EngineSystem)
@@ -254,7 +256,7 @@ def _load(config: Config, precision: float, progress: Progress) -> Load:
     if arrival.RATE is None:
         raise InputError(
             f"workload.arrival.process = {arrival.process!r}: served as fast as the system can; allowed: "
-            "poisson, uniform, or recorded"
+            "poisson, uniform, profile, or recorded"
         )
     return Load(
         config, workload, arrival, config.slo, arrival.RATE, getattr(arrival, arrival.RATE), progress

@@ -90,16 +90,21 @@ def study(config: Config, progress: Progress) -> HabitStudy:
     habit_pairs = config.habit_pairs or USUAL
     chats = {name: pair(config.workload, both, f"habit_pairs.{name}") for name, both in habit_pairs.items()}
     runs: dict[Habits, dict[str, HabitFigures]] = {}
-    requests = 0
+    requests = sessions = 0
+    measured = config  # all chats are measured in the window that the first one finds
 
     def figures(chat: ChatWorkload, label: str) -> dict[str, HabitFigures]:
-        nonlocal requests
+        nonlocal requests, sessions, measured
         if chat.habits not in runs:
-            part = config.with_workload(chat)
+            part = measured.with_workload(chat)
             summary = run(part, _under(label, progress), strategies=False).summary()
-            requests = summary["requests"]
+            requests, sessions = (
+                summary["requests"],
+                max(e["sessions"] for e in summary["systems"].values()),
+            )
+            measured = config.with_window(summary["window"])
             runs[chat.habits] = {
-                system: figures_of(entry, summary["no_cache"][system], chat.sessions)
+                system: figures_of(entry, summary["no_cache"][system])
                 for system, entry in summary["systems"].items()
             }
         return runs[chat.habits]
@@ -108,12 +113,12 @@ def study(config: Config, progress: Progress) -> HabitStudy:
     for name, (good, bad) in chats.items():
         both = habit_pairs[name]
         pairs[name] = ComparedPair(both, figures(good, described(both.good)), figures(bad, name))
-    return HabitStudy(config, next(iter(chats.values()))[0].sessions, requests, pairs)
+    return HabitStudy(config, sessions, requests, pairs)
 
 
-def figures_of(entry: SystemEntry, without: SystemEntry, sessions: int) -> HabitFigures:
+def figures_of(entry: SystemEntry, without: SystemEntry) -> HabitFigures:
     """The figures of a system from its entry in a summary and that of its twin without a cache."""
-    per, cost, cost_without = SESSIONS / sessions, entry["cost"], without["cost"]
+    per, cost, cost_without = SESSIONS / max(1, entry["sessions"]), entry["cost"], without["cost"]
     return {
         "hit_rate": entry["cache"]["prefix_cache_hit_rate"],
         "mean_ttft_ms": entry["mean_ttft_ms"],

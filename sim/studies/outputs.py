@@ -1,4 +1,4 @@
-"""capacity.json and habits.json as types: every key with its unit and meaning."""
+"""What studies write as types: every key with its unit and meaning."""
 
 from __future__ import annotations
 
@@ -134,3 +134,130 @@ class HabitSummary(TypedDict):
     requests: Annotated[int, About("requests", "Requests of each chat.")]
     amounts_per_sessions: Annotated[int, About("count", "Amounts are per so many sessions: 1,000.")]
     habit_pairs: Annotated[dict[str, PairEntry], About("", "Each pair, by the name of its bad habit.")]
+
+
+class SweepRow(TypedDict):
+    """A system at a point of the sweep."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    system: Annotated[str, About("", "Name of the system.")]
+    calibrated: Annotated[bool | None, About("", "Whether times rest on measurements of the GPU.")]
+    jobs: Annotated[list[str], About("", "Its jobs by seed, folders in `jobs/`.")]
+    mean: Annotated[dict[str, Figure], About("as the figure", "Mean over the seeds, by figure.")]
+    half_width: Annotated[
+        dict[str, Figure],
+        About(
+            "as the figure", "Half of the mean's 95 % interval (Student's t), by figure; null for one seed."
+        ),
+    ]
+
+
+class SweepFailure(TypedDict):
+    """A point that could not be run."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    message: Annotated[str, About("", "Why: place, key, value and what is allowed.")]
+
+
+class SweepSummary(TypedDict):
+    """Every combination of the axes, each with the same seeds. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    experiment: Annotated[str, About("", "Hash of the configuration without axes and seeds.")]
+    seeds: Annotated[list[int], About("", "The seeds of every point.")]
+    axes: Annotated[dict[str, list[Any]], About("", "The settings of each axis, by the axis.")]
+    metrics: Annotated[dict[str, str], About("", "The unit of each figure, by its place in summary.json.")]
+    rows: Annotated[list[SweepRow], About("", "Every system at every point, the last axis fastest.")]
+    pareto: Annotated[
+        dict[str, list[dict[str, Any]]] | None,
+        About("", "The Pareto front of two figures: the settings and system of each point on it."),
+    ]
+    failures: Annotated[list[SweepFailure], About("", "The points that could not be run.")]
+
+
+class SearchRow(TypedDict):
+    """A system at a point that was tried."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    system: Annotated[str, About("", "Name of the system.")]
+    jobs: Annotated[list[str], About("", "Its jobs by seed, folders in `jobs/`.")]
+    within_limits: Annotated[bool, About("", "Whether its means keep all limits.")]
+    mean: Annotated[dict[str, Figure], About("as the figure", "Mean over the seeds, by figure.")]
+    half_width: Annotated[
+        dict[str, Figure],
+        About(
+            "as the figure", "Half of the mean's 95 % interval (Student's t), by figure; null for one seed."
+        ),
+    ]
+
+
+class SearchSummary(TypedDict):
+    """The best settings within limits. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    experiment: Annotated[str, About("", "Hash of the configuration without axes and seeds.")]
+    seeds: Annotated[list[int], About("", "The seeds of every point.")]
+    axes: Annotated[dict[str, list[Any]], About("", "The settings of each axis, by the axis.")]
+    goals: Annotated[dict[str, Literal["min", "max"]], About("", "Which way each figure is to go.")]
+    limits: Annotated[list[str], About("", "What has to be kept.")]
+    whole_grid: Annotated[bool, About("", "Whether every combination was run.")]
+    trials: Annotated[int, About("count", "Points tried, those tried again included.")]
+    best: Annotated[
+        list[SearchRow],
+        About("", "What keeps the limits and nothing else that does beats in all goals, the best first."),
+    ]
+    rows: Annotated[list[SearchRow], About("", "Everything that was tried.")]
+    failures: Annotated[list[SweepFailure], About("", "The points that could not be run.")]
+
+
+class FleetSize(TypedDict):
+    """The fewest replicas that keep the limits, with the cache or without."""
+
+    replicas: Annotated[int | None, About("count", "The fewest; null: not up to the most that were tried.")]
+    gpus: Annotated[int | None, About("count", "GPUs of so many replicas.")]
+    cost_usd: Annotated[Figure, About("USD", "Their bill for the whole workload; null without a price.")]
+    good: Annotated[
+        dict[str, Figure],
+        About("as the figure", "The limited figures with so many, or with the most tried."),
+    ]
+    one_less: Annotated[
+        dict[str, Figure] | None,
+        About("as the figure", "The same with one replica less; null where there is none less."),
+    ]
+    tried: Annotated[
+        dict[str, bool], About("", "Whether each number of replicas that was tried is enough.")
+    ]
+
+
+class FleetKind(TypedDict):
+    """A kind of replica and how many of it are needed."""
+
+    point: Annotated[dict[str, Any], About("", "The setting of each axis, by the axis.")]
+    with_cache: Annotated[FleetSize, About("", "With the cache.")]
+    without_cache: Annotated[FleetSize, About("", "The twin without a cache.")]
+
+
+class FleetSummary(TypedDict):
+    """The fewest GPUs that keep the limits, kind by kind. No wall-clock times."""
+
+    schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
+    name: Annotated[str, About("", "Name of the experiment.")]
+    version: Annotated[str, About("", "Version of prefixsim.")]
+    experiment: Annotated[str, About("", "Hash of the configuration without axes and seeds.")]
+    seeds: Annotated[list[int], About("", "The seeds of every point.")]
+    system: Annotated[str, About("", "The engine whose replicas are counted.")]
+    limits: Annotated[list[str], About("", "What has to be kept.")]
+    most: Annotated[int, About("count", "The most replicas that were tried.")]
+    best: Annotated[
+        dict[str, Any] | None,
+        About(
+            "",
+            "The kind with the fewest GPUs with the cache, the cheaper one of equals; null if none does.",
+        ),
+    ]
+    kinds: Annotated[list[FleetKind], About("", "Every kind of replica.")]
+    failures: Annotated[list[SweepFailure], About("", "The kinds that could not be run.")]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from sim.caches import CacheConfig
+from sim.caches import CacheConfig, NoCache
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
+from sim.caches.tiered import TieredConfig
+from sim.hardware import catalogue
 from sim.results.pricing import Price
-from sim.results.records import COMPLETED, TICK_REQUESTS, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, TICK_REQUESTS, RequestLog
+from sim.results.window import Checkpoint
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -25,20 +30,26 @@ class CacheSystem(Schema):
     ``tenants``: ``shared`` (who sends equal content shares it), ``salted`` (one pool, but no tenant
     hits what another one sent), ``partitioned`` (a cache per tenant with an equal part of the
     capacity). For the latter two the cache is also replayed shared, to tell the hits that are lost.
+    ``model`` is needed only for tiers whose capacity is in gigabytes: its KV has a size.
     """
 
     kind: Literal["cache"]
+    model: str | None = None
     cache: CacheConfig
     tenants: Literal["shared", "salted", "partitioned"] = "shared"
     price: Price | None = None
 
     def resolved(self, key: str, folder: Path) -> CacheSystem:
-        """Nothing to fill in; a replay holds no GPU, so it has no price by the hour."""
+        """Capacities of tiers in blocks; a replay holds no GPU, so it has no price by the hour."""
         if self.price is not None and self.price.pricing == "gpu_hours":
             raise InputError(
                 f"{key}.price.gpu_hour_usd = {self.price.gpu_hour_usd}: a replay holds no GPU; "
                 "allowed: input_usd_per_1m and the other token prices"
             )
+        model = catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        if isinstance(self.cache, TieredConfig):
+            sized = self.cache.sized(None if model is None else model.kv_bytes_per_token, f"{key}.cache")
+            return self.model_copy(update={"cache": sized})
         return self
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
@@ -57,10 +68,11 @@ class CacheSystem(Schema):
         """Serve every request; the records have arrival times but no others."""
         isolated = trace if self.tenants == "shared" else salted(trace)
         records = _replay(isolated, self._fresh(isolated, key), tick)
+        records.bounded = self._bounded
         if self.tenants != "shared":
             shared = _replay(trace, self.cache.replay(trace, f"{key}.cache"), tick)
             lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-            records.hits_lost_to_isolation_tokens = int(lost.sum())
+            records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
@@ -75,6 +87,13 @@ class CacheSystem(Schema):
         assert not np.any(records.cache_read_input_tokens)
         return records
 
+    @property
+    def _bounded(self) -> bool:
+        """Whether the cache, or its lowest tier, has a capacity."""
+        lowest = self.cache.tiers[-1] if isinstance(self.cache, TieredConfig) else self.cache
+        sizes = (getattr(lowest, key, None) for key in ("capacity_blocks", "capacity_tokens"))
+        return not isinstance(lowest, NoCache) and any(size is not None for size in sizes)
+
     def _fresh(self, trace: Trace, key: str) -> ReplayCache:
         if self.tenants == "partitioned":
             return partitioned(self.cache, trace, f"{key}.cache")
@@ -85,9 +104,20 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
     log = RequestLog(trace)
     query_blocks = hit_blocks = 0
     tiers: dict[str, int] = {}
+    checkpoints: list[Checkpoint] = []
+    times_s = [*trace.checkpoints_s, inf]
+
+    def note(at_s: float) -> None:
+        evicted = cache.evicted_blocks, cache.evicted_tokens
+        counted = Checkpoint(at_s, None, *evicted, query_blocks, hit_blocks, dict(tiers))
+        counted.full = any(evicted)
+        checkpoints.append(counted)
+
     for done, (at, request) in enumerate(trace.instant_order()):
         if done % TICK_REQUESTS == 0:
             tick(done)
+        while at >= times_s[len(checkpoints)]:
+            note(times_s[len(checkpoints)])
         served = cache.serve(request, at)
         log.arrival_s[request] = at
         log.end(request, COMPLETED)
@@ -105,5 +135,7 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
     records.evicted_blocks = cache.evicted_blocks
     records.evicted_tokens = cache.evicted_tokens
     records.hit_tokens_by_tier = tiers
+    note(max(at, checkpoints[-1].at_s if checkpoints else at))
+    records.checkpoints = checkpoints
     records.check()
     return records

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sim.caches import EngineCache, NoCache
-from sim.caches.groups.config import width
+from sim.caches.groups.config import groups_of
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
@@ -24,31 +24,26 @@ from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
+from sim.hardware.by_hand import ModelByHand
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.systems.failures import FailureConfig, require_order
+from sim.systems.layer_groups import with_groups
 from sim.systems.pool import Pool
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
-from workloads.schema import MOST_S, Schema
 from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
-
-class FailureConfig(Schema):
-    """Replica ``replica`` (from 0) dies at ``at_s`` and comes back cold at ``back_s``, or never."""
-
-    replica: int = Field(ge=0)
-    at_s: float = Field(ge=0, le=MOST_S)
-    back_s: float | None = Field(default=None, gt=0, le=MOST_S)
-
-    @model_validator(mode="after")
-    def _back_later(self) -> FailureConfig:
-        if self.back_s is not None and self.back_s <= self.at_s:
-            raise ValueError(f"back_s ({self.back_s:g}) must be later than at_s ({self.at_s:g})")
-        return self
+Dtype = Literal["auto", "half", "float16", "bfloat16", "float", "float32"]
+KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "int8"]
+ModelName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),
+]
 
 
 class EngineSystem(Pool):
@@ -60,6 +55,10 @@ class EngineSystem(Pool):
     ``radix``, and no other goes with it; its KV blocks are pages of ``page_size`` tokens. With ``tenants:
     salted`` every tenant's prompts carry a salt of their own; what that loses is counted by a shared run.
 
+    ``model`` is a name of the catalogue, the path of a config.json or of its folder, or a mapping with the
+    model's figures. ``dtype`` and ``kv_cache_dtype`` are vLLM's options: auto serves a checkpoint as it
+    is quantised, and what is in 32 bit in 16.
+
     What a pool does not say is as the system has it. ``role: prefill`` and ``role: decode`` pools hand
     requests over ``kv_link``. ``max_queued_requests`` (waiting, per replica) rejects, ``deadline_s`` is
     when a client gives up, ``retries`` how it then sends its request again, ``failures`` take replicas out:
@@ -70,7 +69,9 @@ class EngineSystem(Pool):
     """
 
     kind: Literal["engine"]
-    model: str | None = None
+    model: ModelName | None = None
+    dtype: Dtype = "auto"
+    kv_cache_dtype: KvCacheDtype = "auto"
     router: RouterConfig = RoundRobinConfig()
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
     tenants: Literal["shared", "salted"] = "shared"
@@ -104,7 +105,11 @@ class EngineSystem(Pool):
         model = self._model(key, folder)
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
-        cache = self._with_groups(model)
+        cache = self.cache
+        if isinstance(cache, TieredConfig):
+            cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
+        elif model is not None and self._keeps_groups:
+            cache = with_groups(cache, model)
         if self.pools is None:
             system = self.filled_in(model, cache, key, folder)
         else:
@@ -118,24 +123,14 @@ class EngineSystem(Pool):
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
-                tokens = system.kv_blocks * kind.block_size(cache)
+                tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
 
-    def _with_groups(self, model: Model | None) -> EngineCache:
-        """The cache with the groups of the model's layers, where it says none."""
-        cache = self.cache
-        names = getattr(model, "group_names", None)
-        if not isinstance(cache, BlockConfig | NoCache) or cache.groups is not None or names is None:
-            return cache
-        groups = names()
-        if (
-            not groups
-            or groups == ["full"]
-            or (isinstance(cache, BlockConfig) and not cache.is_engines_own)
-        ):
-            return cache
-        return cache.model_copy(update={"groups": groups})
+    @property
+    def _keeps_groups(self) -> bool:
+        """Whether the engine can keep several groups of layers: vLLM, where no KV travels."""
+        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self._pools())
 
     def _require_sense(self, model: Model | None, key: str) -> None:
         """InputError for parts that do not go together."""
@@ -158,31 +153,18 @@ class EngineSystem(Pool):
             )
         if ("decode" in roles) != (self.kv_link is not None):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
-        if self.kv_link is not None and width(self.cache) > 1:
+        groups = groups_of(self.cache)
+        if groups != ["full"] and not self._keeps_groups:
             refuse(
-                f"cache.groups of {width(self.cache)} groups: what of a window travels is not modelled",
-                "one group of full attention, or pools of role both",
+                f"cache.groups = {groups}: SGLang has none, and what of a window travels is not modelled",
+                "[full], or engines of kind vllm with pools of role both",
             )
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        self._require_failures(sum(pool.replicas for pool in pools), key)
-
-    def _require_failures(self, replicas: int, key: str) -> None:
-        up_s: dict[int, float] = {}
-        for i, failure in enumerate(self.failures):
-            if failure.replica >= replicas:
-                raise InputError(
-                    f"{key}.failures.{i}.replica = {failure.replica}; allowed: 0 to {replicas - 1}"
-                )
-            if failure.at_s < up_s.get(failure.replica, 0.0):
-                raise InputError(
-                    f"{key}.failures.{i}.at_s = {failure.at_s:g}: replica {failure.replica} is down then; "
-                    "allowed: failures of one replica in order, each after its return"
-                )
-            up_s[failure.replica] = failure.back_s if failure.back_s is not None else float("inf")
+        require_order(self.failures, sum(pool.ranks for pool in pools), key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
-        """Raise InputError if a request is larger than a replica's KV memory."""
+        """Raise InputError if the options contradict the trace."""
         bound = self.max_queued_requests
         if trace.concurrency is not None and bound is not None and bound < trace.concurrency:
             raise InputError(
@@ -190,7 +172,7 @@ class EngineSystem(Pool):
                 f"the same instant; allowed: at least the concurrency ({trace.concurrency})"
             )
         for pool in self._pools():
-            pool.require_fit(trace, self.cache, key)
+            pool.require_fit(trace, key)
         if not self._kv.is_own:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
@@ -221,18 +203,13 @@ class EngineSystem(Pool):
             notes.append(
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
+        if model is not None:
+            notes += [f"approximate: {text}" for text in _approximations(model, pools, self.cache)]
         for profile in profiles:
             if not profile.calibrated:
                 notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
-        if model is not None:
-            longest = model.max_position_embeddings
-            totals = zip(trace.input_tokens, trace.output_tokens, strict=True)
-            over = sum(prompt + output > longest for prompt, output in totals)
-            if over:
-                notes.append(
-                    f"{over:,} of {len(trace):,} requests exceed the {longest:,} positions of "
-                    f"{model.name}; they are served as if it could"
-                )
+        for pool in pools:
+            notes += pool.memory_notes(trace, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
@@ -247,7 +224,7 @@ class EngineSystem(Pool):
         records = self._run(salted(trace), folder, tick, self.cache, watched=True)
         shared = self._run(trace, folder, tick, self.cache)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-        records.hits_lost_to_isolation_tokens = int(lost.sum())
+        records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
@@ -297,6 +274,7 @@ class EngineSystem(Pool):
             hardships=hardships,
             record_steps=self.record_steps and watched,
             sample_s=sample_s,
+            tier_hits=tier_hits,
             tick=tick,
         ).run()
         if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
@@ -322,8 +300,43 @@ class EngineSystem(Pool):
         failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
         return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
 
+    def _replica_kv_bytes(self, model: Model | None) -> int | None:
+        """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
+        if model is None:
+            return None
+        split = {pool.parallel for pool in self._pools()}
+        return max(model.kv_bytes_per_token_per_gpu(parallel) * parallel.tensor for parallel in split)
+
     def _pools(self) -> list[Pool]:
         return [self] if self.pools is None else self.pools
 
     def _model(self, key: str, folder: Path) -> Model | None:
-        return catalogue.model(self.model, folder, f"{key}.model") if self.model else None
+        if self.model is None:
+            return None
+        return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
+
+
+def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list[str]:
+    """What is not as in an engine about this model on these GPUs."""
+    notes = []
+    kinds, one_group = {group.kind for group in model.kv_groups}, groups_of(cache) == ["full"]
+    if "mamba" in kinds and one_group:
+        notes.append("states of linear attention are read and written in time, but take no KV blocks")
+    if kinds & {"swa", "chunk"} and "full" in kinds:
+        if one_group:
+            notes.append("KV of layers with a window takes no blocks")
+        notes.append("decodes see windows by their mean context")
+    for pool in pools:
+        if pool.pipeline_parallel > 1:
+            notes.append(
+                "pipeline stages work on one step one after the other; with several steps in flight "
+                f"throughput is up to {pool.pipeline_parallel} times as high"
+            )
+        if pool.data_parallel > 1:
+            notes.append(
+                "data parallel ranks are replicas of their own that share experts evenly; that they wait "
+                "for each other in every step is not modelled"
+            )
+        if pool.parallel.gpus > 1:
+            notes.append("what GPUs send to each other takes no time")
+    return notes

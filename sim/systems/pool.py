@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, PositiveInt
 
 from sim.caches import EngineCache
-from sim.caches.groups.config import width
+from sim.caches.groups.config import groups_of
 from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import VllmEngine
 from sim.fleet.plan import ReplicaPlan, Role
-from sim.hardware import catalogue
+from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
+from sim.systems.layer_groups import block_part
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -30,6 +34,11 @@ SHORTEST_S = 1e-9
 class Pool(Schema):
     """``replicas`` replicas, each on ``tensor_parallel`` GPUs of one kind.
 
+    ``pipeline_parallel`` stages of so many GPUs each hold consecutive layers. ``data_parallel`` ranks of a
+    replica each hold the attention, with a queue and a KV cache of their own (the router sees each as a
+    replica), and share the experts. ``expert_parallel``: over how many GPUs of all ranks whole experts are
+    spread; 1: each holds a slice of every expert.
+
     ``role: prefill`` and ``role: decode`` are the two halves of a disaggregated system.
     """
 
@@ -37,17 +46,20 @@ class Pool(Schema):
     replicas: int = Field(default=1, gt=0, le=100_000)
     hardware: str | None = None
     tensor_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
+    data_parallel: PositiveInt = 1
     engine: Engine = VllmEngine()
     memory: Memory = Memory()
     latency: Latency = Roofline()
 
-    def gpu(self, key: str) -> Gpu | None:
-        """The GPU that ``hardware`` names; InputError if there is none of that name."""
-        return catalogue.gpu(self.hardware, f"{key}.hardware") if self.hardware else None
+    def gpu(self, key: str, folder: Path) -> Gpu | None:
+        """The GPU that ``hardware`` names, or that of the file; InputError if there is none."""
+        return catalogue.gpu(self.hardware, f"{key}.hardware", folder) if self.hardware else None
 
     def profile(self, model: Model | None, key: str, folder: Path) -> Profile:
         """Where the iteration times come from; InputError if an iteration takes next to no time."""
-        profile = self.latency.profile(model, self.gpu(key), key, folder, self.tensor_parallel)
+        profile = self.latency.profile(model, self.gpu(key, folder), key, folder, self.parallel)
         time = IterationTime(profile.coefficients)
         shortest_s = time.fixed_s(1, 1) + min(time.prefill_s(0, 1), time.decode_s(1, 0))
         if shortest_s < SHORTEST_S:
@@ -59,52 +71,150 @@ class Pool(Schema):
 
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
         """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""
-        gpu = self.gpu(key)
+        gpu = self.gpu(key, folder)
         self._require_split(model, key)
         self.profile(model, key, folder)
         kind = self.engine.kv(cache, key)
         size = kind.block_size(cache)
-        blocks = self.memory.kv_blocks
-        if blocks is None:
-            blocks = kind.stated_blocks(cache, key)
-        if blocks is None:
-            if model is None or gpu is None:
+        engine = self.engine.with_limits(gpu, size, f"{key}.engine")
+        memory = self.memory
+        if memory.kv_blocks is None:
+            stated = kind.stated_blocks(cache, key)
+            if stated is not None:
+                memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
+            elif model is not None and gpu is not None:
+                budget, memory = engine.budget(model, gpu, memory, self.parallel, key)
+                blocks = budget.blocks(size, block_part(model, groups_of(cache)))
+                budget.require_room(blocks - engine.null_blocks, model, key)
+                memory = memory.model_copy(update={"kv_blocks": blocks, "estimate": True})
+            else:
                 raise InputError(
                     f"{key}.memory.kv_blocks is missing; allowed: a number of blocks, or both model "
                     "and hardware to compute it from"
                 )
-            # A block holds the layers of one group only, an equal part of them.
-            blocks = self.memory.blocks(model, gpu, size, key, self.tensor_parallel) * width(cache)
-        engine = self.engine.resolved(gpu, model, blocks, size, f"{key}.engine")
-        memory = self.memory.model_copy(update={"kv_blocks": blocks})
+        blocks = self._usable(memory, engine)
+        if blocks < 1:
+            raise InputError(
+                f"{key}.memory.kv_blocks = {memory.kv_blocks}: vLLM's null block is one of them; allowed: "
+                f"at least {1 + engine.null_blocks}"
+            )
+        engine = engine.resolved(model, blocks, size)
         return self.model_copy(update={"memory": memory, "engine": engine})
 
-    def _require_split(self, model: Model | None, key: str) -> None:
-        if model is not None and model.num_attention_heads % self.tensor_parallel:
-            raise InputError(
-                f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the "
-                f"{model.num_attention_heads} attention heads of {model.name}; allowed: a divisor"
-            )
-
-        if model is not None:
-            few, many = sorted((model.num_key_value_heads, self.tensor_parallel))
-            if many % few:  # vLLM's models assert the same
-                raise InputError(
-                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the "
-                    f"{model.num_key_value_heads} KV heads of {model.name} nor is a multiple of them; "
-                    "allowed: either"
-                )
-
-    def require_fit(self, trace: Trace, cache: EngineCache, key: str) -> None:
-        """Raise InputError if a request is larger than a replica's KV memory."""
-        size = self.engine.kv(cache, key).block_size(cache)
-        self.engine.require_fit(trace, cache, self.kv_blocks, size, key)
+    @staticmethod
+    def _usable(memory: Memory, engine: Engine) -> int:
+        assert memory.kv_blocks is not None, "filled_in() first"
+        return memory.kv_blocks - engine.null_blocks
 
     @property
-    def kv_blocks(self) -> int:
-        """KV blocks of a replica, once filled in."""
-        assert self.memory.kv_blocks is not None, "filled_in() first"
-        return self.memory.kv_blocks
+    def parallel(self) -> Parallel:
+        """The GPUs of one copy of the model, by what they divide."""
+        return Parallel(
+            self.tensor_parallel, self.pipeline_parallel, self.expert_parallel, self.data_parallel
+        )
+
+    @property
+    def ranks(self) -> int:
+        """Replicas as the router sees them: a data parallel rank has its own queue and KV cache."""
+        return self.replicas * self.data_parallel
+
+    def _require_split(self, model: Model | None, key: str) -> None:
+        ranks = self.tensor_parallel * self.data_parallel
+        if ranks % self.expert_parallel:
+            raise InputError(
+                f"{key}.expert_parallel = {self.expert_parallel} does not divide tensor_parallel x "
+                f"data_parallel = {ranks}, the GPUs that share the experts; allowed: a divisor (vLLM: 1 or "
+                "all of them)"
+            )
+        if model is None:
+            return
+        if self.pipeline_parallel > len(model.layers):
+            raise InputError(
+                f"{key}.pipeline_parallel = {self.pipeline_parallel}; allowed: at most the "
+                f"{len(model.layers)} layers of {model.name}"
+            )
+        if self.expert_parallel > model.experts:
+            raise InputError(
+                f"{key}.expert_parallel = {self.expert_parallel}; allowed: at most the {model.experts} "
+                f"experts of a layer of {model.name}"
+            )
+        for heads, kv_heads in model.split_heads():
+            if heads % self.tensor_parallel:
+                raise InputError(
+                    f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the {heads} attention "
+                    f"heads of {model.name}; allowed: a divisor"
+                )
+            few, many = sorted((kv_heads, self.tensor_parallel))
+            if many % few:  # vLLM's models assert the same
+                raise InputError(
+                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the {kv_heads} KV "
+                    f"heads of {model.name} nor is a multiple of them; allowed: either"
+                )
+
+    def require_fit(self, trace: Trace, key: str) -> None:
+        """Raise InputError if the engine's options contradict the trace."""
+        self.engine.require_fit(trace, key)
+
+    def too_long(
+        self, prompt_tokens: int, output_tokens: int, block_size: int, groups: Sequence[str]
+    ) -> bool:
+        """Whether the engine turns the request away, as longer than ``max_model_len`` or than its memory.
+
+        A replica that only prefills holds the prompt, and lets the reply be counted.
+        """
+        longest = self.engine.max_model_len
+        if longest is not None and prompt_tokens + output_tokens > longest:
+            return True
+        held = 1 if self.role == "prefill" else output_tokens
+        return not self.engine.fits(prompt_tokens, held, self.usable_blocks, block_size, groups)
+
+    def _kv_tokens(self, cache: EngineCache) -> int:
+        """Tokens that its KV memory holds, were all layers to keep all of them, as vLLM counts them too."""
+        size, width = self.engine.kv(cache, "").block_size(cache), len(groups_of(cache))
+        return self.usable_blocks // width * size
+
+    def count_too_long(self, trace: Trace, cache: EngineCache) -> int:
+        """How many requests of ``trace`` it turns away for their length."""
+        block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
+        longest, tokens = self.engine.max_model_len, self._kv_tokens(cache)
+        largest = trace.largest_tokens  # without the last one; SGLang wants two pages and a token more
+        if largest + 2 * block_size + 1 < tokens and (longest is None or largest < longest):
+            return 0
+        sizes = zip(trace.input_tokens, trace.output_tokens, strict=True)
+        return sum(self.too_long(prompt, output, block_size, groups) for prompt, output in sizes)
+
+    def memory_notes(self, trace: Trace, model: Model | None, cache: EngineCache) -> list[str]:
+        """What the reader has to know about its KV memory and about requests that are too long."""
+        tokens, longest = self._kv_tokens(cache), self.engine.max_model_len
+        block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
+        notes = []
+        if self.memory.estimate:
+            notes.append(estimate.note(self.memory, self.engine.kind))
+        if model is not None and longest is not None and longest > model.max_position_embeddings:
+            notes.append(
+                f"max_model_len {longest:,} is beyond the {model.max_position_embeddings:,} positions of "
+                f"{model.name}, and served: engines want to be told that this is meant"
+            )
+        over = self.count_too_long(trace, cache)
+        limit = "no max_model_len" if longest is None else f"max_model_len {longest:,}"
+        if over:
+            notes.append(
+                f"rejected: {over:,} of {len(trace):,} requests are longer, with their replies, than the "
+                f"engine serves ({limit}; KV memory {tokens:,} tokens). Clients do not send them again; "
+                "their sessions go on with the next turn"
+            )
+        fits = longest is None or self.engine.fits(longest, 1, self.usable_blocks, block_size, groups)
+        if not fits and self.engine.kind == "vllm":
+            notes.append(
+                f"vLLM would not start: one request of max_model_len {longest:,} does not fit into the KV "
+                f"memory of {tokens:,} tokens. Here it starts, and rejects what does not fit"
+            )
+        return notes
+
+    @property
+    def usable_blocks(self) -> int:
+        """KV blocks of a replica that hold content, once filled in."""
+        return self._usable(self.memory, self.engine)
 
     def plans(
         self,
@@ -122,9 +232,13 @@ class Pool(Schema):
         profile = self.profile(model, "", folder)
         time = IterationTime(profile.coefficients, profile.domain)
         kv_bytes = None if model is None else model.kv_bytes_per_token
-        setting = KvSetting(trace, self.kv_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
+        setting = KvSetting(trace, self.usable_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
         kind, found = self.engine.kv(cache, ""), []
-        for _ in range(self.replicas):
+        size = kind.block_size(cache)
+        too_long = None
+        if self.count_too_long(trace, cache):
+            too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
+        for _ in range(self.ranks):
             memory, source = kind.parts(cache, setting)
             plan = ReplicaPlan(
                 memory=memory,
@@ -132,8 +246,9 @@ class Pool(Schema):
                 options=self.engine.options(),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
-                gpus=self.tensor_parallel,
+                gpus=self.tensor_parallel * self.pipeline_parallel,
                 role=self.role,
+                too_long=too_long,
             )
             found.append(plan)
         return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,20 +12,25 @@ from pydantic import ValidationError, field_validator
 
 from sim.providers import bills, rulebook
 from sim.providers.bills import Hosted
-from sim.providers.latency import HostedLatency
-from sim.providers.marks import NEEDS_SYSTEM, Caching, Marks
-from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list
+from sim.providers.given_up import Patience
+from sim.providers.latency import UNSHOWN, HostedLatency
+from sim.providers.marks import NEEDS_SYSTEM, Caching
+from sim.providers.notes import GIVEN_UP, GIVEN_UP_BY_DEFAULT, below_minimum
+from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list, priced_as
 from sim.providers.schema import Rules
-from sim.providers.serve import serve
-from sim.results.records import COMPLETED, Records, RequestLog
+from sim.providers.serve import ByModel, serve
+from sim.providers.tables import billed_calls, request_log
+from sim.results.records import Records
 from sim.results.summary_cost import Regret
+from sim.yamlfile import in_words
+from workloads.clients import Retries
 from workloads.errors import InputError
+from workloads.lengths import Distribution
 from workloads.schema import Schema
+from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
-NEAR = 0.15
-"""Prompts less than this share above the minimum are told: token counts differ between tokenizers."""
 REGRET_REQUESTS = 30_000
 """Up to so many requests the other strategies are tried as well, unless the configuration says."""
 WIDTH = {"organisation": 0, "subscription": 0, "workspace": 1, "project": 1}
@@ -34,13 +38,21 @@ TENANTS = {"organisations": 0, "workspaces": 1, "users": 2}
 """Who shares a cache: tenants of a trace are apart if they are no narrower than the provider's scope."""
 
 
+RECORDED = "recorded"
+"""The ``model`` that stands for those that the trace names."""
+
+
 class ProviderSystem(Schema):
-    """A model of a hosted API. One system sends all its requests to one ``model``.
+    """A model of a hosted API. All requests go to one ``model``, or each to the one that the trace names.
 
     ``tier`` is the price tier; ``start`` the UTC time of the trace's second 0, which decides the prices;
     ``rules`` replaces values of the provider's rules (all of them for ``provider: custom``); ``tenants``
     says what the trace's tenants are to the provider. ``regret`` compares with every other strategy for
     marks and lifetimes (default: where the trace has at most 30,000 requests).
+
+    ``model: recorded`` keeps caches and prices per model. Without ``latency`` no time is shown: those of
+    the default line still pass in the simulation, where follow-ups wait for replies. A client hangs up when
+    a reply is not complete ``deadline_s`` after it was asked for, and asks again as ``retries`` says.
     """
 
     kind: Literal["provider"]
@@ -52,7 +64,9 @@ class ProviderSystem(Schema):
     price: ProviderPrice | None = None
     tenants: Literal["users", "workspaces", "organisations"] = "users"
     rules: dict[str, Any] | None = None
-    latency: HostedLatency = HostedLatency()
+    latency: HostedLatency | None = None
+    deadline_s: Distribution | None = None
+    retries: Retries | None = None
     regret: bool | None = None
 
     @field_validator("start")
@@ -65,20 +79,24 @@ class ProviderSystem(Schema):
     def resolved(self, key: str, folder: Path) -> ProviderSystem:
         """The client's defaults filled in; InputError if provider, model, price or caching do not go."""
         rules = self._rules(key)
-        caching = self.caching
-        self._prices(key)
-        if caching.mode == "off":
+        if self.model != RECORDED:
+            self._require_current(self.model, key)
+            self._prices(key)
+        if self.caching.mode == "off" or self.model == RECORDED:  # what is sold depends on the models
             return self
-        if self.tier == "batch" and not rules.batch:
-            raise InputError(
-                f"{key}.tier = 'batch': {self.provider} caches no batch requests; allowed: standard"
-            )
-        caching = caching.filled(rules)
-        caching.check(rules, self.provider, f"{key}.caching")
+        caching = self._require_caching(rules, self.provider, key)
         return self.model_copy(update={"caching": caching})
 
+    def _require_caching(self, rules: Rules, sold_by: str, key: str) -> Caching:
+        """The client's settings with the defaults of ``rules``; InputError if these do not allow them."""
+        if self.tier == "batch" and not rules.batch:
+            raise InputError(f"{key}.tier = 'batch': {sold_by} caches no batch requests; allowed: standard")
+        caching = self.caching.filled(rules)
+        caching.check(rules, sold_by, f"{key}.caching")
+        return caching
+
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
-        """Raise InputError if the client's marks need messages that the trace does not have."""
+        """Raise InputError if the trace lacks the messages or models that the system speaks of."""
         if (
             self.caching.mode != "off"
             and self.caching.strategy in NEEDS_SYSTEM
@@ -88,29 +106,61 @@ class ProviderSystem(Schema):
                 f"{key}.caching.marks = {self.caching.strategy!r}: the trace has no system messages; "
                 "allowed: none, last, window"
             )
+        if self.model != RECORDED:
+            return
+        if trace.models is None:
+            raise InputError(
+                f"{key}.model = {RECORDED!r}: {trace.origin} does not name the model of every request; "
+                "allowed: the name of one model for all"
+            )
+        first: Rules | None = None
+        for model in self._models(trace):
+            self._require_current(model, key)
+            self._prices(key, model)
+            rules = self._rules(key, model)
+            first = first or rules
+            if (rules.sold, rules.usage_style) != (first.sold, first.usage_style):
+                raise InputError(
+                    f"{key}.model = {RECORDED!r}: {model} is sold with other lifetimes "
+                    f"({', '.join(rules.sold)}) than {self._models(trace)[0]} ({', '.join(first.sold)}); "
+                    "allowed: models with the same ones, or one system for each"
+                )
+            if self.caching.mode != "off":
+                self._require_caching(rules, f"{self.provider} ({model})", key)
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
-        rules, caching = self._rules(""), self.caching
-        notes = [self.latency.note, *rules.notes]
+        caching = self.caching
+        by_model = {model: self._rules("", model) for model in self._models(trace)}
+        notes = [UNSHOWN if self.latency is None else self.latency.note]
+        notes += [note for model in by_model if (note := self._priced_as(model))]
+        notes += [note for rules in by_model.values() for note in rules.notes]
+        if self.deadline_s is not None:
+            notes.append(GIVEN_UP if self.latency is not None else GIVEN_UP + GIVEN_UP_BY_DEFAULT)
         if caching.mode == "off":
-            return notes
-        notes += _below_minimum(trace, rules, caching, self.model)
-        if not trace.messages and rules.kind in ("breakpoint", "unit"):
+            return list(dict.fromkeys(notes))
+        for model, rules in by_model.items():
+            mine: Sequence[int] = range(len(trace))
+            if self.model == RECORDED:
+                assert trace.models is not None
+                mine = [i for i, name in enumerate(trace.models) if name == model]
+            notes += below_minimum(trace, mine, rules, caching.filled(rules), model)
+        kinds = {rules.kind for rules in by_model.values()}
+        if not trace.messages and kinds & {"breakpoint", "unit"}:
             notes.append(
                 "approximate: the trace does not tell messages apart; every place where prompts "
                 "end or part counts as the end of one"
             )
-        if rules.kind == "breakpoint" and trace.block_id_tokens is not None:
+        if "breakpoint" in kinds and trace.block_id_tokens is not None:
             notes.append(
                 f"the trace names blocks of {trace.block_id_tokens} tokens: what a mark wrote is "
                 f"found at the end of its last whole block, so hits are a lower bound"
             )
-        return notes
+        return list(dict.fromkeys(notes))
 
-    def calibrated(self, folder: Path) -> bool:
-        """False: the times of a hosted API are a line, not a measurement of this provider."""
-        return False
+    def calibrated(self, folder: Path) -> bool | None:
+        """False where times are shown: they are a line, not a measurement of this provider."""
+        return None if self.latency is None else False
 
     def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
         """Send the trace under the provider's rules; ``tick`` hears how many requests are finished."""
@@ -120,7 +170,7 @@ class ProviderSystem(Schema):
         records = self._run(salted(trace), self.caching, tick)
         shared = self._run(trace, self.caching, tick)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
-        records.hits_lost_to_isolation_tokens = int(lost.sum())
+        records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
@@ -177,74 +227,88 @@ class ProviderSystem(Schema):
             return []
 
     def _run(self, trace: Trace, caching: Caching, tick: Callable[[int], None]) -> Records:
-        rules, prices = self._rules(""), self._prices("")
-        caching = caching.filled(rules)
-        served = serve(trace, rules, caching, self.latency, tick)
-        log = RequestLog(trace)
-        log.arrival_s = log.scheduled_s = array("d", served.arrival_s)
-        log.first_token_s = array("d", served.first_token_s)
-        log.finished_s = array("d", served.finished_s)
-        log.hit_tokens = array("q", served.found.read_tokens)
-        log.status = [COMPLETED] * len(trace)
-        records = Records.of(log)
-        card = [prices.card(*request) for request in zip(trace.input_tokens, served.arrival_s, strict=True)]
+        models = self._models(trace)
+        held = [self._rules("", model) for model in models]
+        of: Sequence[int] = bytes(len(trace))
+        if self.model == RECORDED:
+            assert trace.models is not None
+            number = {model: i for i, model in enumerate(models)}
+            of = [number[model] for model in trace.models]
+        caching = caching.filled(held[0])
+        line = HostedLatency() if self.latency is None else self.latency
+        served = serve(trace, ByModel(held, of), caching, line, tick, self._patience(trace))
+        records = Records.of(request_log(trace, served, timed=self.latency is not None))
+        prices = [self._prices("", model) for model in models]
         records.hosted = Hosted(
-            prices=prices,
-            latency=self.latency,
-            card=np.array(card, dtype=np.int64),
-            written={
-                name: np.array(tokens, dtype=np.int64)
-                for name, tokens in zip(rules.sold, served.found.written_tokens, strict=True)
-            },
-            created_tokens=np.array(served.found.created_tokens, dtype=np.int64),
-            storage_s=np.array(served.found.storage_s),
-            lifetime=caching.lifetimes(rules)[0],
-            usage_style=rules.usage_style,
+            cards=tuple(card for one in prices for card in one.cards),
+            latency=line,
+            calls=billed_calls(records, served, prices, of, held[0].sold),
+            written_tokens=np.array(served.found.written_tokens, dtype=np.int64).sum(axis=0),
+            lifetime=caching.lifetimes(held[0])[0],
+            usage_style=held[0].usage_style,
             overflows=served.overflows,
         )
         records.check()
         return records
 
-    def _rules(self, key: str) -> Rules:
-        """The record that holds, with the user's values put in."""
+    def _patience(self, trace: Trace) -> Patience | None:
+        if self.deadline_s is None:
+            return None
+        deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
+        return Patience(deadlines, self.retries)
+
+    def _models(self, trace: Trace) -> list[str]:
+        """The models that serve the trace."""
+        if self.model != RECORDED:
+            return [self.model]
+        assert trace.models is not None, "check_trace() first"
+        return sorted(set(trace.models))
+
+    def _require_current(self, model: str, key: str) -> None:
+        if self.provider != rulebook.CUSTOM:
+            rulebook.require_current(self.provider, model, self.start, key)
+
+    def _priced_as(self, model: str) -> str | None:
+        """A note where the price library knows the model by another name, at another price perhaps."""
+        given = self.price is not None and self.price.input_usd_per_1m is not None
+        if self.provider == rulebook.CUSTOM or given:
+            return None
+        return priced_as(rulebook.provider(self.provider).library, model)
+
+    def _rules(self, key: str, model: str | None = None) -> Rules:
+        """The record for ``model`` (default: the configured one), with the user's values put in."""
         rulebook.require_known(self.provider, f"{key}.provider")
+        custom = self.provider == rulebook.CUSTOM
+        model = model or self.model
+        if model == RECORDED and not custom:
+            model = rulebook.provider(self.provider).typical_model
         mode = "automatic" if self.caching.mode == "off" else self.caching.mode
         given = self.rules or {}
         base: dict[str, Any] = {}
-        if self.provider == rulebook.CUSTOM:
+        if custom:
             base = {"match": ".*", "modes": ["automatic", "explicit"]}
         elif self.caching.mode == "off":
-            base = rulebook.any_record(self.provider, self.model, key).model_dump()
+            base = rulebook.any_record(self.provider, model, key).model_dump()
         else:
-            base = rulebook.record(self.provider, self.model, mode, key).model_dump()
+            base = rulebook.record(self.provider, model, mode, key).model_dump()
         try:
-            return Rules.model_validate({**base, **given})
+            rules = Rules.model_validate({**base, **given})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
             value = problem["input"]
             shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-            message = problem["msg"].removeprefix("Value error, ")
-            raise InputError(f"{where}{shown}: {message}") from None
+            raise InputError(f"{where}{shown}: {in_words(problem)}") from None
+        for name in given:
+            if name not in rules.used:
+                raise InputError(
+                    f"{key}.rules.{name}: rules of kind {rules.kind} do not use it; allowed: "
+                    f"{', '.join(rules.used)}"
+                )
+        return rules
 
-    def _prices(self, key: str) -> PriceList:
+    def _prices(self, key: str, model: str | None = None) -> PriceList:
+        model = model or self.model
         library = None if self.provider == rulebook.CUSTOM else rulebook.provider(self.provider).library
-        return price_list(self._rules(key), library, self.model, self.tier, self.start, self.price, key)
-
-
-def _below_minimum(trace: Trace, rules: Rules, caching: Caching, model: str) -> list[str]:
-    """A warning with the number of requests whose marked prefix (or prompt) is too short to be cached."""
-    inputs = trace.input_tokens
-    if rules.kind in ("breakpoint", "object"):
-        marks = Marks(trace, caching, rules)
-        prefixes = [found[0].tokens if (found := marks.of(i)) else 0 for i in range(len(inputs))]
-    else:
-        prefixes = inputs
-    short = sum(0 < tokens < rules.min_tokens for tokens in prefixes)
-    near = sum(rules.min_tokens <= tokens < rules.min_tokens * (1 + NEAR) for tokens in prefixes)
-    if not short and not near:
-        return []
-    return [
-        f"{short:,} of {len(prefixes):,} requests are under the minimum of {rules.min_tokens:,} tokens for "
-        f"{model}: neither written nor read; {near:,} more are less than {NEAR:.0%} above it"
-    ]
+        rules = self._rules(key, model)
+        return price_list(rules, library, model, self.tier, self.start, self.price, key)

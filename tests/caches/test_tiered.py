@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim import load_config, run
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 from tests.oracles.naive_tiers import serve_naively
+from workloads.errors import InputError
 from workloads.generators.script import ScriptWorkload
 from workloads.trace import Trace
 
@@ -99,3 +102,46 @@ def test_endless_lower_tier_makes_an_endless_cache(
     tiers = {"gpu": 24, "host": None}
     found = _serve(trace, tiers=tiers, block_size=size, cache=cache, write=write)
     assert [sum(tiers.values()) for tiers in found] == expected
+
+
+def test_capacities_in_gigabytes(tmp_path: Path) -> None:
+    """As many blocks as the KV of the model allows: 8 GB are 3,814 blocks of 16 x 131,072 bytes."""
+    chat = {
+        "kind": "chat", "sessions": 2, "turns": 2, "think_time_s": 5, "user_tokens": 20, "reply_tokens": 30,
+        "system_prompt": {"tokens": 40}, "arrival": {"process": "poisson", "rate_per_s": 0.5},
+    }  # fmt: skip
+    tiers = [{"name": "gpu", "capacity_blocks": 50}, {"name": "host", "capacity_gb": 8}]
+    timed = [{"name": "gpu", "capacity_gb": 4}, {"name": "host", "capacity_gb": 8, "gb_per_s": 20}]
+    systems: dict[str, Any] = {
+        "replay": {"kind": "cache", "model": "llama-3.1-8b", "cache": {"kind": "tiered", "tiers": tiers}},
+        "engine": {
+            "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "tensor_parallel": 2,
+            "cache": {"kind": "tiered", "tiers": timed},
+        },
+    }  # fmt: skip
+    path = tmp_path / "tiers.yaml"
+    path.write_text(json.dumps({"name": "tiers", "workload": chat, "systems": systems}))
+    config = load_config(path)
+    sizes = {}
+    for name, system in config.systems.items():
+        cache: Any = system.cache  # type: ignore[union-attr]
+        sizes[name] = [tier.capacity_blocks for tier in cache.tiers]
+        assert all(tier.capacity_gb is None for tier in cache.tiers), "the resolved file says blocks"
+    host = int(8e9 // (16 * 131_072))
+    assert sizes == {"replay": [50, host], "engine": [int(4e9 // (16 * 131_072)), host]}
+    assert run(config).runs["replay"].records.hit_blocks
+    del systems["replay"]["model"]
+    path.write_text(json.dumps({"name": "tiers", "workload": chat, "systems": systems}))
+    with pytest.raises(
+        InputError, match=r"systems.replay.cache.tiers.1.capacity_gb = 8; allowed: with model"
+    ):
+        load_config(path)
+    tiers[1]["capacity_blocks"] = 5
+    path.write_text(json.dumps({"name": "tiers", "workload": chat, "systems": systems}))
+    with pytest.raises(InputError, match=r"tiers\.1 has capacity_blocks and capacity_gb"):
+        load_config(path)
+    tiers[1] = {"name": "host", "capacity_gb": 1e-9}
+    systems["replay"]["model"] = "llama-3.1-8b"
+    path.write_text(json.dumps({"name": "tiers", "workload": chat, "systems": systems}))
+    with pytest.raises(InputError, match=r"capacity_gb = 1e-09; allowed: at least a block"):
+        load_config(path)

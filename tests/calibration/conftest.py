@@ -19,7 +19,7 @@ def runner() -> Runner:
     from calibration.run import runner_for
     from sim.hardware import catalogue
 
-    return runner_for(catalogue.model("tiny-1m", Path()), "cpu", "float32", "tiny", 0)
+    return runner_for(catalogue.dense("tiny-1m", Path()), "cpu", "float32", "tiny", 0)
 
 
 @pytest.fixture(scope="session")

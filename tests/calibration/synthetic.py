@@ -33,7 +33,7 @@ TRUTH = Coefficients(
 
 def header(**other: Any) -> dict[str, Any]:
     """A header as `calibration.measure` writes it."""
-    model = catalogue.model("tiny-40m", Path())
+    model = catalogue.dense("tiny-40m", Path())
     return {
         "model": model.model_dump(),
         "device": "a made-up machine",

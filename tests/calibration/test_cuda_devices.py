@@ -28,7 +28,7 @@ from calibration.model import Decoder, KvPool, Step, Work
 from calibration.plan import GRIDS, plan
 from sim.hardware import catalogue
 
-LLAMA = catalogue.model("llama-3-8b", Path()).model_copy(update={"num_hidden_layers": 2})
+LLAMA = catalogue.dense("llama-3-8b", Path()).model_copy(update={"num_hidden_layers": 2})
 CUDA = torch.device("cuda")
 WORK = [
     Work(1000, 1, np.arange(4)),

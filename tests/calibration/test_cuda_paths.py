@@ -27,7 +27,7 @@ from calibration.plan import CACHED, GRIDS, PREFILL, plan
 from calibration.runner import Runner
 from sim.hardware import catalogue
 
-TINY = catalogue.model("tiny-1m", Path())
+TINY = catalogue.dense("tiny-1m", Path())
 CPU = torch.device("cpu")
 
 

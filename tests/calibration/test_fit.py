@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from calibration import build as _build
 from calibration import columns, fit, samples
+from calibration.baselines import baselines
 from calibration.build import build
 from calibration.plan import (
     CACHED,
@@ -253,7 +254,7 @@ def test_baselines_by_hand() -> None:
     truth = Coefficients(step=1e-3, token=1e-5)
     measured = fit.Measured(steps, fit.seconds(truth, steps)[:, None])
     twice = Coefficients(step=2e-3, token=2e-5)
-    got = fit.baselines(measured, measured, twice, seed=0)
+    got = baselines(measured, measured, twice, seed=0)
     assert got["plain linear"].max < 1e-9
     assert (got["roofline"].mape, got["roofline"].bias) == pytest.approx((1.0, 1.0))
     assert got["random forest"].mape < 0.2
@@ -312,7 +313,7 @@ def test_rates_beyond_the_peak_are_refused(tmp_path: Path) -> None:
         build(path, tmp_path / "p.yaml")
 
 
-SHAPE = catalogue.model("tiny-40m", Path())
+SHAPE = catalogue.dense("tiny-40m", Path())
 NAMES = ["token", *columns.LINEAR, *fit.HINGE_NAMES]
 
 

@@ -82,7 +82,7 @@ class Noted:
     """A runner that only notes what it is asked for; everything takes two seconds, three by the wall."""
 
     def __init__(self, blocks: int) -> None:
-        self.model = catalogue.model("tiny-1m", Path())
+        self.model = catalogue.dense("tiny-1m", Path())
         self.device = torch.device("cpu")
         pool = SimpleNamespace(blocks=blocks, block_size=16, data=torch.zeros(2, 2, blocks, 16, 2, 32))
         self.decoder = SimpleNamespace(pool=pool, dtype=torch.float32)
@@ -125,7 +125,7 @@ def test_peaks_by_hand() -> None:
 
 def test_as_many_blocks_as_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """85 % of what is free, less the weights: here 20.5 blocks. A tenth of what is asked for has to fit."""
-    model = catalogue.model("tiny-1m", Path())
+    model = catalogue.dense("tiny-1m", Path())
     free = (model.weight_bytes + 20.5 * 16 * model.kv_bytes_per_token) / 0.85
     (tmp_path / "meminfo").write_text(f"MemFree: 1 kB\nMemAvailable: {free / 1024:.0f} kB\n")
     monkeypatch.setattr("calibration.runner.MEMINFO", tmp_path / "meminfo")

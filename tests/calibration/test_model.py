@@ -18,7 +18,7 @@ from calibration.attention import TOLERANCE, Sdpa, choose
 from calibration.model import DTYPES, Decoder, KvPool, Work
 from sim.hardware import catalogue
 
-TINY = catalogue.model("tiny-1m", Path())
+TINY = catalogue.dense("tiny-1m", Path())
 TOKENS = 700
 CPU = torch.device("cpu")
 

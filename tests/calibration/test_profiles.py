@@ -49,7 +49,7 @@ def test_a_shipped_profile_is_good(path: Path) -> None:
 
 def test_what_looks_wrong_on_a_gpu_is_told() -> None:
     """Rates far from what a GPU reaches, and decodes that were launched one kernel at a time."""
-    large = catalogue.model("llama-3-8b", Path())
+    large = catalogue.dense("llama-3-8b", Path())
     shipped = load(SHIPPED[0])
     assert doubts(shipped) == [], "a small model on a CPU"
     assert shipped.protocol is not None and shipped.software is not None

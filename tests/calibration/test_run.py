@@ -58,7 +58,7 @@ def test_run_writes_a_profile_and_its_samples(made: Path) -> None:
 
 def test_several_models_in_one_command(calibration: Cli, tmp_path: Path) -> None:
     """A profile each in one folder; given again, the command keeps what is there and does the rest."""
-    shape = catalogue.model("tiny-1m", Path()).model_dump()
+    shape = catalogue.dense("tiny-1m", Path()).model_dump()
     (tmp_path / "narrow").mkdir()
     config = tmp_path / "narrow" / "config.json"
     config.write_text(json.dumps({**shape, "intermediate_size": 256, "model_type": "llama"}))
@@ -123,7 +123,7 @@ def test_a_simulation_takes_the_profile(made: Path, tmp_path: Path) -> None:
             "cpu": {
                 "kind": "engine",
                 "model": "tiny-1m",
-                "memory": {"kv_blocks": 100},
+                "memory": {"kv_blocks": 600},
                 "latency": {"profile": str(made)},
             }
         },

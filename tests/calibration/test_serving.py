@@ -41,7 +41,7 @@ class TimedAsPredicted(Serving):
 @pytest.fixture(scope="module")
 def runner() -> Runner:
     """A small model in double precision: sampled tokens do not depend on how a batch is cut."""
-    return Runner(catalogue.model("tiny-1m", Path()), "cpu", "float64", 16 * 300, 1600)
+    return Runner(catalogue.dense("tiny-1m", Path()), "cpu", "float64", 16 * 300, 1600)
 
 
 def _trace(seed: int) -> Trace:

@@ -80,7 +80,7 @@ def _chat(seed: int) -> Trace:
 
 @pytest.fixture(scope="module")
 def engine() -> Transformers:
-    return Transformers(catalogue.model("tiny-1m", Path()), LIMITS)
+    return Transformers(catalogue.dense("tiny-1m", Path()), LIMITS)
 
 
 @needs_transformers

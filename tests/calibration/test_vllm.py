@@ -82,7 +82,7 @@ def test_hits_of_requests_one_at_a_time(tmp_path: Path) -> None:
     simulated = [cache.serve(index, float(at)).hit_tokens for at, index in enumerate(order)]
     assert simulated[-1] == 128, "the last of five cached blocks is computed again"
 
-    model = catalogue.model("tiny-1m", Path())
+    model = catalogue.dense("tiny-1m", Path())
     config = {
         **model.model_dump(exclude={"name", "dtype", "attention_bias"}),
         "architectures": ["LlamaForCausalLM"],

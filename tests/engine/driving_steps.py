@@ -13,12 +13,12 @@ from sim.engine.latency import IterationTime
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.progress import LIVELOCK_STEPS
 from sim.engine.vllm.replica import VllmReplica
-from sim.engine.vllm.step_scheduler import LIVELOCK_STEPS
 from sim.fleet.plan import ranks
 from sim.hardware.profile import Coefficients
 from sim.results.itl import TokenGaps
-from sim.results.records import COMPLETED, RequestLog, RequestRow
+from sim.results.request_log import COMPLETED, RequestLog, RequestRow
 from tests.engine.driving import LAST, ONE_SECOND, memory_of
 from tests.oracles import naive_vllm
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.request import Request
 from sim.engine.writers import Writers
-from sim.results.records import RequestRow
+from sim.results.request_log import RequestRow
 from tests.caches.cases import QUICK, THOROUGH, blocks_of, request_lists, trace_of
 from tests.caches.recorded import single_blocks
 from tests.engine.driving import check_always, fleet_of

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sim.caches.block import BlockTable
 from sim.engine.batch import Decodes
 from sim.engine.request import Request
-from sim.results.records import RequestRow
+from sim.results.request_log import RequestRow
 from tests.caches.cases import QUICK
 from workloads.content import Route
 
@@ -75,7 +75,7 @@ def test_who_finishes_when(block_size: int, sizes: list[tuple[int, int]]) -> Non
         decodes.enter(request)
     done: list[tuple[int, int]] = []
     while decodes.count:
-        steps = decodes.next_finish() - decodes.step
+        steps = decodes.next_finish - decodes.step
         done += [(decodes.step, request.order) for request in decodes.advance(steps)]
         decodes.check([request for request in requests if (request.generated < request.output_tokens)])
     assert done == sorted((output - 1, order) for order, (_, output) in enumerate(sizes))
@@ -99,7 +99,7 @@ def test_enter_and_leave(block_size: int, data: st.DataObject) -> None:
             decodes.enter(request)
             inside[request] = [computed, 1]
         elif inside and action == "advance":
-            steps = data.draw(st.integers(1, decodes.next_finish() - decodes.step))
+            steps = data.draw(st.integers(1, decodes.next_finish - decodes.step))
             finished = list(decodes.advance(steps))
             for counts in inside.values():
                 counts[0] += steps

@@ -13,7 +13,8 @@ from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.queue import WaitingQueue
 from sim.engine.sglang.request import SglangRequest
 from sim.results.itl import TokenGaps
-from sim.results.records import Records, RequestRow
+from sim.results.records import Records
+from sim.results.request_log import RequestRow
 from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of

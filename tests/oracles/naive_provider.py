@@ -22,6 +22,22 @@ def _tokens(prefix: Prompt) -> int:
     return sum(tokens for _, tokens in prefix)
 
 
+def replied_by(sent: list[tuple[Prompt, float, int]]) -> list[float]:
+    """When each of (prompt, time, session), in order of time, had its reply at the latest.
+
+    The first later prompt of its session that begins with the whole of it and is longer came after that.
+    """
+    by = []
+    for i, (prompt, _, session) in enumerate(sent):
+        later = (
+            at_s
+            for other, at_s, whose in sent[i + 1 :]
+            if whose == session and len(other) > len(prompt) and other[: len(prompt)] == prompt
+        )
+        by.append(next(later, float("inf")))
+    return by
+
+
 class NaiveBreakpoints:
     """Anthropic's rules: entries end at marks, a lookup walks back from them, reads restart the clock.
 
@@ -34,16 +50,18 @@ class NaiveBreakpoints:
         ttl_s: float,
         minimum: int,
         lookback: int,
-        visible_after_s: float,
         counts: Callable[[Hashable], bool] = lambda name: True,
         opening: bool = False,
     ) -> None:
         self.ttl_s, self.minimum, self.lookback = ttl_s, minimum, lookback
-        self.visible_after_s, self.counts, self.opening = visible_after_s, counts, opening
+        self.counts, self.opening = counts, opening
         self.entries: list[_Entry] = []
 
-    def serve(self, prompt: Prompt, marks: list[int], at_s: float) -> tuple[int, int]:
-        """(tokens read, tokens written) of a prompt with marks after so many of its messages."""
+    def serve(self, prompt: Prompt, marks: list[int], at_s: float, visible_s: float) -> tuple[int, int]:
+        """(tokens read, tokens written) of a prompt with marks after so many of its messages.
+
+        What it writes can be read from ``visible_s`` on.
+        """
         self.entries = [entry for entry in self.entries if entry.expires_s > at_s]
         read: Prompt = ()
         for mark in sorted(marks, reverse=True):
@@ -63,7 +81,7 @@ class NaiveBreakpoints:
         for mark in sorted(marks):
             prefix = prompt[:mark]
             if len(prefix) > len(read) and _tokens(prefix) >= self.minimum:
-                self.entries.append(_Entry(prefix, at_s + self.visible_after_s, at_s + self.ttl_s))
+                self.entries.append(_Entry(prefix, visible_s, at_s + self.ttl_s))
                 done = _tokens(prefix)
         return _tokens(read), done - _tokens(read)
 
@@ -74,16 +92,19 @@ class NaiveBreakpoints:
 class NaiveGrid:
     """OpenAI's older rules: every token of every prompt is stored; the longest run counts in steps."""
 
-    def __init__(self, ttl_s: float, minimum: int, step: int, visible_after_s: float) -> None:
-        self.ttl_s, self.minimum, self.step, self.visible_after_s = ttl_s, minimum, step, visible_after_s
-        self.seen: list[tuple[tuple[tuple[Hashable, int], ...], float]] = []
+    def __init__(self, ttl_s: float, minimum: int, step: int) -> None:
+        self.ttl_s, self.minimum, self.step = ttl_s, minimum, step
+        self.seen: list[tuple[tuple[tuple[Hashable, int], ...], float, float]] = []
 
-    def serve(self, prompt: Prompt, at_s: float) -> int:
-        """Tokens read: a token is there if a prompt with the same tokens up to it came in time."""
+    def serve(self, prompt: Prompt, at_s: float, visible_s: float) -> int:
+        """Tokens read: a token is there if a prompt with the same tokens up to it came in time.
+
+        What it writes can be read from ``visible_s`` on.
+        """
         tokens = tuple((name, i) for name, length in prompt for i in range(length))
         found = 0
-        for earlier, came_s in self.seen:
-            if came_s + self.visible_after_s <= at_s < came_s + self.ttl_s:
+        for earlier, came_s, readable_s in self.seen:
+            if readable_s <= at_s < came_s + self.ttl_s:
                 common = 0
                 for mine, theirs in zip(tokens, earlier, strict=False):
                     if mine != theirs:
@@ -91,6 +112,6 @@ class NaiveGrid:
                     common += 1
                 found = max(found, common)
         if len(tokens) >= self.minimum:
-            self.seen.append((tokens, at_s))
+            self.seen.append((tokens, at_s, visible_s))
         found = found // self.step * self.step
         return found if found >= self.minimum else 0

@@ -11,6 +11,7 @@ from workloads.trace import NONE, Trace
 
 def plain_chat(workload: ChatWorkload, seed: int) -> Trace:
     """The trace of ``workload``, whose habits are not looked at."""
+    assert workload.sessions is not None
     turns = whole(workload.turns.sample(stream(seed, "turns"), workload.sessions), "turns")
     starts = workload.arrival.times_s(stream(seed, "arrival"), workload.sessions).tolist()
     thinks = workload.think_time_s.sample(stream(seed, "think"), sum(turns)).tolist()

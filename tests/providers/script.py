@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,24 @@ SLOW = HostedLatency(
 """The first token after 1 s, each further one a second later."""
 
 
-def script(lengths: dict[str, int], *requests: tuple[str, float], reply: int = 1, **more: Any) -> Trace:
+def script(
+    lengths: dict[str, int],
+    *requests: tuple[str, float],
+    reply: int = 1,
+    sessions: Sequence[int] | None = None,
+    **more: Any,
+) -> Trace:
     """Requests as ("a b c", at_s): a prompt of the messages a, b, c; ``more`` goes to each.
 
-    Replies are new content of ``reply`` tokens, or the message after ``>`` ("a b > c").
+    Replies are new content of ``reply`` tokens, or the message after ``>`` ("a b > c"). Each request is a
+    session of its own unless ``sessions`` says: then a longer prompt shows that the reply was there.
     """
     rows = []
     for i, (names, at_s) in enumerate(requests):
         prompt, _, answer = names.partition(">")
-        rows.append(
-            {"prompt": prompt.split(), "reply": answer.strip() or f"reply-{i}", "at_s": at_s, **more}
-        )
+        answered = answer.strip() or f"reply-{i}"
+        session = i if sessions is None else sessions[i]
+        rows.append({"prompt": prompt.split(), "reply": answered, "at_s": at_s, "session": session, **more})
     replies = {f"reply-{i}": reply for i in range(len(requests))}
     workload = ScriptWorkload.model_validate(
         {"kind": "script", "messages": {**lengths, **replies}, "requests": rows}

@@ -6,28 +6,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.providers.schema import Rules
-from tests.oracles.naive_provider import NaiveBreakpoints, NaiveGrid, Prompt
+from tests.oracles.naive_provider import NaiveBreakpoints, NaiveGrid, Prompt, replied_by
 from tests.providers.script import SLOW, made, read, script, send, written
+from workloads.trace import Trace
 
 LENGTHS = {"system": 40, "a": 7, "b": 11, "c": 30, "d": 3}
 TTL_S = 100.0
 prompts = st.lists(st.sampled_from("abcd"), min_size=1, max_size=7)
 requests = st.lists(
-    st.tuples(prompts, st.integers(0, 60).map(lambda tenths: tenths / 2)), min_size=1, max_size=25
+    st.tuples(prompts, st.integers(0, 60).map(lambda tenths: tenths / 2), st.integers(0, 2)),
+    min_size=1,
+    max_size=25,
 )
-"""(messages after the system message, pause before the request in s)."""
+"""(messages after the system message, pause before the request in s, session)."""
+Drawn = list[tuple[list[str], float, int]]
 
 
-def _laid_out(drawn: list[tuple[list[str], float]]) -> tuple[list[tuple[str, float]], list[Prompt]]:
+def _laid_out(drawn: Drawn) -> tuple[Trace, list[tuple[Prompt, float, float]]]:
+    """The trace, and (prompt, time, time from which it is readable): 1 s later, or with a longer prompt."""
     rows: list[tuple[str, float]] = []
-    naive: list[Prompt] = []
+    sent: list[tuple[Prompt, float, int]] = []
     at = 0.0
-    for messages, pause in drawn:
+    for messages, pause, session in drawn:
         at += pause
         names = ["system", *messages]
         rows.append((" ".join(names), at))
-        naive.append(tuple((name, LENGTHS[name]) for name in names))
-    return rows, naive
+        sent.append((tuple((name, LENGTHS[name]) for name in names), at, session))
+    trace = script(LENGTHS, *rows, sessions=[session for _, _, session in sent])
+    return trace, [
+        (prompt, at, min(at + 1, by)) for (prompt, at, _), by in zip(sent, replied_by(sent), strict=True)
+    ]
 
 
 def _breakpoints(minimum: int, lookback: int) -> Rules:
@@ -59,34 +67,28 @@ def _marks(strategy: str, prompt: Prompt) -> list[int]:
     strategy=st.sampled_from(["last", "system", "window", "all"]),
 )
 @settings(max_examples=300, deadline=None)
-def test_breakpoints(
-    drawn: list[tuple[list[str], float]], minimum: int, lookback: int, strategy: str
-) -> None:
+def test_breakpoints(drawn: Drawn, minimum: int, lookback: int, strategy: str) -> None:
     """Every read and every write of every request; first tokens come after one second."""
-    rows, naive = _laid_out(drawn)
+    trace, sent = _laid_out(drawn)
     done = send(
-        script(LENGTHS, *rows),
+        trace,
         _breakpoints(minimum, lookback),
         SLOW,
         mode="explicit",
         marks=strategy,
         window=3,
     )
-    oracle = NaiveBreakpoints(TTL_S, minimum, lookback, 1.0)
-    expected = [
-        oracle.serve(prompt, _marks(strategy, prompt), at)
-        for prompt, (_, at) in zip(naive, rows, strict=True)
-    ]
+    oracle = NaiveBreakpoints(TTL_S, minimum, lookback)
+    expected = [oracle.serve(prompt, _marks(strategy, prompt), at, visible) for prompt, at, visible in sent]
     assert list(zip(read(done), written(done), strict=True)) == expected
 
 
 @given(drawn=requests, minimum=st.sampled_from([0, 45, 60]), step=st.sampled_from([1, 8, 16]))
 @settings(max_examples=300, deadline=None)
-def test_grid(drawn: list[tuple[list[str], float]], minimum: int, step: int) -> None:
+def test_grid(drawn: Drawn, minimum: int, step: int) -> None:
     """Every read of every request, token by token."""
-    rows, naive = _laid_out(drawn)
+    trace, sent = _laid_out(drawn)
     lifetimes = [{"name": "x", "seconds": TTL_S}]
     grid = made("grid", min_tokens=minimum, granularity=step, lifetimes=lifetimes)
-    done = send(script(LENGTHS, *rows), grid, SLOW)
-    oracle = NaiveGrid(TTL_S, minimum, step, 1.0)
-    assert read(done) == [oracle.serve(prompt, at) for prompt, (_, at) in zip(naive, rows, strict=True)]
+    oracle = NaiveGrid(TTL_S, minimum, step)
+    assert read(send(trace, grid, SLOW)) == [oracle.serve(*request) for request in sent]

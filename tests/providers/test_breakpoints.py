@@ -260,7 +260,7 @@ def test_latest_four_where_more_marks_are_no_error() -> None:
 
 def test_openai_new_tries_the_opening_and_twenty_messages() -> None:
     """The end of the system message is found from any distance, once something was written there."""
-    new = rules("openai", "gpt-6-sol")
+    new = rules("openai", "gpt-6-sol", opening_written=False)
     blocks = {"system": 2000, **{f"m{i}": 10 for i in range(40)}}
     long = " ".join(["system", *(f"m{i}" for i in range(40))])
     trace = script(blocks, ("system", 0), (long, 60))
@@ -273,10 +273,15 @@ def test_openai_new_tries_the_opening_and_twenty_messages() -> None:
 
 
 def test_openai_new_implicit_breakpoint_behind_a_changing_tail() -> None:
-    """The trap: the tail is written at 1.25x each time and never read; one explicit mark mends it."""
+    """Hosted by Bedrock the tail is written at 1.25x each time and never read; one explicit mark mends it.
+
+    On the provider's own API the opening is written too, and then read.
+    """
     blocks = {"system": 9060, **{f"q{i}": 40 for i in range(5)}}
     trace = script(blocks, *((f"system q{i}", 60.0 * i) for i in range(5)))
-    trapped = send(trace, rules("openai", "gpt-6-sol"))
+    direct = send(trace, rules("openai", "gpt-6-sol"))
+    assert (read(direct), written(direct)) == ([0, *[9060] * 4], [9100, *[40] * 4])
+    trapped = send(trace, rules("bedrock", "gpt-6-sol"))
     assert (sum(read(trapped)), sum(written(trapped))) == (0, 5 * 9100)
     mended = send(trace, rules("openai", "gpt-6-sol", "explicit"), marks="system")
     assert read(mended) == [0, *[9060] * 4]

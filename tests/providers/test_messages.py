@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.providers.marks import Caching, Marks, anchors
+from sim.providers.marks import Caching, Marks
 from tests.chats import HABITS, chat, workload
 from tests.oracles.naive_provider import NaiveBreakpoints, Prompt
 from tests.providers.script import SLOW, made, read, rules, send, written
@@ -94,7 +94,7 @@ def test_marks_of_a_trace_of_blocks(tmp_path: Path) -> None:
     lines = [json.dumps(dict(zip(keys, (i, 1, *row), strict=True))) for i, row in enumerate(rows)]
     (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n")
     trace = MooncakeTrace(kind="trace", format="mooncake", path=tmp_path / "t.jsonl").build(0, tmp_path)
-    assert [trace.content.end[node] for node in anchors(trace)] == [300, 512, 512, 512]
+    assert [trace.content.end[node] for node in trace.anchors] == [300, 512, 512, 512]
 
 
 @pytest.mark.parametrize(("lookback", "found"), [(2, [0, 2000, 2150]), (1, [0, 2000, 2000])])
@@ -157,8 +157,8 @@ def test_against_prompts_written_out(
         assert isinstance(message, tuple)
         return unit == "position" or message[0][0] != "reply"
 
-    oracle = NaiveBreakpoints(40, minimum, lookback, 1.0, to_the_model, opening)
+    oracle = NaiveBreakpoints(40, minimum, lookback, to_the_model, opening)
     for i in sorted(range(len(prompts)), key=lambda i: (done.arrival_s[i], i)):
         marks = {*_ends(strategy, prompts[i]), *([len(prompts[i])] if automatic else [])}
-        expected = oracle.serve(prompts[i], sorted(marks), done.arrival_s[i])
+        expected = oracle.serve(prompts[i], sorted(marks), done.arrival_s[i], done.arrival_s[i] + 1)
         assert (read(done)[i], written(done)[i]) == expected

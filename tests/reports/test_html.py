@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -99,7 +100,8 @@ def test_hostile_text_is_escaped(everything: Result) -> None:
     run = everything.runs["by-the-hour"]
     run_with_note = type(run)(run.records, run.twin, run.price, run.calibrated, [evil], 1.0, 1.0)
     config = everything.config.model_copy(update={"claims": []})
-    result = Result(config, everything.trace, {name: run_with_note}, 0.0)
+    measure = replace(everything.measure, windows={name: everything.measure.windows["by-the-hour"]})
+    result = Result(config, everything.trace, {name: run_with_note}, measure, 0.0)
     summary: Any = result.summary()
     claim = {
         "system": name,

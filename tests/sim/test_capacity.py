@@ -14,7 +14,8 @@ import yaml
 from sim import load_config, run
 from sim.config import Config
 from sim.results.pricing import Price
-from sim.results.records import COMPLETED, REJECTED, TIMED_OUT, Records, RequestLog
+from sim.results.records import Records
+from sim.results.request_log import COMPLETED, REJECTED, TIMED_OUT, RequestLog
 from sim.results.slo import Slo
 from sim.studies.capacity import CapacityStudy, sample_of, study
 from sim.studies.search import Outcome
@@ -134,7 +135,7 @@ def test_recorded_arrivals(tmp_path: Path) -> None:
     """A recorded trace is played faster: the rate is its speed."""
     write_small_mooncake(tmp_path / "trace.jsonl")
     workload = {"kind": "trace", "format": "mooncake", "path": "trace.jsonl", "arrival": {"speed": 2.0}}
-    engine = {"kind": "engine", "model": "llama-3-8b", "hardware": "h200"}
+    engine = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200"}
     config = _config(
         tmp_path, workload=workload, systems={"gpu": engine}, slo={"ttft_ms": 1000, "share": 0.9}
     )
@@ -217,7 +218,7 @@ def test_warm_up_shrinks_with_the_trace(tmp_path: Path) -> None:
         ),
         (
             {"workload": CONFIG["workload"] | {"arrival": {"process": "closed_loop", "concurrency": 4}}},
-            r"workload.arrival.process = 'closed_loop'.*allowed: poisson, uniform, or recorded",
+            r"workload.arrival.process = 'closed_loop'.*allowed: poisson, uniform, profile, or recorded",
         ),
         (
             {

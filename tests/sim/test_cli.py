@@ -110,14 +110,15 @@ def test_another_seed_gives_another_run(cli: Cli, tmp_path: Path, quickstart: Pa
 
 
 def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
-    """Defaults are filled in: vLLM's batch limits for the GPU, the KV blocks of its memory."""
+    """Defaults are filled in: vLLM's batch limits, the KV blocks of the GPU's memory as an estimate."""
     done = cli("check", quickstart)
     assert done.returncode == 0
     system = yaml.safe_load(done.stdout)["systems"]["vllm-h200"]
     assert system["engine"]["max_num_batched_tokens"] == 8192
     assert system["engine"]["max_num_seqs"] == 1024
-    assert system["memory"]["kv_blocks"] == 57038
-    assert "9,912 requests" in done.stderr
+    assert system["memory"] == {"gpu_memory_utilization": 0.9, "kv_blocks": 55644, "estimate": True}
+    assert "systems.vllm-h200: estimate: the KV memory of 55,644 blocks is computed" in done.stderr
+    assert "14,612 requests" in done.stderr
 
 
 def test_quiet_prints_nothing(cli: Cli, quickstart: Path) -> None:

@@ -14,8 +14,12 @@ import yaml
 from reports import files
 from sim import Result, load_config, run
 from sim.hardware import catalogue
+from sim.hardware.memory import Memory
+from sim.hardware.parallel import Parallel
 from sim.hardware.roofline import roofline
-from sim.results.records import StepLog
+from sim.hardware.vllm_memory import budget
+from sim.results.step_log import StepLog
+from sim.results.window import Window
 from tests.refusing import Cli
 
 CHAT: dict[str, Any] = {
@@ -32,7 +36,9 @@ OWN: dict[str, Any] = {"kind": "engine", "model": "llama-3-8b", "hardware": "h20
 
 
 def _run(tmp_path: Path, system: dict[str, Any], **more: Any) -> Result:
-    config = {"name": "fleet", "workload": CHAT, "systems": {"one": OWN | system}, **more}
+    """A run of which every request is measured, unless ``more`` says otherwise."""
+    config: dict[str, Any] = {"name": "fleet", "workload": CHAT, "systems": {"one": OWN | system}}
+    config |= {"warmup_s": 0, "until_s": "end"} | more
     (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(config))
     result = run(load_config(tmp_path / "fleet.yaml"))
     files.write(result, result.summary(), tmp_path / "out")
@@ -69,13 +75,18 @@ def test_tensor_parallel(tmp_path: Path) -> None:
     two = result.runs["one"].records
     assert one.engine is not None and two.engine is not None
     model, gpu = catalogue.model("llama-3-8b", tmp_path), catalogue.gpu("h200")
-    usable, kv = gpu.memory_bytes * 0.9, model.kv_bytes_per_token * 16
-    assert one.engine.capacity_blocks == (usable - model.weight_bytes) // kv
-    assert two.engine.capacity_blocks == (2 * usable - model.weight_bytes) // kv
-    single, double = roofline(model, gpu).coefficients, roofline(model, gpu, tensor_parallel=2).coefficients
+    limits: dict[str, Any] = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
+    for records, gpus in ((one, 1), (two, 2)):
+        pool = budget(model, gpu, Memory(), **limits, parallel=Parallel(gpus)).blocks(16)
+        assert records.engine is not None
+        assert records.engine.capacity_blocks == pool - 1, "less the null block"
+    single, double = (
+        roofline(model, gpu).coefficients,
+        roofline(model, gpu, parallel=Parallel(2)).coefficients,
+    )
     assert double.floor == single.floor / 2 and double.token == single.token / 2
     assert double.decode_kv == single.decode_kv / 2
-    many = roofline(model, gpu, tensor_parallel=16).coefficients  # twice as many GPUs as KV heads
+    many = roofline(model, gpu, parallel=Parallel(16)).coefficients  # twice as many GPUs as KV heads
     assert many.decode_kv == single.decode_kv / 8
     entry: Any = result.summary()["systems"]["one"]
     assert entry["cost"]["gpu_seconds"] == 2 * entry["duration"]
@@ -144,9 +155,10 @@ def test_warm_up_is_left_out(tmp_path: Path) -> None:
     assert after["completed"] == late.sum()
     ttft_s = (records.first_token_s - records.arrival_s)[late]
     assert after["mean_ttft_ms"] == pytest.approx(ttft_s.mean() * 1e3)
-    assert after["duration"] == records.finished_s.max() - records.arrival_s[late].min()
+    assert after["duration"] == records.finished_s.max() - 5.0
     assert after["gpu_busy_seconds"] < before["gpu_busy_seconds"]
-    assert after["cache"]["evicted_blocks"] is None and before["cache"]["evicted_blocks"] is not None
+    assert after["cache"]["prefix_cache_hits_tokens"] == records.cache_read_input_tokens[late].sum()
+    assert 0 < after["engine_iterations"] < before["engine_iterations"]
 
 
 @pytest.mark.parametrize(
@@ -183,22 +195,26 @@ def test_files_beside_the_configuration(tmp_path: Path) -> None:
     assert _run(tmp_path, system).summary()["systems"]["one"]["calibrated"] is True
 
 
-def test_iterations_after_a_time() -> None:
+def test_iterations_of_a_window() -> None:
     """Of a run of 3, 4, 5 s that ends at 20, the part after 12 is the iterations of 4 and 5 s."""
     log = StepLog()
     log.add(8.0, 8.0, 0.0, 1, 2, 0)
     log.add(20.0, 3.0, 1.0, 3, 2, 1)
     log.add_gap(7.0, 1.0)
     log.add_gap(13.0, 2.0)
-    late = log.after(12.0)
+    late = log.within(Window(12.0))
     assert (list(late.first_s), list(late.iterations), list(late.first_tokens)) == ([4.0], [2], [1])
     assert (late.busy_s, log.busy_s) == (9.0, 20.0)
     assert late.gaps_s == [2.0]
     # What ends at that very time is over.
-    at_its_end = log.after(15.0)
+    at_its_end = log.within(Window(15.0))
     assert (list(at_its_end.first_s), list(at_its_end.iterations)) == ([5.0], [1])
-    assert list(log.after(8.0).first_s) == [3.0] and not log.after(20.0).iterations
-    assert log.after(13.0).gaps_s == []
+    assert list(log.within(Window(8.0)).first_s) == [3.0] and not log.within(Window(20.0)).iterations
+    assert log.within(Window(13.0)).gaps_s == []
+    # Cut at both ends: the iteration of 4 s, which ends at 15; the prompts complete with the one after it.
+    middle = log.within(Window(11.0, 19.9))
+    assert (list(middle.end_s), list(middle.first_s)) == ([15.0], [4.0])
+    assert (list(middle.iterations), list(middle.first_tokens)) == ([1], [0])
 
 
 def test_time_series(cli: Cli, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sim.results.itl import TokenGaps
 from sim.results.metrics import gap_distribution
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 
 FIRST = st.floats(1e-4, 1.0)
 SLOPE = st.one_of(st.just(0.0), st.floats(1e-9, 1e-2))

@@ -13,9 +13,11 @@ import pytest
 from sim import load_config, run
 from sim.results import metrics
 from sim.results.pricing import Price
-from sim.results.records import EngineTotals, Records, StepLog
+from sim.results.records import EngineTotals, Records
 from sim.results.slo import Slo
+from sim.results.step_log import StepLog
 from sim.results.summary import SavedFigure
+from sim.results.window import Window
 
 NAN = math.nan
 
@@ -122,12 +124,12 @@ def test_totals_of_a_fleet() -> None:
 
 
 def test_what_is_measured_after_a_warm_up() -> None:
-    """Who arrives at its end counts; preemptions are those of the counted, blocks are not known of them."""
+    """What arrives at its end counts; preemptions are then those of the counted requests."""
     records = _records(arrival_s=[0.0, 1.0, 2.0], preemptions=[3, 1, 0])
     records.engine, records.query_blocks, records.hit_blocks = EngineTotals(num_preemptions=4), 9, 3
     records.evicted_blocks = 2
     assert records.measured() is records
-    late = records.measured(1.0)
+    late = records.measured(Window(1.0))
     assert late.engine is not None and late.engine.num_preemptions == 1
     assert (len(late), late.query_blocks, late.hit_blocks, late.evicted_blocks) == (2, None, None, None)
     records.status[0] = "rejected"

@@ -13,8 +13,14 @@ import pytest
 from reports import files
 from reports.outputs_page import FILES, page
 from sim import Result, load_config, run
+from sim.jobs.runner import Workers
 from sim.results.about import described, is_record
-from sim.studies import capacity, habits
+from sim.studies import capacity, habits, sweep
+from sim.studies.axes import parse
+from sim.studies.fewest_gpus import fewest_gpus
+from sim.studies.goals import Goal, limits_of
+from sim.studies.tuning import Wanted, search
+from tests.jobs.sweeping import written
 
 RUNS = {
     "habits": ["studies/habits.yaml", "workload.sessions=20"],
@@ -23,6 +29,7 @@ RUNS = {
     "tiers": ["studies/tiers.yaml", "workload.sessions=20"],
     "failures": ["studies/failures.yaml", "workload.sessions=20"],
     "eviction": ["studies/eviction.yaml", "workload.sessions=20"],
+    "intervals": ["studies/eviction.yaml", "workload.duration_s=300", "workload.think_time_s=3"],
     "steps": ["quickstart.yaml", "workload.sessions=5", "systems.vllm-h200.record_steps=true"],
 }
 """Shipped configurations that between them write every key."""
@@ -77,7 +84,9 @@ def results(root: Path) -> dict[str, Result]:
 
 
 @pytest.fixture(scope="module")
-def outputs(root: Path, results: dict[str, Result]) -> list[tuple[str, Any]]:
+def outputs(
+    root: Path, results: dict[str, Result], tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[str, Any]]:
     """(name of the file, its content) of every JSON file that a command writes."""
     capacities = load_config(root / "configs/studies/capacity.yaml", ["workload.sessions=200"])
     chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
@@ -85,6 +94,29 @@ def outputs(root: Path, results: dict[str, Result]) -> list[tuple[str, Any]]:
         *(("summary.json", result.summary()) for result in results.values()),
         ("capacity.json", capacity.study(capacities, 0.2, _quietly).summary()),
         ("habits.json", habits.study(chats, _quietly).summary()),
+        ("sweep.json", _swept(tmp_path_factory.mktemp("sweep")).summary()),
+        *_searched(tmp_path_factory.mktemp("search")),
+    ]
+
+
+def _swept(folder: Path) -> sweep.Sweep:
+    """A point that works, and one whose memory is too small."""
+    fixed, axes = parse(["systems.own.memory.kv_blocks=1,5000"], None)
+    plan = sweep.Plan.of(sweep.Experiment(written(folder), tuple(fixed), 2), axes)
+    failed = plan.compute(folder, Workers(1), _quietly, (1, 1))
+    return plan.finish(folder, failed, [], ("cost_usd_total", "p99_ttft_ms"))
+
+
+def _searched(folder: Path) -> list[tuple[str, Any]]:
+    """Both kinds of search, each over a point that works and one whose memory is too small."""
+    fixed, axes = parse(["systems.own.memory.kv_blocks=1,5000"], None)
+    experiment = sweep.Experiment(written(folder), tuple(fixed), 1)
+    limits = limits_of(experiment.first(axes), [])
+    runs = sweep.Runs(folder, Workers(1), _quietly)
+    wanted = Wanted(experiment, axes, None, [Goal.parse("cost_usd_total")], limits)
+    return [
+        ("search.json", search(wanted, 2, runs).summary()),
+        ("fewest-gpus.json", fewest_gpus(experiment, axes, None, limits, 2, runs).summary()),
     ]
 
 

@@ -18,6 +18,7 @@ from tests.refusing import Cli
 def _config(args: dict[str, Any]) -> dict[str, Any]:
     """The experiment that repeats a recording made with ``args``; a step takes a second."""
     workload: dict[str, Any] = {"kind": "trace", "format": "tokens", "path": "trace.jsonl.gz"}
+    workload["wait_for_replies"] = False  # the recorded client had every prompt beforehand
     if not args["arrival_steps"]:
         workload["arrival"] = {
             "process": "closed_loop",
@@ -27,7 +28,7 @@ def _config(args: dict[str, Any]) -> dict[str, Any]:
     engine = {
         "kind": "engine",
         "cache": {"kind": "none" if args["no_caching"] else "block", "block_size": args["block_size"]},
-        "memory": {"kv_blocks": args["blocks"] - 1},  # block 0 is vLLM's null block
+        "memory": {"kv_blocks": args["blocks"]},
         "latency": {"kind": "constant", "iteration_s": 1.0},
         "record_steps": True,
         "engine": {

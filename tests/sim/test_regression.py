@@ -32,7 +32,7 @@ def test_quickstart_small(root: Path, data_regression: Any) -> None:
         "workload.system_prompt.tokens=200",
         "workload.turns=4",
         "workload.reply_tokens=300",
-        "systems.vllm-h200.memory.kv_blocks=330",
+        "systems.vllm-h200.memory.kv_blocks=331",
     ]
     summary: Any = run(load_config(root / "configs/quickstart.yaml", settings)).summary()
     assert summary["systems"]["vllm-h200"]["cache"]["evicted_blocks"] > 0
@@ -47,7 +47,7 @@ def test_mooncake_small(root: Path, tmp_path: Path, data_regression: Any) -> Non
         f"workload.path={tmp_path / 'small.jsonl'}",
         "systems.replay-30k.cache.capacity_blocks=100",
         "systems.blocks-16.cache.capacity_blocks=3200",
-        "systems.fleet.memory.kv_blocks=1200",
+        "systems.fleet.memory.kv_blocks=1201",
     ]
     summary: Any = run(load_config(root / "configs/mooncake.yaml", settings)).summary()
     assert summary["systems"]["blocks-16"]["cache"]["evicted_blocks"] > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workloads.arrivals import ClosedLoop, EvenlySpaced, Recorded
+from workloads.arrivals import ClosedLoop, EvenlySpaced, Poisson, Profile, Recorded
 from workloads.content import ROOT
 from workloads.trace import Trace
 
@@ -41,3 +41,37 @@ def test_closed_loop_takes_the_starts_out(recorded: Trace) -> None:
     assert (recorded.concurrency, recorded.equal_arrival) == (2, False)
     ClosedLoop(process="closed_loop", concurrency=1, equal_arrival=True).apply(recorded)
     assert (recorded.concurrency, recorded.equal_arrival) == (1, True)
+
+
+def test_a_profile_of_one_rate_is_poisson() -> None:
+    """Draw for draw the same process, however short its steps are."""
+    steady = Poisson(process="poisson", rate_per_s=4).times_s(np.random.default_rng(3), 1000)
+    for step_s in (0.1, 7.0, 1e6):
+        profile = Profile(process="profile", rates_per_s=[4, 4, 4], step_s=step_s)
+        assert np.allclose(profile.times_s(np.random.default_rng(3), 1000), steady, rtol=1e-9)
+
+
+def test_a_profile_follows_its_rates() -> None:
+    """Four steps a period, two of them empty: counts of each step are Poisson's around rate x time."""
+    profile = Profile(process="profile", rates_per_s=[2, 0, 6, 0], step_s=10, scale=0.5)
+    times = profile.times_s(np.random.default_rng(1), 40_000)
+    assert (np.diff(times) >= 0).all()
+    step = (times // 10).astype(int)
+    whole = step // 4 < step[-1] // 4
+    counts = np.bincount(step[whole])
+    by_place = [counts[place::4] for place in range(4)]
+    assert not by_place[1].any() and not by_place[3].any()
+    for place, expected in ((0, 10), (2, 30)):
+        mean, variance = by_place[place].mean(), by_place[place].var()
+        error = (expected / len(by_place[place])) ** 0.5
+        assert abs(mean - expected) < 4 * error
+        assert 0.85 < variance / expected < 1.15
+
+
+def test_a_profile_twice_as_dense() -> None:
+    """`scale` moves nothing but the clock."""
+    for scale in (1.0, 2.0):
+        profile = Profile(process="profile", rates_per_s=[1.0], scale=scale)
+        times = profile.times_s(np.random.default_rng(5), 10)
+        steady = np.cumsum(np.random.default_rng(5).exponential(1.0, 10)) / scale
+        assert np.allclose(times, steady)

@@ -239,8 +239,9 @@ ABSENT = object()
 BAD: list[tuple[tuple[Any, ...], Any, str]] = [
     (("id",), ABSENT, "t.gz:2: id = None; allowed: printable text"),
     (("id",), "first", "t.gz:2: id = 'first', as in line 1; allowed: once"),
-    (("block_size",), ABSENT, "t.gz:2: session s: block_size = None; allowed: 64"),
-    (("hash_id_scope",), ABSENT, "hash_id_scope = None; allowed: local, global"),
+    (("block_size",), ABSENT, "t.gz:2: session s: block_size = None; allowed: a whole number"),
+    (("block_size",), 32, "t.gz:2: session s: block_size = 32; allowed: 64, as in the first session"),
+    (("hash_id_scope",), "team", "hash_id_scope = 'team'; allowed: local, global, or absent"),
     ((R,), {}, "session s: requests = {}; allowed: a list of objects"),
     ((R, 1), 5, "session s, request 2: '5'; allowed: an object"),
     ((R, 1, "type"), "x", "session s, request 2: type = 'x'; allowed: n, s, and subagent"),

@@ -5,29 +5,33 @@ that joins them into one JSON Lines file and writes ``hash_ids`` as ``hash_runs`
 session a line: ``id``, ``block_size`` (64 tokens), ``hash_id_scope``, ``requests``. A request is a model
 call (``t`` in s from the session's start, ``in`` and ``out`` in tokens, block ids, ``api_time`` and
 ``think_time`` in s) or a sub-agent, which has model calls of its own.
+
+Files as upstream writes them, one indented object a session, are read too, and folders of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
-from workloads.formats.files import find_file
-from workloads.formats.jsonl import integers, number, rows, whole
-from workloads.ranges import RangeTree, Run
+from workloads.formats.jsonl import Row, number, text, whole
+from workloads.formats.reader import Reader
+from workloads.formats.timing import span_note
+from workloads.formats.weka_blocks import block_runs
+from workloads.formats.weka_clock import Meaning, Span, meaning_of
+from workloads.ranges import RangeTree
 from workloads.schema import Schema
 from workloads.seeds import stream
 from workloads.trace import NONE, Trace
 
-BLOCK_TOKENS = 64
+Scope = Literal["local", "global"]
 SCOPES = ("local", "global")
-Row = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -42,52 +46,75 @@ class _Call:
     output_tokens: int
     api_s: float | None
     turn: int
+    model: str = ""
+    answers_tool: bool = False
     think_s: float = 0.0
     """After the reply to the call before."""
-    main: bool = False
+    lane: str = ""
+    """Whose calls it is one of: its sub-agent's name, or "" for a main call."""
+    waits: bool = False
+    """Whether the lane has a call before it."""
+
+
+@dataclass(slots=True)
+class _Agent:
+    """A sub-agent, whose calls still count from its own start."""
+
+    span: Span
+    calls: list[_Call]
 
 
 @dataclass(slots=True)
 class _Session:
     id: str
     line: int
+    block_size: int
+    scoped: bool
+    """Whether the file says what its ids are."""
     calls: list[_Call]
+    agents: list[_Agent]
 
 
 class ClaudeCodeTrace(Schema):
-    """A file of recorded sessions; every model call is a request.
+    """A file of recorded sessions, or a folder of such files; every model call is a request.
 
-    Sessions are numbered in the order of their ids and share nothing (unless the file says that ids are
-    ``global``); a session's sub-agents use its numbering. Requests are sorted by (time, session, place
-    in the session). A prompt names its whole blocks; the rest of it, and the reply, are shared with
-    nobody, so hits are a lower bound. A reply of 0 tokens (not captured) counts as 1.
+    Sessions are numbered in the order of their ids. Block ids mean something only within their session,
+    unless the file says that they are ``global``, or ``scope`` does; a session's sub-agents use its
+    numbering. Requests are sorted by (time, session, place in the session). A prompt names its whole
+    blocks; the rest of it, and the reply, are shared with nobody, so hits are a lower bound. A reply of 0
+    tokens (not captured) counts as 1.
 
     ``turn`` is the number of a main call within its session, or of a sub-agent's call within the
     sub-agent, from 1. Names are ``trace_0001/17`` and ``trace_0001/agent_001/3``.
 
-    ``loop: open`` keeps the recorded times. In a sub-agent's entry ``t`` is when it *finished* and its
-    calls count from its own start, so a call happens at entry.t - duration_ms / 1000 + call.t.
+    ``loop: open`` keeps the recorded times. The calls of a sub-agent count from its own start. Its ``t`` is
+    that start in files that keep to the published format, and its end in those of kv-cache-tester
+    (start = t - duration_ms / 1000); ``subagent_t`` says which, else the parent's calls do (`weka_clock`).
 
     ``loop: closed`` chains the main calls of a session: the first comes at its ``t``, each next one a
     think time after the reply to the one before. Recorded ``think_time`` counts from the end of the
     last call *that has an ``api_time``*, so it is used only where that is the call before; elsewhere it
     spans several calls, and the difference of ``t`` stands in (it contains the unknown service time).
     An absent ``think_time`` after a call with ``api_time`` is computed by its definition, and a think
-    time across a sub-agent contains the wait for it. Sub-agents' calls keep their recorded times: nothing
-    tells which reply they wait for.
+    time across a sub-agent contains the wait for it. The calls of a sub-agent are chained in the same way;
+    its first keeps the recorded time: nothing tells which reply it waits for.
 
     All sessions start at time 0 on their own clocks, or as ``arrival`` says; its ``closed_loop`` needs
-    calls that wait for each other (``loop: closed, subagents: exclude``).
+    sessions that are one chain (``loop: closed, subagents: exclude``).
     """
 
     kind: Literal["trace"]
-    format: Literal["claude_code_compact"]
+    format: Literal["claude_code_compact", "weka"]
     path: Path
     subagents: Literal["include", "exclude"] = "include"
+    subagent_t: Meaning | None = None
+    scope: Scope | None = None
+    """Whether ids are ``local`` to a session or ``global``; by default as the file says, else local."""
     sessions: PositiveInt | None = None
     """Only so many, by file order."""
     loop: Literal["open", "closed"] = "open"
     arrival: Arrivals | None = None
+    skip_bad_lines: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _sessions_that_end(self) -> ClaudeCodeTrace:
@@ -96,14 +123,18 @@ class ClaudeCodeTrace(Schema):
             raise ValueError("arrival: closed_loop needs loop: closed and subagents: exclude")
         return self
 
+    @classmethod
+    def recognises(cls, row: Row) -> bool:
+        """A session with its block size."""
+        return row.keys() >= {"id", "block_size", "requests"}
+
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
-        path = find_file(self.path, folder)
-        trace = Trace(
-            named_blocks=[], block_id_tokens=BLOCK_TOKENS, origin=path.name, lines=[], request_ids=[]
-        )
-        assert trace.named_blocks is not None and trace.lines is not None and trace.request_ids is not None
-        sessions = self._sessions(path, RangeTree(trace.content, BLOCK_TOKENS))
+        reader = Reader(self.path, folder, self.skip_bad_lines)
+        trace = Trace(named_blocks=[], origin=reader.path.name, request_ids=[], api_s=[])
+        trace.lines = None if reader.several else []
+        sessions = self._sessions(reader, trace)
+        notes = self._set_clocks(sessions)
         starts = [0.0] * len(sessions)
         if self.arrival is not None:
             starts = self.arrival.times_s(stream(seed, "arrival"), len(sessions)).tolist()
@@ -112,110 +143,186 @@ class ClaudeCodeTrace(Schema):
             for s, session in enumerate(sessions)
             for i, call in enumerate(session.calls)
         )
-        latest = [NONE] * len(sessions)
+        self._add(trace, sessions, order)
+        if not all(session.scoped for session in sessions) and self.scope is None:
+            notes.append(
+                "the file does not say whether block ids are local to a session: read as local, as the "
+                "published format has it; scope: global shares them, as GuideLLM does"
+            )
+        trace.notes = [span_note(trace, "times read as s, all sessions from a common start")]
+        trace.notes += [f"{trace.origin}: {note}" for note in notes] + reader.notes()
+        if self.arrival is not None:
+            self.arrival.apply(trace)
+        return trace
+
+    def _add(self, trace: Trace, sessions: list[_Session], order: list[tuple[float, int, int]]) -> None:
+        """Add the calls in this order of (time in s, session, place in it)."""
+        assert trace.named_blocks is not None and trace.request_ids is not None
+        assert trace.api_s is not None
+        models: list[str] = []
+        latest: dict[tuple[int, str], int] = {}
         for at_s, s, i in order:
             call = sessions[s].calls[i]
-            follows = latest[s] if call.main and self.loop == "closed" else NONE
-            request = trace.add(
+            before = latest.get((s, call.lane), NONE) if call.waits else NONE
+            follows = before if self.loop == "closed" else NONE
+            latest[s, call.lane] = trace.add(
                 prompt=call.prompt,
                 output_tokens=call.output_tokens,
                 arrival_s=at_s if follows == NONE else None,
                 follows=follows,
                 think_s=0.0 if follows == NONE else call.think_s,
+                continues=before,
                 session=s,
                 turn=call.turn,
             )
-            if call.main:
-                latest[s] = request
             trace.named_blocks.append(call.blocks)
-            trace.lines.append(sessions[s].line)
+            if trace.lines is not None:
+                trace.lines.append(sessions[s].line)
             trace.request_ids.append(call.name)
-        if self.arrival is not None:
-            self.arrival.apply(trace)
-        return trace
+            models.append(call.model)
+            trace.api_s.append(call.api_s)
+            if call.answers_tool:
+                trace.tool_turns.add(latest[s, call.lane])
+        if all(models):
+            trace.models = models
 
-    def _sessions(self, path: Path, tree: RangeTree) -> list[_Session]:
-        """The sessions in the order of their ids, their prompts in the tree."""
+    def _sessions(self, reader: Reader, trace: Trace) -> list[_Session]:
+        """The sessions in the order of their ids, their prompts in the content tree."""
         found: dict[str, _Session] = {}
-        for where, line, row in rows(path):
-            session = _session(where, line, row, tree, self.subagents == "include")
-            if session.id in found:
+        trees: list[RangeTree] = []
+
+        def session(where: str, line: int, row: Row) -> _Session:
+            name = text(row, "id", where)
+            if name in found:
                 raise InputError(
-                    f"{where}: id = {session.id!r}, as in line {found[session.id].line}; allowed: once"
+                    f"{where}: id = {name!r}, as in line {found[name].line}; allowed: once"
+                    if not reader.several
+                    else f"{where}: id = {name!r} for the second time; allowed: once"
                 )
-            found[session.id] = session
+            where = f"{where}: session {name}"
+            size = whole(row, "block_size", where)
+            if not trees:
+                trees.append(RangeTree(trace.content, size))
+                trace.block_id_tokens = size
+            elif size != trace.block_id_tokens:
+                raise InputError(
+                    f"{where}: block_size = {size}; allowed: {trace.block_id_tokens}, as in the first "
+                    "session"
+                )
+            return self._session(name, where, line, row, trees[0])
+
+        for made in reader.each(session):
+            found[made.id] = made
             if len(found) == self.sessions:
                 break
         if self.sessions is not None and len(found) < self.sessions:
             raise InputError(
-                f"{path}: sessions = {self.sessions}; allowed: at most {len(found)}, all it has"
+                f"{reader.path}: sessions = {self.sessions}; allowed: at most {len(found)}, all it has"
             )
         if not any(session.calls for session in found.values()):
-            raise InputError(f"{path}: no requests; allowed: one session with its requests a line")
+            raise InputError(f"{reader.path}: no requests; allowed: one session with its requests a line")
         return [found[key] for key in sorted(found)]
 
-
-def _session(where: str, line: int, row: Row, tree: RangeTree, subagents: bool) -> _Session:
-    name = _text(row, "id", where)
-    where = f"{where}: session {name}"
-    if row.get("block_size") != BLOCK_TOKENS:
-        raise InputError(f"{where}: block_size = {row.get('block_size')!r}; allowed: {BLOCK_TOKENS}")
-    scope = row.get("hash_id_scope")
-    if scope not in SCOPES:
-        raise InputError(f"{where}: hash_id_scope = {scope!r}; allowed: {', '.join(SCOPES)}")
-    namespace = line if scope == "local" else 0
-    session = _Session(name, line, [])
-    agents: set[str] = set()
-    main: list[_Call] = []
-    for here, entry in _entries(row, where, "request"):
-        if entry.get("type") == "subagent":
-            agent = _text(entry, "agent_id", here)
-            if agent in agents:
+    def _session(self, name: str, where: str, line: int, row: Row, tree: RangeTree) -> _Session:
+        scope = row.get("hash_id_scope")
+        if scope not in (*SCOPES, None):
+            raise InputError(f"{where}: hash_id_scope = {scope!r}; allowed: {', '.join(SCOPES)}, or absent")
+        namespace: Hashable = 0 if (self.scope or scope) == "global" else name
+        session = _Session(name, line, tree.id_tokens, scope is not None, [], [])
+        entries = list(_entries(row, where, "request"))
+        own_s = [None if e.get("type") == "subagent" else number(e, "t", here) for here, e in entries]
+        after_s = _next(own_s)
+        names: set[str] = set()
+        main: list[_Call] = []
+        for place, (here, entry) in enumerate(entries):
+            if entry.get("type") != "subagent":
+                session.calls.append(_add(main, name, here, entry, tree, namespace))
+                continue
+            agent = text(entry, "agent_id", here)
+            if agent in names:
                 raise InputError(
                     f"{here}: agent_id = {agent!r} for the second time; allowed: once a session"
                 )
-            agents.add(agent)
-            if subagents:
-                session.calls += _subagent(f"{name}/{agent}", here, entry, tree, namespace)
-            continue
-        session.calls.append(_add(main, name, here, entry, tree, namespace))
-        main[-1].main = True
-    return session
+            names.add(agent)
+            if self.subagents == "include":
+                before_s = main[-1].at_s if main else None
+                made = _agent(f"{name}/{agent}", here, entry, tree, namespace, before_s, after_s[place])
+                session.agents.append(made)
+                session.calls += made.calls
+        return session
+
+    def _set_clocks(self, sessions: list[_Session]) -> list[str]:
+        """Put the calls of all sub-agents on the clocks of their sessions."""
+        agents = [agent for session in sessions for agent in session.agents]
+        meaning, note = meaning_of([agent.span for agent in agents])
+        meaning = self.subagent_t or meaning
+        for agent in agents:
+            start_s = agent.span.start_s(meaning)
+            for call in agent.calls:
+                call.at_s += start_s
+        return [note] if agents and self.subagent_t is None else []
 
 
-def _subagent(name: str, where: str, entry: Row, tree: RangeTree, namespace: int) -> list[_Call]:
-    """The calls of a sub-agent on the clock of its session."""
-    ended_s, duration_s = number(entry, "t", where), number(entry, "duration_ms", where) / 1000
-    if duration_s > ended_s:
-        raise InputError(
-            f"{where}: duration_ms = {entry['duration_ms']!r}; allowed: at most its end "
-            f"(t = {ended_s!r} s), so that it starts after its session"
-        )
+def _next(times: list[float | None]) -> list[float | None]:
+    """For each place the first time behind it."""
+    after: list[float | None] = []
+    latest = None
+    for at in reversed(times):
+        after.append(latest)
+        latest = latest if at is None else at
+    after.reverse()
+    return after
+
+
+def _agent(
+    name: str,
+    where: str,
+    entry: Row,
+    tree: RangeTree,
+    namespace: Hashable,
+    before_s: float | None,
+    after_s: float | None,
+) -> _Agent:
+    """A sub-agent between two calls of its parent."""
+    duration_s = None if entry.get("duration_ms", 0) is None else number(entry, "duration_ms", where) / 1000
+    span = Span(where, number(entry, "t", where), duration_s, before_s, after_s)
     calls: list[_Call] = []
     for here, row in _entries(entry, where, "call"):
-        _add(calls, name, here, row, tree, namespace)
-    for call in calls:
-        call.at_s += ended_s - duration_s
-    return calls
+        _add(calls, name, here, row, tree, namespace).lane = name
+    return _Agent(span, calls)
 
 
-def _add(chain: list[_Call], name: str, where: str, row: Row, tree: RangeTree, namespace: int) -> _Call:
+def _add(
+    chain: list[_Call], name: str, where: str, row: Row, tree: RangeTree, namespace: Hashable
+) -> _Call:
     """Append the model call ``row`` to those before it in its session or sub-agent, ``name``."""
     if row.get("type") not in ("n", "s"):
         raise InputError(
             f"{where}: type = {row.get('type')!r}; allowed: n, s, and subagent at the top level"
         )
     tokens, turn = whole(row, "in", where), len(chain) + 1
-    blocks, rest = divmod(tokens, BLOCK_TOKENS)
-    prompt = tree.insert(namespace, _runs(row, where, tokens))
+    blocks, rest = divmod(tokens, tree.id_tokens)
+    prompt = tree.insert(namespace, block_runs(row, where, tokens, tree.id_tokens))
     if rest:
         prompt = tree.content.append(prompt, rest)
     output_tokens = max(1, whole(row, "out", where, 0))
     at_s, api_s = number(row, "t", where), _optional(row, "api_time", where)
-    call = _Call(f"{name}/{turn}", at_s, prompt, blocks, output_tokens, api_s, turn)
+    model, inputs = row.get("model"), row.get("input_types")
+    call = _Call(
+        name=f"{name}/{turn}",
+        at_s=at_s,
+        prompt=prompt,
+        blocks=blocks,
+        output_tokens=output_tokens,
+        api_s=api_s,
+        turn=turn,
+        model=model if isinstance(model, str) else "",
+        answers_tool=isinstance(inputs, list) and "tool_result" in inputs,
+    )
     recorded_s = _optional(row, "think_time", where)
     if chain:
         call.think_s = _think_s(where, chain[-1], call, recorded_s)
+    call.waits = bool(chain)
     chain.append(call)
     return call
 
@@ -232,68 +339,8 @@ def _think_s(where: str, before: _Call, call: _Call, recorded_s: float | None) -
     return max(0.0, gap_s - before.api_s) if recorded_s is None else recorded_s
 
 
-def _runs(row: Row, where: str, tokens: int) -> list[Run]:
-    """The ids of the whole blocks; the id of a partial last block, which some files keep, is cut off."""
-    key = "hash_ids" if "hash_ids" in row else "hash_runs"
-    if "hash_ids" in row and "hash_runs" in row:
-        raise InputError(f"{where}: hash_ids and hash_runs; allowed: one of the two")
-    runs = _from_ids(row, where) if key == "hash_ids" else _from_runs(row, where)
-    named = sum(count for _, count in runs)
-    least, most = tokens // BLOCK_TOKENS, -(-tokens // BLOCK_TOKENS)
-    if not least <= named <= most:
-        raise InputError(
-            f"{where}: {key} has {named} ids for in = {tokens}; allowed: {least} to {most} "
-            f"({BLOCK_TOKENS} tokens each)"
-        )
-    if named > least:
-        first, count = runs.pop()
-        if count > 1:
-            runs.append((first, count - 1))
-    return runs
-
-
-def _from_runs(row: Row, where: str) -> list[Run]:
-    value = row.get("hash_runs")
-    if not isinstance(value, list):
-        raise InputError(f"{where}: hash_runs = {str(value)[:60]}; allowed: a list of [first, count]")
-    runs = []
-    for item in value:
-        match item:
-            case [first, count] if type(first) is int and type(count) is int and first >= 0 and count > 0:
-                runs.append((first, count))
-            case _:
-                raise InputError(
-                    f"{where}: hash_runs contains {str(item)[:60]}; allowed: [first, count], whole numbers "
-                    "of at least 0 and 1"
-                )
-    return runs
-
-
-def _from_ids(row: Row, where: str) -> list[Run]:
-    runs: list[Run] = []
-    begin = following = -1
-    for block in integers(row, "hash_ids", where):
-        if block < 0:
-            raise InputError(f"{where}: hash_ids contains {block}; allowed: at least 0")
-        if block != following:
-            if begin >= 0:
-                runs.append((begin, following - begin))
-            begin = block
-        following = block + 1
-    if begin >= 0:
-        runs.append((begin, following - begin))
-    return runs
-
-
 def _optional(row: Row, key: str, where: str) -> float | None:
     return None if row.get(key) is None else number(row, key, where)
-
-
-def _text(row: Row, key: str, where: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise InputError(f"{where}: {key} = {value!r}; allowed: printable text")
-    return value
 
 
 def _entries(row: Row, where: str, what: str) -> Iterator[tuple[str, Row]]:

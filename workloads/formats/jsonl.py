@@ -1,75 +1,133 @@
-"""Reading JSON Lines, plain or gzipped, with messages that name file, line, field and value."""
+"""Reading JSON Lines, arrays and single objects, with messages that name file, line, field and value."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from workloads.errors import InputError
+from workloads.formats.files import opened
 from workloads.schema import MOST
 
 FINITE = sys.float_info.max
+ENDINGS = (".json", ".jsonl", ".ndjson")
+Row = dict[str, Any]
 
 
-def rows(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
+def items(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
     """Every object of the file as ("file:line", line, object); blank lines are passed over.
 
-    Raises InputError for a line that is no JSON object, and for a truncated or broken gzip file.
+    A file is read as JSON Lines if its first line is complete, else as one document: an object, or an
+    array whose items are then counted in place of lines. What is no object comes as the InputError that
+    says so, for the reader to raise or to skip. A broken compressed file raises.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
     line = 0
     try:
-        with opener(path, "rb") as file:
+        with opened(path) as file:
             for line, raw in enumerate(file, start=1):
                 if not raw.strip():
                     continue
                 where = f"{path}:{line}"
-                try:
-                    row = json.loads(raw)
-                except (ValueError, RecursionError) as error:
-                    shown = raw[:60].decode(errors="replace").strip()
-                    raise InputError(
-                        f"{where}: not JSON ({error}): {shown!r}; allowed: one JSON object a line"
-                    ) from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{where}: {str(row)[:60]!r} is not a JSON object")
-                yield where, line, row
+                row = _decoded(raw, where)
+                if line == 1 and not isinstance(row, dict):
+                    whole_file = _document(path, raw, row, file)
+                    if whole_file is not None:
+                        yield from whole_file
+                        return
+                yield where, line, row if isinstance(row, dict | InputError) else _no_object(row, where)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read after line {line}: {error}") from None
 
 
-def number(row: dict[str, Any], key: str, where: str) -> float:
+def rows(path: Path) -> Iterator[tuple[str, int, Row]]:
+    """`items`, where whatever is no object raises InputError."""
+    for where, line, row in items(path):
+        if isinstance(row, InputError):
+            raise row
+        yield where, line, row
+
+
+def _decoded(raw: bytes, where: str) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        shown = raw[:60].decode(errors="replace").strip()
+        return InputError(f"{where}: not JSON ({error}): {shown!r}; allowed: one JSON object a line")
+
+
+def _no_object(row: Any, where: str) -> InputError:
+    return InputError(f"{where}: {str(row)[:60]!r} is not a JSON object")
+
+
+def _document(
+    path: Path, first: bytes, row: Any, file: IO[bytes]
+) -> list[tuple[str, int, Row | InputError]] | None:
+    """A file that is one array or one indented object; None if it is no such thing."""
+    if isinstance(row, InputError):
+        if first.strip()[-1:] not in (b"{", b"[", b","):
+            return None
+        try:
+            row = json.loads(first + file.read())
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(row, dict):
+        return [(f"{path}:1", 1, row)]
+    if not isinstance(row, list):
+        return None
+    found: list[tuple[str, int, Row | InputError]] = []
+    for place, item in enumerate(row, start=1):
+        where = f"{path}: item {place}"
+        found.append((where, place, item if isinstance(item, dict) else _no_object(item, where)))
+    return found
+
+
+def number(row: Row, key: str, where: str) -> float:
     """The finite number of at least 0 under ``key``."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FINITE:
-        raise InputError(f"{where}: {key} = {_shown(value)}; allowed: a number of at least 0")
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: a number of at least 0")
     return value
 
 
-def whole(row: dict[str, Any], key: str, where: str, least: int = 1) -> int:
+def whole(row: Row, key: str, where: str, least: int = 1) -> int:
     """The whole number of at least ``least`` under ``key``."""
     value = row.get(key)
     if type(value) is not int or not least <= value <= MOST:
         raise InputError(
-            f"{where}: {key} = {_shown(value)}; allowed: a whole number of at least {least}, up to "
+            f"{where}: {key} = {shown(value)}; allowed: a whole number of at least {least}, up to "
             f"{MOST:.0e}"
         )
     return value
 
 
-def integers(row: dict[str, Any], key: str, where: str) -> list[int]:
+def integers(row: Row, key: str, where: str) -> list[int]:
     """The list of integers under ``key``."""
     value = row.get(key)
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
         raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of integers")
     return value
 
 
-def _shown(value: object) -> str:
+def text(row: Row, key: str, where: str) -> str:
+    """The printable text under ``key``."""
+    value = row.get(key)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: printable text")
+    return value
+
+
+def objects(row: Row, key: str, where: str) -> list[Row]:
+    """The list of objects under ``key``."""
+    value = row.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of objects")
+    return value
+
+
+def shown(value: object) -> str:
     """The value as a message shows it: huge ones cut short."""
     return repr(value)[:60]

@@ -11,12 +11,13 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PositiveFloat
+from pydantic import NonNegativeInt, PositiveFloat
 
 from workloads.arrivals import Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.files import find_file
-from workloads.formats.jsonl import integers, number, rows, whole
+from workloads.formats.jsonl import Row, integers, number, whole
+from workloads.formats.reader import Reader
+from workloads.formats.timing import link_replies, span_note
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -27,7 +28,8 @@ class TokensTrace(Schema):
     """A token trace; ``arrival_unit_s`` is what one unit of ``arrival`` means (recorded: a step).
 
     Equal tokens are equal content, replies included; requests with different ``cache_salt`` share
-    nothing. Each salt is a tenant. Requests are sorted by (arrival, line).
+    nothing. Each salt is a tenant. Requests are sorted by (arrival, line). In closed loop requests
+    come in this order, except that each waits for an earlier reply which its prompt contains.
     """
 
     kind: Literal["trace"]
@@ -35,16 +37,24 @@ class TokensTrace(Schema):
     path: Path
     arrival_unit_s: PositiveFloat = 1.0
     arrival: TraceArrivals = Recorded()
+    wait_for_replies: bool = True
+    """False: the client has every prompt beforehand, as when a recording is repeated."""
+    skip_bad_lines: NonNegativeInt = 0
+
+    @classmethod
+    def recognises(cls, row: Row) -> bool:
+        """Token ids of prompt and reply."""
+        return row.keys() >= {"tokens", "output_tokens", "arrival"}
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file, relative to ``folder`` (that of the configuration) or the current one."""
-        path = find_file(self.path, folder)
-        requests = [_request(where, line, row) for where, line, row in rows(path)]
+        reader = Reader(self.path, folder, self.skip_bad_lines)
+        requests = list(reader.each(_request))
         if not requests:
-            raise InputError(f"{path}: no requests; allowed: one JSON object a line")
+            raise InputError(f"{reader.path}: no requests; allowed: one JSON object a line")
         requests.sort(key=lambda request: (request["arrival"], request["line"]))
-        trace = Trace(origin=path.name, lines=[], request_ids=[])
-        assert trace.lines is not None and trace.request_ids is not None
+        trace = Trace(origin=reader.path.name, lines=None if reader.several else [], request_ids=[])
+        assert trace.request_ids is not None
         content = trace.content
         for request in requests:  # every prompt and reply before any is used: segments still split
             content.insert(request["prompt"])
@@ -63,7 +73,14 @@ class TokensTrace(Schema):
                 tenant=salts.setdefault(request["salt"], len(salts)),
             )
             trace.request_ids.append(request["id"])
-            trace.lines.append(request["line"])
+            if trace.lines is not None:
+                trace.lines.append(request["line"])
+        if self.wait_for_replies:
+            link_replies(trace)
+        trace.notes = [
+            span_note(trace, f"one unit of arrival read as {self.arrival_unit_s:g} s"),
+            *reader.notes(),
+        ]
         self.arrival.apply(trace)
         return trace
 

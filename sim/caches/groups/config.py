@@ -21,9 +21,9 @@ Groups = Annotated[list[Annotated[str, AfterValidator(_known)]], Field(min_lengt
 """Names of groups of layers, in the engine's order."""
 
 
-def width(cache: Any) -> int:
-    """Blocks of a pool that ``block_size`` tokens take: one for each group of layers of ``cache``."""
-    return len(getattr(cache, "groups", None) or ["full"])
+def groups_of(cache: Any) -> list[str]:
+    """The groups of layers of ``cache``: one of full attention where it says none."""
+    return getattr(cache, "groups", None) or ["full"]
 
 
 def require_whole_blocks(groups: Sequence[str], size: int) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.engine.loads import Found
 from sim.engine.sglang.request import SglangRequest
+
+NONE: list[Any] = []
+"""What most lists of most batches are: one empty list for all, never added to."""
 
 
 class SglangBatch:
@@ -23,24 +28,24 @@ class SglangBatch:
         """Also the tokens to compute; for prompts those are the sum of their chunks."""
         self.context = context
         """Tokens of the decodes that have KV before this step."""
-        self.chunks: list[tuple[SglangRequest, int, int]] = []
+        self.chunks: list[tuple[SglangRequest, int, int]] = NONE
         """(request, its tokens with KV before, tokens computed), the prompt begun earlier first."""
-        self.scheduled: list[SglangRequest] = []
+        self.scheduled: list[SglangRequest] = NONE
         """The decodes in SGLang's order, where steps are recorded."""
-        self.admitted: list[tuple[SglangRequest, int, int]] = []
+        self.admitted: list[tuple[SglangRequest, int, int]] = NONE
         """(request, its known tokens, those of them that were found)."""
-        self.joined: list[SglangRequest] = []
+        self.joined: list[SglangRequest] = NONE
         """Those among them that decode without a prefill here."""
-        self.loads: list[tuple[SglangRequest, Found]] = []
+        self.loads: list[tuple[SglangRequest, Found]] = NONE
         """KV to be brought in from now on."""
-        self.retracted: list[SglangRequest] = []
+        self.retracted: list[SglangRequest] = NONE
         self.recomputed = 0
         """Tokens that the retracted requests lose."""
         self.aborted: SglangRequest | None = None
         """Alone in the batch, and did not fit any more."""
         self.cut: SglangRequest | None = None
         """The one of ``chunks`` whose prompt is not complete with it."""
-        self.finishing: list[SglangRequest] = []
+        self.finishing: list[SglangRequest] = NONE
         """This step gives them their last token, in SGLang's order."""
         self.orders = range(0)
         """Running requests whose ``order`` is in here get a token by this step."""

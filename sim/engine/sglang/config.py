@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator
 
@@ -10,8 +11,11 @@ from sim.caches.tiered import TieredConfig
 from sim.engine.kv import KvKind
 from sim.engine.sglang.kv import kind_of
 from sim.engine.sglang.queue import POLICIES
+from sim.hardware import sglang_memory
 from sim.hardware.catalogue import Gpu, Model
-from sim.hardware.memory import GIB
+from sim.hardware.memory import Budget, Memory
+from sim.hardware.parallel import Parallel
+from sim.hardware.sglang_memory import default_chunk
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -24,12 +28,17 @@ class SglangEngine(Schema):
 
     ``chunked_prefill_size: -1`` prefills every prompt at once. ``max_new_tokens`` and ``ignore_eos`` are
     what clients send, and decide how much memory an admission reserves: left out, each request asks for as
-    many tokens as its reply has. ``disable_overlap_schedule: true`` decides a step only once the results of
-    the one before are there. ``fast_forward: false`` takes every iteration as an event of its own: slower,
-    same records.
+    many tokens as its reply has. ``max_model_len`` (its ``context_length``) is the longest prompt with its
+    reply that is served; longer requests are rejected. ``disable_overlap_schedule: true`` decides a step
+    only once the results of the one before are there. ``fast_forward: false`` takes every iteration as an
+    event of its own: slower, same records.
     """
 
+    null_blocks: ClassVar[int] = 0
+    """SGLang keeps its page for padding besides those that it counts."""
+
     kind: Literal["sglang"]
+    max_model_len: PositiveInt | None = None
     chunked_prefill_size: int | None = None
     max_prefill_tokens: PositiveInt = 16384
     max_running_requests: PositiveInt | None = None
@@ -81,15 +90,8 @@ class SglangEngine(Schema):
             raise ValueError(f"allowed: at least 1, or {UNCHUNKED} to prefill every prompt at once")
         return size
 
-    def resolved(
-        self, gpu: Gpu | None, model: Model | None, pages: int, page_size: int, key: str
-    ) -> SglangEngine:
-        """Fill in SGLang's defaults; InputError if pages do not divide the chunks.
-
-        As in ``arg_groups/memory_hook.py`` (by GPU memory) and ``mem_cache/kv_cache_configurator.py``
-        (``resolve_max_num_reqs``: 512 times the contexts that fit, 2048 to 4096, at most a request per two
-        tokens). The GPU's memory is that of the catalogue.
-        """
+    def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> SglangEngine:
+        """Fill in SGLang's chunk for ``gpu``; InputError if pages do not divide it."""
         chunk = self.chunked_prefill_size
         if chunk is None:
             chunk = default_chunk(gpu)
@@ -98,13 +100,50 @@ class SglangEngine(Schema):
                 f"{key}.chunked_prefill_size = {chunk} is not divisible by the cache's page_size "
                 f"({page_size}); allowed: a multiple of it, or {UNCHUNKED}"
             )
-        tokens = pages * page_size
+        return self.model_copy(update={"chunked_prefill_size": chunk})
+
+    def budget(
+        self, model: Model, gpu: Gpu, memory: Memory, parallel: Parallel, key: str
+    ) -> tuple[Budget, Memory]:
+        """What SGLang makes of a GPU's memory, with its chunk filled in; and ``memory`` with its share."""
+        if memory.gpu_memory_utilization is not None:
+            raise InputError(
+                f"{key}.memory.gpu_memory_utilization = {memory.gpu_memory_utilization:g} is vLLM's; "
+                "allowed with engine.kind sglang: mem_fraction_static"
+            )
+        assert self.chunked_prefill_size is not None
+        share = memory.mem_fraction_static
+        if share is None:
+            share = sglang_memory.mem_fraction_static(
+                gpu, self.chunked_prefill_size, self.max_prefill_tokens, parallel
+            )
+        memory = memory.model_copy(update={"mem_fraction_static": share})
+        return sglang_memory.budget(model, gpu, memory, share, parallel), memory
+
+    def resolved(self, model: Model | None, pages: int, page_size: int) -> SglangEngine:
+        """Fill in what depends on the model and its memory.
+
+        ``max_running_requests`` as in ``mem_cache/kv_cache_configurator.py`` (``resolve_max_num_reqs``: 512
+        times the contexts that fit, 2048 to 4096, at most a request per two tokens).
+        """
+        tokens, longest = pages * page_size, self.max_model_len
+        if longest is None and model is not None:
+            longest = model.max_position_embeddings
         running = self.max_running_requests
         if running is None:
-            contexts = 0 if model is None else tokens / model.max_position_embeddings
+            contexts = 0 if longest is None else tokens / longest
             running = max(min(int(contexts * 512), 4096), 2048)
         running = max(1, min(running, tokens // 2))
-        return self.model_copy(update={"chunked_prefill_size": chunk, "max_running_requests": running})
+        return self.model_copy(update={"max_model_len": longest, "max_running_requests": running})
+
+    def fits(
+        self, prompt_tokens: int, output_tokens: int, pages: int, page_size: int, groups: Sequence[str]
+    ) -> bool:
+        """Whether an empty pool holds the request with its whole reply, which SGLang cuts short if not.
+
+        ``groups`` of layers are one here.
+        """
+        return output_tokens <= self.max_new_tokens_of(prompt_tokens, output_tokens, pages, page_size)
 
     def max_new_tokens_of(self, prompt_tokens: int, output_tokens: int, pages: int, page_size: int) -> int:
         """The longest reply that a request gets: what it asks for, or what an empty pool leaves it.
@@ -114,29 +153,12 @@ class SglangEngine(Schema):
         room = (pages - -(-prompt_tokens // page_size) - 1) * page_size - 1
         return max(0, min(output_tokens if self.max_new_tokens is None else self.max_new_tokens, room))
 
-    def require_fit(self, trace: Trace, cache: Any, pages: int, page_size: int, key: str) -> None:
-        """Raise InputError if SGLang would cut a reply of ``trace`` short: its length is given."""
+    def require_fit(self, trace: Trace, key: str) -> None:
+        """Raise InputError if ``max_new_tokens`` contradicts the replies of ``trace``: they are given."""
         limit = self.max_new_tokens
-        for i, (prompt, output) in enumerate(zip(trace.input_tokens, trace.output_tokens, strict=True)):
+        for i, output in enumerate(trace.output_tokens):
             if limit is not None and output > limit:
                 raise InputError(
                     f"{trace.where(i)}: a reply of {output} tokens; allowed: at most "
                     f"{key}.engine.max_new_tokens ({limit})"
                 )
-            room = self.max_new_tokens_of(prompt, output, pages, page_size)
-            if output > room:
-                raise InputError(
-                    f"{trace.where(i)}: a prompt of {prompt} tokens with a reply of {output} does not fit: "
-                    f"SGLang leaves it {room} tokens of {pages} KV pages of {page_size}; allowed: "
-                    f"shorter requests, or more memory (KV memory of {key})"
-                )
-
-
-def default_chunk(gpu: Gpu | None) -> int:
-    """SGLang's default ``chunked_prefill_size`` on ``gpu``; without one, that for an unknown GPU."""
-    if gpu is None:
-        return 4096
-    for below_gib, size in ((20, 2048), (60, 4096), (160, 8192)):
-        if gpu.memory_bytes < below_gib * GIB:
-            return size
-    return 16384

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sim.engine.batch import Decodes
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.request import SglangRequest
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 
 
 class DecodePages:

@@ -10,7 +10,8 @@ from sim.engine.sglang.request import SglangRequest
 from sim.engine.sglang.scheduler import SglangScheduler
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.timer import Timer
-from sim.results.records import EngineTotals, StepLog
+from sim.results.records import EngineTotals
+from sim.results.step_log import StepLog
 
 
 class Notes:
@@ -30,9 +31,8 @@ class Notes:
         """``batch`` has been decided, and requests have been admitted and retracted with it."""
         totals = self.totals
         totals.scheduled_tokens += batch.tokens
-        totals.num_preemptions += len(batch.retracted)
-        totals.recomputed_tokens += batch.recomputed
-        totals.loaded_tokens += sum(found.tokens for _, found in batch.loads)
+        if batch.loads:
+            totals.loaded_tokens += sum(found.tokens for _, found in batch.loads)
         totals.note_usage(scheduler.memory)
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
@@ -40,9 +40,12 @@ class Notes:
             self._record(batch, scheduler, now, self.recorder)
         for request in batch.joined:
             self._times.join(request)
-        for request in batch.retracted:
-            self._times.leave(request)
-            request.preemptions += 1
+        if batch.retracted:
+            totals.num_preemptions += len(batch.retracted)
+            totals.recomputed_tokens += batch.recomputed
+            for request in batch.retracted:
+                self._times.leave(request)
+                request.preemptions += 1
 
     def begins(self) -> None:
         """The step that was decided last begins to compute."""

@@ -158,7 +158,7 @@ class SglangReplica:
     def _decide(self, in_flight: SglangBatch | None) -> SglangBatch:
         """Have a step decided, and do and note what that entails."""
         batch = self._scheduler.plan(in_flight)
-        self._notes.decided(batch, self._scheduler, self._env.now)
+        self._notes.decided(batch, self._scheduler, self._env.now_s)
         for request, found in batch.loads:
             assert self._source is not None
             self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
@@ -211,12 +211,14 @@ class SglangReplica:
         steps = 1
         if self._fast_forward:
             steps += self._scheduler.repeats(batch, self._ahead)
-        seconds = latency.fixed_s(batch.tokens, batch.sequences)
-        for _, before, new in batch.chunks:
-            seconds += latency.prefill_s(before, new)
-        if batch.decodes:
-            seconds += latency.decode_s(batch.decodes, batch.context)
-        self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
+        if batch.chunks:
+            seconds = latency.fixed_s(batch.tokens, batch.sequences)
+            for _, before, new in batch.chunks:
+                seconds += latency.prefill_s(before, new)
+        else:
+            seconds = latency.decodes_s(batch.decodes, batch.context)
+        steps = latency.steady_steps(batch.decodes, batch.context, steps)
+        self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:
@@ -233,7 +235,7 @@ class SglangReplica:
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
-        batch, now = self._computing, self._env.now
+        batch, now = self._computing, self._env.now_s
         assert batch is not None
         self._repeat(steps - 1)
         self.totals.note_usage(self.memory)

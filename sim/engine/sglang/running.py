@@ -139,7 +139,7 @@ class RunningBatch:
             assert isinstance(request, SglangRequest)
             self._pages.leave(request)
             request.phase = LAST
-            batch.finishing.append(request)
+            batch.finishing = [*batch.finishing, request]
         batch.orders = range(self._order + 1)
 
     def _retract(self, batch: SglangBatch, in_flight: SglangBatch | None, to_the_last: bool) -> None:
@@ -186,7 +186,7 @@ class RunningBatch:
             return 0
         decodes, steps = self._decodes, 0
         if ahead is None or not ahead.finishing:
-            steps = decodes.next_finish() - decodes.step
+            steps = decodes.next_finish - decodes.step
         within = self._pages.steps_that_fit(steps)
         if ahead is None or within < steps or not self._all_end_by_length:
             return within
@@ -203,7 +203,7 @@ class RunningBatch:
             self._repeat(steps, computing)
             return None, tokens
         decodes, tokens = self._decodes, 0
-        same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
+        same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * decodes.count
             ahead = SglangBatch(decodes.count, decodes.context + (same - 1) * decodes.count)

@@ -143,6 +143,7 @@ class SglangScheduler:
         tokens = sum(chunk for _, chunk in prefill.admitted)
         if tokens:
             memory.make_room(-(-tokens // size) + (len(prefill.admitted) if size > 1 else 0))
+        batch.admitted, batch.chunks, batch.finishing = [*batch.admitted], [], []
         batch.tokens = tokens
         batch.cut = self._begun = prefill.cut
         for request, chunk in prefill.admitted:
@@ -164,7 +165,7 @@ class SglangScheduler:
         for request, found in prefill.loads:
             assert self._loads is not None
             self._loads.begin(request, request.computed)
-            batch.loads.append((request, found))
+            batch.loads = [*batch.loads, (request, found)]
 
     def _join_loaded(self, batch: SglangBatch) -> None:
         """Requests that were prefilled elsewhere decode as soon as their KV is here."""
@@ -179,8 +180,8 @@ class SglangScheduler:
 
     def _join(self, request: SglangRequest, batch: SglangBatch) -> None:
         self.memory.give_back(request.kv, -(-request.computed // self.memory.page_size))
-        batch.admitted.append((request, request.known_tokens, request.computed))
-        batch.joined.append(request)
+        batch.admitted = [*batch.admitted, (request, request.known_tokens, request.computed)]
+        batch.joined = [*batch.joined, request]
         self.running.enter(request)
 
     # -- results -----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Batch:
         """Tokens of the decodes that have KV before this step."""
         self.tokens = decodes
         """To compute, those of prompts included."""
-        self.chunks: list[tuple[Request, int, int]] = []
+        self.chunks: list[tuple[Request, int, int]] = NONE
         """(request, its tokens with KV before, tokens computed)."""
         self.scheduled: dict[Request, int] | None = None
         """Tokens of each request, running ones first."""
@@ -49,3 +49,12 @@ class Batch:
         """Decodes of this step that were preempted while it was in flight: their token still comes."""
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
+
+    def followed_by(self, decodes: int, context: int) -> Batch:
+        """A step of decodes alone in the place of this one: the same object, if this is such a step too."""
+        if self.chunks or self.lost or self.preempted:
+            return Batch(decodes, context)
+        self.decodes = self.tokens = decodes
+        self.context = context
+        self.finishing = NONE
+        return self

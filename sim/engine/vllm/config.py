@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from sim.caches.groups.config import require_groups_fit, width
-from sim.caches.replay import require_fit
+from sim.caches.groups.config import most_blocks
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
+from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
-from sim.hardware.memory import GIB
+from sim.hardware.gpu import GIB
+from sim.hardware.memory import Budget, Memory
+from sim.hardware.parallel import Parallel
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
 Policy = Literal["fcfs", "priority"]
+RELEASE = re.compile(r"\d{1,4}(\.\d{1,4}){1,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,18 @@ class SchedulerOptions:
 class VllmEngine(Schema):
     """vLLM's V1 scheduler; names and defaults are vLLM's.
 
+    ``max_model_len`` is the longest prompt with its reply that is served; longer requests are rejected
+    (default: the model's longest context). ``version`` is the release whose memory is estimated: "0.19".
     ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
     other than the batch limits and ``async_scheduling``, and recorded steps, always do.
     """
 
+    null_blocks: ClassVar[int] = 1
+    """vLLM keeps block 0 for places that need no block: it is counted and printed, but holds nothing."""
+
     kind: Literal["vllm"] = "vllm"
+    version: str | None = Field(default=None, max_length=20)
+    max_model_len: PositiveInt | None = None
     max_num_batched_tokens: PositiveInt | None = None
     max_num_seqs: PositiveInt | None = None
     policy: Literal["fcfs", "priority"] = "fcfs"
@@ -107,6 +119,13 @@ class VllmEngine(Schema):
             raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
         return self
 
+    @field_validator("version", mode="before")
+    @classmethod
+    def _release(cls, version: Any) -> Any:
+        if version is None or (isinstance(version, str) and RELEASE.fullmatch(version)):
+            return version
+        raise ValueError('not a release; allowed: text like "0.19" or "0.19.1", in quotes')
+
     def approximations(self, cache: Any) -> list[str]:
         """What the reader of figures has to know about this scheduler with ``cache``: nothing."""
         return []
@@ -122,24 +141,26 @@ class VllmEngine(Schema):
             )
         return kind
 
-    def require_fit(self, trace: Trace, cache: Any, blocks: int, block_size: int, key: str) -> None:
-        """Raise InputError if a request is larger than ``blocks`` KV blocks."""
-        if width(cache) == 1 and not getattr(cache, "grouped", False):
-            require_fit(trace, block_size, blocks, f"KV memory of {key}")
-            return
-        require_groups_fit(
-            trace,
-            cache.groups or ["full"],
-            block_size,
-            blocks,
-            f"KV memory of {key}",
-            self.options().in_flight_tokens,
-        )
+    def require_fit(self, trace: Trace, key: str) -> None:
+        """Raise InputError if the options contradict the replies of ``trace``: they cannot."""
 
-    def resolved(
-        self, gpu: Gpu | None, model: Model | None, blocks: int, block_size: int, key: str
-    ) -> VllmEngine:
-        """Fill in vLLM's defaults for ``gpu``."""
+    def fits(
+        self, prompt_tokens: int, output_tokens: int, blocks: int, block_size: int, groups: Sequence[str]
+    ) -> bool:
+        """Whether an empty pool of ``blocks`` blocks holds the request; its last token has no KV.
+
+        Of a window that is what an admission reserves, were the request preempted right before its end.
+        """
+        total = prompt_tokens + output_tokens - 1
+        if total <= blocks // len(groups) * block_size:
+            return True
+        if len(groups) == 1 and groups[0] == "full":
+            return False
+        at_once = self.options().in_flight_tokens
+        return most_blocks(groups, total, total, at_once, block_size) <= blocks
+
+    def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> VllmEngine:
+        """Fill in vLLM's batch limits for ``gpu``."""
         tokens, seqs = batch_defaults(gpu)
         if self.max_num_batched_tokens is not None:
             tokens = self.max_num_batched_tokens
@@ -149,10 +170,40 @@ class VllmEngine(Schema):
                 tokens = max(tokens, seqs)
         return self.model_copy(update={"max_num_batched_tokens": tokens, "max_num_seqs": min(seqs, tokens)})
 
+    def budget(
+        self, model: Model, gpu: Gpu, memory: Memory, parallel: Parallel, key: str
+    ) -> tuple[Budget, Memory]:
+        """What vLLM makes of a GPU's memory, with batch limits filled in; and ``memory`` with its share."""
+        if memory.mem_fraction_static is not None:
+            raise InputError(
+                f"{key}.memory.mem_fraction_static = {memory.mem_fraction_static:g} is SGLang's; allowed "
+                "with engine.kind vllm: gpu_memory_utilization"
+            )
+        assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
+        share = vllm_memory.utilization(memory, self.version)
+        memory = memory.model_copy(update={"gpu_memory_utilization": share})
+        budget = vllm_memory.budget(
+            model,
+            gpu,
+            memory,
+            max_num_batched_tokens=self.max_num_batched_tokens,
+            max_num_seqs=self.max_num_seqs,
+            parallel=parallel,
+            version=self.version,
+        )
+        return budget, memory
+
+    def resolved(self, model: Model | None, blocks: int, block_size: int) -> VllmEngine:
+        """Fill in what depends on the model."""
+        if self.max_model_len is None and model is not None:
+            return self.model_copy(update={"max_model_len": model.max_position_embeddings})
+        return self
+
     def options(self) -> SchedulerOptions:
         """The scheduler's options; limits must be resolved."""
         assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
-        return SchedulerOptions(**self.model_dump(exclude={"kind", "fast_forward"}))
+        others = {"kind", "version", "max_model_len", "fast_forward"}
+        return SchedulerOptions(**self.model_dump(exclude=others))
 
 
 def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:
@@ -163,8 +214,8 @@ def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:
     """
     if gpu is None:
         return 2048, 128
-    if gpu.memory_bytes >= 160 * GIB:
+    if gpu.cuda_memory_bytes >= 160 * GIB:
         return 16384, 1024
-    if gpu.memory_bytes >= 70 * GIB and "A100" not in gpu.name:
+    if gpu.cuda_memory_bytes >= 70 * GIB and "A100" not in gpu.name:
         return 8192, 1024
     return 2048, 256

@@ -9,7 +9,8 @@ from sim.engine.timer import Timer
 from sim.engine.vllm.batch import NONE, Batch
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import StepScheduler
-from sim.results.records import EngineTotals, StepLog
+from sim.results.records import EngineTotals
+from sim.results.step_log import StepLog
 
 
 class Notes:
@@ -30,6 +31,7 @@ class Notes:
         self._recorder = recorder
         self._leads: list[Batch] = NONE
         self._noted = 0  # leads whose tokens are noted
+        self._led_s = 0.0  # their duration
         self._decodes = self._context = 0  # of the run after the leads
 
     # -- what is decided ---------------------------------------------------------------------------
@@ -37,67 +39,74 @@ class Notes:
     def decided(self, batch: Batch, scheduler: RunScheduler | StepScheduler, now: float) -> None:
         """``batch`` has been decided; requests have been admitted, preempted or sent to load with it."""
         totals = self.totals
-        totals.scheduled_tokens += batch.tokens
-        if batch.chunks or batch.preempted or batch.loads:
-            for request, known, cached in batch.admitted:
-                request.admitted(now, known, cached, totals)
-            for _, found in batch.loads:
-                totals.loaded_tokens += found.tokens
+        for request, known, cached in batch.admitted:
+            request.admitted(now, known, cached, totals)
+        if batch.loads:
+            totals.loaded_tokens += sum(found.tokens for _, found in batch.loads)
+        if batch.preempted:
             totals.num_preemptions += len(batch.preempted)
             totals.recomputed_tokens += batch.recomputed
+        if batch.chunks or batch.preempted or batch.loads:  # else a recorded step, whose end notes it
             totals.note_usage(scheduler.memory)
         if self._recorder is not None:
             self._record(batch, scheduler, now, self._recorder)
 
     def begins(self, leads: list[Batch], decodes: int, context: int) -> None:
         """Iterations begin: ``leads``, then a run of ``decodes`` that have ``context`` tokens in KV."""
-        self._leads, self._noted = leads, 0
+        self._leads, self._noted, self._led_s = leads, 0, 0.0
         self._decodes, self._context = decodes, context
 
     # -- what has been computed --------------------------------------------------------------------
 
     def ended(self, batch: Batch, steps: int, now: float) -> None:
         """``steps`` iterations end now, of which ``batch`` was the first."""
-        timer, totals = self._timer, self.totals
+        timer, totals, leads = self._timer, self.totals, self._leads
         totals.iterations += steps
         totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
             self._note_extrapolated(batch, steps)
-        if not self._leads:
-            self._note_tokens(batch, now, timer.first_s, timer.slope_s, steps)
+        if not leads:
+            self._note_step(batch, now, timer.first_s, timer.slope_s, steps)
             return
         self.leads_ended(steps)
-        over = steps - len(self._leads)
-        if over > 0:
-            self.steps.add(now, timer.first_s, timer.slope_s, over, self._decodes, 0)
+        self._leads = NONE
+        if steps > len(leads):
+            self.steps.add(now, timer.first_s, timer.slope_s, steps - len(leads), self._decodes, 0)
 
     def leads_ended(self, steps: int) -> None:
-        """Note, once, the tokens of those of the first ``steps`` iterations that come before a run."""
-        timer = self._timer
-        while self._noted < min(steps, len(self._leads)):
+        """Note, once, those of the first ``steps`` iterations that come before a run."""
+        timer, leads = self._timer, self._leads
+        while self._noted < steps and self._noted < len(leads):
+            lead, lead_s = leads[self._noted], timer.leads_s[self._noted]
             self._noted += 1
-            at_s, lead_s = timer.began_s + timer.until(self._noted), timer.leads_s[self._noted - 1]
-            self._note_tokens(self._leads[self._noted - 1], at_s, lead_s, 0.0, 1)
+            self._led_s += lead_s
+            self._note_step(lead, timer.began_s + self._led_s, lead_s, 0.0, 1)
 
-    def _note_tokens(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
+    def _note_step(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
         """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
-        log = self.steps
         decodes, first_tokens = batch.decodes - batch.lost, 0
         if batch.scheduled is not None:
             decodes = self._count_decodes(batch, at_s)
-        for request in batch.completed:
+        if batch.completed:
+            first_tokens = self._note_completed(batch.completed, at_s)
+        for request in batch.left:
+            request.last_token_s = at_s
+        self.steps.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
+
+    def _note_completed(self, requests: list[Request], at_s: float) -> int:
+        """The prompts of ``requests`` are complete, which gave each of them a token; how many got it."""
+        tokens = 0
+        for request in requests:
             if request.phase == GONE:
                 continue
-            first_tokens += 1
+            tokens += 1
             row = request.row
             if row.first_token_s != row.first_token_s:  # not a number: none before
                 row.first_token_s = at_s
             else:
-                log.add_gap(at_s, at_s - request.last_token_s)
+                self.steps.add_gap(at_s, at_s - request.last_token_s)
             request.last_token_s = at_s
-        for request in batch.left:
-            request.last_token_s = at_s
-        log.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
+        return tokens
 
     def _count_decodes(self, batch: Batch, at_s: float) -> int:
         """Give each request its token; how many decodes had their last one when this step began.
@@ -135,10 +144,6 @@ class Notes:
             totals.extrapolated_s += latency.extrapolated_s(
                 prefills, decodes, context, timer.first_s, timer.slope_s, run
             )
-
-    def finished(self, request: Request, now: float) -> None:
-        """``request`` has its last token."""
-        request.finished(now, self._number)
 
     def abandoned(self, request: Request) -> None:
         """``request`` leaves before its last token."""

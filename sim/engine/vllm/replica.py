@@ -5,8 +5,7 @@ events and writes what requests and totals record; the scheduler only decides. A
 event, which an arrival may cut short.
 
 Asynchronous scheduling keeps one step in flight. When step s - 1 ends, its results are applied, step s + 1
-is scheduled, and step s, scheduled one step earlier, begins to compute. A step that schedules nothing takes
-no time. From idle two steps are scheduled at once.
+is scheduled, and step s, scheduled before, begins to compute. From idle two steps are scheduled at once.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ from sim.engine.loads import Loads, Source
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
-from sim.engine.vllm.batch import NONE, Batch
+from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.durations import Durations
 from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
-from sim.results.records import StepLog
+from sim.results.step_log import StepLog
 from workloads.content import Route
 
 
@@ -63,7 +63,6 @@ class VllmReplica:
         self.number = number
         self.recorder = recorder
         self._env = env
-        self._latency = latency
         self._options = options
         self._finished = finished
         self._left = left
@@ -73,8 +72,9 @@ class VllmReplica:
         self._source = source
         self._timer = Timer(number, env, self._end)
         self._notes = Notes(number, latency, self._timer, recorder)
+        self._durations = Durations(latency, self._timer, self._notes)
         self.steps, self.totals = self._notes.steps, self._notes.totals
-        self._leaving = Leaving(self._timer, self._abandon, self._begin)
+        self._leaving = Leaving(self._timer, self._abandon, self._woken)
         self._changed: Callable[[int], None] = _unwatched
         self._asynchronous = options.async_scheduling
         self._computing: Batch | None = None
@@ -85,18 +85,11 @@ class VllmReplica:
     def _start_on(self, memory: EngineMemory) -> None:
         self.memory = memory
         self._loads = None if self._source is None else Loads(self._source)
-        self._scheduler: RunScheduler | StepScheduler
+        self._runs: RunScheduler | None = None  # the scheduler, if steps may pass in runs
         cuts = isinstance(memory, GroupedCache) and memory.has_states
         if self.recorder is None and self._compute is None and self._options.plain and not cuts:
-            self._scheduler = RunScheduler(
-                memory,
-                self._loads,
-                max_num_batched_tokens=self._options.max_num_batched_tokens,
-                max_num_seqs=self._options.max_num_seqs,
-                asynchronous=self._options.async_scheduling,
-            )
-        else:
-            self._scheduler = StepScheduler(memory, self._options, self._loads, self._rank)
+            self._runs = RunScheduler(memory, self._options, self._loads)
+        self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -141,42 +134,58 @@ class VllmReplica:
         must_look = self._scheduler.enqueue(request)
         self._changed(self.number)
         if self._timer.is_idle:
-            self._timer.wake(self._begin)
+            self._timer.wake(self._woken)
         elif must_look and self._timer.steps > 1:
             self._timer.cut()
 
     # -- steps in time -----------------------------------------------------------------------------
 
+    def _woken(self) -> None:
+        """Look whether there is something to compute, after a rest."""
+        self.memory.now_s = self._env.now_s
+        self._begin()
+
     def _begin(self) -> None:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._leaving.is_due and self._leaving.happen(self._scheduler, self._ahead):
             self._ahead = None
-        asynchronous = self._asynchronous
         batch, self._ahead = self._ahead, None
-        was_ahead = batch is not None
-        if batch is None:
-            batch = self._plan(None)
-        while batch is None or not batch.tokens:
-            # Nothing to compute: all had their last token in flight, were preempted for it, or load.
-            if batch is None or not (was_ahead or batch.preempted):
-                if batch is not None:
-                    self._apply(batch)
+        if batch is None or not batch.tokens:
+            batch = self._next_with_tokens(batch)
+            if batch is None:
                 self._computing = None
                 self._timer.stop()
                 self._changed(self.number)
                 return
-            following = self._plan(batch if asynchronous else None)
-            self._apply(batch)
-            batch, was_ahead = following, False
-        if asynchronous:
+        if self._asynchronous:
             self._ahead = self._plan(batch)
         self._start(batch)
 
+    def _next_with_tokens(self, batch: Batch | None) -> Batch | None:
+        """The next step that computes something; ``batch`` was scheduled ahead and does not, if it is one.
+
+        All had their last token in flight, were preempted for it, or load.
+        """
+        was_ahead = batch is not None
+        if batch is None:
+            batch = self._plan(None)
+        while batch is not None and not batch.tokens:
+            if not was_ahead and not batch.preempted:
+                self._apply(batch)
+                return None
+            following = self._plan(batch if self._asynchronous else None)
+            self._apply(batch)
+            batch, was_ahead = following, False
+        return batch
+
     def _plan(self, in_flight: Batch | None) -> Batch | None:
         """Have a step scheduled, start the loads that it asks for, and note what it decided."""
-        now = self._env.now
+        now = self._env.now_s
         batch = self._scheduler.plan(now, in_flight)
-        if batch is not None:
+        if batch is None:
+            return None
+        self.totals.scheduled_tokens += batch.tokens
+        if batch.chunks or batch.preempted or batch.loads or self.recorder is not None:
             self._notes.decided(batch, self._scheduler, now)
             for request, found in batch.loads:
                 assert self._source is not None
@@ -192,89 +201,70 @@ class VllmReplica:
         must_look = self._scheduler.loaded(request)
         self._changed(self.number)
         if self._timer.is_idle:
-            self._timer.wake(self._begin)
+            self._timer.wake(self._woken)
         elif must_look:
             self._timer.cut()
 
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
         self._computing, self._repeated = batch, 0
-        seconds = self._seconds(batch)
+        seconds = self._durations.of(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        more = self._scheduler.repeats(batch, self._ahead) if self._fast_forward else 0
-        if not more:
-            self._notes.begins(NONE, 0, 0)
-            self._timer.start((), seconds, 0.0, 1)
+        runs, more = self._runs, 0
+        if runs is not None and self._fast_forward:
+            more = runs.repeats(batch, self._ahead)
+        if runs is not None and more:
+            self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
         else:
-            self._start_run(batch, seconds, 1 + more)
+            self._timer.start((), seconds, 0.0, 1)
         self._changed(self.number)
-
-    def _start_run(self, batch: Batch, seconds: float, steps: int) -> None:
-        """Compute ``steps`` steps: ``batch``, what is ahead if that computes prompts, and decodes alone."""
-        latency, ahead = self._latency, self._ahead
-        following = self._scheduler.following(batch, ahead)
-        if following is None:
-            self._notes.begins(NONE, 0, 0)
-            self._timer.start((), seconds, latency.slope_s(batch.decodes), steps)
-            return
-        leads, leads_s = [batch], [seconds]
-        if ahead is not None and ahead.chunks:
-            leads.append(ahead)
-            leads_s.append(self._seconds(ahead))
-        decodes, context = following
-        self._notes.begins(leads, decodes, context)
-        first_s = latency.decode_s(decodes, context) + latency.fixed_s(decodes, decodes)
-        self._timer.start(tuple(leads_s), first_s, latency.slope_s(decodes), steps)
-
-    def _seconds(self, batch: Batch) -> float:
-        """How long ``batch`` takes by the latency model."""
-        latency = self._latency
-        seconds = latency.decode_s(batch.decodes, batch.context)
-        for _, before, new in batch.chunks:
-            seconds += latency.prefill_s(before, new)
-        return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(batch.chunks))
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
-        self._repeat(self._timer.begun() - 1)
-        self._scheduler.settle()
+        if self._runs is not None:
+            self._repeat(self._timer.begun() - 1)
+            self._runs.decoding.settle()
 
     def _repeat(self, steps: int) -> None:
+        """The first ``steps`` of the repeated steps have been scheduled."""
         new = steps - self._repeated
         if new > 0:
-            assert self._computing is not None
-            self._ahead, tokens = self._scheduler.repeat(self._computing, self._ahead, new)
+            assert self._runs is not None and self._computing is not None
+            self._ahead, tokens = self._runs.decoding.repeat(self._computing, self._ahead, new)
             self.totals.scheduled_tokens += tokens
             self._repeated = steps
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
-        batch, now = self._computing, self._env.now
+        batch, now = self._computing, self._env.now_s
         assert batch is not None
         self.memory.now_s = now
-        self._repeat(steps - 1)
-        self._scheduler.settle()
+        if self._runs is not None:
+            if steps > 1:
+                self._repeat(steps - 1)
+            self._runs.decoding.settle()
         self.totals.note_usage(self.memory)
         if isinstance(self.memory, GroupedCache):
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
         self._notes.ended(batch, steps, now)
-        self._apply(batch)
+        if batch.finishing or self.recorder is not None:
+            self._apply(batch)
         self._begin()
 
     def _apply(self, batch: Batch) -> None:
         """Release the requests that have their last token, in order."""
-        now, notes = self._env.now, self._notes
+        now, notes = self._env.now_s, self._notes
         for request in batch.finishing:
             if request.phase == GONE:
                 continue
             if request.phase == WAITING:
                 notes.needless(request)
             self._scheduler.finish(request)
-            if self._leaving.was_given_up(request):
+            if self._leaving.is_due and self._leaving.was_given_up(request):
                 self._abandon(request)
             else:
-                notes.finished(request, now)
+                request.finished(now, self.number)
                 self._changed(self.number)
                 self._finished(request)
         if self.recorder is not None:

@@ -1,13 +1,8 @@
 """vLLM's scheduler with default options, at a cost per change of the batch.
 
 Each step schedules the running requests first, then admits waiting ones, as vLLM 0.33.0's V1 scheduler does
-with policy fcfs (``v1/core/sched/scheduler.py``). Between two changes of the batch the steps differ only by
-one more KV token per request: `repeats` says how many may follow, and they pass without being decided one
-by one. `StepScheduler` decides every step and knows every option; tests hold the two equal.
-
-Asynchronous scheduling (vLLM's default) decides a step while the one before computes, so without the
-results of that one. Here this is ``lag`` = 1: a reply's tokens can be found one step later, and a request
-whose last token is scheduled stays, without work, until that token is there.
+with policy fcfs (``v1/core/sched/scheduler.py``). Steps of decodes alone pass in runs (`Decoding`).
+`StepScheduler` decides every step and knows every option; tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -16,52 +11,32 @@ from collections import deque
 
 from sim.caches.block import BlockTable
 from sim.caches.groups.cache import EngineMemory, GroupedCache
-from sim.engine.batch import Decodes
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
-from sim.engine.vllm.slides import Slides
-from sim.engine.writers import Writers
+from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.decoding import Decoding
 from workloads.content import Route
 
 
 class RunScheduler:
-    """A queue of waiting requests, a running batch, and the KV memory they compete for.
+    """A queue of waiting requests, a running batch, and the KV memory they compete for."""
 
-    *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
-    memory, all steps since then together: what an eviction order without a clock evicts is the same then.
-    With blocks of 16, two decodes with 30 and 40 tokens in KV need 2 and 1 blocks over 20 steps; if nothing
-    else happens the 3 are taken in one go.
-    """
-
-    def __init__(
-        self,
-        memory: EngineMemory,
-        loads: Loads | None,
-        *,
-        max_num_batched_tokens: int,
-        max_num_seqs: int,
-        asynchronous: bool,
-    ) -> None:
+    def __init__(self, memory: EngineMemory, options: SchedulerOptions, loads: Loads | None) -> None:
         self.memory = memory
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._in_flight = options.in_flight_tokens
         self.waiting: deque[Request] = deque()
         self.waiting_tokens = 0
         self.running: dict[Request, None] = {}  # in order of admission
         self._loads = loads
-        self._max_tokens = max_num_batched_tokens
-        self._max_seqs = max_num_seqs
-        self._lag = 1 if asynchronous else 0
-        self._decodes = Decodes(memory.block_size)
-        self._taken = 0  # scheduled steps whose decodes have their blocks
+        self._max_tokens = options.max_num_batched_tokens
+        self._max_seqs = options.max_num_seqs
+        self.decoding = Decoding(memory, asynchronous=options.async_scheduling)
+        self._asynchronous = options.async_scheduling
         self._partial: Request | None = None  # prompt begun, not complete: last of the running
-        self._writers = Writers()
         self._admissions = 0
         self._now = 0.0
-        self._has_clock = memory.has_clock
-        self._in_flight = max_num_batched_tokens * (1 + self._lag)
-        self._groups = memory if isinstance(memory, GroupedCache) else None
-        self._width = 1 if self._groups is None else self._groups.width
-        self._slides = None if self._groups is None else Slides(self._groups, self._lag)
 
     # -- the queue ---------------------------------------------------------------------------------
 
@@ -90,29 +65,27 @@ class RunScheduler:
 
         None if there is nothing to do. A step that only preempted is to be followed by another one.
         """
-        decodes = self._decodes
+        decoding, decodes = self.decoding, self.decoding.decodes
         self._now = now
-        self.memory.now_s = now
+        others = self._others_take()
         batch = Batch()
-        if self._taken < decodes.step:
-            self._take(decodes.step)
-        if decodes.count:
-            self._allocate_decodes(batch, in_flight)
+        if decodes.count and not decoding.next_step_fits(at_once=others):
+            self._preempt_for_decodes(batch, in_flight)
+            others = True
         batch.decodes = batch.tokens = decodes.count
         batch.context = decodes.context
-        self._advance(1, batch)
-        if self._writers.contested:
-            self._write_back(self._writers.of_contested())
-        if self._others_take():
+        decoding.advance(1, batch)
+        decoding.publish_contested()
+        if others:
             self._schedule_prompts(batch, in_flight)
         if not batch.tokens and not batch.preempted and not batch.loads:
-            assert not self.waiting or self._lag or self._loads, "a request waits for nothing"
+            assert not self.waiting or self._asynchronous or self._loads, "a request waits for nothing"
             return None
         return batch
 
     def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
-        batch.admitted, batch.loads = [], []
+        batch.admitted, batch.chunks, batch.completed, batch.loads = [], [], [], []
         budget = self._max_tokens - batch.decodes
         preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
@@ -121,136 +94,16 @@ class RunScheduler:
             preempted = preempted or chunk == 0
         if not preempted:
             self._admit(budget, batch)
-        if batch.chunks:
-            self._complete(batch)
 
-    def _advance(self, steps: int, last: Batch) -> None:
-        """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
-        decodes = self._decodes
-        if not decodes.may_finish(decodes.step + steps):
-            decodes.pass_by(steps)
-            return
-        self._take(decodes.step + steps)  # before the numbers change
-        last.finishing = decodes.advance(steps)
-        for request in last.finishing:
-            request.phase = LAST
-            if self._slides is not None:
-                self._slides.leave(request)
+    def _others_take(self) -> bool:
+        """Whether a step that is scheduled now may take blocks for prompts."""
+        ready = self._loads is not None and bool(self._loads.ready)
+        return ready or self._partial is not None or bool(self.waiting)
 
-    def _complete(self, batch: Batch) -> None:
-        """Requests whose prompts this step completes go on token by token from the next step on."""
-        self._take(self._decodes.step)
-        batch.completed = []
-        for request, before, tokens in batch.chunks:
-            batch.tokens += tokens
-            if request.computed < request.prompt_tokens + request.generated:
-                continue
-            request.generated += 1
-            batch.completed.append(request)
-            if request.generated == request.output_tokens:
-                request.phase = LAST
-                batch.finishing = [*batch.finishing, request]
-            else:
-                self._decodes.enter(request)
-                self._writers.add(request)
-                if self._slides is not None:
-                    self._slides.enter(request, before, self._decodes.step)
-
-    # -- runs of steps -----------------------------------------------------------------------------
-
-    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
-
-        Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
-        Asynchronous: the same counted from ``ahead``, which is scheduled already and computes first. If
-        requests finish with the run, the step after it is scheduled while they compute their last token:
-        this too is foreseen, if no request waits.
-        """
-        if computing.finishing or self._must_step():
-            return 0
-        decodes, free, steps = self._decodes, self.memory.free_blocks // self._width, 0
-        others = self._others_take()
-        if self._lag:
-            if ahead is None or not ahead.tokens or ahead.preempted or (ahead.chunks and others):
-                return 0
-            if not ahead.finishing:
-                steps = decodes.next_finish() - decodes.step
-        elif not decodes.count or computing.preempted or (computing.chunks and others):
-            return 0
-        else:
-            steps = decodes.next_finish() - decodes.step
-        owed = decodes.step - self._taken
-        within = decodes.steps_within(self._taken, owed + steps, free) - owed
-        if not self._lag or within < steps or others:
-            return within
-        # The step without those that finish: all others may need a block each.
-        needed = decodes.needs(self._taken, owed + steps) + decodes.count
-        return steps + 1 if needed <= free else steps
-
-    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
-        """(decodes, context) of the steps of decodes alone; None if ``computing`` is the first of them."""
-        decodes = self._decodes
-        if ahead is None or ahead.chunks:
-            count, context = decodes.count, decodes.context
-        else:
-            count, context = ahead.decodes, ahead.context
-        same = computing.decodes == count and not computing.lost and not computing.chunks
-        if same and (ahead is None or not ahead.chunks):
-            return None
-        return count, context
-
-    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
-        """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
-        decodes = self._decodes
-        count = decodes.count
-        if not self._lag:
-            self._advance(steps, computing)
-            return None, steps * count
-        assert ahead is not None
-        tokens = 0
-        same = 0 if ahead.finishing else min(steps, decodes.next_finish() - decodes.step)
-        if same:
-            tokens = same * count
-            ahead = Batch(count, decodes.context + (same - 1) * count)
-            self._advance(same, ahead)
-        if steps > same:
-            # What was ahead computes and gives its last tokens; the others are scheduled once more.
-            assert steps == same + 1
-            computing.finishing = ahead.finishing
-            ahead = Batch(decodes.count, decodes.context)
-            tokens += decodes.count
-            self._advance(1, ahead)
-        return (ahead if ahead.decodes else None), tokens
-
-    def settle(self) -> None:
-        """Take the blocks of all steps scheduled so far."""
-        if self._taken < self._decodes.step:
-            self._take(self._decodes.step)
-
-    def _must_step(self) -> bool:
-        """Whether two write one reply, or the blocked head of the queue reads one being written.
-
-        Or it waits for blocks, and decodes give some back.
-        """
-        if self._writers.contested:
-            return True
-        if self._groups is not None and self.waiting and len(self.running) < self._max_seqs:
-            return True
-        return bool(self.waiting) and self._writers.write(self.waiting[0].table.route)
-
-    # -- blocks of decodes -------------------------------------------------------------------------
-
-    def _allocate_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
-        """Give every decode its next token's block, or preempt requests until there is one."""
-        decodes, memory, width = self._decodes, self.memory, self._width
-        step = decodes.step
-        if decodes.needs(step, 1) * width <= memory.free_blocks:
-            if self._has_clock or self._others_take():
-                self._take(step + 1)
-            return
-        due: dict[Request, int] = {}
-        if self._slides is not None:
-            due = {request: settled for _, _, request, settled in self._slides.due(step, step + 1)}
+    def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
+        """Give every decode its next token's block, preempting requests until there is one."""
+        decodes, memory = self.decoding.decodes, self.memory
+        width, due = self.decoding.width, self.decoding.due()
         for request in list(self.running):
             if request.phase != DECODE:
                 continue
@@ -263,26 +116,26 @@ class RunScheduler:
                 victim = next(reversed(self.running))
                 self._preempt(victim, batch, in_flight)
                 if victim is request:
-                    self._taken = step + 1
-                    return
-            memory.take(width)
-        self._taken = step + 1
+                    break
+            else:
+                memory.take(width)
+        self.decoding.taken_singly()
 
-    def _take(self, upto: int) -> None:
-        """Give the decodes the blocks of all scheduled steps before number ``upto``."""
-        if upto > self._taken:
-            needed = self._decodes.needs(self._taken, upto - self._taken)
-            if needed:
-                self.memory.take(needed * self._width)
-            if self._slides is not None:
-                self._slides.happen(self._taken, upto, self._decodes)
-            self._taken = upto
+    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
+        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
 
-    def _others_take(self) -> bool:
-        """Whether a step that is scheduled now may take blocks for prompts."""
-        if self.waiting or self._partial is not None:
-            return True
-        return self._loads is not None and bool(self._loads.ready)
+        None if the head of the queue waits for blocks, and decodes give some back (groups of layers).
+        """
+        last = ahead if self._asynchronous else computing
+        if last is None or not last.tokens or last.preempted or computing.finishing:
+            return 0
+        others = self._others_take()
+        if others and last.chunks:
+            return 0
+        head = self.waiting[0] if self.waiting else None
+        if self._groups is not None and head is not None and len(self.running) < self._max_seqs:
+            return 0
+        return self.decoding.repeats(last, head, others=others)
 
     # -- prompts -----------------------------------------------------------------------------------
 
@@ -291,25 +144,26 @@ class RunScheduler:
     ) -> int:
         """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
         chunk = min(request.known_tokens - request.computed, budget)
-        computed, upto, size = request.computed, request.computed + chunk, self.memory.block_size
-        if self._groups is not None:
-            settled = computed
-            if in_flight is not None:
-                settled = min(
-                    [before for other, before, _ in in_flight.chunks if other is request], default=computed
-                )
-            fits = self._groups.extend(request.table, computed, upto, settled)
-        else:
-            needed = -(-upto // size) - -(-computed // size)
-            fits = needed <= self.memory.free_blocks
-            if fits:
-                self.memory.take(needed)
-        if not fits:
+        if not self._extend(request, chunk, in_flight):
             self._preempt(request, batch, in_flight)
             return 0
-        self._write_back(self._writers.of(request.table.route))  # decodes come before this chunk
+        self.decoding.publish(request.table.route)  # decodes come before this chunk
         self._compute(request, chunk, batch)
         return chunk
+
+    def _extend(self, request: Request, chunk: int, in_flight: Batch | None) -> bool:
+        """Allocate blocks for ``chunk`` more tokens of a begun prompt; False: no room."""
+        computed, upto, size = request.computed, request.computed + chunk, self.memory.block_size
+        if self._groups is not None:
+            settled = computed  # what is in flight still looks back
+            for other, before, _ in () if in_flight is None else in_flight.chunks:
+                settled = min(settled, before) if other is request else settled
+            return self._groups.extend(request.table, computed, upto, settled)
+        needed = -(-upto // size) - -(-computed // size)
+        if needed > self.memory.free_blocks:
+            return False
+        self.memory.take(needed)
+        return True
 
     def _admit(self, budget: int, batch: Batch) -> None:
         """Admit what was loaded, then waiting requests in order, while budget, slots and memory last.
@@ -317,20 +171,24 @@ class RunScheduler:
         The head must fit with its whole known sequence (``scheduler_reserve_full_isl``); if it does
         not, no request behind it is tried. One whose KV can be loaded leaves the queue for its load.
         """
-        memory, size, loads = self.memory, self.memory.block_size, self._loads
+        memory, size, loads, groups = self.memory, self.memory.block_size, self._loads, self._groups
         while budget > 0 and len(self.running) < self._max_seqs:
             if loads is not None and loads.ready:
                 request = loads.admit()
-                cached = request.computed
+                known, cached = request.known_tokens, request.computed
                 held = -(-cached // size)
-                memory.give_back(-(-request.known_tokens // size) - held)
+                memory.give_back(-(-known // size) - held)
             elif self.waiting:
                 request = self.waiting[0]
-                self._write_back(self._writers.of(request.table.route))
-                known = request.known_tokens
+                self.decoding.publish(request.table.route)
+                known = request.prompt_tokens + request.generated
                 hit = memory.lookup(request.table, known)
-                total, upto = -(-known // size), min(known, hit.blocks * size + budget)
-                if not memory.fits(request.table, hit, known, upto, self._in_flight, 0):
+                total = -(-known // size)
+                if groups is not None:
+                    upto = min(known, hit.blocks * size + budget)
+                    if not groups.fits(request.table, hit, known, upto, self._in_flight, 0):
+                        return
+                elif total - hit.blocks + hit.idle > memory.free_blocks:
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 self.waiting.popleft()
@@ -345,28 +203,43 @@ class RunScheduler:
                     continue
             else:
                 return
-            chunk = min(request.known_tokens - cached, budget)
-            memory.grow(request.table, held * size, cached + chunk)
-            self._enter(request, cached, batch)
+            chunk = known - cached
+            if chunk > budget:
+                chunk = budget
+            if groups is not None:
+                groups.grow(request.table, held * size, cached + chunk)
+            else:
+                memory.take(-(-(cached + chunk) // size) - held)
+            self._admissions += 1
+            request.order = self._admissions
+            request.phase = PREFILL
+            request.computed = cached
+            self.running[request] = None
+            batch.admitted.append((request, known, cached))
             self._compute(request, chunk, batch)
             budget -= chunk
 
-    def _enter(self, request: Request, cached: int, batch: Batch) -> None:
-        """``request`` runs from now on, with ``cached`` tokens found."""
-        request.computed = cached
-        self._admissions += 1
-        request.order = self._admissions
-        request.phase = PREFILL
-        self.running[request] = None
-        batch.admitted.append((request, request.known_tokens, cached))
-
     def _compute(self, request: Request, chunk: int, batch: Batch) -> None:
-        """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once."""
+        """Put ``chunk`` prompt tokens into this step; their full blocks can be hit at once.
+
+        If the prompt is complete with them, the request goes on token by token from the next step on.
+        """
         before = request.computed
         request.computed = upto = before + chunk
         self.memory.publish(request.table, upto)
         batch.chunks.append((request, before, chunk))
-        self._partial = request if upto < request.known_tokens else None
+        batch.tokens += chunk
+        if upto < request.prompt_tokens + request.generated:
+            self._partial = request
+            return
+        self._partial = None
+        request.generated += 1
+        batch.completed.append(request)
+        if request.generated < request.output_tokens:
+            self.decoding.enter(request, before)
+        else:
+            request.phase = LAST
+            batch.finishing = [*batch.finishing, request]
 
     # -- requests that leave -----------------------------------------------------------------------
 
@@ -393,8 +266,8 @@ class RunScheduler:
             self.waiting_tokens -= request.known_tokens
             return
         if request.output_tokens > 1:
-            self._writers.discard(request)
-        self._take(self._decodes.step)
+            self.decoding.leave(request)
+        self.decoding.settle()
         self.memory.publish(request.table, request.computed)
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
         del self.running[request]
@@ -416,15 +289,10 @@ class RunScheduler:
 
     def _remove(self, request: Request) -> None:
         """Release the blocks of a running request; what is in flight of it is not published."""
-        self._take(self._decodes.step)
-        written = self._written(request)
-        if request.phase == DECODE:
-            self._decodes.leave(request)
-            self._writers.discard(request)
-            if self._slides is not None:
-                self._slides.leave(request)
-        elif request.phase == LAST:
-            self._writers.discard(request)
+        self.decoding.settle()
+        written = self.decoding.written(request)
+        if request.phase in (DECODE, LAST):
+            self.decoding.leave(request)
         elif request is self._partial:
             self._partial = None
         self.memory.publish(request.table, written)
@@ -439,34 +307,19 @@ class RunScheduler:
 
     def cached_tokens(self, route: Route, tokens: int) -> int:
         """Tokens of a prompt that a lookup would find now."""
-        self._take(self._decodes.step)
-        self._write_back(self._writers.of(route))
+        self.decoding.settle()
+        self.decoding.publish(route)
         return self.memory.lookup(BlockTable(route, tokens, -1), tokens).blocks * self.memory.block_size
-
-    def _write_back(self, writers: list[Request]) -> None:
-        """Publish what ``writers`` have of their replies by now."""
-        for request in writers:
-            self.memory.publish(request.table, self._written(request))
-
-    def _written(self, request: Request) -> int:
-        """Tokens of a running request whose KV is computed and whose text is known, as scheduled."""
-        if request.phase == DECODE:
-            return request.base + self._decodes.step - self._lag
-        if request.phase == LAST:
-            return request.computed - self._lag
-        return request.computed
 
     def check(self) -> None:
         """Assert the invariants of queue, batch and memory. O(running + waiting + cache)."""
         memory, size = self.memory, self.memory.block_size
-        self._take(self._decodes.step)
+        self.decoding.settle()
         memory.check()
-        self._decodes.check([request for request in self.running if request.phase == DECODE])
-        unpublished = 0
+        self.decoding.check(list(self.running))
+        unpublished, step = 0, self.decoding.decodes.step
         for request in self.running:
-            tokens = request.computed
-            if request.phase == DECODE:
-                tokens = request.base + self._decodes.step
+            tokens = request.base + step if request.phase == DECODE else request.computed
             unpublished += memory.private_blocks(request.table, -(-tokens // size))
         if self._loads is not None:
             self._loads.check()

@@ -1,8 +1,8 @@
 """vLLM's scheduler with every option, step by step.
 
 Schedules as vLLM 0.33.0 does (``v1/core/sched/scheduler.py``, ``async_scheduler.py``,
-``request_queue.py``). Each step loops over the running requests, so its cost grows with the batch;
-`RunScheduler` takes the default options at a cost per change of the batch.
+``request_queue.py``). Each step loops over the running requests; `RunScheduler` takes the default options
+at a cost per change of the batch.
 
 Asynchronous scheduling decides a step while the one before it computes, without its results: a sampled
 token that is not there yet counts as schedulable, and blocks are published and given back a step late.
@@ -21,20 +21,16 @@ from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.progress import Progress
 from workloads.content import Route
-from workloads.errors import InputError
 
-LIVELOCK_STEPS = 10_000
-"""After so many steps without a token the scheduler looks whether it makes progress at all."""
 Rank = tuple[int, float, str]
 """Place in a priority queue: (priority, arrival in s, id as text)."""
 
 
 class StepScheduler:
-    """A `RunScheduler` to the replica; inside, a loop over all running requests.
-
-    ``computed`` counts every token scheduled so far, in flight or not; ``generated`` the results.
-    """
+    """A loop over all running requests for each step. ``computed`` counts every token scheduled so far, in
+    flight or not; ``generated`` the results."""
 
     def __init__(
         self,
@@ -58,8 +54,7 @@ class StepScheduler:
         self._rank = rank
         self._by_priority = options.policy == "priority"
         self._watermark = options.watermark_blocks(memory.capacity_blocks)
-        self._fruitless = 0  # steps since the last token
-        self._preemptions = 0
+        self._progress = Progress()
         self._now = 0.0
 
     @property
@@ -101,9 +96,8 @@ class StepScheduler:
 
         None if there is no request. A step that schedules nothing takes no time.
         """
-        present = len(self.running) + len(self.waiting)
-        if self._loads is not None:
-            present += len(self._loads.loading)
+        loading = 0 if self._loads is None else len(self._loads.loading)
+        present = len(self.running) + len(self.waiting) + loading
         if not present:
             return None
         self._now = now
@@ -114,7 +108,8 @@ class StepScheduler:
         threshold = self._options.long_prefill_token_threshold if present > 1 else 0
         limit = threshold or self._options.max_num_batched_tokens
         batch = Batch()
-        batch.admitted, batch.loads, batch.completed, batch.finishing = [], [], [], []
+        batch.admitted, batch.chunks, batch.loads = [], [], []
+        batch.completed, batch.finishing = [], []
         scheduled: dict[Request, int] = {}
         batch.scheduled = scheduled
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
@@ -122,7 +117,7 @@ class StepScheduler:
             self._schedule_waiting(batch, scheduled, limit, budget)
         for request, tokens in scheduled.items():
             self._advance(batch, request, tokens)
-        self._require_progress(batch)
+        self._progress.made_by(batch, self.running, self.waiting, self.memory.capacity_blocks)
         return batch
 
     def _schedule_running(
@@ -201,7 +196,6 @@ class StepScheduler:
         tokens = scheduled.pop(victim, 0)
         self.memory.release(victim.table, -(-(victim.computed + tokens) // self.memory.block_size))
         del self.running[victim]
-        self._preemptions += 1
         batch.recomputed += victim.computed
         victim.preemptions += 1
         victim.computed = 0
@@ -283,44 +277,6 @@ class StepScheduler:
             request.phase = LAST
             batch.finishing.append(request)
 
-    def _require_progress(self, batch: Batch) -> None:
-        """Raise InputError if requests only preempt each other: an engine would do so without end.
-
-        Every step computes at least one token, so without preemption the known tokens of all requests
-        bound the steps that give no token.
-        """
-        if batch.decodes or batch.completed:
-            self._fruitless = 0
-            return
-        self._fruitless += 1
-        if self._fruitless % LIVELOCK_STEPS:
-            return
-        known = sum(request.known_tokens for request in [*self.running, *self.waiting])
-        if self._preemptions and self._fruitless > known:
-            raise InputError(
-                f"no progress: {self._fruitless:,} steps without a token, "
-                f"{self._preemptions:,} preemptions; {len(self.running) + len(self.waiting)} "
-                f"requests push each other out of {self.memory.capacity_blocks} KV blocks; allowed: more "
-                "memory, or scheduler_reserve_full_isl: true with policy: fcfs"
-            )
-
-    # -- runs of steps -----------------------------------------------------------------------------
-
-    def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """Every step is decided."""
-        return 0
-
-    def following(self, computing: Batch, ahead: Batch | None) -> tuple[int, int] | None:
-        """Never asked for."""
-        raise AssertionError("every step is decided")
-
-    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
-        """Never asked for."""
-        raise AssertionError("every step is decided")
-
-    def settle(self) -> None:
-        """Blocks are taken when a step is decided."""
-
     # -- requests that leave -----------------------------------------------------------------------
 
     def finish(self, request: Request) -> None:
@@ -337,14 +293,14 @@ class StepScheduler:
     def drop(self, request: Request, in_flight: Batch | None) -> None:
         """Take a running or loading request out and give back what it holds; full blocks stay cached."""
         size = self.memory.block_size
-        if request.phase == LOADING:
-            assert self._loads is not None
-            self._loads.drop(request)
-            self.memory.release(request.table, -(-request.known_tokens // size))
-            request.computed = 0  # nothing was computed for it yet
+        if request.phase != LOADING:
+            self.memory.release(request.table, -(-request.computed // size))
+            del self.running[request]
             return
-        self.memory.release(request.table, -(-request.computed // size))
-        del self.running[request]
+        assert self._loads is not None
+        self._loads.drop(request)
+        self.memory.release(request.table, -(-request.known_tokens // size))
+        request.computed = 0  # nothing was computed for it yet
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -374,9 +330,8 @@ class StepScheduler:
         assert private + memory.cached_blocks + memory.empty_blocks == memory.capacity_blocks
         assert len(self.running) <= self._options.max_num_seqs
         assert all(request.phase == WAITING and not request.computed for request in self.waiting)
-        if self._by_priority:
-            ranks = [self._rank(request) for request in self.waiting]
-            assert ranks == sorted(ranks)
+        ranks = [self._rank(request) for request in self.waiting] if self._by_priority else []
+        assert ranks == sorted(ranks)
 
 
 def _tokens_in(batch: Batch | None, request: Request) -> int:

@@ -35,7 +35,7 @@ def _from_name(value: Any) -> Any:
     """``prefix`` is short for ``{kind: prefix}``."""
     if isinstance(value, dict | BaseModel):
         return value
-    if value in ROUTERS:
+    if isinstance(value, str) and value in ROUTERS:
         return {"kind": value}
     near = get_close_matches(str(value), ROUTERS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -1,0 +1,30 @@
+"""What a reader is told before the figures: which requests they are about, and why they may mislead."""
+
+from __future__ import annotations
+
+from reports import units
+from sim.results.summary import Summary
+
+HOW = {"found": "found from the run", "given": "as the configuration says"}
+
+
+def measured(summary: Summary) -> str:
+    """The measured part of the run as a sentence; empty where it is the whole run."""
+    window = summary["window"]
+    if window["chosen"] == "whole":
+        return ""
+    until = "the end" if window["end_s"] is None else f"{window['end_s']:,.0f} s"
+    return (
+        f"Figures are of the requests that arrive from {window['start_s']:,.0f} s to {until}: "
+        f"{units.percent(1 - window['outside_ratio'])} of all ({HOW[window['chosen']]})."
+    )
+
+
+def warnings(summary: Summary) -> list[str]:
+    """Every warning, the experiment's own first, then those of each system and of its twin."""
+    lines = list(summary["warnings"])
+    for name, entry in summary["systems"].items():
+        lines += [f"{units.printable(name)}: {text}" for text in entry["warnings"]]
+        twin = summary["no_cache"][name]["warnings"]
+        lines += [f"{units.printable(name)} without cache: {text}" for text in twin]
+    return [line[0].upper() + line[1:] if line in summary["warnings"] else line for line in lines]

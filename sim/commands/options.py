@@ -1,0 +1,77 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.jobs.runner import Workers
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
+]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite what another configuration left in the folder.")
+]
+SkipLines = Annotated[
+    int | None,
+    typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines of the trace."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+AxisSettings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=A,B,C",
+        help="An axis: a dotted key and its values. One value overrides the key. May be repeated.",
+    ),
+]
+AxesFile = Annotated[
+    Path | None,
+    typer.Option("--axes", metavar="FILE", help="Axes in YAML, also of several keys that move together."),
+]
+Metrics = Annotated[
+    list[str],
+    typer.Option("--metric", metavar="NAME", help="A figure of summary.json; may be repeated."),
+]
+Seeds = Annotated[
+    int, typer.Option("--seeds", metavar="N", help="Seeds of each point, from the configured one on.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", metavar="J", help="Processes that compute; 0: one a core.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Compute on the dask scheduler there instead."),
+]
+SweepFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME-COMMAND.")
+]
+
+
+def workers_of(jobs: int, cluster: str | None) -> Workers:
+    """Who computes, by the options; InputError for a number of processes that is none."""
+    import joblib
+
+    from sim.jobs.runner import Workers
+
+    if jobs < 0:
+        raise InputError(f"--jobs {jobs}; allowed: 1, 2, ..., or 0 for one a core")
+    return Workers(jobs or joblib.cpu_count(), cluster)
+
+
+def pair_of(names: str, option: str) -> tuple[str, str]:
+    """The two names of ``A,B``; InputError if there are not two."""
+    first, comma, second = (part.strip() for part in names.partition(","))
+    if not (first and comma and second) or "," in second:
+        raise InputError(f"{option} {names}; allowed: two figures, such as cost_usd_total,p99_ttft_ms")
+    return first, second

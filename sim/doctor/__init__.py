@@ -1,0 +1,1 @@
+"""The doctor: recorded calls held against the caching rules, and what each miss cost."""

@@ -1,0 +1,206 @@
+"""The decodes of a replica of vLLM: the replies they write, the blocks they take, runs of their steps.
+
+Between two changes of the batch the steps differ only by one more KV token per request: `repeats` says how
+many may follow, and they pass without being decided one by one.
+
+Asynchronous scheduling is ``lag`` = 1: a reply's tokens can be found one step later, and a request whose
+last token is scheduled stays, without work, until that token is there.
+"""
+
+from __future__ import annotations
+
+from sim.caches.groups.cache import EngineMemory, GroupedCache
+from sim.engine.batch import Decodes
+from sim.engine.request import DECODE, LAST, Request
+from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.slides import Slides
+from sim.engine.writers import Writers
+from workloads.content import Route
+
+
+class Decoding:
+    """All requests that go on token by token, as numbers.
+
+    *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
+    memory, all steps since then together: what an eviction order without a clock evicts is the same then.
+    With blocks of 16, two decodes with 30 and 40 tokens in KV need 2 and 1 blocks over 20 steps; if nothing
+    else happens the 3 are taken in one go. Where a cache has groups of layers, blocks that left a window
+    are given back with them (`Slides`).
+    """
+
+    def __init__(self, memory: EngineMemory, *, asynchronous: bool) -> None:
+        self.decodes = Decodes(memory.block_size)
+        self._memory = memory
+        self._has_clock = memory.has_clock
+        self._lag = 1 if asynchronous else 0
+        self._taken = 0  # scheduled steps whose decodes have their blocks
+        self._writers = Writers()
+        groups = memory if isinstance(memory, GroupedCache) else None
+        self.width = 1 if groups is None else groups.width
+        """Blocks that ``block_size`` tokens take."""
+        self._slides = None if groups is None else Slides(groups, self._lag)
+
+    def enter(self, request: Request, before: int) -> None:
+        """``request`` goes on token by token from the next step on; its last piece of prompt began at
+        ``before``."""
+        self.settle()  # before the numbers change
+        self.decodes.enter(request)
+        self._writers.add(request)
+        if self._slides is not None:
+            self._slides.enter(request, before, self.decodes.step)
+
+    def leave(self, request: Request) -> None:
+        """``request`` writes no more: it has its last token, or is taken out before."""
+        if request.phase == DECODE:
+            self.decodes.leave(request)
+            if self._slides is not None:
+                self._slides.leave(request)
+        self._writers.discard(request)
+
+    def advance(self, steps: int, last: Batch) -> None:
+        """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
+        decodes = self.decodes
+        step = decodes.step + steps
+        if step < decodes.next_finish:
+            decodes.step = step
+            decodes.context += steps * decodes.count
+            return
+        self._take(step)  # before the numbers change
+        last.finishing = decodes.advance(steps)
+        for request in last.finishing:
+            request.phase = LAST
+            if self._slides is not None:
+                self._slides.leave(request)
+
+    # -- blocks ------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Take the blocks of all steps scheduled so far."""
+        if self._taken < self.decodes.step:
+            self._take(self.decodes.step)
+
+    def _take(self, upto: int) -> None:
+        """Give the decodes the blocks of all scheduled steps before number ``upto``."""
+        if upto > self._taken:
+            needed = self.decodes.needs(self._taken, upto - self._taken)
+            if needed:
+                self._memory.take(needed * self.width)
+            if self._slides is not None:
+                self._slides.happen(self._taken, upto, self.decodes)
+            self._taken = upto
+
+    def next_step_fits(self, *, at_once: bool) -> bool:
+        """Whether there are blocks for a step of all decodes; ``at_once`` they are taken."""
+        if self._slides is not None:
+            self.settle()  # what left a window in the steps before is free
+            if self.decodes.needs(self._taken, 1) * self.width > self._memory.free_blocks:
+                return False
+            if at_once:
+                self._take(self.decodes.step + 1)
+            return True
+        decodes, free = self.decodes, self._memory.free_blocks
+        first, steps = self._taken, decodes.step + 1 - self._taken
+        if not (at_once or self._has_clock):
+            if decodes.count * (-(-steps // decodes.block_size)) <= free:
+                return True
+            return decodes.needs(first, steps) <= free or self._is_short()
+        needed = decodes.needs(first, steps)
+        if needed > free:
+            return self._is_short()
+        if needed:
+            self._memory.take(needed)
+        self._taken = first + steps
+        return True
+
+    def _is_short(self) -> bool:
+        """The next step does not fit; those before it have their blocks from now on."""
+        self.settle()
+        return False
+
+    def due(self) -> dict[Request, int]:
+        """Whose blocks leave a window in the next step, each with its tokens that are not in flight."""
+        if self._slides is None:
+            return {}
+        step = self.decodes.step
+        return {request: settled for _, _, request, settled in self._slides.due(step, step + 1)}
+
+    def taken_singly(self) -> None:
+        """Each decode has been given its block for the next step."""
+        self._taken = self.decodes.step + 1
+
+    # -- replies -----------------------------------------------------------------------------------
+
+    def written(self, request: Request) -> int:
+        """Tokens of a running request whose KV is computed and whose text is known, as scheduled."""
+        if request.phase == DECODE:
+            return request.base + self.decodes.step - self._lag
+        if request.phase == LAST:
+            return request.computed - self._lag
+        return request.computed
+
+    def publish(self, route: Route) -> None:
+        """Publish what is written by now of the replies on ``route``."""
+        for request in self._writers.of(route):
+            self._memory.publish(request.table, self.written(request))
+
+    def publish_contested(self) -> None:
+        """Publish what is written by now of the replies that have content in common."""
+        if self._writers.contested:
+            self.settle()
+            for request in self._writers.of_contested():
+                self._memory.publish(request.table, self.written(request))
+
+    # -- runs of steps -----------------------------------------------------------------------------
+
+    def repeats(self, last: Batch, head: Request | None, *, others: bool) -> int:
+        """How many steps of decodes alone may follow ``last``, the step scheduled last.
+
+        Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
+        Asynchronous: the same, and if requests finish with the run, the step after it is scheduled while
+        they compute their last token: this too is foreseen, if no request waits. None if two requests
+        write one reply, or if the ``head`` of the queue, which is blocked, reads one being written.
+        ``others``: a step that is scheduled now may take blocks for prompts.
+        """
+        if self._writers.contested or (head is not None and self._writers.write(head.table.route)):
+            return 0
+        decodes = self.decodes
+        steps = 0 if last.finishing else decodes.next_finish - decodes.step
+        count, free, first = decodes.count, self._memory.free_blocks // self.width, self._taken
+        one_more = self._lag > 0 and not others
+        owed = decodes.step - first
+        if count * (1 - (-(owed + steps) // decodes.block_size)) <= free:
+            return steps + 1 if one_more else steps
+        within = decodes.steps_within(first, owed + steps, free) - owed
+        if not one_more or within < steps:
+            return within
+        # The step without those that finish: all others may need a block each.
+        return steps + 1 if decodes.needs(first, owed + steps) + count <= free else steps
+
+    def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
+        """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
+        decodes = self.decodes
+        count = decodes.count
+        if not self._lag:
+            self.advance(steps, computing)
+            return None, steps * count
+        assert ahead is not None
+        tokens = 0
+        same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
+        if same:
+            tokens = same * count
+            ahead = ahead.followed_by(count, decodes.context + (same - 1) * count)
+            self.advance(same, ahead)
+        if steps > same:
+            # What was ahead computes and gives its last tokens; the others are scheduled once more.
+            assert steps == same + 1
+            computing.finishing = ahead.finishing
+            ahead = ahead.followed_by(decodes.count, decodes.context)
+            tokens += decodes.count
+            self.advance(1, ahead)
+        return (ahead if ahead.decodes else None), tokens
+
+    # -- checks ------------------------------------------------------------------------------------
+
+    def check(self, running: list[Request]) -> None:
+        """Assert that the numbers describe those of the ``running`` requests that are in decode."""
+        self.decodes.check([request for request in running if request.phase == DECODE])

@@ -1,0 +1,55 @@
+"""How long the steps of a replica of vLLM take."""
+
+from __future__ import annotations
+
+from sim.engine.batch import Decodes
+from sim.engine.latency import IterationTime
+from sim.engine.timer import Timer
+from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.notes import Notes
+
+
+class Durations:
+    """The duration of one step by the latency model, and of a run of them, which it starts.
+
+    Steps that come before a run of equal ones are its leads: a step with a prompt, say, after which more
+    requests decode.
+    """
+
+    def __init__(self, latency: IterationTime, timer: Timer, notes: Notes) -> None:
+        self._latency = latency
+        self._timer = timer
+        self._notes = notes
+
+    def of(self, batch: Batch) -> float:
+        """How long ``batch`` takes, s."""
+        latency, chunks = self._latency, batch.chunks
+        if not chunks:
+            return latency.decodes_s(batch.decodes, batch.context)
+        seconds = latency.decode_s(batch.decodes, batch.context)
+        for _, before, new in chunks:
+            seconds += latency.prefill_s(before, new)
+        return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(chunks))
+
+    def start_run(
+        self, batch: Batch, seconds: float, ahead: Batch | None, decodes: Decodes, steps: int
+    ) -> None:
+        """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
+        prompts, and ``decodes`` alone."""
+        latency = self._latency
+        count, context = decodes.count, decodes.context  # once those that ahead completes decode
+        leads, leads_s = [batch], [seconds]
+        if ahead is not None and ahead.chunks:
+            leads.append(ahead)
+            leads_s.append(self.of(ahead))
+        else:
+            if ahead is not None:
+                count, context = ahead.decodes, ahead.context
+            if batch.decodes == count and not batch.lost and not batch.chunks:
+                steps = latency.steady_steps(count, batch.context, steps)
+                self._timer.start((), seconds, latency.slope_s(count, batch.context), steps)
+                return
+        self._notes.begins(leads, count, context)
+        steps = len(leads) + latency.steady_steps(count, context, steps - len(leads))
+        first_s = latency.decodes_s(count, context)
+        self._timer.start(leads_s, first_s, latency.slope_s(count, context), steps)

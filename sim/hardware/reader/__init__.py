@@ -1,0 +1,71 @@
+"""A Hugging Face config.json as a `Model`: what its class is, as what data types it is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sim.hardware.dense import MOST_PARAMS, DenseDecoder
+from sim.hardware.model import Model
+from sim.hardware.reader.families import FAMILIES
+from sim.hardware.reader.fields import Fields
+from sim.hardware.reader.quantization import NONE, quantization
+from sim.hardware.reader.served import served_types
+from workloads.errors import InputError
+
+QUANT_FILE = "hf_quant_config.json"
+
+
+def read_file(path: Path, dtype: str = "auto", kv_cache_dtype: str = "auto") -> Model:
+    """The model of the config.json at ``path``, with the hf_quant_config.json beside it, if any."""
+    raw = dict(_json(path))
+    beside = path.with_name(path.name.replace("config.json", QUANT_FILE))
+    if beside != path and beside.is_file() and "quantization_config" not in raw:
+        raw["quantization_config"] = {"quant_method": "modelopt", **_json(beside)}
+    own = path.stem.removesuffix("config").rstrip("_-.")  # OWNER--NAME_config.json in a common folder
+    raw.setdefault("name", raw.get("_name_or_path") or own or path.parent.name or path.name)
+    return read(raw, str(path), dtype, kv_cache_dtype)
+
+
+def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype: str = "auto") -> Model:
+    """The model that the configuration ``raw`` describes; ``where`` names it in errors.
+
+    ``dtype`` and ``kv_cache_dtype`` are vLLM's options. InputError for what is not modelled.
+    """
+    f = Fields(raw, where)
+    family = FAMILIES.get(f.text("model_type"))
+    if family is None:
+        f.refuse("model_type", ", ".join(sorted(FAMILIES)))
+    name = f.text("name", "model")
+    if not name.isprintable():
+        raise InputError(f"{where}: name ({name!r}) must be printable")
+    format_ = quantization(f)
+    served = served_types(f, format_, dtype, kv_cache_dtype)
+    model = family(f, served)
+    model = format_.applied(model, served.value_bytes)
+    if model.params > MOST_PARAMS:
+        raise InputError(f"{where}: {model.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
+    dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None
+    return replace(model, name=name, dense=dense)
+
+
+def of_dense(shape: DenseDecoder) -> Model:
+    """The plain decoder ``shape`` as a `Model`, in its own data type."""
+    model = FAMILIES["llama"](
+        Fields({**shape.model_dump(), "model_type": "llama"}, shape.name),
+        served := served_types(Fields({"dtype": shape.dtype}, shape.name), NONE, shape.dtype, "auto"),
+    )
+    return replace(NONE.applied(model, served.value_bytes), name=shape.name, dense=shape)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        raw = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not a JSON object; allowed: a Hugging Face config.json")
+    return raw

@@ -1,0 +1,176 @@
+"""Which part of a run is like any other: its figures are about that, and not about how it starts and ends.
+
+A generated run starts empty: no session is at its tenth turn yet and no cache is full. And it ends in a
+drain: sessions go on while no new ones start. Both would make its figures those of its length. So figures
+begin when sessions and caches are as they will be from then on, and end when the last session starts.
+
+    sessions start at 2/s for 3,600 s; turns come up to 1,500 s after their session's start, so 1 % of the
+    tokens from 900 s on are missing; the cache is full after 270 s: figures are of what arrives from 900 s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+import numpy as np
+
+from sim.results.records import Floats, Records
+from sim.results.window import WHOLE, Window
+from workloads.trace import NONE, Trace
+
+GRID = 64
+"""A found window begins at one of so many equally spaced times."""
+MISSING = 0.01
+"""Of the prompt tokens that a window would hold had the run begun long before, so many may be missing."""
+LATEST_START = 2 / 3
+"""A window that begins later than after this share of the run would hold too little of it."""
+
+Auto = Literal["auto"]
+Chosen = Literal["whole", "given", "found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the configuration says: ``warmup_s`` and ``until_s``, each a time in s, or to be found."""
+
+    warmup_s: float | Auto = "auto"
+    until_s: float | Literal["auto", "end"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the figures of an experiment are about."""
+
+    windows: dict[str, tuple[Window, Window]]
+    """Per system: that of its run and that of its twin; all the same in open loop."""
+    chosen: Chosen
+    ramp_s: float = 0.0
+    """From this time on sessions are as far along as they ever are, but for a few turns."""
+    full_s: dict[str, float] = field(default_factory=dict)
+    """When each system's cache began to evict; infinite if it never did. Only of caches with a bound."""
+    needed_s: float = 0.0
+    """How long sessions have to start for a window to be found; 0 where one was."""
+
+
+def is_traffic(trace: Trace) -> bool:
+    """Whether ``trace`` is a piece of traffic that could go on: several sessions that start by a process.
+
+    Recorded arrivals, requests written out by hand and a single session are measured as a whole.
+    """
+    return trace.drawn_starts and len(trace.starts()) > 1
+
+
+def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
+    """The times at which a window may begin or end, ascending; none where the whole run is measured."""
+    given = {t for t in (asked.warmup_s, asked.until_s) if isinstance(t, float) and 0 < t < inf}
+    if is_traffic(trace) and trace.concurrency is None:
+        end_s = last_start_s(trace)
+        given |= {end_s * (i + 1) / GRID for i in range(GRID)}
+    return sorted(given)
+
+
+def last_start_s(trace: Trace) -> float:
+    """When the last session starts by itself."""
+    return max(at for at in trace.arrival_s if at is not None)
+
+
+def load_end_s(trace: Trace, records: Records) -> float:
+    """Until when the load is what it shall be: the last session's start, or the last recorded arrival."""
+    return float(records.arrival_s[_firsts(trace)].max())
+
+
+def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
+    """The window of each run and its twin: as ``asked``, or found where it is to be found."""
+    start_asked, end_asked = asked.warmup_s, asked.until_s
+    if not is_traffic(trace):
+        window = Window(
+            0.0 if start_asked == "auto" else start_asked,
+            inf if isinstance(end_asked, str) else end_asked,
+        )
+        chosen: Chosen = "whole" if window == WHOLE else "given"
+        return Measured(dict.fromkeys(runs, (window, window)), chosen)
+    if trace.concurrency is not None:
+        return _each_its_own(trace, asked, runs)
+    end_s = last_start_s(trace) if end_asked == "auto" else inf if end_asked == "end" else end_asked
+    ramp_s = max(_ramp_s(trace, records, min(end_s, last_start_s(trace))) for records, _ in runs.values())
+    full_s = {name: full for name, (run, _) in runs.items() if (full := _full_s(run)) is not None}
+    if start_asked != "auto":
+        window = Window(start_asked, end_s)
+        return Measured(dict.fromkeys(runs, (window, window)), "given", ramp_s, full_s)
+    span_s = min(end_s, last_start_s(trace))
+    latest_s = span_s * LATEST_START
+    steady_s = max(ramp_s, *(full for full in full_s.values() if full <= latest_s), 0.0)
+    if steady_s > latest_s:
+        whole = dict.fromkeys(runs, (WHOLE, WHOLE))
+        return Measured(whole, "whole", ramp_s, full_s, needed_s=steady_s / LATEST_START)
+    start_s = next(t for t in checkpoint_times_s(trace, asked) if t >= steady_s)
+    window = Window(start_s, end_s)
+    return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s)
+
+
+def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
+    """Closed loop: how fast sessions start follows from how fast they are served, in each run anew."""
+    windows = {name: (_own(trace, asked, a), _own(trace, asked, b)) for name, (a, b) in runs.items()}
+    given = asked.warmup_s != "auto" and asked.until_s != "auto"
+    return Measured(windows, "given" if given else "found")
+
+
+def _own(trace: Trace, asked: Asked, records: Records) -> Window:
+    end_s = float(records.arrival_s[_firsts(trace)].max())
+    if end_s <= 0:  # a replay: everything starts at once
+        return WHOLE
+    start_s = _ramp_s(trace, records, end_s)
+    if start_s > end_s * LATEST_START:
+        return WHOLE
+    return Window(
+        start_s if asked.warmup_s == "auto" else asked.warmup_s,
+        end_s if asked.until_s == "auto" else inf if asked.until_s == "end" else asked.until_s,
+    )
+
+
+def _firsts(trace: Trace) -> list[int]:
+    """The first request of each session."""
+    return [i for i, at in enumerate(trace.arrival_s) if at is not None]
+
+
+def ages_s(trace: Trace, records: Records) -> Floats:
+    """How long after the start of its session each request would arrive if none ever waited, s.
+
+    The time that replies take counts, what requests wait for admission does not: in a system that is
+    overloaded sessions go on for as long as the run is long.
+    """
+    service_s = np.nan_to_num(records.finished_s - records.scheduled_s).tolist()
+    ages = np.zeros(len(trace))
+    for first in _firsts(trace):
+        at, after = first, trace.follower[first]
+        while after != NONE:
+            ages[after] = ages[at] + service_s[at] + trace.think_s[after]
+            at, after = after, trace.follower[after]
+    return ages
+
+
+def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
+    """The earliest time from which to ``end_s`` few prompt tokens are missing.
+
+    At time t after the start those turns are missing that would come later than t after their session's
+    start: their sessions would have had to start before the run did. They count by their prompts, because
+    late turns are few and long. Where too much is missing whatever the time, that is how long nearly all
+    take to come.
+    """
+    ages, weights = ages_s(trace, records), records.input_tokens / records.input_tokens.sum()
+    for start_s in np.linspace(0, end_s, GRID, endpoint=False).tolist():
+        missing_s = np.clip(ages, start_s, end_s) - start_s
+        if missing_s @ weights <= MISSING * (end_s - start_s):
+            return float(start_s)
+    order = np.argsort(ages)
+    return float(ages[order][np.searchsorted(np.cumsum(weights[order]), 1 - MISSING)])
+
+
+def _full_s(records: Records) -> float | None:
+    """When its cache began to evict; None for one without a bound, or without counters."""
+    if not records.bounded or not records.checkpoints:
+        return None
+    return next((c.at_s for c in records.checkpoints if c.full), inf)

@@ -1,0 +1,1 @@
+"""Tests of the models that are read, their sizes and their times."""

@@ -1,0 +1,200 @@
+"""Intervals hold what they promise; differences under common random numbers are told more exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from sim.config import load_config
+from sim.experiment import Result, run
+from sim.hardware.profile import Coefficients
+from sim.results import intervals, repetitions, steady
+from sim.results.intervals import Repetitions, half_width
+from sim.results.records import Records
+from sim.results.request_log import RequestLog
+from sim.results.steady import Asked
+from sim.results.summary import Intervals, Saving
+from sim.studies.seeds import Until, run_seeds
+from tests.engine.queueing import requests_at, serve
+from tests.sim.small import write_small_mooncake
+from workloads.errors import InputError
+from workloads.trace import Trace
+
+CHAT: dict[str, Any] = {
+    "kind": "chat",
+    "duration_s": 150,
+    "arrival": {"process": "poisson", "rate_per_s": 2.0},
+    "turns": {"distribution": "geometric", "mean": 3},
+    "think_time_s": 3,
+    "system_prompt": {"tokens": 300},
+    "user_tokens": {"distribution": "lognormal", "mean": 200, "sigma": 1.0},
+    "reply_tokens": {"distribution": "lognormal", "mean": 150, "sigma": 0.8},
+}
+ENGINE: dict[str, Any] = {
+    "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "memory": {"kv_blocks": 6000},
+}  # fmt: skip
+
+
+def _config(tmp_path: Path, systems: dict[str, Any], *settings: str, **more: Any) -> Any:
+    config = {"name": "x", "workload": CHAT, "systems": systems, **more}
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
+    return load_config(tmp_path / "x.yaml", settings)
+
+
+def _within(result: Result) -> tuple[Intervals, dict[str, Saving]]:
+    summary = result.summary()
+    assert summary["intervals"] is not None
+    saved: Any = summary["savings"]["one"]
+    return summary["intervals"], saved
+
+
+def _queue(seed: int, requests: int) -> tuple[Trace, Records]:
+    """M/D/1 at half load with a service time of 1 s, by Lindley's recursion instead of an engine."""
+    trace = requests_at(0.5, seed, 2, requests=requests)
+    log = RequestLog(trace)
+    free_s = 0.0
+    for index, arrival_s in enumerate(trace.arrival_s):
+        assert arrival_s is not None
+        start_s = max(arrival_s, free_s)
+        free_s = start_s + 1
+        log.arrival_s[index], log.scheduled_s[index] = arrival_s, start_s
+        log.first_token_s[index], log.finished_s[index] = start_s + 0.5, free_s
+        log.end(index, "completed")
+    return trace, Records.of(log)
+
+
+def _engine(seed: int, requests: int) -> tuple[Trace, Records]:
+    """The same queue as an engine that serves one request at a time."""
+    trace = requests_at(0.5, seed, 100, requests=requests)
+    return trace, serve(trace, Coefficients(step=0.01), max_num_seqs=1)
+
+
+@pytest.mark.parametrize("serve_one", [_queue, pytest.param(_engine, marks=pytest.mark.slow)])
+def test_the_interval_covers_a_known_mean(serve_one: Callable[[int, int], tuple[Trace, Records]]) -> None:
+    """M/D/1 at half load waits half a service time on average: 200 runs, each with its own interval."""
+    covered, lows = 0, []
+    for seed in range(200):
+        trace, records = serve_one(seed, 1500)
+        measured = steady.measure(trace, Asked(), {"one": (records, records)})
+        found = repetitions.of_one_run(trace, measured, {"one": (records, records, None)}, seed)
+        assert found is not None and found.kind == "parts"
+        waits = found.values("mean_queue_time_ms", "one")
+        assert waits is not None
+        low, high = found.interval("mean_queue_time_ms", waits, float(np.mean(waits)), 0.95)
+        covered += low <= 500 <= high
+        lows.append(low)
+    assert 0.90 <= covered / 200 <= 0.99
+    assert np.mean(lows) > 300, "the interval must be able to exclude something"
+
+
+def test_common_random_numbers(tmp_path: Path) -> None:
+    """The same traffic with and without the cache: a saving is known far better than from other traffic."""
+    quiet = ["seeds=8", "workload.arrival.rate_per_s=0.5", "workload.duration_s=300"]
+    result = run_seeds(_config(tmp_path, {"one": ENGINE}, *quiet), lambda part, done, total: None)
+    assert result.seeds is not None and result.seeds.kind == "seeds" and result.seeds.count == 8
+    for figure in ("gpu_busy_seconds", "mean_e2el_ms", "p99_e2el_ms"):
+        before = result.seeds.values(figure, "one", cached=False)
+        after = result.seeds.values(figure, "one")
+        assert before is not None and after is not None
+        paired = half_width([b - a for b, a in zip(before, after, strict=True)])
+        others = after[1:] + after[:1]  # of another seed each: independent runs
+        independent = half_width([b - a for b, a in zip(before, others, strict=True)])
+        assert independent > 3 * paired, figure
+
+
+def test_figures_of_seeds_are_means(tmp_path: Path) -> None:
+    """Each seed is the run of that seed; figures, savings and intervals follow from them."""
+    systems = {"one": ENGINE, "two": ENGINE | {"memory": {"kv_blocks": 900}}}
+    result = run_seeds(_config(tmp_path, systems, "seed=3", "seeds=3"), lambda part, done, total: None)
+    alone = [run(_config(tmp_path, systems, f"seed={seed}")).summary() for seed in (3, 4, 5)]
+    summary = result.summary()
+    for name in systems:
+        for figure in ("mean_ttft_ms", "p99_e2el_ms"):
+            values: Any = [one["systems"][name][figure] for one in alone]
+            mean: Any = summary["systems"][name][figure]
+            assert mean == pytest.approx(np.mean(values), rel=1e-12)
+            assert summary["intervals"] is not None
+            low, high = summary["intervals"]["systems"][name][figure]
+            assert (high - low) / 2 == pytest.approx(half_width(values))
+            assert (high + low) / 2 == pytest.approx(mean)
+    completed = [one["systems"]["one"]["completed"] for one in alone]
+    assert summary["systems"]["one"]["completed"] == round(sum(completed) / 3)
+    saved = summary["savings"]["one"]["mean_ttft_ms"]
+    assert saved["without"] == summary["no_cache"]["one"]["mean_ttft_ms"]
+
+
+def test_seeds_until_an_interval_is_narrow(tmp_path: Path) -> None:
+    """As few as will do, and no fewer than three."""
+    config = _config(tmp_path, {"one": ENGINE})
+    until = Until.parse("saved_p50_ttft <= 10%")
+    result = run_seeds(config, lambda part, done, total: None, until)
+    found, savings = _within(result)
+    low, high = found["savings"]["one"]["p50_ttft_ms"]["saved"] or (0.0, 0.0)
+    assert (high - low) / 2 <= 0.10 * (savings["p50_ttft_ms"]["saved"] or 0.0)
+    assert found["count"] >= 3
+    flats = result.seeds
+    assert flats is not None
+    shorter = {name: list(values[:-1]) for name, values in flats.systems.items()}
+    before = {name: list(values[:-1]) for name, values in flats.no_cache.items()}
+    assert found["count"] == 3 or not until.reached(shorter, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("p50", "allowed: like"),
+        ("saved_p50_ttft < 5%", "allowed: like"),
+        ("saved_colour <= 5%", "no figure called 'colour'"),
+        ("saved_completed <= 5%", "no figure called 'completed'"),
+        ("mean_ttft <= 0%", "allowed: more than 0%"),
+        ("mean_ttft <= 1.2.3%", "allowed: like"),
+        ("mean_ttft <= %", "allowed: like"),
+    ],
+)
+def test_goals_that_are_none(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Until.parse(text)
+
+
+def test_sessions_of_a_recorded_trace_are_resampled() -> None:
+    """The bootstrap's standard error of a mean is that of theory where sessions are single requests."""
+    rng = np.random.default_rng(0)
+    values = rng.exponential(10.0, 400)
+    session = np.arange(400)
+    draws = rng.multinomial(400, np.full(400, 1 / 400), 2000)
+    means = repetitions._latency("ttft", values, session, draws)["mean_ttft_ms"]
+    assert means.std() == pytest.approx(values.std() / 20, rel=0.05)
+    assert means.mean() == pytest.approx(values.mean(), rel=0.005)
+    # The weighted percentile is that of the resample written out.
+    medians = repetitions._latency("ttft", values, session, draws[:20])["p90_ttft_ms"]
+    for draw, median in zip(draws[:20], medians, strict=True):
+        written = np.sort(np.repeat(values, draw))
+        assert median == written[int(np.ceil(0.9 * len(written))) - 1]
+
+
+def test_a_recorded_trace(tmp_path: Path) -> None:
+    """Without sessions it is cut by time; nothing of it is left out."""
+    write_small_mooncake(tmp_path / "trace.jsonl", sessions=200)
+    trace = {"kind": "trace", "format": "mooncake", "path": "trace.jsonl", "block_size": 512}
+    result = run(_config(tmp_path, {"one": ENGINE | {"memory": {"kv_blocks": 3000}}}, workload=trace))
+    summary = result.summary()
+    assert summary["window"]["chosen"] == "whole" and summary["window"]["outside_ratio"] == 0
+    assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "parts"
+    low, high = summary["intervals"]["systems"]["one"]["cache.prefix_cache_hit_rate"]
+    assert low < (summary["systems"]["one"]["cache"]["prefix_cache_hit_rate"] or 0) < high
+
+
+def test_totals_of_parts() -> None:
+    """A total is the sum of its parts, so its interval is wider than that of their mean by their number."""
+    flats = [{"completed": 9.0, "mean_ttft_ms": 9.0}, {"completed": 11.0, "mean_ttft_ms": 11.0}]
+    parts = Repetitions("parts", {"one": flats}, {"one": flats})
+    half = intervals.t_quantile(0.95, 1) * 1.0  # a standard deviation of sqrt(2), over sqrt(2)
+    assert parts.interval("mean_ttft_ms", [9, 11], 10.0, 0.95) == pytest.approx((10 - half, 10 + half))
+    assert parts.interval("completed", [9, 11], 20.0, 0.95) == pytest.approx((20 - 2 * half, 20 + 2 * half))
+    assert parts.values("missing", "one") is None
+    assert parts.values("cache.kv_cache_usage_perc", "one") is None

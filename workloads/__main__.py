@@ -1,0 +1,5 @@
+"""``python -m workloads``."""
+
+from workloads.cli import main
+
+main()

@@ -1,0 +1,41 @@
+"""A trace in two pictures: how long its requests are, and how soon content is used again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from workloads.describing import Description
+
+
+def draw(found: Description, path: Path) -> None:
+    """Write the figure, as a PNG or whatever else the name of ``path`` says."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    lengths, reuse = axes
+    for name, spread in (("input", found.input), ("output", found.output)):
+        upto = [p / 100 for p in spread.percentiles]
+        lengths.plot(list(spread.percentiles.values()), upto, marker="o", label=f"{name} tokens")
+    lengths.set(xscale="log", xlabel="tokens", ylabel="share of the requests", ylim=(0, 1))
+    lengths.legend(frameon=False)
+    if found.reuse_curve is not None:
+        ages, shares = found.reuse_curve
+        reuse.step(ages.clip(min=0.1), shares, where="post")
+        reuse.set(xscale="log")
+    reuse.set(xlabel="seconds since last use", ylabel="share of the input tokens", ylim=(0, 1))
+    if found.ideal_hit_rate is not None:
+        reuse.axhline(found.ideal_hit_rate, linewidth=0.8, linestyle=":", color="grey")
+    figure.suptitle(f"{found.origin}: lengths, and prompt tokens seen before")
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
+    finally:
+        plt.close(figure)

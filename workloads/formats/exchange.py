@@ -1,0 +1,74 @@
+"""One call made from what most logs have: a request, a response, usage, times, a session."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from workloads.errors import InputError
+from workloads.formats.call import Call
+from workloads.formats.chats import Message, Usage, added
+from workloads.formats.history import START, Histories
+from workloads.formats.jsonl import Row, shown
+
+SESSION_KEYS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
+
+
+def exchange(
+    histories: Histories,
+    where: str,
+    line: int,
+    prompt: list[Message],
+    answer: str | None,
+    used: Usage,
+    *,
+    session: object = None,
+    sent_s: float | None = None,
+    ended_s: float | None = None,
+    after: int = START,
+) -> Call:
+    """The call that sends ``prompt`` behind the message ``after`` and gets ``answer``."""
+    if not prompt and used.input_tokens is None:
+        raise InputError(f"{where}: neither messages nor a count of input tokens; allowed: one of the two")
+    call = Call(where, line, session=name(session, where), sent_s=sent_s, ended_s=ended_s)
+    call.input_tokens, call.output_tokens = used.input_tokens, used.output_tokens
+    call.read_tokens, call.reasoning_tokens = used.read_tokens, used.reasoning_tokens
+    if prompt:
+        call.node = added(histories, after, prompt)
+        if answer is not None:
+            call.reply = histories.add(call.node, "assistant", answer)
+    return call
+
+
+def name(value: object, where: str) -> str | None:
+    """A session's name; None if there is none."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if isinstance(value, list | dict) or not text.isprintable():
+        raise InputError(f"{where}: session {shown(value)}; allowed: printable text or a number")
+    return text
+
+
+def first(row: Row, keys: tuple[str, ...]) -> Any:
+    """What stands under the first of ``keys`` that the row has; None if it has none."""
+    for key in keys:
+        if row.get(key) not in (None, ""):
+            return row[key]
+    return None
+
+
+def decoded(value: Any) -> Any:
+    """What a field holds that may be JSON written as text, as tables hold it."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def as_dict(value: Any) -> Row:
+    """``value`` decoded if that is an object, else an empty one."""
+    value = decoded(value)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,43 @@
+"""A trace whose configuration names no format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import NonNegativeInt, ValidationError
+
+from workloads.errors import InputError
+from workloads.formats.guess import guess
+from workloads.schema import Schema
+from workloads.trace import Trace
+
+
+class GuessedTrace(Schema):
+    """``{kind: trace, path: FILE}``: the format is taken from the file where its fields are sure to tell.
+
+    The format is among the notes of every output. Settings beyond these need its name.
+    """
+
+    kind: Literal["trace"]
+    format: Literal["guess"] = "guess"
+    path: Path
+    arrival: Any = None
+    """As the format that is found takes it."""
+    loop: Literal["open", "closed"] | None = None
+    skip_bad_lines: NonNegativeInt = 0
+
+    def build(self, seed: int, folder: Path) -> Trace:
+        """Find the format and read the file with it."""
+        from workloads.registry import FORMATS
+
+        name = guess(self.path, folder, FORMATS)
+        given = self.model_dump(exclude_unset=True) | {"format": name, "kind": "trace"}
+        try:
+            trace: Trace = FORMATS[name].model_validate(given).build(seed, folder)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, ("workload", *first["loc"])))
+            raise InputError(f"{where}: {first['msg']} (format {name}, guessed)") from None
+        trace.notes.insert(0, f"{trace.origin}: format {name}, by the fields of the file")
+        return trace
