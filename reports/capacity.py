@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import nan
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -14,17 +15,17 @@ from rich.text import Text
 from reports import canvas, files, units
 from reports.canvas import Figure
 from reports.console import BADGES
-from sim.studies.capacity import SIDES, CapacityStudy, Side, SystemCapacity
-from sim.studies.search import MOST_DOUBLINGS, Outcome
+from sim.studies.capacity import SIDES, Between, CapacityStudy, Side, SystemCapacity
+from sim.studies.rate_sample import RateSample, requests_needed
+from sim.studies.search import MOST_DOUBLINGS, Outcome, Verdict
 
 FILES = ("config.yaml", "capacity.json")
 """Beside a figure for each engine."""
 LABELS = {"without_cache": "without cache", "with_cache": "with cache"}
-MANY_LATE = 0.1
-"""From this share on it is said that requests arrive when the load is falling already."""
 CAPTION = (
-    "Share of requests that meet every limit, over the arrival rate. Every dot is a run of the same\n"
-    "sessions, only closer together; vertical lines mark the highest rates that keep the share wanted."
+    "Share of requests that meet every limit, over the arrival rate. Every dot is a run with the same\n"
+    "draws, crosses are overloaded or without a steady state; dashed lines mark the highest rates that\n"
+    "keep the share wanted."
 )
 
 
@@ -57,6 +58,8 @@ def table(study: CapacityStudy) -> RenderableType:
             ratio = system.ratio if label == LABELS["with_cache"] else None
             out.add_row(f"  {label}", *cells(side, ratio)[: len(headings) + priced])
             notes += [f"{name} {label}: {note}" for note in side_notes(study, side)]
+        if system.ratio is not None:
+            notes.append(f"{name}: ratio, 95 % interval {_bounds(system.ratio_interval)} x")
         notes += [f"{name}: {note}" for note in system.notes]
     return Group(out, *(Text(units.printable(note)) for note in [*general_notes(study), *notes]))
 
@@ -78,52 +81,88 @@ def cells(side: Side, ratio: float | None) -> list[str]:
     rate, per_s, per_gpu = ("" if number is None else units.significant(number) for number in numbers)
     times = "" if ratio is None else f"{units.significant(ratio)} x"
     dollars = "" if cost is None else units.usd(cost)
-    return [rate, times, per_s, per_gpu, units.percent(best.good_share), dollars]
+    return [rate, times, per_s, per_gpu, _share(best), dollars]
 
 
 def general_notes(study: CapacityStudy) -> list[str]:
     """How the rates were found, and on what they rest."""
     return [
-        f"The same {units.count_of(study.requests)} requests at every rate ({study.rate_key}), found to "
+        f"The same {_drawn(study)} at every rate ({study.rate_key}), found to "
         f"{study.precision * 100:g}%. Assumed: the share of good requests falls with the rate.",
-        "Requests per s and dollars: what completes while sessions still begin, by the GPUs held.",
+        "Share, requests per s and dollars are those of each run's measured window, a steady state.",
     ]
 
 
+def _drawn(study: CapacityStudy) -> str:
+    """What is served at every rate: 'draws, sessions starting for 900 s or longer,'."""
+    if study.configured_duration_s is None:
+        return "recorded requests"
+    return f"draws, sessions starting for {units.significant(study.configured_duration_s)} s or longer,"
+
+
 def side_notes(study: CapacityStudy, side: Side) -> list[str]:
-    """What has to be known about one side: no rate found, a share that rises, a long end of the run."""
-    rates = list(side.search.shares)
-    shares = {rate: units.percent(share) for rate, share in side.search.shares.items()}
+    """What has to be known about one side: no rate, its interval, a longer run, a share that rises."""
+    tried = side.search.tried
     if side.search.outcome is Outcome.UNBOUNDED:
-        last = rates[-1]
+        last = side.samples[max(tried)]
         return [
-            f"no bound: at {_rate(study, last)}, {2**MOST_DOUBLINGS:,} times the configured rate, "
-            f"{shares[last]} of requests are still good; these sessions cannot overload it"
+            f"no bound: at {_rate(study, last.rate)}, {2**MOST_DOUBLINGS:,} times the configured rate, "
+            f"{_share(last)} of requests are still good"
         ]
     if side.search.outcome is Outcome.NONE:
-        first = rates[0]
+        first = side.samples[min(tried)]
         return [
-            f"no rate: at {_rate(study, first)}, the configured rate / {2**MOST_DOUBLINGS:,}, only "
-            f"{shares[first]} of requests are good; the limits are too tight at hardly any load"
+            f"no rate: at {_rate(study, first.rate)}, the configured rate / {2**MOST_DOUBLINGS:,}, only "
+            f"{_share(first)} of requests are good; the limits are too tight at hardly any load"
         ]
-    notes, rise = [], side.search.largest_rise
+    if side.search.outcome is Outcome.REFUSED:
+        return [_refusal(study, side)]
+    best = side.best
+    assert best is not None
+    notes, rise = [_interval(study, side)], side.search.largest_rise
+    if study.configured_duration_s is not None and best.duration_s > study.configured_duration_s:
+        notes.append(
+            f"lengthened: at this rate sessions start for {units.significant(best.duration_s)} s instead "
+            f"of {units.significant(study.configured_duration_s)} s, which hold no steady state of "
+            f"{requests_needed(study.slo.share):,} requests"
+        )
     if rise is not None:
         low, high = rise
         points = (side.search.shares[high] - side.search.shares[low]) * 100
         notes.append(
             f"not monotone: from {_rate(study, low)} to {_rate(study, high)} the share of good requests "
-            f"rises by {units.significant(points, 2)} points, to {shares[high]}"
+            f"rises by {units.significant(points, 2)} points, to {units.percent(side.search.shares[high])}"
         )
     if side.search.contradictions:
         at = ", ".join(units.significant(rate) for rate in side.search.contradictions)
-        notes.append(f"not the only boundary: enough are good above it, or too few below, at {at}")
-    assert side.best is not None
-    if side.best.late_share > MANY_LATE:
-        notes.append(
-            f"{units.percent(side.best.late_share)} of the requests arrive after the last session began, "
-            "under a load that only falls: the rate is overstated; give more sessions"
-        )
+        notes.append(f"not the only boundary: good above it, or bad below, at {at}")
     return notes
+
+
+def _refusal(study: CapacityStudy, side: Side) -> str:
+    """Why there is no rate, and up to which one requests are good."""
+    good = [s for s in side.samples.values() if s.verdict is Verdict.GOOD]
+    above = side.search.above
+    where = "" if above is None else f"at {_rate(study, above)} "
+    known = ""
+    if good:
+        highest = max(good, key=lambda sample: sample.rate)
+        known = f"; {_share(highest)} are good at {_rate(study, highest.rate)}, the highest rate known"
+    return f"refused: {where}{side.refused}{known}"
+
+
+def _interval(study: CapacityStudy, side: Side) -> str:
+    """Between which rates the limit lies: '95 % interval 7.95 to 8.31 sessions/s'."""
+    return f"95 % interval {_bounds(side.interval)} {study.unit}"
+
+
+def _bounds(interval: Between) -> str:
+    low, high = ("?" if bound is None else units.significant(bound) for bound in interval)
+    return f"{low} to {high}"
+
+
+def _share(sample: RateSample) -> str:
+    return "none" if sample.good_share is None else units.percent(sample.good_share)
 
 
 def _rate(study: CapacityStudy, rate: float) -> str:
@@ -163,8 +202,12 @@ def _line(axes: Axes, label: str, side: Side, colour: str) -> None:
     if side.best is not None:
         found = f"up to {units.significant(side.best.rate)}"
         axes.axvline(side.best.rate, color=colour, linewidth=0.9, linestyle="--")
-    rates, shares = list(side.search.shares), list(side.search.shares.values())
-    axes.plot(rates, shares, "o-", color=colour, markersize=3.5, label=f"{label}: {found}")
+    shares = side.search.shares
+    rates = list(shares)
+    axes.plot(rates, list(shares.values()), "o-", color=colour, markersize=3.5, label=f"{label}: {found}")
+    others = [sample for sample in side.samples.values() if sample.overloaded or not sample.steady]
+    at, seen = [sample.rate for sample in others], [sample.good_share for sample in others]
+    axes.plot(at, [nan if share is None else share for share in seen], "x", color=colour, markersize=5)
 
 
 def write(study: CapacityStudy, folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reports import files, habit_figures, units
 from reports.html import Image, image, page
-from sim.studies.habits import SESSIONS, ComparedPair, HabitStudy, dearer, dollars
+from sim.studies.habits import SESSIONS, ComparedPair, HabitStudy, costs_more, dollars
 from sim.studies.outputs import HabitFigures
 
 FILES = ("config.yaml", "habits.json", "habits.html")
@@ -18,7 +18,7 @@ TOKENS = (
 )  # fmt: skip
 COSTS = ("TTFT mean", "GPU busy", "dollars", "more dollars", "busy dollars", "dollars without cache")
 """Headings; a column that the system does not fill is left out. Amounts are ``PER``."""
-DEARER = "!"
+COSTS_MORE = "!"
 """Behind dollars that caching off would have saved."""
 DEFINITIONS = (
     (
@@ -99,7 +99,7 @@ def _line(label: str, own: HabitFigures, good: HabitFigures | None) -> Line:
     costs = (
         units.times_ms(own["mean_ttft_ms"])[0],
         "" if busy is None else f"{units.significant(busy)} s",
-        usd_text(own["cost_usd"]) + f" {DEARER}" * dearer(own),
+        usd_text(own["cost_usd"]) + f" {COSTS_MORE}" * costs_more(own),
         extra,
         usd_text(own["cost_usd_busy"]),
         usd_text(own["cost_usd_without_cache"]),
@@ -157,7 +157,7 @@ def sentence(study: HabitStudy, system: str) -> str:
 
 def _lost(study: HabitStudy, system: str) -> str:
     """A sentence on the habits under which caching off is cheaper; none if there are none."""
-    lost = {name: figures for name, figures in habits(study, system).items() if dearer(figures)}
+    lost = {name: figures for name, figures in habits(study, system).items() if costs_more(figures)}
     if not lost:
         return ""
 
@@ -196,7 +196,7 @@ def matrix(study: HabitStudy) -> tuple[list[str], list[tuple[Line, list[str]]]]:
     rows = []
     for line in lines(study, next(iter(study.config.systems))):
         own = [by_system[system][line.label] for system in priced]
-        rows.append((line, [usd_text(dollars(x)[0]) + f" {DEARER}" * dearer(x) for x in own]))
+        rows.append((line, [usd_text(dollars(x)[0]) + f" {COSTS_MORE}" * costs_more(x) for x in own]))
     return priced, rows
 
 
@@ -245,7 +245,7 @@ def render(study: HabitStudy) -> str:
         priced=priced,
         rows_of_all=rows_of_all,
         overview=image(habit_figures.overview(study)) if priced else None,
-        dearer=DEARER,
+        costs_more=COSTS_MORE,
         uncalibrated=[section.name for section in sections if section.calibrated is False],
         definitions=DEFINITIONS,
         configuration=study.config.to_yaml(paths_as_written=True),

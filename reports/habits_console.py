@@ -12,8 +12,8 @@ from rich.text import Text
 
 from reports import units
 from reports.console import BADGES
-from reports.habits import DEARER, PER, more_usd, sentence, times, usd_text, write
-from sim.studies.habits import HabitStudy, dearer, dollars
+from reports.habits import COSTS_MORE, PER, more_usd, sentence, times, usd_text, write
+from sim.studies.habits import HabitStudy, costs_more, dollars
 from sim.studies.outputs import HabitFigures
 
 __all__ = ["table", "write"]
@@ -35,7 +35,7 @@ class Column:
 def _flagged(figures: HabitFigures) -> str:
     """Dollars, marked where caching off would be cheaper; the mark has its place in every row."""
     text = usd_text(dollars(figures)[0])
-    return text and text + (DEARER if dearer(figures) else " ")
+    return text and text + (COSTS_MORE if costs_more(figures) else " ")
 
 
 def _more(good: HabitFigures, bad: HabitFigures) -> str:
@@ -94,18 +94,18 @@ def table(study: HabitStudy) -> RenderableType:
         Text(f"What client habits cost {PER}: {units.shortened(study.config.name)}", "bold"),
         _grid(widths, [("", *(column.heading[line] for column in columns)) for line in (0, 1)], "bold"),
     ]
-    any_dearer = False
+    any_costs_more = False
     for name, pair in study.pairs.items():
         instead = f" instead of {units.printable(pair.good_name)}"
         parts.append(Text.assemble((units.printable(name), "bold"), (instead, "dim")))
         rows = []
         for label, system in zip(labels, systems, strict=True):
             good, bad = pair.good[system], pair.bad[system]
-            any_dearer |= dearer(good) or dearer(bad)
+            any_costs_more |= costs_more(good) or costs_more(bad)
             rows.append((label, *(column.cell(good, bad) for column in columns)))
         parts.append(_grid(widths, rows))
-    if any_dearer:
-        parts.append(Text(f"{DEARER} dearer than the same prompts with caching off", "bold"))
+    if any_costs_more:
+        parts.append(Text(f"{COSTS_MORE} more than the same prompts with caching off", "bold"))
     parts += [Text(column.meaning, "dim") for column in columns if column.meaning]
     parts.append(Text())
     return Group(*parts, *(_sentence(study, system) for system in systems))

@@ -87,7 +87,7 @@ DEFINITIONS = (
 """Terms of the page and what they mean."""
 INTERVALS = {
     "seeds": "runs with several seeds",
-    "parts": "ten parts of the measured time that follow each other",
+    "parts": "parts of the measured time that follow each other",
     "bootstrap": "resamples of the trace's sessions",
 }
 """What 95 % intervals come from, by the kind of repetition."""

@@ -91,7 +91,7 @@ class Result:
             "python": platform.python_version(),
             "requests": len(self.trace),
             "window": self._window(),
-            "warnings": validity.of_experiment(self.trace, self.measure),
+            "warnings": validity.of_experiment(self.measure),
             "load_s": self.load_s,
             "simulation_s": sum(r.simulation_s + r.twin_simulation_s for r in self.runs.values()),
             "systems": systems,
@@ -123,7 +123,7 @@ class Result:
         if self.seeds is not None:
             return self.seeds
         runs = {name: (run.records, run.twin, run.price) for name, run in self.runs.items()}
-        return repetitions.of_one_run(self.trace, self.measure, runs, self.config.seed)
+        return repetitions.of_one_run(self.trace, self.measure, runs, self.config.slo, self.config.seed)
 
     def measured(self) -> dict[str, SystemRun]:
         """The measured part of the runs, of requests that completed: what figures are made of."""
@@ -157,19 +157,18 @@ class Result:
         self, name: str, run: SystemRun, records: Records, window: Window, simulation_s: float
     ) -> SystemEntry:
         figures = metrics.summarise(records, run.price, window)
-        if self.config.slo is not None and figures["duration"]:
-            good = self.config.slo.good(records.measured(window))
-            figures["request_goodput"] = good / figures["duration"]
+        if self.config.slo is not None:
+            figures["request_goodput"] = self.config.slo.goodput(records, window, figures["duration"])
         if self.trace.lengths_only:
             cache = figures["cache"]
             cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
             cache["request_hit_rate"] = None
         full_s = self.measure.full_s.get(name) if records is run.records else None
-        load_end_s = None if self.measure.needed_s else steady.load_end_s(self.trace, records)
+        load_end_s, is_steady = steady.load_end_s(self.trace, records), not self.measure.needed_s
         entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
-            "warnings": validity.of_run(records, window, load_end_s, full_s),
+            "warnings": validity.of_run(records, window, load_end_s, full_s, steady=is_steady),
             **figures,
             "simulation_s": simulation_s,
             "simulated_requests_per_s": len(records) / simulation_s,

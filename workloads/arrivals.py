@@ -102,15 +102,16 @@ class Profile(Schema):
 class ClosedLoop(Schema):
     """``concurrency`` sessions at a time: the next one starts as soon as one has ended.
 
-    Where nothing takes time (a replay), all start at 0 in the order of the trace. ``equal_arrival`` makes
-    all arrivals equal to a scheduler that breaks ties by them, as when a client stamps its requests.
+    Where nothing takes time (a replay), all start at 0 in the order of the trace. ``equal_arrival`` speaks
+    of a client that has all its requests beforehand, as when a recording is repeated: true makes all
+    arrivals equal to a scheduler that breaks ties by them, as when they were stamped then; false does not.
     """
 
     RATE: ClassVar[None] = None
     """How fast sessions begin follows from how fast they are served."""
     process: Literal["closed_loop"]
     concurrency: PositiveInt
-    equal_arrival: bool = False
+    equal_arrival: bool | None = None
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """No session has a start of its own."""
@@ -123,7 +124,7 @@ class ClosedLoop(Schema):
         trace.arrival_s = [None if at is None else 0.0 for at in trace.arrival_s]
         trace.concurrency = self.concurrency
         trace.drawn_starts = True
-        trace.equal_arrival = self.equal_arrival
+        trace.equal_arrival = bool(self.equal_arrival)
 
 
 class Recorded(Schema):

@@ -12,6 +12,8 @@ from workloads.messages import MessageTree, Several, by_message
 from workloads.recorded import Answered, anchors, answered
 
 NONE = -1
+GENERATED = "generated"
+"""The origin of requests that a workload draws or writes out itself."""
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class Trace:
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
-    origin: str = "generated"
+    origin: str = GENERATED
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""

@@ -30,7 +30,7 @@ def reads_per_write(w: Fraction, r: Fraction) -> Fraction | None:
 
 
 def request_that_pays(w: Fraction, r: Fraction) -> int | None:
-    """The request with the same prefix, counted from 1, at which the sum is no dearer than uncached."""
+    """The request with the same prefix, counted from 1, at which the sum is no more than uncached."""
     reads = reads_per_write(w, r)
     return None if reads is None else 1 + math.ceil(reads) if reads else 2
 

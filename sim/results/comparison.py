@@ -78,14 +78,14 @@ def compare(summary: Summary, asked: Compare, repetitions: Repetitions | None) -
         )
         if name != best and value is not None and not _differ(repetitions, by, best, name, values, level):
             tied.append(name)
-    known = values[best] is not None
+    known = repetitions is not None and repetitions.values(by, best) is not None
     return {
         "by": by,
         "higher_is_better": sign < 0,
         "baseline": baseline,
         "rows": rows,
-        "winner": best if known and len(tied) == 1 and repetitions is not None else None,
-        "tied": tied if known and repetitions is not None else [],
+        "winner": best if known and len(tied) == 1 else None,
+        "tied": tied if known else [],
     }
 
 

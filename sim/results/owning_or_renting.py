@@ -79,8 +79,8 @@ def crossovers(summary: Summary) -> list[Crossover]:
 def _beats(hour_usd: float, capacity: float, session_usd: float) -> Beaten:
     """Sessions per hour at which owning first costs no more than renting, and from which it always does.
 
-    n GPUs serve up to n x capacity, and owning n is no dearer from n x first sessions an hour on, with
-    first = hour_usd / session_usd. Taking one GPU more never makes it dearer once (n + 1) x first <=
+    n GPUs serve up to n x capacity, and owning n costs no more from n x first sessions an hour on, with
+    first = hour_usd / session_usd. Taking one GPU more never makes it cost more once (n + 1) x first <=
     n x capacity. None: never.
     """
     if not session_usd or hour_usd / session_usd > capacity:

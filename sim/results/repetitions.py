@@ -11,12 +11,15 @@ from sim.results.intervals import Flat, Repetitions, flat
 from sim.results.pricing import Price
 from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
-from sim.results.steady import Measured, is_traffic
+from sim.results.slo import Slo
+from sim.results.steady import Measured, ages_s, is_traffic
 from sim.results.window import Window
-from workloads.trace import Trace
+from workloads.trace import GENERATED, NONE, Trace
 
 PARTS = 10
-"""Parts of a window: fewer are more independent of each other, more make intervals narrower."""
+FEWEST_PARTS = 5
+"""Parts of a window: as many as are no shorter than a session lasts on average (what happens in shorter ones
+hangs together), but so many at least and at most."""
 REQUESTS_PER_PART = 20
 RESAMPLES = 400
 LATENCIES: dict[str, Callable[[Records], Floats]] = {
@@ -28,7 +31,9 @@ Runs = Mapping[str, tuple[Records, Records, Price | None]]
 """Run, twin and price of each system."""
 
 
-def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repetitions | None:
+def of_one_run(
+    trace: Trace, measured: Measured, runs: Runs, slo: Slo | None, seed: int
+) -> Repetitions | None:
     """Repetitions of one run; None where it is too small for any, or has no steady part.
 
     A recorded trace of several sessions is resampled by session. All else is cut into parts by time: what
@@ -36,7 +41,7 @@ def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repet
     """
     if measured.needed_s:
         return None
-    starts, recorded = len(trace.starts()), trace.origin != "generated"
+    starts, recorded = len(trace.starts()), trace.origin != GENERATED
     whole = all(window.is_whole for pair in measured.windows.values() for window in pair)
     if recorded and whole and 1 < starts < len(trace):
         return _resampled(trace, runs, seed)
@@ -45,17 +50,33 @@ def of_one_run(trace: Trace, measured: Measured, runs: Runs, seed: int) -> Repet
     counted = min(len(run.measured(measured.windows[name][0])) for name, (run, _, _) in runs.items())
     if counted < PARTS * REQUESTS_PER_PART:
         return None
+    parts = min(_parts_of(trace, measured, name, run) for name, (run, _, _) in runs.items())
     systems, no_cache = {}, {}
     for name, (run, twin, price) in runs.items():
         window, of_twin = measured.windows[name]
-        systems[name] = _parts(run, window, price)
-        no_cache[name] = _parts(twin, of_twin, price)
+        systems[name] = _parts(run, window, parts, price, slo)
+        no_cache[name] = _parts(twin, of_twin, parts, price, slo)
     return Repetitions("parts", systems, no_cache)
 
 
-def _parts(records: Records, window: Window, price: Price | None) -> list[Flat]:
-    parts = window.parts(PARTS, float(records.arrival_s.max()))
-    return [flat(metrics.summarise(records, price, part)) for part in parts]
+def _parts_of(trace: Trace, measured: Measured, name: str, records: Records) -> int:
+    """How many parts the window of a system is cut into."""
+    window, ages = measured.windows[name][0], ages_s(trace, records)
+    lasts_s = ages[[after == NONE for after in trace.follower]].mean()
+    length_s = min(window.end_s, float(records.arrival_s.max())) - window.start_s
+    return PARTS if lasts_s <= 0 else int(np.clip(length_s / lasts_s, FEWEST_PARTS, PARTS))
+
+
+def _parts(
+    records: Records, window: Window, count: int, price: Price | None, slo: Slo | None
+) -> list[Flat]:
+    out = []
+    for part in window.parts(count, float(records.arrival_s.max())):
+        figures = metrics.summarise(records, price, part)
+        if slo is not None:
+            figures["request_goodput"] = slo.goodput(records, part, figures["duration"])
+        out.append(flat(figures))
+    return out
 
 
 def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:

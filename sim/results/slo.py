@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from sim.results import metrics
 from sim.results.records import Records
+from sim.results.window import Window
 from workloads.schema import Schema
 
 
@@ -39,6 +40,10 @@ class Slo(Schema):
             if limit_ms is not None:
                 fine &= values_s * 1e3 <= limit_ms
         return int(fine.sum())
+
+    def goodput(self, records: Records, window: Window, duration_s: float | None) -> float | None:
+        """Good requests that arrive in ``window``, per second of it; None where it has no length."""
+        return self.good(records.measured(window)) / duration_s if duration_s else None
 
     @property
     def limits_ms(self) -> dict[str, float]:

@@ -19,12 +19,14 @@ import numpy as np
 
 from sim.results.records import Floats, Records
 from sim.results.window import WHOLE, Window
-from workloads.trace import NONE, Trace
+from workloads.trace import GENERATED, NONE, Trace
 
 GRID = 64
 """A found window begins at one of so many equally spaced times."""
 MISSING = 0.01
 """Of the prompt tokens that a window would hold had the run begun long before, so many may be missing."""
+FEWEST_REQUESTS = 100
+"""A window with fewer says nothing."""
 LATEST_START = 2 / 3
 """A window that begins later than after this share of the run would hold too little of it."""
 
@@ -51,25 +53,31 @@ class Measured:
     """From this time on sessions are as far along as they ever are, but for a few turns."""
     full_s: dict[str, float] = field(default_factory=dict)
     """When each system's cache began to evict; infinite if it never did. Only of caches with a bound."""
+    span_s: float = 0.0
+    """How long sessions start."""
     needed_s: float = 0.0
-    """How long sessions have to start for a window to be found; 0 where one was."""
+    """How long they would have to for a window to be found; 0 where one was."""
 
 
 def is_traffic(trace: Trace) -> bool:
-    """Whether ``trace`` is a piece of traffic that could go on: several sessions that start by a process.
+    """Whether ``trace`` is a piece of generated traffic that could go on: sessions that start by a process.
 
-    Recorded arrivals, requests written out by hand and a single session are measured as a whole.
+    Recorded sessions, requests written out by hand and a single session are measured as a whole.
     """
-    return trace.drawn_starts and len(trace.starts()) > 1
+    return trace.drawn_starts and trace.origin == GENERATED and len(trace.starts()) > 1
 
 
 def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
     """The times at which a window may begin or end, ascending; none where the whole run is measured."""
     given = {t for t in (asked.warmup_s, asked.until_s) if isinstance(t, float) and 0 < t < inf}
     if is_traffic(trace) and trace.concurrency is None:
-        end_s = last_start_s(trace)
-        given |= {end_s * (i + 1) / GRID for i in range(GRID)}
+        given |= set(_grid(trace))
     return sorted(given)
+
+
+def _grid(trace: Trace) -> list[float]:
+    """The times at which a found window may begin."""
+    return [last_start_s(trace) * (i + 1) / GRID for i in range(GRID)]
 
 
 def last_start_s(trace: Trace) -> float:
@@ -82,10 +90,19 @@ def load_end_s(trace: Trace, records: Records) -> float:
     return float(records.arrival_s[_firsts(trace)].max())
 
 
-def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
-    """The window of each run and its twin: as ``asked``, or found where it is to be found."""
+def measure(
+    trace: Trace,
+    asked: Asked,
+    runs: Mapping[str, tuple[Records, Records]],
+    *,
+    traffic: bool | None = None,
+) -> Measured:
+    """The window of each run and its twin: as ``asked``, or found where it is to be found.
+
+    ``traffic``: whether the trace stands for traffic that goes on like this (default: `is_traffic`).
+    """
     start_asked, end_asked = asked.warmup_s, asked.until_s
-    if not is_traffic(trace):
+    if not (is_traffic(trace) if traffic is None else traffic):
         window = Window(
             0.0 if start_asked == "auto" else start_asked,
             inf if isinstance(end_asked, str) else end_asked,
@@ -103,19 +120,29 @@ def measure(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Record
     span_s = min(end_s, last_start_s(trace))
     latest_s = span_s * LATEST_START
     steady_s = max(ramp_s, *(full for full in full_s.values() if full <= latest_s), 0.0)
-    if steady_s > latest_s:
-        whole = dict.fromkeys(runs, (WHOLE, WHOLE))
-        return Measured(whole, "whole", ramp_s, full_s, needed_s=steady_s / LATEST_START)
-    start_s = next(t for t in checkpoint_times_s(trace, asked) if t >= steady_s)
-    window = Window(start_s, end_s)
-    return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s)
+    needed_s = steady_s / LATEST_START
+    if steady_s <= latest_s:
+        start_s = next(t for t in _grid(trace) if t >= steady_s)
+        window = Window(start_s, end_s)
+        count = min(_arrivals_in(window, records) for records, _ in runs.values())
+        if count >= FEWEST_REQUESTS:
+            return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s, span_s)
+        needed_s = start_s + (span_s - start_s) * FEWEST_REQUESTS / max(1, count)
+    return Measured(dict.fromkeys(runs, (WHOLE, WHOLE)), "whole", ramp_s, full_s, span_s, needed_s)
 
 
 def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
     """Closed loop: how fast sessions start follows from how fast they are served, in each run anew."""
     windows = {name: (_own(trace, asked, a), _own(trace, asked, b)) for name, (a, b) in runs.items()}
-    given = asked.warmup_s != "auto" and asked.until_s != "auto"
-    return Measured(windows, "given" if given else "found")
+    if asked.warmup_s != "auto" and asked.until_s != "auto":
+        return Measured(windows, "given")
+    if any(window.is_whole for pair in windows.values() for window in pair):
+        span_s = min(load_end_s(trace, run) for run, _ in runs.values())
+        ramp_s = max(_ramp_s(trace, run, load_end_s(trace, run)) for run, _ in runs.values())
+        whole = dict.fromkeys(runs, (WHOLE, WHOLE))
+        needed_s = max(ramp_s / LATEST_START, 2 * span_s)
+        return Measured(whole, "whole", ramp_s, {}, span_s, needed_s if span_s > 0 else 0.0)
+    return Measured(windows, "found")
 
 
 def _own(trace: Trace, asked: Asked, records: Records) -> Window:
@@ -123,12 +150,17 @@ def _own(trace: Trace, asked: Asked, records: Records) -> Window:
     if end_s <= 0:  # a replay: everything starts at once
         return WHOLE
     start_s = _ramp_s(trace, records, end_s)
-    if start_s > end_s * LATEST_START:
+    few = _arrivals_in(Window(start_s, end_s), records) < FEWEST_REQUESTS
+    if asked.warmup_s == "auto" and (few or start_s > end_s * LATEST_START):
         return WHOLE
     return Window(
         start_s if asked.warmup_s == "auto" else asked.warmup_s,
         end_s if asked.until_s == "auto" else inf if asked.until_s == "end" else asked.until_s,
     )
+
+
+def _arrivals_in(window: Window, records: Records) -> int:
+    return int(((records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)).sum())
 
 
 def _firsts(trace: Trace) -> list[int]:

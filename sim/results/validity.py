@@ -10,12 +10,10 @@ from math import inf
 
 import numpy as np
 
-from sim.results import steady
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
 from sim.results.steady import Measured
 from sim.results.window import Window
-from workloads.trace import Trace
 
 BEHIND = 0.02
 """A system that leaves more than this share of what arrives undone at the end is overloaded..."""
@@ -32,11 +30,11 @@ DRIFT_ERRORS = 4.0
 standard errors: by chance that is 4 in 1,000 windows (Student's t with 8 degrees of freedom)."""
 
 
-def of_experiment(trace: Trace, measured: Measured) -> list[str]:
+def of_experiment(measured: Measured) -> list[str]:
     """Warnings about the experiment as a whole."""
     if not measured.needed_s:
         return []
-    span_s = steady.last_start_s(trace)
+    span_s = measured.span_s
     slow = [name for name, full in measured.full_s.items() if full < inf and full > measured.ramp_s]
     why = [f"turns come up to {measured.ramp_s:,.0f} s after the start of theirs"]
     why += [f"the cache of {name} is full after {measured.full_s[name]:,.0f} s" for name in slow]
@@ -47,14 +45,18 @@ def of_experiment(trace: Trace, measured: Measured) -> list[str]:
     ]
 
 
-def of_run(records: Records, window: Window, load_end_s: float | None, full_s: float | None) -> list[str]:
+def of_run(
+    records: Records, window: Window, load_end_s: float, full_s: float | None, *, steady: bool = True
+) -> list[str]:
     """Warnings about one system.
 
-    ``load_end_s`` is until when requests come as they shall (None: a run too short to tell overload from
-    its start), ``full_s`` when its cache began to evict (None: it has no bound).
+    ``load_end_s`` is until when requests come as they shall, ``full_s`` when its cache began to evict
+    (None: it has no bound). Without a ``steady`` part, overload is looked for in the second half of that
+    time.
     """
+    loaded = window if steady else Window(load_end_s / 2, load_end_s)
     return [
-        *([] if load_end_s is None else _overload(records, window, load_end_s)),
+        *overload(records, loaded, load_end_s),
         *_unserved(records, window),
         *_filling(records, window, full_s),
         *_drift(records, window),
@@ -66,7 +68,7 @@ def _arrived(records: Records, window: Window) -> np.ndarray:
     return (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
 
 
-def _overload(records: Records, window: Window, load_end_s: float) -> list[str]:
+def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     """More arrives than is served: what waits, and how long, grows as long as the run does."""
     if records.engine is None:
         return []
@@ -81,7 +83,7 @@ def _overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     left = float((records.status != "completed")[_arrived(records, window)].sum())
     undone = len(arrived) - served - left
     waits = _waits(records, window, end_s)
-    if len(waits) < PARTS or undone <= BEHIND * len(arrived) or undone < TAIL_REQUESTS:
+    if len(waits) < PARTS or undone <= BEHIND * len(arrived) or min(undone, served) < TAIL_REQUESTS:
         return []
     if waits[-1] <= WAITING_GROWS * waits[0]:
         return []
@@ -129,25 +131,34 @@ def _filling(records: Records, window: Window, full_s: float | None) -> list[str
 
 
 def _drift(records: Records, window: Window) -> list[str]:
-    """The hit rate in the halves of the window, where it has settled to none."""
-    if window.is_whole or not records.cache_read_input_tokens.any():
+    """What to say of a hit rate that has not settled."""
+    rates = None if window.is_whole else drift(records, window)
+    if rates is None:
         return []
+    first, second = rates
+    return [
+        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
+        "second"
+    ]
+
+
+def drift(records: Records, window: Window) -> tuple[float, float] | None:
+    """The hit rate in the halves of the window; None where they do not differ by more than chance."""
+    if not records.cache_read_input_tokens.any():
+        return None
     rates = []
     for part in window.parts(2 * DRIFT_PARTS, float(records.arrival_s.max())):
         inside = _arrived(records, part)
         asked = int(records.input_tokens[inside].sum())
         if not asked:
-            return []
+            return None
         rates.append(records.cache_read_input_tokens[inside].sum() / asked)
     halves = np.array(rates).reshape(2, DRIFT_PARTS)
     first, second = halves.mean(axis=1).tolist()
     error = float(np.sqrt(halves.var(axis=1, ddof=1).sum() / DRIFT_PARTS))
     if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * error):
-        return []
-    return [
-        f"its hit rate has not settled: {first:.1%} in the first half of the window, {second:.1%} in the "
-        "second"
-    ]
+        return None
+    return first, second
 
 
 def _few(records: Records, window: Window) -> list[str]:

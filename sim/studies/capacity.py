@@ -1,51 +1,31 @@
-"""How much load a system bears: the highest arrival rate at which enough requests meet ``slo``.
+"""How much load does a system bear: the highest arrival rate at which enough requests meet ``slo``.
 
-The same sessions at every rate, only closer together: the seed fixes turns, lengths, think times and the
-pattern of arrivals, so that two rates, or a system and its twin without a cache, differ in nothing else.
+The same draws at every rate: the seed fixes turns, lengths, think times and the pattern of arrivals, so
+that two rates, or a system and its twin without a cache, differ in nothing else. Every rate that is given
+was measured in a steady state, in a run that is as long as that takes.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
-from typing import cast
 
 from sim.config import Config
-from sim.experiment import SCHEMA_VERSION, Progress, load_trace
-from sim.results import metrics
-from sim.results.pricing import Price
-from sim.results.records import Records
+from sim.experiment import SCHEMA_VERSION, Progress
 from sim.results.slo import Slo
-from sim.results.summary_cost import Pricing
-from sim.results.window import Window
-from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate, SampleEntry
-from sim.studies.search import COARSEST, FINEST, Search, search
+from sim.studies.load import Load
+from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate
+from sim.studies.rate_sample import RateSample, requests_needed
+from sim.studies.search import COARSEST, FINEST, Judged, Outcome, Search, Verdict, search
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
 from workloads.registry import WithArrivals
-from workloads.schema import Schema
-from workloads.trace import Trace
 
 SIDES = ("without_cache", "with_cache")
 UNITS = {"rate_per_s": "sessions/s", "speed": "x recorded speed", "scale": "x the profile"}
 """What a rate is, by the field that sets it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RateSample:
-    """One side of a system at one rate; what the fields mean is said in `SampleEntry`."""
-
-    rate: float
-    good_share: float
-    late_share: float
-    requests_per_s: float | None
-    requests_per_s_per_gpu: float | None
-    cost_usd_per_1m_tokens: float | None
-    pricing: Pricing | None
-
-    def entry(self) -> SampleEntry:
-        """This run in capacity.json."""
-        return cast(SampleEntry, asdict(self))
+Between = tuple[float | None, float | None]
+"""Two bounds; None where nothing that was tried is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +34,60 @@ class Side:
 
     search: Search
     samples: dict[float, RateSample]
+    wanted: float
+    """The share of good requests that makes a rate a good one."""
+    reason: str | None = None
+    """Why no rate is given, where it is refused without a run."""
 
     @property
     def best(self) -> RateSample | None:
         """The run at the highest sustainable rate, if there is one."""
         return None if self.search.rate is None else self.samples[self.search.rate]
 
+    @property
+    def refused(self) -> str | None:
+        """Why no rate is given, if it is refused."""
+        if self.search.outcome is not Outcome.REFUSED or self.search.above is None:
+            return self.reason
+        return self.samples[self.search.above].reason
+
+    @property
+    def between(self) -> Between:
+        """The rates between which the limit of these draws lies, by the intervals of the share."""
+        if self.best is None:
+            return None, None
+        samples, rate = [self.samples[tried] for tried in self.search.tried], self.best.rate
+        below = [sample for sample in samples if sample.rate <= rate]
+        above = [sample for sample in samples if sample.rate >= rate]
+        return self._sure(below[::-1], Verdict.GOOD), self._sure(above, Verdict.BAD)
+
+    def _sure(self, outward: list[RateSample], verdict: Verdict) -> float | None:
+        """The first rate ``outward`` from the best one that has this verdict without a doubt."""
+        for i, sample in enumerate(outward):
+            if sample.surely(verdict, self.wanted):
+                return sample.crossing(outward[max(0, i - 1)], verdict, self.wanted)
+        return None
+
+    @property
+    def interval(self) -> Between:
+        """The same for any draws: wider by how far the load of these may lie from that of others."""
+        (low, high), error = self.between, self.best.load_error if self.best else 0.0
+        return low and low * max(0.0, 1 - error), high and high * (1 + error)
+
     def entry(self) -> FoundRate:
         """This side in capacity.json."""
         best, rise = self.best, self.search.largest_rise
-        above = [rate for rate in self.samples if best is not None and rate > best.rate]
         return {
             "outcome": self.search.outcome.value,
+            "reason": self.refused,
             "max_rate": None if best is None else best.rate,
-            "next_rate_tried": min(above, default=None),
+            "max_rate_interval": self.interval,
+            "next_rate_tried": None if best is None else self.search.above,
             "at_max_rate": None if best is None else best.entry(),
             "monotone": rise is None,
             "largest_rise_between": rise,
             "contradicting_rates": self.search.contradictions,
-            "samples": [self.samples[rate].entry() for rate in self.search.shares],
+            "samples": [self.samples[rate].entry() for rate in self.search.tried],
         }
 
 
@@ -91,6 +106,12 @@ class SystemCapacity:
         before, after = self.without_cache.best, self.with_cache.best
         return None if before is None or after is None else after.rate / before.rate
 
+    @property
+    def ratio_interval(self) -> Between:
+        """Its interval; both sides have the same draws."""
+        (low, high), (lowest, highest) = self.with_cache.between, self.without_cache.between
+        return low and highest and low / highest, high and lowest and high / lowest
+
 
 @dataclass(frozen=True, slots=True)
 class CapacityStudy:
@@ -101,8 +122,9 @@ class CapacityStudy:
     rate_key: str
     """The key of the configuration that sets the rate; the same run again is ``--set KEY=RATE``."""
     configured_rate: float
+    configured_duration_s: float | None
+    """For how long sessions start as configured; None for a recorded trace."""
     precision: float
-    requests: int
     systems: dict[str, SystemCapacity]
 
     @property
@@ -117,7 +139,8 @@ class CapacityStudy:
             "name": self.config.name,
             "seed": self.config.seed,
             "version": metadata.version("prefixsim"),
-            "requests": self.requests,
+            "configured_duration_s": self.configured_duration_s,
+            "requests_needed": requests_needed(self.slo.share),
             "slo_ms": self.slo.limits_ms,
             "slo_share": self.slo.share,
             "precision": self.precision,
@@ -132,88 +155,60 @@ class CapacityStudy:
             "calibrated": system.calibrated,
             "notes": system.notes,
             "ratio": system.ratio,
+            "ratio_interval": system.ratio_interval,
             "without_cache": system.without_cache.entry(),
             "with_cache": system.with_cache.entry(),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """An experiment whose arrivals can be made denser."""
+@dataclass(slots=True)
+class Exploration:
+    """One side of a system and its runs so far."""
 
-    config: Config
-    workload: WithArrivals
-    arrival: Schema
-    """Of the workload."""
-    slo: Slo
-    field: str
-    """Of ``arrival``: what makes sessions begin closer together."""
-    rate: float
-    """As configured."""
-    progress: Progress
+    load: Load
+    name: str
+    system: EngineSystem
+    cached: bool
+    samples: dict[float, RateSample] = field(default_factory=dict)
+    seen_longer: set[float] = field(default_factory=set)
+    """Rates that were bad, and that were run once more at greater length."""
 
-    def trace_at(self, rate: float) -> Trace:
-        """The same sessions, arriving at ``rate``."""
-        arrival = self.arrival.model_copy(update={self.field: rate})
-        workload = self.workload.model_copy(update={"arrival": arrival})
-        return load_trace(self.config.with_workload(workload))
+    def judged_at(self, rate: float) -> Judged:
+        """Whether ``rate`` is good; every rate is run once."""
+        if rate not in self.samples:
+            self.samples[rate] = self.load.sample(self.name, self.system, rate, cached=self.cached)
+        return self.samples[rate].judged
 
-    def searched(self, name: str, system: EngineSystem, precision: float, *, cached: bool) -> Side:
-        """The highest sustainable rate of a system."""
-        samples: dict[float, RateSample] = {}
+    def searched(self, precision: float) -> Side:
+        """The highest sustainable rate.
 
-        def share_at(rate: float) -> float:
-            samples[rate] = self._sample(name, system, rate, cached=cached)
-            return samples[rate].good_share
+        A run that is bad before it is steady is not lengthened: rates far above the limit cost little. The
+        one just above the rate found is, once: its cache may have been cold.
+        """
+        wanted, trace = self.load.slo.share, self.load.configured
+        if self.load.configured_s is None and len(trace) < requests_needed(wanted):
+            few = f"the trace has {len(trace):,} requests; a share of {wanted:.4g} needs "
+            few += f"{requests_needed(wanted):,} (slo.share)"
+            return Side(Search(Outcome.REFUSED, None, {}), {}, wanted, few)
+        while True:
+            found = search(self.judged_at, self.load.rate, precision)
+            above = self.samples[found.above] if found.above is not None else None
+            if found.outcome is not Outcome.FOUND or above is None or not above.needed_s:
+                return Side(found, self.samples, wanted)
+            if above.rate in self.seen_longer or self.load.lengthen(above) is not None:
+                return Side(found, self.samples, wanted)
+            self.seen_longer.add(above.rate)
+            del self.samples[above.rate]
 
-        return Side(search(share_at, self.rate, self.slo.share, precision), samples)
-
-    def _sample(self, name: str, system: EngineSystem, rate: float, *, cached: bool) -> RateSample:
-        serve = system.run if cached else system.run_without_cache
-        label = name if cached else f"{name} without cache"
-        trace = self.trace_at(rate)
-        records = serve(
-            trace,
-            f"systems.{name}",
-            self.config.folder,
-            lambda done: self.progress(label, done, len(trace)),
-        )
-        # Arrivals lie closer together: so does what the warm-up leaves out.
-        asked_s = self.config.warmup_s
-        warmup_s = 0.0 if asked_s == "auto" else asked_s * self.rate / rate
-        last_start_s = max(at for at in trace.arrival_s if at is not None)
-        return sample_of(rate, records, self.slo, warmup_s, last_start_s, system.price)
-
-
-def sample_of(
-    rate: float, records: Records, slo: Slo, warmup_s: float, last_start_s: float, price: Price | None
-) -> RateSample:
-    """The figures of one run; of what arrived before ``warmup_s`` nothing is good or bad."""
-    arrived = records.arrival_s[records.arrival_s >= warmup_s]
-    if not len(arrived):
-        raise InputError(
-            f"warmup_s leaves out every request at rate {rate:.6g}; allowed: a shorter warm-up"
-        )
-    start_s = max(warmup_s, float(records.arrival_s.min()))
-    served = (start_s < records.finished_s) & (records.finished_s <= last_start_s)
-    requests, steady_s = int(served.sum()), last_start_s - start_s
-    per_s = per_gpu_s = usd_per_1m = None
-    if requests:
-        cost = metrics.cost_figures(records.only(served), price, steady_s)
-        assert cost["gpu_seconds"] is not None
-        per_s, per_gpu_s = requests / steady_s, requests / cost["gpu_seconds"]
-        if cost["cost_usd_total"] is not None:
-            tokens = int((records.input_tokens + records.output_tokens)[served].sum())
-            usd_per_1m = cost["cost_usd_total"] / tokens * 1e6
-    return RateSample(
-        rate=rate,
-        good_share=slo.good(records.measured(Window(warmup_s))) / len(arrived),
-        late_share=float((arrived > last_start_s).mean()),
-        requests_per_s=per_s,
-        requests_per_s_per_gpu=per_gpu_s,
-        cost_usd_per_1m_tokens=usd_per_1m,
-        pricing=price.pricing if price else None,
-    )
+    def forget_shorter(self) -> bool:
+        """Drop the runs at rates at which another side needed a longer one; whether there were any."""
+        durations_s = self.load.durations_s
+        shorter = [
+            s for s in self.samples.values() if s.steady and s.duration_s < durations_s.get(s.rate, 0)
+        ]
+        for sample in shorter:
+            del self.samples[sample.rate]
+        return bool(shorter)
 
 
 def study(config: Config, precision: float, progress: Progress) -> CapacityStudy:
@@ -223,19 +218,34 @@ def study(config: Config, precision: float, progress: Progress) -> CapacityStudy
     """
     load = _load(config, precision, progress)
     progress("loading the workload", 0, None)
-    trace = load.trace_at(load.rate)
+    engines = {name: s for name, s in config.systems.items() if isinstance(s, EngineSystem)}
+    sides = {
+        (name, cached): Exploration(load, name, system, cached)
+        for name, system in engines.items()
+        for cached in (True, False)
+    }
+    while True:
+        found = {key: side.searched(precision) for key, side in sides.items()}
+        if not sum(side.forget_shorter() for side in sides.values()):
+            break
     systems = {
         name: SystemCapacity(
-            with_cache=load.searched(name, system, precision, cached=True),
-            without_cache=load.searched(name, system, precision, cached=False),
+            with_cache=found[name, True],
+            without_cache=found[name, False],
             calibrated=system.calibrated(config.folder),
-            notes=[*trace.notes, *system.notes(trace, config.folder)],
+            notes=[*load.configured.notes, *system.notes(load.configured, config.folder)],
         )
-        for name, system in config.systems.items()
-        if isinstance(system, EngineSystem)
+        for name, system in engines.items()
     }
-    key = f"workload.arrival.{load.field}"
-    return CapacityStudy(config, load.slo, key, load.rate, precision, len(trace), systems)
+    return CapacityStudy(
+        config,
+        load.slo,
+        f"workload.arrival.{load.key}",
+        load.rate,
+        load.configured_s,
+        precision,
+        systems,
+    )
 
 
 def _load(config: Config, precision: float, progress: Progress) -> Load:

@@ -146,7 +146,7 @@ def dollars(figures: HabitFigures) -> tuple[float | None, float | None]:
     return figures["cost_usd"], figures["cost_usd_without_cache"]
 
 
-def dearer(figures: HabitFigures) -> bool:
+def costs_more(figures: HabitFigures) -> bool:
     """Whether the bill is higher than that of the same prompts with caching off: writes are not read.
 
     GPUs by the hour have no such bill; how busy they are depends on more than what they find.

@@ -11,18 +11,30 @@ Figure = float | None
 
 
 class SampleEntry(TypedDict):
-    """A run of one side of a system at one rate.
+    """A run of one side of a system at one rate, of which only the measured window counts.
 
-    What is served and what that costs is counted from the first arrival (or the end of the warm-up) to the
-    last start of a session: beyond it the load only falls. Null where nothing completes in that time.
+    What is served and what that costs is as in summary.json of the same run. Null in a run without a steady
+    state and in one that is overloaded: there it would be that of the run's length.
     """
 
     rate: Annotated[float, About("rate_unit", "The arrival rate.")]
-    good_share: Annotated[
-        float, About("0-1", "Requests that met every limit, of all that arrived; rejected ones did not.")
+    verdict: Annotated[
+        Literal["good", "bad", "unknown"],
+        About("", "Whether enough requests were good, too few (or an overload), or the run cannot tell."),
     ]
-    late_share: Annotated[
-        float, About("0-1", "Requests that arrived after the last start of a session, of all that arrived.")
+    reason: Annotated[str | None, About("", "Why the run cannot tell, or what shows the overload.")]
+    duration_s: Annotated[float, About("s", "For how long sessions start: `workload.duration_s`.")]
+    sessions: Annotated[int, About("count", "Sessions of the run.")]
+    start_s: Annotated[float, About("s", "Start of the measured window: `warmup_s`.")]
+    end_s: Annotated[Figure, About("s", "Its end: `until_s`; null for the end of the run.")]
+    requests: Annotated[int, About("requests", "Requests that arrive in the window.")]
+    steady: Annotated[bool, About("", "Whether the window is a steady one, or the one asked for.")]
+    good_share: Annotated[
+        Figure, About("0-1", "Requests that met every limit, of all that arrived; rejected ones did not.")
+    ]
+    good_share_interval: Annotated[
+        tuple[float, float] | None,
+        About("0-1", "Its 95 % interval, from ten parts of the window; null for fewer than 200 requests."),
     ]
     requests_per_s: Annotated[Figure, About("1/s", "Requests completed per second.")]
     requests_per_s_per_gpu: Annotated[Figure, About("1/s", "The same by the number of GPUs held.")]
@@ -36,10 +48,21 @@ class FoundRate(TypedDict):
     """What the search found for a system, with its cache or without."""
 
     outcome: Annotated[
-        Literal["found", "unbounded", "none"],
-        About("", "Whether a highest rate was found, every rate tried was good, or none was."),
+        Literal["found", "unbounded", "none", "refused"],
+        About(
+            "",
+            "Whether a highest rate was found, every rate tried was good, none was, or runs cannot tell.",
+        ),
     ]
+    reason: Annotated[str | None, About("", "Why it is refused.")]
     max_rate: Annotated[Figure, About("rate_unit", "The highest rate at which enough requests are good.")]
+    max_rate_interval: Annotated[
+        tuple[Figure, Figure],
+        About(
+            "rate_unit",
+            "Its 95 % interval: of the share of good requests, and of the load that the draws bring.",
+        ),
+    ]
     next_rate_tried: Annotated[Figure, About("rate_unit", "The next higher rate that was tried.")]
     at_max_rate: Annotated[SampleEntry | None, About("", "The run at the highest rate.")]
     monotone: Annotated[bool, About("", "Whether the share of good requests only falls with the rate.")]
@@ -61,6 +84,9 @@ class CapacityEntry(TypedDict):
     ratio: Annotated[
         Figure, About("ratio", "Highest rate with the cache / without; null unless both were found.")
     ]
+    ratio_interval: Annotated[
+        tuple[Figure, Figure], About("ratio", "Its 95 % interval; both sides have the same draws.")
+    ]
     without_cache: Annotated[FoundRate, About("", "The twin without a cache.")]
     with_cache: Annotated[FoundRate, About("", "The system with its cache.")]
 
@@ -72,7 +98,13 @@ class CapacitySummary(TypedDict):
     name: Annotated[str, About("", "Name of the experiment.")]
     seed: Annotated[int, About("", "Seed of all random draws.")]
     version: Annotated[str, About("", "Version of prefixsim.")]
-    requests: Annotated[int, About("requests", "Requests of the trace.")]
+    configured_duration_s: Annotated[
+        Figure,
+        About("s", "For how long sessions start as configured; null for a recorded trace."),
+    ]
+    requests_needed: Annotated[
+        int, About("requests", "Requests that a window has to hold for the share wanted.")
+    ]
     slo_ms: Annotated[dict[str, float], About("ms", "The limits by vLLM's names: ttft, tpot, e2el.")]
     slo_share: Annotated[float, About("0-1", "Share of the requests that have to keep all limits.")]
     precision: Annotated[float, About("ratio", "How exactly the rate is found, relative to it.")]

@@ -151,7 +151,7 @@ def test_late_turns_are_told_as_one(root: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["ttl: b", "ttl: a, system_ttl: b"])
 def test_bill_of_objects_at_two_prices(root: Path, asked: str) -> None:
-    """An object made off-peak and one at peak, at the write price of the lifetime asked for; rent is not dearer.
+    """An object made off-peak and one at peak, at the write price of the lifetime asked for; rent costs no more.
 
     Per request: 1,000 created at 2, 1,000 read at 0.1, 10 fresh at 1, 5 out at 4: 2,130 micro-dollars, twice that
     at 02:00; and 1,000 tokens for 120 s at 3.6 an hour, 120 each time.
@@ -318,7 +318,7 @@ def test_spec_4_through_the_engine(root: Path) -> None:
 
 
 def test_owning_beats_renting_where_the_lines_cross(everyone: Result) -> None:
-    """At the first crossing both cost the same; from 'always' on owning is never dearer, below it is."""
+    """At the first crossing both cost the same; from 'always' on owning never costs more, below it does."""
     summary: Any = everyone.summary()
     assert {row["system"] for row in summary["side_by_side"]} == set(everyone.runs)
     crossed = [pair for pair in summary["crossovers"] if pair["first_sessions_per_h"] is not None]

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from reports import capacity as report
 from sim.config import load_config
-from sim.studies.capacity import CapacityStudy, RateSample, Side, study
-from sim.studies.search import Outcome, Search
+from sim.results.window import WHOLE
+from sim.studies.capacity import CapacityStudy, Side, study
+from sim.studies.rate_sample import RateSample
+from sim.studies.search import Outcome, Search, Verdict
 from tests.refusing import Cli
 from tests.reports.drawn import points
 
@@ -19,7 +21,7 @@ CONFIG = """\
 name: small
 workload:
   kind: chat
-  sessions: 100
+  duration_s: 400
   arrival: {process: uniform, rate_per_s: 0.25}
   turns: 1
   think_time_s: 0
@@ -34,11 +36,6 @@ systems:
     memory: {kv_blocks: 1000}
     latency: {kind: linear, token_s: 0.01}
     price: {gpu_hour_usd: 3.6}
-  large:
-    kind: engine
-    replicas: 100
-    memory: {kv_blocks: 1000}
-    latency: {kind: linear, token_s: 0.01}
   slow:
     kind: engine
     memory: {kv_blocks: 1000}
@@ -67,7 +64,7 @@ def _text(studied: CapacityStudy, width: int) -> str:
 
 def test_command(cli: Cli, tmp_path: Path) -> None:
     """Files in runs/NAME, the same bytes whatever the hash seed and from the resolved configuration."""
-    (tmp_path / "config.yaml").write_text(CONFIG.partition("  large:")[0])
+    (tmp_path / "config.yaml").write_text(CONFIG.partition("  slow:")[0])
     done = cli("capacity", "config.yaml", env={"PYTHONHASHSEED": "1"})
     assert (done.returncode, done.stderr) == (0, "")
     folder, names = tmp_path / "runs" / "small", ["capacity-queue.png", "capacity.json", "config.yaml"]
@@ -96,9 +93,9 @@ def test_cells(studied: CapacityStudy) -> None:
     assert system.ratio is not None
     without = report.cells(system.without_cache, None)
     after = report.cells(system.with_cache, system.ratio)
-    # Request k ends 1.76 + k (1.76 - g) s after its arrival; k = 89 is the last one to be good.
-    assert 0 <= 1 - float(without[0]) * (1.76 - 3.52 / 89) < 0.025
-    assert 0 <= 1 - float(after[0]) * (0.16 - 3.52 / 89) < 0.025
+    # A request takes 1.76 s without the cache and 0.16 s with it.
+    assert -0.015 <= 1 - float(without[0]) * 1.76 < 0.025
+    assert -0.015 <= 1 - float(after[0]) * 0.16 < 0.025
     assert without[1] == "" and after[1] == f"{system.ratio:.1f} x"
     assert without[2] == without[3] != "" and 90 <= float(without[4].rstrip("%")) <= 100
     assert float(after[5][1:]) == pytest.approx(1e-3 / float(after[2]) / 177 * 1e6, rel=0.01)
@@ -106,47 +103,79 @@ def test_cells(studied: CapacityStudy) -> None:
 
 def test_no_rate_is_said(studied: CapacityStudy) -> None:
     """Words instead of a number, and a note that says what was tried."""
-    large, slow = (studied.systems[name].with_cache for name in ("large", "slow"))
-    assert report.cells(large, None)[0] == "unbounded"
+    slow = studied.systems["slow"].with_cache
     assert report.cells(slow, None)[0] == "none"
-    (note,) = report.side_notes(studied, large)
-    assert note.startswith("no bound: at 4,096 sessions/s, 16,384 times the configured rate, 100% of")
     (note,) = report.side_notes(studied, slow)
     assert note.startswith("no rate: at 0.0000153 sessions/s, the configured rate / 16,384, only 0% of")
-
-
-def test_rising_share_and_late_requests(tmp_path: Path) -> None:
-    """A share that rises with the rate, and requests that come when no session begins, are told."""
-    text = CONFIG.partition("  large:")[0].replace("turns: 1", "turns: 5")
-    studied = _studied(tmp_path, text.replace("think_time_s: 0", "think_time_s: 300"))
-    notes = [
-        note
-        for side in ("with_cache", "without_cache")
-        for note in report.side_notes(studied, getattr(studied.systems["queue"], side))
+    good, unknown = _sample(1.0, 1.0), _sample(2.0, 1.0, verdict=Verdict.UNKNOWN, reason="no steady state")
+    lax = Side(Search(Outcome.UNBOUNDED, None, {1.0: good.judged}), {1.0: good}, 0.99)
+    assert report.cells(lax, None)[0] == "unbounded"
+    (note,) = report.side_notes(studied, lax)
+    assert note == (
+        "no bound: at 1.00 sessions/s, 16,384 times the configured rate, 100% of requests are still good"
+    )
+    samples = {1.0: good, 2.0: unknown}
+    tried = {rate: sample.judged for rate, sample in samples.items()}
+    refused = Side(Search(Outcome.REFUSED, None, tried, 2.0), samples, 0.99)
+    assert report.cells(refused, None)[0] == "refused"
+    assert report.side_notes(studied, refused) == [
+        "refused: at 2.00 sessions/s no steady state; 100% are good at 1.00 sessions/s, the highest rate "
+        "known"
     ]
-    assert any("of the requests arrive after the last session began" in note for note in notes)
-    assert any(note.startswith("not monotone: from ") for note in notes)
+    few = Side(Search(Outcome.REFUSED, None, {}), {}, 0.99, "the trace has 9 requests")
+    assert report.side_notes(studied, few) == ["refused: the trace has 9 requests"]
 
 
-def _side(shares: dict[float, float], late_share: float = 0.0) -> Side:
+SHORT = "duration_s: 5"
+
+
+def test_a_longer_run_is_said(tmp_path: Path) -> None:
+    """A length that shows no steady state is lengthened, and the table says so."""
+    text = CONFIG.partition("  slow:")[0].replace("turns: 1", "turns: 3").replace("duration_s: 400", SHORT)
+    studied = _studied(tmp_path, text.replace("think_time_s: 0", "think_time_s: 30"))
+    said = " ".join(_text(studied, 80).split())
+    assert "lengthened: at this rate sessions start for" in said and "instead of 5.00 s" in said
+
+
+def _sample(
+    rate: float, share: float, verdict: Verdict = Verdict.GOOD, reason: str | None = None
+) -> RateSample:
+    return RateSample(
+        rate=rate,
+        verdict=verdict,
+        reason=reason,
+        duration_s=400,
+        sessions=1000,
+        window=WHOLE,
+        requests=1000,
+        good_share=share,
+        interval=(share, share),
+        steady=verdict is not Verdict.UNKNOWN,
+        overloaded=False,
+        load_error=0.01,
+        ramp_s=0.0,
+        needed_s=0.0,
+    )
+
+
+def _side(shares: dict[float, float]) -> Side:
     """One that was found at rate 1, with these shares of good requests by rate."""
-    samples = {
-        rate: RateSample(rate, share, late_share, 1, 1, None, None) for rate, share in shares.items()
-    }
-    return Side(Search(Outcome.FOUND, 1.0, 0.99, shares), samples)
+    verdicts = {rate: Verdict.GOOD if share >= 0.99 else Verdict.BAD for rate, share in shares.items()}
+    samples = {rate: _sample(rate, share, verdicts[rate]) for rate, share in shares.items()}
+    tried = {rate: sample.judged for rate, sample in samples.items()}
+    return Side(Search(Outcome.FOUND, 1.0, tried, 2.0), samples, 0.99)
 
 
 def test_notes_by_hand(studied: CapacityStudy) -> None:
-    """The largest rise, rates on the wrong side of the one found, and more than a tenth that come late."""
-    assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.1)) == []
-    (late,) = report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5}, late_share=0.11))
-    assert late.startswith("11.0% of the requests arrive after the last session began")
-    rise, other = report.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
+    """The interval with that of the load, the largest rise, rates on the wrong side of the one found."""
+    interval = "95 % interval 0.990 to 1.02 sessions/s"
+    assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5})) == [interval]
+    _, rise, other = report.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
     assert rise == (
         "not monotone: from 2.00 sessions/s to 3.00 sessions/s the share of good requests rises by "
         "12 points, to 62.0%"
     )
-    assert other.endswith("enough are good above it, or too few below, at 0.500")
+    assert other.endswith("good above it, or bad below, at 0.500")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -174,8 +203,8 @@ def test_figure(studied: CapacityStudy) -> None:
 
 
 def test_figure_without_a_rate(studied: CapacityStudy) -> None:
-    """What has no bound is drawn as far as it was tried."""
-    axes = report.figure(studied, "large").axes[0]
+    """What has no rate is drawn as far as it was tried."""
+    axes = report.figure(studied, "slow").axes[0]
     labels = [str(line.get_label()) for line in axes.get_lines()]
-    assert "with cache: unbounded" in labels
+    assert "with cache: none" in labels
     assert not [line for line in axes.get_lines() if line.get_linestyle() == "--"]

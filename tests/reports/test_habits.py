@@ -13,7 +13,7 @@ from rich.console import Console
 from reports import habit_figures, habits_console, units
 from reports import habits as report
 from sim.config import load_config
-from sim.studies.habits import HabitStudy, dearer, study
+from sim.studies.habits import HabitStudy, costs_more, study
 from tests.refusing import Cli
 from tests.reports.drawn import lengths
 
@@ -134,7 +134,7 @@ def test_table_tells_where_caching_off_is_cheaper(studied: HabitStudy) -> None:
     cells = rows[0].split()
     assert cells[5:7] == [f"${good['cost_usd']:.2f}", f"${bad['cost_usd']:.2f}!"]
     assert cells[8:10] == [f"{bad['written_tokens'] / 1e6:.2f}", "M"]
-    assert "! dearer than the same prompts with caching off" in _text(studied, 80)
+    assert "! more than the same prompts with caching off" in _text(studied, 80)
 
 
 def test_table_shows_times_where_there_is_room(studied: HabitStudy, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_sentence(studied: HabitStudy) -> None:
 
 
 def test_sentence_on_writes_that_are_never_read(studied: HabitStudy) -> None:
-    """How many habits make caching dearer than no caching, and the worst of them."""
+    """How many habits make caching cost more than no caching, and the worst of them."""
     told = report.sentence(studied, "hosted")
-    lost = [name for name, own in report.habits(studied, "hosted").items() if dearer(own)]
+    lost = [name for name, own in report.habits(studied, "hosted").items() if costs_more(own)]
     assert "clock" in lost and "system_prompt: fixed" not in lost
     own: Any = studied.pairs["clock"].bad["hosted"]
     share = own["cost_usd"] / own["cost_usd_without_cache"] - 1

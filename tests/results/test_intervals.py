@@ -81,7 +81,7 @@ def test_the_interval_covers_a_known_mean(serve_one: Callable[[int, int], tuple[
     for seed in range(200):
         trace, records = serve_one(seed, 1500)
         measured = steady.measure(trace, Asked(), {"one": (records, records)})
-        found = repetitions.of_one_run(trace, measured, {"one": (records, records, None)}, seed)
+        found = repetitions.of_one_run(trace, measured, {"one": (records, records, None)}, None, seed)
         assert found is not None and found.kind == "parts"
         waits = found.values("mean_queue_time_ms", "one")
         assert waits is not None

@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.studies.search import AROUND, MOST_DOUBLINGS, Outcome, search
+from sim.studies.search import AROUND, MOST_DOUBLINGS, Judged, Outcome, Search, Verdict
+from sim.studies.search import search as search_verdicts
 
 Curve = Callable[[float], float]
+
+
+def search(share_at: Curve, start: float, wanted: float, precision: float) -> Search:
+    """The search, where every share is that of a steady state."""
+
+    def judged_at(rate: float) -> Judged:
+        share = share_at(rate)
+        return Judged(Verdict.GOOD if share >= wanted else Verdict.BAD, share)
+
+    return search_verdicts(judged_at, start, precision)
 
 
 def _step(edge: float) -> Curve:
@@ -85,3 +96,30 @@ def test_too_little_below_is_told() -> None:
     """A hole below the answer."""
     found = search(lambda rate: 1.0 if 0.7 < rate <= 1.0 else 0.5, 0.9, 0.99, 0.01)
     assert found.rate is not None and found.contradictions == [0.5 * found.rate]
+
+
+@pytest.mark.parametrize("start", [1.0, 5.0])
+def test_what_is_unknown_is_no_edge(start: float) -> None:
+    """Good up to 3, and nothing known beyond: refused, next to what is known."""
+
+    def judged(rate: float) -> Judged:
+        return Judged(Verdict.GOOD, 1.0) if rate <= 3 else Judged(Verdict.UNKNOWN, None)
+
+    found = search_verdicts(judged, start, 0.01)
+    assert (found.outcome, found.rate) == (Outcome.REFUSED, None)
+    assert found.above is not None and 3 < found.above <= 3 * 1.02
+    assert max(found.shares) <= 3 and found.contradictions == []
+
+
+def test_unknown_beyond_the_edge() -> None:
+    """A rate between the good and the unknown ones is bad: then the edge is known."""
+
+    def judged(rate: float) -> Judged:
+        if rate > 3.5:
+            return Judged(Verdict.UNKNOWN, None)
+        return Judged(Verdict.GOOD, 1.0) if rate <= 3 else Judged(Verdict.BAD, 0.2)
+
+    found = search_verdicts(judged, 1.0, 0.01)
+    assert found.outcome is Outcome.FOUND and found.rate is not None
+    assert found.rate <= 3 < found.rate * 1.01
+    assert search_verdicts(lambda rate: Judged(Verdict.UNKNOWN, None), 1.0, 0.01).outcome is Outcome.REFUSED

@@ -11,7 +11,7 @@ import yaml
 from sim import load_config, run
 from sim.config import Config
 from sim.studies.habit_pairs import USUAL, described
-from sim.studies.habits import HabitStudy, dearer, study
+from sim.studies.habits import HabitStudy, costs_more, study
 from workloads.errors import InputError
 from workloads.habits import Habits
 
@@ -100,7 +100,7 @@ def test_a_clock_costs_the_whole_bill(tmp_path: Path) -> None:
     assert more["hit_rate"] == -good["hit_rate"]
 
 
-def test_dearer_by_hand() -> None:
+def test_costs_more_by_hand() -> None:
     """A bill above that of caching off; an equal one is not, nor that of GPUs by the hour, nor none."""
     cases = (
         ("provider", 2.0, True),
@@ -110,7 +110,7 @@ def test_dearer_by_hand() -> None:
     )
     for pricing, usd, expected in cases:
         figures: Any = {"pricing": pricing, "cost_usd": usd, "cost_usd_without_cache": 1.0}
-        assert dearer(figures) is expected
+        assert costs_more(figures) is expected
 
 
 def test_equal_chats_run_once(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_habits_on_caches_that_find_any_prefix(project: HabitStudy) -> None:
         assert fields.more(system)["computed_tokens"] > 0
         for name in ("window", "summarise", "summarise-always", "edit-first", "edit-last"):
             assert pairs[name].more(system)["computed_tokens"] > 0
-        assert not any(dearer(both.bad[system]) for both in pairs.values())
+        assert not any(costs_more(both.bad[system]) for both in pairs.values())
 
 
 @pytest.mark.parametrize("system", [*MOVING, *BEFORE, "claude-system"])
@@ -224,22 +224,22 @@ def test_writes_that_are_never_read_cost_more_than_no_caching(project: HabitStud
     """Marks behind a changing block: nothing is read; the writes come on top of the bill of caching off."""
     for name in ("clock-first", "clock-last", "fields-in-system"):
         bad: Any = project.pairs[name].bad[system]
-        assert bad["hit_rate"] == 0 and dearer(bad)
+        assert bad["hit_rate"] == 0 and costs_more(bad)
         per_token = 5e-6 if system.startswith("claude") else 2e-6  # claude-opus-5, gpt-6-sol: input, USD
         extra = bad["written_tokens"] * per_token * 0.25
         assert bad["cost_usd"] - bad["cost_usd_without_cache"] == pytest.approx(extra)
-    assert not dearer(project.pairs["clock-first"].good[system])
+    assert not costs_more(project.pairs["clock-first"].good[system])
 
 
 def test_fields_behind_the_last_mark(project: HabitStudy) -> None:
     """Fields in the user message are the good place only if the marks stand before it."""
     fields: Any = project.pairs["fields-in-system"].good
     assert fields["claude"]["written_tokens"] == fields["claude"]["prompt_tokens"]
-    assert dearer(fields["claude"]) and fields["claude"]["hit_rate"] == 0
+    assert costs_more(fields["claude"]) and fields["claude"]["hit_rate"] == 0
     # The opening is written without a mark, and read.
-    assert not dearer(fields["gpt-6"]) and 0 < fields["gpt-6"]["hit_rate"] < 0.6
+    assert not costs_more(fields["gpt-6"]) and 0 < fields["gpt-6"]["hit_rate"] < 0.6
     for moving, before in zip(MOVING, BEFORE, strict=True):
-        assert not dearer(fields[before]) and fields[before]["hit_rate"] > 0.7
+        assert not costs_more(fields[before]) and fields[before]["hit_rate"] > 0.7
         assert fields[before]["cost_usd"] < fields[moving]["cost_usd"] * (0.5 if moving == "claude" else 1)
 
 

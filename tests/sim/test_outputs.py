@@ -88,7 +88,9 @@ def outputs(
     root: Path, results: dict[str, Result], tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[str, Any]]:
     """(name of the file, its content) of every JSON file that a command writes."""
-    capacities = load_config(root / "configs/studies/capacity.yaml", ["workload.sessions=200"])
+    capacities = load_config(
+        root / "configs/studies/capacity.yaml", ["workload.duration_s=20", "workload.turns=1"]
+    )
     chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
     return [
         *(("summary.json", result.summary()) for result in results.values()),

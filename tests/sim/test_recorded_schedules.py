@@ -18,7 +18,6 @@ from tests.refusing import Cli
 def _config(args: dict[str, Any]) -> dict[str, Any]:
     """The experiment that repeats a recording made with ``args``; a step takes a second."""
     workload: dict[str, Any] = {"kind": "trace", "format": "tokens", "path": "trace.jsonl.gz"}
-    workload["wait_for_replies"] = False  # the recorded client had every prompt beforehand
     if not args["arrival_steps"]:
         workload["arrival"] = {
             "process": "closed_loop",

@@ -50,9 +50,9 @@ def test_what_fails_is_told_and_the_rest_finishes(cli_here: Cli, tmp_path: Path)
     assert said.returncode == 2
     sweep = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert [row["point"][BLOCKS] for row in sweep["rows"]] == [5000]
-    assert [failure["point"][BLOCKS] for failure in sweep["failures"]] == [1, 1, 0]
+    assert [failure["point"][BLOCKS] for failure in sweep["failures"]] == [1, 0]
     shown = " ".join(said.stdout.split())
-    assert "failed: kv_blocks = 1: generated request 0" in shown
+    assert "failed: kv_blocks = 1: " in shown
     assert "failed: kv_blocks = 0: " in shown and "Traceback" not in said.stderr
     assert len(list((tmp_path / "out" / "jobs").iterdir())) == 2
 

@@ -70,7 +70,7 @@ def test_two_questions_behind_one_reply(tmp_path: Path) -> None:
         (2.0, 3),
         None,
     ]
-    known = _build(tmp_path, rows, arrival=CLOSED, wait_for_replies=False)
+    known = _build(tmp_path, rows, arrival=CLOSED | {"equal_arrival": False})
     assert [start.request for start in Clients(known).opening()] == [0, 1, 2, 3]
 
 

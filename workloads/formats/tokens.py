@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
-from workloads.arrivals import Recorded, TraceArrivals
+from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.reader import Reader
@@ -29,7 +29,8 @@ class TokensTrace(Schema):
 
     Equal tokens are equal content, replies included; requests with different ``cache_salt`` share
     nothing. Each salt is a tenant. Requests are sorted by (arrival, line). In closed loop requests
-    come in this order, except that each waits for an earlier reply which its prompt contains.
+    come in this order, except that each waits for an earlier reply which its prompt contains, unless the
+    client has them all beforehand (``arrival.equal_arrival``).
     """
 
     kind: Literal["trace"]
@@ -37,8 +38,6 @@ class TokensTrace(Schema):
     path: Path
     arrival_unit_s: PositiveFloat = 1.0
     arrival: TraceArrivals = Recorded()
-    wait_for_replies: bool = True
-    """False: the client has every prompt beforehand, as when a recording is repeated."""
     skip_bad_lines: NonNegativeInt = 0
 
     @classmethod
@@ -75,7 +74,8 @@ class TokensTrace(Schema):
             trace.request_ids.append(request["id"])
             if trace.lines is not None:
                 trace.lines.append(request["line"])
-        if self.wait_for_replies:
+        beforehand = isinstance(self.arrival, ClosedLoop) and self.arrival.equal_arrival is not None
+        if not beforehand:
             link_replies(trace)
         trace.notes = [
             span_note(trace, f"one unit of arrival read as {self.arrival_unit_s:g} s"),
