@@ -19,11 +19,12 @@ from compiled.interpreted import ROOT, built
 
 MODULES = {
     "workloads": "content chains messages",
-    "sim/caches": "runs node_runs block radix radix_nodes radix_tree radix_eviction lower tiers",
+    "sim/caches": "runs node_runs tables block radix radix_nodes radix_tree radix_eviction lower tiers",
+    "sim/caches/groups": "kinds leaving group prefix cache",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",
     "sim/engine": "batch latency timer leaving loads request writers sources beside",
-    "sim/engine/vllm": "batch decoding durations notes progress run_scheduler step_scheduler replica"
-    " memory",
+    "sim/engine/vllm": "batch slides decoding durations notes progress run_scheduler step_scheduler"
+    " replica memory",
     "sim/engine/sglang": "batch decodes admission queue running memory request retraction scheduler"
     " replica",
     "sim/fleet": "fleet outages",

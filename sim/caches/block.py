@@ -18,38 +18,14 @@ from sim.caches.eviction import Eviction, Lru, PolicySetting
 from sim.caches.node_runs import NodeRuns
 from sim.caches.runs import Evicted as Evicted
 from sim.caches.runs import Run
-from workloads.content import Route, Tree
+from sim.caches.tables import MISS as MISS
+from sim.caches.tables import BlockTable as BlockTable
+from sim.caches.tables import Hit as Hit
+from sim.caches.tables import leading
+from workloads.content import Tree
 from workloads.subclassing import mypyc_attr
 
 UNLIMITED = 1 << 60
-
-
-class BlockTable:
-    """What one request holds: the cached runs it took or published, and how far it has come."""
-
-    __slots__ = ("at", "entries", "owner", "prompt_tokens", "published", "route")
-
-    def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
-        self.route = route
-        self.prompt_tokens = prompt_tokens
-        self.owner = owner
-        self.entries: list[tuple[Run, int]] = []  # (run, its hi when taken)
-        self.published = 0  # leading blocks of the request that are in the map
-        self.at = 0  # index in the route of the node in which the next block ends
-
-
-class Hit:
-    """The answer of a lookup: ``blocks`` leading blocks are cached, ``idle`` of them held by no request."""
-
-    __slots__ = ("blocks", "idle", "pieces")
-
-    def __init__(self, blocks: int, idle: int, pieces: list[tuple[Run, int, int]]) -> None:
-        self.blocks = blocks
-        self.idle = idle
-        self.pieces = pieces  # (run, lo, hi)
-
-
-MISS = Hit(0, 0, [])
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -90,39 +66,40 @@ class BlockCache:
         """Free blocks without content: the head of vLLM's free queue."""
         self.content = content
         """In whose nodes blocks lie: the routes of requests go through them."""
-        self._runs: dict[int, NodeRuns] = {}  # by node
-        self._queue = Lru(PolicySetting(self.capacity_blocks)) if queue is None else queue
-        self._joins = self._queue.joins
+        self.resident: dict[int, NodeRuns] = {}
+        """The runs of each node that has any."""
+        self.queue = Lru(PolicySetting(self.capacity_blocks)) if queue is None else queue
+        self._joins = self.queue.joins
         self._evicted = evicted
 
     @property
     def has_clock(self) -> bool:
         """Whether what goes first may depend on the time at which it goes."""
-        return not isinstance(self._queue, Lru)
+        return not isinstance(self.queue, Lru)
 
     @property
     def now_s(self) -> float:
         """Simulated time in s, for policies that ask; the cache's user sets it."""
-        return self._queue.now_s
+        return self.queue.now_s
 
     @now_s.setter
     def now_s(self, now_s: float) -> None:
-        self._queue.now_s = now_s
+        self.queue.now_s = now_s
 
     @property
     def free_blocks(self) -> int:
         """Blocks that can be allocated: without content, or cached and held by no request."""
-        return self.empty_blocks + self._queue.blocks
+        return self.empty_blocks + self.queue.blocks
 
     @property
     def cached_blocks(self) -> int:
         """Blocks with content that a lookup could find, copies counted each. O(runs)."""
-        return sum(run.hi - run.lo for runs in self._runs.values() for run in runs)
+        return sum(run.hi - run.lo for runs in self.resident.values() for run in runs)
 
     @property
     def runs(self) -> int:
         """Pieces in which they are kept: what a request costs grows with those on its route. O(runs)."""
-        return sum(1 for runs in self._runs.values() for _ in runs)
+        return sum(1 for runs in self.resident.values() for _ in runs)
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
         """Longest cached prefix of the first ``known_tokens`` tokens; O(nodes on the route + runs found).
@@ -132,37 +109,9 @@ class BlockCache:
         cap = (known_tokens - 1) // self.block_size
         if not self.caching or cap == 0:
             return MISS
-        if self._queue.expires:
+        if self.queue.expires:
             self._expire()
-        size, resident, route = self.block_size, self._runs, table.route
-        pos = idle = 0
-        pieces = []
-        for node, end in zip(route.nodes, route.ends):  # noqa: B905 (as long as each other, and this is hot)
-            stop = end // size
-            stop = min(stop, cap)
-            if pos < stop:
-                runs = resident.get(node)
-                if runs is None:
-                    break
-                while pos < stop:
-                    run = runs.found[0] if runs.found else None
-                    if run is not None and run.lo <= pos < run.hi:
-                        upto = run.hi
-                    else:
-                        found = runs.at(pos)
-                        if found is None:
-                            break
-                        run, upto = found
-                    upto = min(upto, stop)
-                    pieces.append((run, pos, upto))
-                    if not run.refs:
-                        idle += upto - pos
-                    pos = upto
-                if pos < stop:
-                    break
-            if pos == cap:
-                break
-        return Hit(pos, idle, pieces) if pos else MISS
+        return leading(self.resident, table.route, self.block_size, 0, cap)
 
     def acquire(self, table: BlockTable, hit: Hit) -> int:
         """Make ``table`` a holder of the blocks of ``hit``, which must be fresh; their tokens."""
@@ -171,11 +120,11 @@ class BlockCache:
             while found.hi <= lo:  # cut by an earlier piece of this hit
                 assert found.deeper is not None
                 found = found.deeper
-            run = found if lo == found.lo else self._split(found, lo)
+            run = found if lo == found.lo else self.split(found, lo)
             if hi < run.hi:
-                self._split(run, hi)
+                self.split(run, hi)
             if not run.refs:
-                self._queue.take(run)
+                self.queue.take(run)
             run.refs += 1
             run.uses += 1
             entries.append((run, hi))
@@ -185,6 +134,26 @@ class BlockCache:
             at += 1
         table.at = at
         return hit.blocks * size
+
+    def fits(
+        self, table: BlockTable, hit: Hit, known_tokens: int, upto: int, in_flight_tokens: int, spare: int
+    ) -> bool:
+        """Whether a request with ``hit`` can be admitted and leaves ``spare`` blocks free.
+
+        Room for its first ``upto`` tokens is needed, or for all ``known_tokens`` if that is more;
+        ``in_flight_tokens``, what an engine computes at a time, does not matter where nothing is given
+        back.
+        """
+        blocks = -(-max(known_tokens, upto) // self.block_size)
+        return blocks - hit.blocks + hit.idle + spare <= self.free_blocks
+
+    def grow(self, table: BlockTable, before: int, upto: int) -> None:
+        """Allocate the blocks with which a request goes on from ``before`` tokens to ``upto``."""
+        self.take(-(-upto // self.block_size) - -(-before // self.block_size))
+
+    def private_blocks(self, table: BlockTable, blocks: int) -> int:
+        """Blocks held by the request of ``blocks`` blocks that are not in the map."""
+        return blocks - table.published
 
     def take(self, blocks: int) -> None:
         """Allocate free blocks: those without content first, then evict what the policy names."""
@@ -213,7 +182,7 @@ class BlockCache:
             last = route.ends[table.at] // size
             upto = min(stop, last)
             if pos < upto:
-                self._add(table, route.nodes[table.at], pos, upto)
+                self.add(table, route.nodes[table.at], pos, upto)
                 pos = upto
             if last <= stop:
                 table.at += 1
@@ -228,28 +197,28 @@ class BlockCache:
             else:
                 run.refs -= 1
                 if not run.refs:
-                    self._let_go(run, table.owner)
+                    self.let_go(run, table.owner)
         table.entries = []
         table.published = table.at = 0
 
     def check(self) -> None:
         """Assert the invariants; O(runs)."""
-        self._queue.check()
+        self.queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
-        free = {id(run) for run in self._queue.idle()}
+        free = {id(run) for run in self.queue.idle()}
         held = 0
-        for node, runs in self._runs.items():
+        for node, runs in self.resident.items():
             runs.check()
             assert runs.found or runs.copies
             for run in runs:
                 assert run.node == node
                 assert (run.refs == 0) == (id(run) in free) and run.refs >= 0
                 held += run.hi - run.lo if run.refs else 0
-        assert self.cached_blocks == held + self._queue.blocks
-        assert self.empty_blocks + self._queue.blocks + held <= self.capacity_blocks
+        assert self.cached_blocks == held + self.queue.blocks
+        assert self.empty_blocks + self.queue.blocks + held <= self.capacity_blocks
 
     def _evict(self, blocks: int) -> None:
-        queue, evicted = self._queue, self._evicted
+        queue, evicted, resident = self.queue, self._evicted, self.resident
         assert blocks <= queue.blocks, "more blocks taken than are free"
         self.evicted_blocks += blocks
         while blocks:
@@ -258,22 +227,27 @@ class BlockCache:
             if evicted:
                 run.report(blocks if blocks < size else size, evicted)
             if blocks < size:
-                run.hi -= blocks
+                if run.up:
+                    run.lo += blocks
+                else:
+                    run.hi -= blocks
                 return
-            if not self._runs[run.node].remove(run):
-                del self._runs[run.node]
+            runs = resident[run.node]
+            if (len(runs.found) == 1 and runs.copies is None) or not runs.remove(run):
+                del resident[run.node]
             blocks -= size
 
     def _expire(self) -> None:
-        while blocks := self._queue.expired():
+        while blocks := self.queue.expired():
             self._evict(blocks)
             self.empty_blocks += blocks
 
-    def _add(self, table: BlockTable, node: int, lo: int, hi: int) -> None:
-        entries, runs, owner = table.entries, self._runs.get(node), table.owner
+    def add(self, table: BlockTable, node: int, lo: int, hi: int) -> None:
+        """Enter blocks ``lo .. hi - 1`` of ``table``, which lie in ``node``, into the map."""
+        entries, runs, owner = table.entries, self.resident.get(node), table.owner
         if runs is None:
             run = Run(node, lo, hi, owner, 1)
-            self._runs[node] = NodeRuns(run)
+            self.resident[node] = NodeRuns(run)
         else:
             if entries and lo == entries[-1][1] and self._may_grow(entries[-1][0], runs, table, lo, hi):
                 run = entries[-1][0]
@@ -299,15 +273,16 @@ class BlockCache:
             and (not runs.copies or runs.vacant(lo, hi))
         )
 
-    def _split(self, run: Run, at: int) -> Run:
+    def split(self, run: Run, at: int) -> Run:
         """Cut ``run`` before block ``at``; returns the deep piece, which takes over ``deeper``."""
         deep = Run(run.node, at, run.hi, run.owner, run.refs)
         deep.uses = run.uses
         deep.deeper, run.deeper = run.deeper, deep
+        deep.up = run.up
         run.cut_owners(deep)
-        self._runs[run.node].split(run, deep)
+        self.resident[run.node].split(run, deep)
         run.hi = at
-        self._queue.split(run, deep)
+        self.queue.split(run, deep)
         return deep
 
     def _release_pieces(self, run: Run, hi: int, request: int) -> None:
@@ -319,20 +294,22 @@ class BlockCache:
         for piece in reversed(pieces):
             piece.refs -= 1
             if not piece.refs:
-                self._let_go(piece, request)
+                self.let_go(piece, request)
 
-    def _let_go(self, run: Run, request: int) -> None:
+    def let_go(self, run: Run, request: int) -> None:
         """No request holds ``run`` any more; join it with what goes right before it, if that follows it."""
-        self._queue.release(run, request)
+        self.queue.release(run, request)
         if self._joins:
             deep = run.older
             assert deep is not None
-            if deep.lo == run.hi and deep.node == run.node and deep.place == run.place:
-                self._join(run, deep)
+            if deep.lo == run.hi and deep.node == run.node and deep.place == run.place and not deep.up:
+                self.join(run, deep)
 
-    def _join(self, run: Run, deep: Run) -> None:
-        if self._runs[run.node].joins(run, deep):
-            self._queue.join(run, deep)
+    def join(self, run: Run, deep: Run) -> None:
+        """``deep`` goes on where ``run`` ends and stands right beside it in the queue: make them one,
+        unless a copy forbids it."""
+        if self.resident[run.node].joins(run, deep):
+            self.queue.join(run, deep)
             if self._evicted:
                 run.add_owners_of(deep)
             run.hi = deep.hi

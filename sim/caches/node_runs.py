@@ -45,6 +45,31 @@ class NodeRuns:
                 upto = copy.lo
         return None
 
+    def reaching(self, pos: int) -> Run | None:
+        """The last run of those found that begins before block ``pos``."""
+        found = self.found
+        if len(found) > 1:
+            i = bisect_left(found, pos, key=_lo)
+            return found[i - 1] if i else None
+        return found[0] if found and found[0].lo < pos else None
+
+    def below(self, pos: int) -> tuple[int, int, Run | None] | None:
+        """The highest blocks before ``pos`` that a run has, as far as one run goes: (first, end, run).
+
+        No run is named if there are copies, which may have some of these blocks too.
+        """
+        found, best = self.found, None
+        i = bisect_left(found, pos, key=_lo)
+        if i:
+            run = found[i - 1]
+            best = (run.lo, run.hi if run.hi < pos else pos, run if self.copies is None else None)
+        for copy in self.copies or ():
+            if copy.lo < pos:
+                hi = min(copy.hi, pos)
+                if best is None or hi > best[1] or (hi == best[1] and copy.lo < best[0]):
+                    best = (copy.lo, hi, None)
+        return best
+
     def vacant(self, lo: int, hi: int) -> bool:
         """Whether no run has any of the blocks ``lo .. hi - 1``."""
         i = bisect_left(self.found, hi, key=_lo)
@@ -60,6 +85,11 @@ class NodeRuns:
             self.copies = [run]
         else:
             self.copies.append(run)
+
+    def add_new(self, runs: list[Run]) -> None:
+        """``runs``, in order, are published, none of whose blocks any other run has."""
+        i = bisect_left(self.found, runs[0].lo, key=_lo)
+        self.found[i:i] = runs
 
     def split(self, run: Run, deep: Run) -> None:
         """``deep`` was cut off ``run``."""

@@ -9,6 +9,9 @@ from pydantic import PositiveFloat, PositiveInt, field_validator, model_validato
 from sim.caches.base import Served
 from sim.caches.block import UNLIMITED, BlockCache, BlockTable
 from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
+from sim.caches.groups.cache import GroupedCache, GroupEvicted
+from sim.caches.groups.config import Groups, require_eagle, require_groups_fit, require_whole_blocks
+from sim.caches.groups.replay import GroupReplay
 from sim.caches.runs import Evicted
 from workloads.content import Tree
 from workloads.errors import InputError
@@ -54,10 +57,16 @@ class BlockReplay:
 
 
 class BlockConfig(Schema):
-    """``{kind: block, block_size, capacity_blocks, eviction, ttl_s, cache_reply}``: vLLM's cache.
+    """``{kind: block, block_size, capacity_blocks, eviction, ttl_s, cache_reply, groups, eagle}``: vLLM's
+    cache.
 
     Without a capacity a replay is infinite and an engine takes what its GPU's memory gives. ``eviction``
     is one of ``POLICIES`` (``eviction/__init__.py``); vLLM has ``lru`` only. ``ttl`` goes with ``ttl_s``.
+
+    ``groups`` are those of a model that mixes layers (``[full, "swa:128"]``; ``groups/kinds.py``): each
+    takes blocks of its own, and ``capacity_blocks`` are those of all together. Left out, an engine takes
+    its model's, a replay one of full attention. ``eagle``: a hit loses its last block, as beside a draft
+    model of the EAGLE or MTP kind.
     """
 
     kind: Literal["block"]
@@ -66,6 +75,8 @@ class BlockConfig(Schema):
     eviction: str = "lru"
     ttl_s: PositiveFloat | None = None
     cache_reply: bool = True
+    groups: Groups | None = None
+    eagle: bool = False
 
     @field_validator("eviction")
     @classmethod
@@ -77,6 +88,30 @@ class BlockConfig(Schema):
         if (self.eviction == "ttl") != (self.ttl_s is not None):
             raise ValueError("ttl_s goes with eviction: ttl, and only with it")
         return self
+
+    @model_validator(mode="after")
+    def _groups_as_in_the_engine(self) -> BlockConfig:
+        if self.grouped and not self.is_engines_own:
+            raise ValueError("groups and eagle go with eviction: lru and cache_reply: true only")
+        require_whole_blocks(self.layer_groups, self.block_size)
+        if self.eagle:
+            require_eagle(self.layer_groups)
+        return self
+
+    @property
+    def is_engines_own(self) -> bool:
+        """Whether it is as vLLM has it, no what-if."""
+        return self.eviction == "lru" and self.cache_reply
+
+    @property
+    def layer_groups(self) -> list[str]:
+        """The groups, one of full attention where none are given."""
+        return self.groups or ["full"]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it takes a `GroupedCache`."""
+        return self.eagle or self.layer_groups != ["full"]
 
     def require_online(self, key: str) -> None:
         """Raise InputError if the policy needs the future, which an engine does not know."""
@@ -96,6 +131,19 @@ class BlockConfig(Schema):
         setting = PolicySetting(capacity_blocks, self.block_size, trace.turn, self.ttl_s, future)
         return POLICIES[self.eviction](setting)
 
+    def grouped_cache(
+        self, trace: Trace, capacity_blocks: int | None, evicted: GroupEvicted | None = None
+    ) -> GroupedCache:
+        """A fresh cache of ``capacity_blocks`` blocks with its groups."""
+        return GroupedCache(
+            trace.chains,
+            self.block_size,
+            capacity_blocks,
+            self.layer_groups,
+            eagle=self.eagle,
+            evicted=evicted,
+        )
+
     def future(self, trace: Trace) -> Future:
         """When the nodes of ``content`` are looked up."""
         content, prompt = self.content(trace), trace.prompt
@@ -103,11 +151,21 @@ class BlockConfig(Schema):
 
     def replay(
         self, trace: Trace, key: str, evicted: Evicted | None = None, future: Future | None = None
-    ) -> BlockReplay:
+    ) -> BlockReplay | GroupReplay:
         """A fresh cache that holds the largest request; InputError if it cannot.
 
         Several caches for one trace may share its ``future``.
         """
+        if self.grouped:
+            if self.capacity_blocks is not None:
+                require_groups_fit(
+                    trace,
+                    self.layer_groups,
+                    self.block_size,
+                    self.capacity_blocks,
+                    f"{key}.capacity_blocks",
+                )
+            return GroupReplay(trace, self.grouped_cache(trace, self.capacity_blocks))
         if self.capacity_blocks is not None:
             require_fit(trace, self.block_size, self.capacity_blocks, f"{key}.capacity_blocks")
         cache = BlockCache(

@@ -23,9 +23,12 @@ class Run:
 
     ``uses`` counts the requests that computed or hit the run, as far as its eviction policy wants to
     remember: a policy may lower it. ``place`` is the policy's own, None until the run is first released.
+    ``up`` tells that an idle run goes from its shallow end: its blocks left a window one after the other.
     """
 
-    __slots__ = ("deeper", "hi", "lo", "more", "newer", "node", "older", "owner", "place", "refs", "uses")
+    __slots__ = (
+        "deeper", "hi", "lo", "more", "newer", "node", "older", "owner", "place", "refs", "up", "uses",
+    )  # fmt: skip
 
     def __init__(self, node: int, lo: int, hi: int, owner: int, refs: int) -> None:
         self.node = node
@@ -35,6 +38,7 @@ class Run:
         self.more: list[tuple[int, int]] | None = None
         self.refs = refs
         self.uses = 1
+        self.up = False
         self.place: Any = None
         self.deeper: Run | None = None
         # Neighbours in the list of a policy; None outside of one.
@@ -73,7 +77,12 @@ class Run:
             del self.more[bisect_left(self.more, deep.lo, key=_first) :]
 
     def report(self, blocks: int, evicted: Evicted) -> None:
-        """Tell ``evicted`` of the deepest ``blocks`` blocks, owner by owner."""
+        """Tell ``evicted`` of the ``blocks`` blocks that go next, owner by owner."""
+        if self.up:
+            for block in range(self.lo, self.lo + blocks):
+                evicted(self.owner_of(block), block, block)
+            self.owner = self.owner_of(self.lo + blocks - 1)
+            return
         hi, least = self.hi, self.hi - blocks
         while self.more and self.more[-1][0] >= least:
             first, owner = self.more.pop()

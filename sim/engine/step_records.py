@@ -24,8 +24,9 @@ class StepRecord:
     resumed: list[tuple[int, int]]
     """The same of admissions after a preemption."""
     preempted: list[int]
-    evicted: list[tuple[int, int, int]]
-    """Cached blocks evicted: (owner, first, last), the block's number in its owner counting down."""
+    evicted: list[tuple[int, ...]]
+    """Cached blocks evicted: (owner, first, last), the block's number in its owner counting down. Where a
+    cache has several groups of layers the number of the group is the fourth."""
     free: int
     """Free blocks after scheduling and before the results, cached ones included."""
     running: int
@@ -46,18 +47,19 @@ class StepRecorder:
         self.open: deque[StepRecord] = deque()
         """Those of steps whose results are not there yet."""
         self.evicted_blocks = 0
-        self._evicted: list[tuple[int, int, int]] = []
+        self._evicted: list[tuple[int, ...]] = []
 
-    def evicted(self, owner: int, first: int, last: int) -> None:
-        """Blocks ``first`` down to ``last`` of ``owner`` are evicted; may go on with the last run."""
+    def evicted(self, owner: int, first: int, last: int, *group: int) -> None:
+        """Blocks ``first`` down to ``last`` of ``owner`` are evicted, of ``group`` where there are
+        several; may go on with the last run."""
         self.evicted_blocks += first - last + 1
         runs = self._evicted
-        if runs and runs[-1][0] == owner and runs[-1][2] == first + 1:
-            runs[-1] = (owner, runs[-1][1], last)
+        if runs and runs[-1][0] == owner and runs[-1][2] == first + 1 and runs[-1][3:] == group:
+            runs[-1] = (owner, runs[-1][1], last, *group)
         else:
-            runs.append((owner, first, last))
+            runs.append((owner, first, last, *group))
 
-    def take_evicted(self) -> list[tuple[int, int, int]]:
+    def take_evicted(self) -> list[tuple[int, ...]]:
         """What was evicted since the last call."""
         runs, self._evicted = self._evicted, []
         return runs

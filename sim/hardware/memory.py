@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -11,6 +12,8 @@ from sim.hardware.gpu import GIB
 from sim.hardware.model import Model
 from workloads.errors import InputError
 from workloads.schema import Schema
+
+WHOLE = Fraction(1)
 
 
 class Memory(Schema):
@@ -63,9 +66,9 @@ class Budget:
         """What is left for KV; negative if the weights do not fit."""
         return self.usable - self.weights - self.reserved
 
-    def blocks(self, block_size: int) -> int:
-        """Whole KV blocks of ``block_size`` tokens."""
-        return self.kv // (self.kv_bytes_per_token * block_size)
+    def blocks(self, block_size: int, part: Fraction = WHOLE) -> int:
+        """Whole KV blocks of ``block_size`` tokens that hold ``part`` of `kv_bytes_per_token` of each."""
+        return self.kv // (self.kv_bytes_per_token * block_size * part)
 
     def require_room(self, blocks: int, model: Model, key: str) -> None:
         """InputError unless there are more than no blocks."""

@@ -201,13 +201,15 @@ class Model:
         Its groups have equal numbers of layers: of 10 layers with full attention and 52 with a window of
         1,024 there are one and six (``_get_kv_cache_groups_uniform_page_size``).
         """
-        counts = [group.layers for group in self.kv_groups]
-        if not counts:
-            return []
-        size = min(counts)
-        if max(counts) < 1.25 * size:
-            size = max(counts)
+        size = self.group_layers
         return [group.name for group in self.kv_groups for _ in range(-(-group.layers // size))]
+
+    @property
+    def group_layers(self) -> int:
+        """Layers of which vLLM makes room in each of its groups; the last one of a kind may have fewer."""
+        counts = [group.layers for group in self.kv_groups]
+        size = min(counts, default=0)
+        return max(counts) if counts and max(counts) < 1.25 * size else size
 
     def weight_bytes_per_gpu(self, parallel: Parallel = ONE_GPU) -> int:
         """Bytes of weights on the GPU that holds most."""
@@ -256,6 +258,14 @@ class Model:
 
     def _growth(self, tensor: int, layers: range) -> float:
         caches = [cache for i in layers for cache in self.layers[i].caches]
+        return sum(cache.token_bytes_per_gpu(tensor) for cache in caches if cache.kind in self._growing)
+
+    @property
+    def growing_layers(self) -> int:
+        """Layers that `kv_bytes_per_token` counts."""
+        return sum(group.layers for group in self.kv_groups if group.kind in self._growing)
+
+    @cached_property
+    def _growing(self) -> tuple[CacheKind, ...]:
         kinds = Counter(cache.kind for layer in self.layers for cache in layer.caches)
-        growing = ("full",) if kinds["full"] else ("swa", "chunk")
-        return sum(cache.token_bytes_per_gpu(tensor) for cache in caches if cache.kind in growing)
+        return ("full",) if kinds["full"] else ("swa", "chunk")

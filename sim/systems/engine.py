@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sim.caches import EngineCache, NoCache
+from sim.caches.groups.config import groups_of
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
@@ -28,6 +29,7 @@ from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.systems.failures import FailureConfig, require_order
+from sim.systems.layer_groups import with_groups
 from sim.systems.pool import Pool
 from workloads.clients import Retries
 from workloads.errors import InputError
@@ -106,6 +108,8 @@ class EngineSystem(Pool):
         cache = self.cache
         if isinstance(cache, TieredConfig):
             cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
+        elif model is not None and self._keeps_groups:
+            cache = with_groups(cache, model)
         if self.pools is None:
             system = self.filled_in(model, cache, key, folder)
         else:
@@ -122,6 +126,11 @@ class EngineSystem(Pool):
                 tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
+
+    @property
+    def _keeps_groups(self) -> bool:
+        """Whether the engine can keep several groups of layers: vLLM, where no KV travels."""
+        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self._pools())
 
     def _require_sense(self, model: Model | None, key: str) -> None:
         """InputError for parts that do not go together."""
@@ -144,6 +153,12 @@ class EngineSystem(Pool):
             )
         if ("decode" in roles) != (self.kv_link is not None):
             refuse("kv_link goes with pools of role prefill and decode", "both or none")
+        groups = groups_of(self.cache)
+        if groups != ["full"] and not self._keeps_groups:
+            refuse(
+                f"cache.groups = {groups}: SGLang has none, and what of a window travels is not modelled",
+                "[full], or engines of kind vllm with pools of role both",
+            )
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
         require_order(self.failures, sum(pool.ranks for pool in pools), key)
@@ -189,12 +204,12 @@ class EngineSystem(Pool):
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
         if model is not None:
-            notes += [f"approximate: {text}" for text in _approximations(model, pools)]
+            notes += [f"approximate: {text}" for text in _approximations(model, pools, self.cache)]
         for profile in profiles:
             if not profile.calibrated:
                 notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
         for pool in pools:
-            notes += pool.memory_notes(trace, model, self._block_size(self.cache))
+            notes += pool.memory_notes(trace, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
@@ -216,8 +231,8 @@ class EngineSystem(Pool):
         self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        size = self._kv.block_size(self.cache)
-        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size))
+        size, groups = self._kv.block_size(self.cache), getattr(self.cache, "groups", None)
+        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups))
 
     def _run(
         self,
@@ -301,16 +316,16 @@ class EngineSystem(Pool):
         return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
 
 
-def _approximations(model: Model, pools: list[Pool]) -> list[str]:
+def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list[str]:
     """What is not as in an engine about this model on these GPUs."""
     notes = []
-    kinds = {group.kind for group in model.kv_groups}
-    if "mamba" in kinds:
+    kinds, one_group = {group.kind for group in model.kv_groups}, groups_of(cache) == ["full"]
+    if "mamba" in kinds and one_group:
         notes.append("states of linear attention are read and written in time, but take no KV blocks")
     if kinds & {"swa", "chunk"} and "full" in kinds:
-        notes.append(
-            "KV of layers with a window takes no blocks; decodes see windows by their mean context"
-        )
+        if one_group:
+            notes.append("KV of layers with a window takes no blocks")
+        notes.append("decodes see windows by their mean context")
     for pool in pools:
         if pool.pipeline_parallel > 1:
             notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 from pydantic import Field, PositiveInt
 
 from sim.caches import EngineCache
+from sim.caches.groups.config import groups_of
 from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
@@ -20,6 +22,7 @@ from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
+from sim.systems.layer_groups import block_part
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -81,7 +84,7 @@ class Pool(Schema):
                 memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
             elif model is not None and gpu is not None:
                 budget, memory = engine.budget(model, gpu, memory, self.parallel, key)
-                blocks = budget.blocks(size)
+                blocks = budget.blocks(size, block_part(model, groups_of(cache)))
                 budget.require_room(blocks - engine.null_blocks, model, key)
                 memory = memory.model_copy(update={"kv_blocks": blocks, "estimate": True})
             else:
@@ -152,7 +155,9 @@ class Pool(Schema):
         """Raise InputError if the engine's options contradict the trace."""
         self.engine.require_fit(trace, key)
 
-    def too_long(self, prompt_tokens: int, output_tokens: int, block_size: int) -> bool:
+    def too_long(
+        self, prompt_tokens: int, output_tokens: int, block_size: int, groups: Sequence[str]
+    ) -> bool:
         """Whether the engine turns the request away, as longer than ``max_model_len`` or than its memory.
 
         A replica that only prefills holds the prompt, and lets the reply be counted.
@@ -161,20 +166,27 @@ class Pool(Schema):
         if longest is not None and prompt_tokens + output_tokens > longest:
             return True
         held = 1 if self.role == "prefill" else output_tokens
-        return not self.engine.fits(prompt_tokens, held, self.usable_blocks, block_size)
+        return not self.engine.fits(prompt_tokens, held, self.usable_blocks, block_size, groups)
 
-    def count_too_long(self, trace: Trace, block_size: int) -> int:
+    def _kv_tokens(self, cache: EngineCache) -> int:
+        """Tokens that its KV memory holds, were all layers to keep all of them, as vLLM counts them too."""
+        size, width = self.engine.kv(cache, "").block_size(cache), len(groups_of(cache))
+        return self.usable_blocks // width * size
+
+    def count_too_long(self, trace: Trace, cache: EngineCache) -> int:
         """How many requests of ``trace`` it turns away for their length."""
-        longest, tokens = self.engine.max_model_len, self.usable_blocks * block_size
+        block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
+        longest, tokens = self.engine.max_model_len, self._kv_tokens(cache)
         largest = trace.largest_tokens  # without the last one; SGLang wants two pages and a token more
         if largest + 2 * block_size + 1 < tokens and (longest is None or largest < longest):
             return 0
         sizes = zip(trace.input_tokens, trace.output_tokens, strict=True)
-        return sum(self.too_long(prompt, output, block_size) for prompt, output in sizes)
+        return sum(self.too_long(prompt, output, block_size, groups) for prompt, output in sizes)
 
-    def memory_notes(self, trace: Trace, model: Model | None, block_size: int) -> list[str]:
+    def memory_notes(self, trace: Trace, model: Model | None, cache: EngineCache) -> list[str]:
         """What the reader has to know about its KV memory and about requests that are too long."""
-        tokens, longest = self.usable_blocks * block_size, self.engine.max_model_len
+        tokens, longest = self._kv_tokens(cache), self.engine.max_model_len
+        block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
         notes = []
         if self.memory.estimate:
             notes.append(estimate.note(self.memory, self.engine.kind))
@@ -183,7 +195,7 @@ class Pool(Schema):
                 f"max_model_len {longest:,} is beyond the {model.max_position_embeddings:,} positions of "
                 f"{model.name}, and served: engines want to be told that this is meant"
             )
-        over = self.count_too_long(trace, block_size)
+        over = self.count_too_long(trace, cache)
         limit = "no max_model_len" if longest is None else f"max_model_len {longest:,}"
         if over:
             notes.append(
@@ -191,7 +203,8 @@ class Pool(Schema):
                 f"engine serves ({limit}; KV memory {tokens:,} tokens). Clients do not send them again; "
                 "their sessions go on with the next turn"
             )
-        if longest is not None and tokens < longest and self.engine.kind == "vllm":
+        fits = longest is None or self.engine.fits(longest, 1, self.usable_blocks, block_size, groups)
+        if not fits and self.engine.kind == "vllm":
             notes.append(
                 f"vLLM would not start: one request of max_model_len {longest:,} does not fit into the KV "
                 f"memory of {tokens:,} tokens. Here it starts, and rejects what does not fit"
@@ -223,8 +236,8 @@ class Pool(Schema):
         kind, found = self.engine.kv(cache, ""), []
         size = kind.block_size(cache)
         too_long = None
-        if self.count_too_long(trace, size):
-            too_long = partial(self.too_long, block_size=size)
+        if self.count_too_long(trace, cache):
+            too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
         for _ in range(self.ranks):
             memory, source = kind.parts(cache, setting)
             plan = ReplicaPlan(

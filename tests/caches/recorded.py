@@ -37,13 +37,15 @@ class Recording:
     """One per scheduler step from step 0 on; empty if sequential."""
 
     @classmethod
-    def read(cls, folder: Path, name: str) -> Recording:
-        """The recording ``name`` of the trace in ``folder``."""
+    def read(cls, folder: Path, name: str, traces: Path | None = None) -> Recording:
+        """The recording ``name`` in ``folder``, of the trace there or in the folder of that name in
+        ``traces``."""
         configs = json.loads((folder / "index.json").read_text())["configs"]
         (args,) = (config["args"] for config in configs if config["name"] == name)
         steps = folder / f"{name}.steps.jsonl.gz"
+        beside = folder if traces is None else traces / folder.name
         return cls(
-            requests=[_request(row) for row in read_rows(folder / "trace.jsonl.gz")],
+            requests=[_request(row) for row in read_rows(beside / "trace.jsonl.gz")],
             args=args,
             rows=read_rows(folder / f"{name}.req.jsonl.gz"),
             steps=read_rows(steps) if steps.exists() else [],
@@ -59,6 +61,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a compressed JSON Lines file."""
     with gzip.open(path, "rt") as file:
         return [json.loads(line) for line in file]
+
+
+def single_blocks_of_groups(runs: Iterable[Iterable[Any]]) -> list[tuple[Any, int, int]]:
+    """Runs (owner, first, last), counting down, and the group where there are several, one by one."""
+    return [
+        (owner, i, *(group or [0]))
+        for owner, first, last, *group in runs
+        for i in range(first, last - 1, -1)
+    ]
 
 
 def single_blocks(runs: Iterable[Iterable[Any]]) -> list[tuple[Any, int]]:

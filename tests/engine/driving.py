@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sim.caches.block import BlockCache, Evicted
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.events import At
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import SchedulerOptions
@@ -13,11 +15,28 @@ from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.round_robin import RoundRobin
 from sim.hardware.profile import Coefficients, Domain
+from workloads.content import Tree
 from workloads.trace import Trace
 
 ONE_SECOND = Coefficients(step=1.0)
 """Every iteration takes one second, so that times are step numbers."""
 LAST = 1 << 30
+
+
+def memory_of(
+    content: Tree,
+    block_size: int,
+    blocks: int,
+    *,
+    caching: bool,
+    groups: Sequence[str] | None,
+    eagle: bool,
+    evicted: Any,
+) -> EngineMemory:
+    """A replica's KV memory, of several groups of layers or of one."""
+    if groups is None:
+        return BlockCache(content, block_size, blocks, caching=caching, evicted=evicted)
+    return GroupedCache(content, block_size, blocks, groups, eagle=eagle, caching=caching, evicted=evicted)
 
 
 def fleet_of(
@@ -33,6 +52,8 @@ def fleet_of(
     coefficients: Coefficients = ONE_SECOND,
     domain: Domain | None = None,
     caching: bool = True,
+    groups: Sequence[str] | None = None,
+    eagle: bool = False,
     evicted: Evicted | None = None,
     hardships: Hardships = NO_HARDSHIPS,
     router: Callable[[RouterSetting], Router] = RoundRobin,
@@ -41,8 +62,14 @@ def fleet_of(
 ) -> Fleet:
     """A fleet with ``blocks`` KV blocks on each replica."""
     plan = ReplicaPlan(
-        memory=lambda own: BlockCache(
-            trace.chains, block_size, blocks, caching=caching, evicted=evicted or own
+        memory=lambda own: memory_of(
+            trace.chains,
+            block_size,
+            blocks,
+            caching=caching,
+            groups=groups,
+            eagle=eagle,
+            evicted=evicted or own,
         ),
         latency=IterationTime(coefficients, domain),
         options=SchedulerOptions(

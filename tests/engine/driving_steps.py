@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim.caches.block import BlockCache, BlockTable
+from sim.caches.block import BlockTable
 from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.request import Request
@@ -18,7 +19,7 @@ from sim.fleet.plan import ranks
 from sim.hardware.profile import Coefficients
 from sim.results.itl import TokenGaps
 from sim.results.request_log import COMPLETED, RequestLog, RequestRow
-from tests.engine.driving import LAST, ONE_SECOND
+from tests.engine.driving import LAST, ONE_SECOND, memory_of
 from tests.oracles import naive_vllm
 from tests.oracles.naive_vllm import NaiveBlockPool, NaiveRequest, NaiveScheduler
 from workloads.trace import Trace
@@ -40,6 +41,8 @@ class Drive:
         blocks: int,
         block_size: int = 16,
         caching: bool = True,
+        groups: Sequence[str] | None = None,
+        eagle: bool = False,
         concurrency: int | None = None,
         same_arrival: bool = False,
         coefficients: Coefficients = ONE_SECOND,
@@ -56,7 +59,15 @@ class Drive:
         self.replica = VllmReplica(
             0,
             self.env,
-            BlockCache(trace.content, block_size, blocks, caching=caching, evicted=self.recorder.evicted),
+            memory_of(
+                trace.content,
+                block_size,
+                blocks,
+                caching=caching,
+                groups=groups,
+                eagle=eagle,
+                evicted=self.recorder.evicted,
+            ),
             IterationTime(coefficients),
             options,
             finished=self._finished,
@@ -191,9 +202,13 @@ class NaiveAsyncScheduler(NaiveScheduler):
 
     placeholders: Counter[NaiveRequest] = field(default_factory=Counter)
     flight: deque[tuple[naive_vllm.StepRecord, list[NaiveRequest]]] = field(default_factory=deque)
+    given: deque[dict[NaiveRequest, int]] = field(default_factory=deque)
 
     def schedule(self) -> naive_vllm.StepRecord:
         record = super().schedule()
+        for request, tokens in self._scheduled.items():
+            request.in_flight += tokens
+        self.given.append(dict(self._scheduled))
         sampling = [r for r in self._scheduled if r.computed == r.num_tokens + self.placeholders[r]]
         self.placeholders.update(sampling)
         self.flight.append((record, sampling))
@@ -202,6 +217,8 @@ class NaiveAsyncScheduler(NaiveScheduler):
 
     def apply(self) -> list[NaiveRequest]:
         record, sampling = self.flight.popleft()
+        for request, tokens in self.given.popleft().items():
+            request.in_flight -= tokens
         later = [request for _, requests in self.flight for request in requests]
         done = []
         for request in sampling:
@@ -225,7 +242,10 @@ class NaiveAsyncScheduler(NaiveScheduler):
             if known == len(request.prompt) + len(request.output):
                 index += 1  # its last token is in flight
                 continue
-            tokens = self._tokens_to_schedule(known - request.computed)
+            tokens = self._tokens_to_schedule(request, known - request.computed)
+            if not tokens:
+                index += 1
+                continue
             while not self.pool.allocate(request, tokens):
                 victim = self._victim()
                 index -= self.running.index(victim) < index
@@ -244,9 +264,13 @@ class NaiveAsyncScheduler(NaiveScheduler):
 
 def naive_scheduler(options: SchedulerOptions, *pool: Any) -> NaiveScheduler:
     """The naive counterpart, with a pool of (usable blocks, block size, caching)."""
-    late = options.async_scheduling
-    return (NaiveAsyncScheduler if late else NaiveScheduler)(
-        (LatePool if late else NaiveBlockPool)(*pool),
+    return naive_scheduler_over((LatePool if options.async_scheduling else NaiveBlockPool)(*pool), options)
+
+
+def naive_scheduler_over(pool: Any, options: SchedulerOptions) -> NaiveScheduler:
+    """The naive counterpart, over ``pool``."""
+    return (NaiveAsyncScheduler if options.async_scheduling else NaiveScheduler)(
+        pool,
         options.max_num_batched_tokens,
         options.max_num_seqs,
         options.policy,

@@ -76,6 +76,8 @@ def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
         blocks=args["blocks"] - 1,  # block 0 is vLLM's null block
         block_size=args["block_size"],
         caching=not args["no_caching"],
+        groups=args["groups"].split(",") if "groups" in args else None,
+        eagle=args.get("eagle", False),
         concurrency=None if args["arrival_steps"] else args["concurrency"],
         same_arrival=args["same_arrival"],
     )
@@ -92,8 +94,8 @@ def _as_recorded(record: StepRecord, step: int, ids: list[str]) -> dict[str, Any
         "new": pairs(record.new),
         "resumed": pairs(record.resumed),
         "preempted": [ids[i] for i in record.preempted],
-        "evict": sum(first - last + 1 for _, first, last in record.evicted),
-        "evicted": [[ids[owner], first, last] for owner, first, last in record.evicted],
+        "evict": sum(run[1] - run[2] + 1 for run in record.evicted),
+        "evicted": [[ids[owner], *run] for owner, *run in record.evicted],
         "free": record.free,
         "running": record.running,
         "waiting": record.waiting,
@@ -107,10 +109,13 @@ def _idle(step: int, blocks: int) -> dict[str, Any]:
     return _as_recorded(record, step, [])
 
 
-def _schedules_as_recorded(folder: Path, name: str) -> None:
-    """A step takes one second: step s is scheduled at time s, unless steps that do nothing take none."""
+def schedules_as_recorded(folder: Path, name: str, traces: Path | None = None) -> None:
+    """A step takes one second: step s is scheduled at time s, unless steps that do nothing take none.
+
+    The trace lies beside the recording, or in a folder of the same name in ``traces``.
+    """
     args = recorded_arguments(folder, name)
-    trace = _trace(folder, args["limit"] or 1 << 30)
+    trace = _trace(folder if traces is None else traces / folder.name, args["limit"] or 1 << 30)
     steps, rows = (read_rows(folder / f"{name}.{kind}.jsonl.gz") for kind in ("steps", "req"))
     drive = _drive(trace, args)
     records = drive.run()
@@ -155,10 +160,10 @@ def _schedules_as_recorded(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(("trace", "name"), HERE)
 def test_excerpt(trace: str, name: str) -> None:
     """The excerpts in this repository."""
-    _schedules_as_recorded(EXCERPTS / trace, name)
+    schedules_as_recorded(EXCERPTS / trace, name)
 
 
 @pytest.mark.parametrize(("trace", "name"), WHOLE)
 def test_whole_recording(shared_data: Path, trace: str, name: str) -> None:
     """The whole recordings: every option, three traces, 100 % of steps and requests."""
-    _schedules_as_recorded(shared_data / "conformance" / trace, name)
+    schedules_as_recorded(shared_data / "conformance" / trace, name)

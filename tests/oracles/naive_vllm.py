@@ -48,6 +48,7 @@ class NaiveRequest:
     status: str = "waiting"  # waiting, running, preempted, finished
     generated: int = 0  # output tokens sampled so far; a preemption keeps them
     computed: int = 0  # tokens with KV, cached ones included
+    in_flight: int = 0  # those of them that a step computes whose results are not there yet
     blocks: list[int] = field(default_factory=list)  # block table
 
     hits: list[int] = field(default_factory=list)  # cached tokens at each admission
@@ -182,6 +183,17 @@ class NaiveBlockPool:
         self.free = deque([*unhashed, *self.free, *hashed])
         request.blocks = []
         request.computed = 0
+
+    def runs_of(self, evictions: Iterable[tuple[str, int]]) -> list[Run]:
+        """Evictions as runs."""
+        return eviction_runs(evictions)
+
+    def new_step(self) -> None:
+        """A step begins."""
+
+    def cut(self, request: NaiveRequest, start: int, tokens: int, most: int) -> int:
+        """How many of ``tokens`` prompt tokens from ``start`` on may be computed in one step: all."""
+        return tokens
 
     def cached_blocks(self) -> list[tuple[int, str, int]]:
         """(block, owner, index) of every published block, by block id."""
@@ -328,6 +340,7 @@ class NaiveScheduler:
         self._record = record = StepRecord(self.step)
         self._scheduled = {}
         self._budget = self.max_num_batched_tokens
+        self.pool.new_step()
         alone = len(self.running) + len(self.waiting) == 1
         self._threshold = 0 if alone else self.long_prefill_token_threshold
         self._schedule_running()
@@ -341,7 +354,7 @@ class NaiveScheduler:
         evictions = self.pool.evictions[evicted_before:]
         record.tokens = sum(self._scheduled.values())
         record.evict = len(evictions)
-        record.evicted = eviction_runs(evictions)
+        record.evicted = self.pool.runs_of(evictions)
         record.free = len(self.pool.free)
         record.running = len(self.running)
         record.waiting = len(self.waiting)
@@ -381,7 +394,10 @@ class NaiveScheduler:
         index = 0
         while index < len(self.running) and self._budget > 0:
             request = self.running[index]
-            tokens = self._tokens_to_schedule(request.num_tokens - request.computed)
+            tokens = self._tokens_to_schedule(request, request.num_tokens - request.computed)
+            if not tokens:
+                index += 1
+                continue
             while not self.pool.allocate(request, tokens):
                 victim = self._victim()
                 index -= self.running.index(victim) < index
@@ -402,7 +418,9 @@ class NaiveScheduler:
             request = self.waiting[0]
             hits = self.pool.lookup_request(request)
             cached = len(hits) * self.pool.block_size
-            tokens = self._tokens_to_schedule(request.num_tokens - cached)
+            tokens = self._tokens_to_schedule(request, request.num_tokens - cached, cached)
+            if not tokens:
+                break
             reserve = request.num_tokens if self.scheduler_reserve_full_isl else 0
             watermark = self.watermark_blocks if self.running else 0
             if not self.pool.allocate(request, tokens, hits, reserve, watermark):
@@ -419,14 +437,17 @@ class NaiveScheduler:
             self._scheduled[request] = tokens
             self._budget -= tokens
 
-    def _tokens_to_schedule(self, missing: int) -> int:
+    def _tokens_to_schedule(self, request: NaiveRequest, missing: int, start: int | None = None) -> int:
         """Tokens without KV, cut to the long-prefill threshold and to the budget left.
 
-        The threshold is ignored for a request that is alone in the system, waiting ones included.
+        The threshold is ignored for a request that is alone in the system, waiting ones included. The pool
+        may want a piece of a prompt to end elsewhere, or put it off (0).
         """
         if self._threshold:
             missing = min(missing, self._threshold)
-        return min(missing, self._budget)
+        most = min(self.long_prefill_token_threshold or 1 << 30, self.max_num_batched_tokens)
+        begin = request.computed if start is None else start
+        return self.pool.cut(request, begin, min(missing, self._budget), most)
 
     def _victim(self) -> NaiveRequest:
         """fcfs: the last running one; priority: the largest (priority, arrival), first of a tie."""

@@ -45,7 +45,7 @@ def test_prefill_and_decode_apart() -> None:
 
     With asynchronous scheduling a prompt waits a step longer at a GPU that decodes: together is no faster.
     """
-    systems = _summary("disaggregation", "workload.sessions=300")
+    systems = _summary("disaggregation", "workload.sessions=300", "workload.arrival.rate_per_s=12")
     tpot_ms = {name: entry["mean_tpot_ms"] for name, entry in systems.items()}
     ttft_ms = {name: entry["mean_ttft_ms"] for name, entry in systems.items()}
     assert tpot_ms["slow-link"] > 1.1 * tpot_ms["two-and-two"]

@@ -46,7 +46,9 @@ class Lru(Eviction):
 
     def split(self, run: Run, deep: Run) -> None:
         if not run.refs:
-            self._runs.insert(deep, run)
+            newer = run.newer
+            assert newer is not None
+            self._runs.insert(deep, newer if run.up else run)
 
     def join(self, run: Run, deep: Run) -> None:
         self._runs.remove(deep)

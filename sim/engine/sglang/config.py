@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator
@@ -135,8 +136,13 @@ class SglangEngine(Schema):
         running = max(1, min(running, tokens // 2))
         return self.model_copy(update={"max_model_len": longest, "max_running_requests": running})
 
-    def fits(self, prompt_tokens: int, output_tokens: int, pages: int, page_size: int) -> bool:
-        """Whether an empty pool holds the request with its whole reply, which SGLang cuts short if not."""
+    def fits(
+        self, prompt_tokens: int, output_tokens: int, pages: int, page_size: int, groups: Sequence[str]
+    ) -> bool:
+        """Whether an empty pool holds the request with its whole reply, which SGLang cuts short if not.
+
+        ``groups`` of layers are one here.
+        """
         return output_tokens <= self.max_new_tokens_of(prompt_tokens, output_tokens, pages, page_size)
 
     def max_new_tokens_of(self, prompt_tokens: int, output_tokens: int, pages: int, page_size: int) -> int:

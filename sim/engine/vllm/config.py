@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from sim.caches.groups.config import most_blocks
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
 from sim.hardware import vllm_memory
@@ -67,6 +69,11 @@ class SchedulerOptions:
     def watermark_blocks(self, usable_blocks: int) -> int:
         """Blocks that an admission leaves free; vLLM counts its null block in."""
         return int(self.watermark * (usable_blocks + 1))
+
+    @property
+    def in_flight_tokens(self) -> int:
+        """Tokens that may be scheduled without their results: one step's or, asynchronous, two."""
+        return self.max_num_batched_tokens * (2 if self.async_scheduling else 1)
 
     @property
     def plain(self) -> bool:
@@ -137,9 +144,20 @@ class VllmEngine(Schema):
     def require_fit(self, trace: Trace, key: str) -> None:
         """Raise InputError if the options contradict the replies of ``trace``: they cannot."""
 
-    def fits(self, prompt_tokens: int, output_tokens: int, blocks: int, block_size: int) -> bool:
-        """Whether an empty pool of ``blocks`` blocks holds the request; its last token has no KV."""
-        return prompt_tokens + output_tokens - 1 <= blocks * block_size
+    def fits(
+        self, prompt_tokens: int, output_tokens: int, blocks: int, block_size: int, groups: Sequence[str]
+    ) -> bool:
+        """Whether an empty pool of ``blocks`` blocks holds the request; its last token has no KV.
+
+        Of a window that is what an admission reserves, were the request preempted right before its end.
+        """
+        total = prompt_tokens + output_tokens - 1
+        if total <= blocks // len(groups) * block_size:
+            return True
+        if len(groups) == 1 and groups[0] == "full":
+            return False
+        at_once = self.options().in_flight_tokens
+        return most_blocks(groups, total, total, at_once, block_size) <= blocks
 
     def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> VllmEngine:
         """Fill in vLLM's batch limits for ``gpu``."""

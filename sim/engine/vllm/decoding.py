@@ -9,10 +9,11 @@ last token is scheduled stays, without work, until that token is there.
 
 from __future__ import annotations
 
-from sim.caches.block import BlockCache
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.batch import Decodes
 from sim.engine.request import DECODE, LAST, Request
 from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.slides import Slides
 from sim.engine.writers import Writers
 from workloads.content import Route
 
@@ -23,27 +24,37 @@ class Decoding:
     *Blocks are taken late.* The blocks that decodes need are taken when something else happens to the
     memory, all steps since then together: what an eviction order without a clock evicts is the same then.
     With blocks of 16, two decodes with 30 and 40 tokens in KV need 2 and 1 blocks over 20 steps; if nothing
-    else happens the 3 are taken in one go.
+    else happens the 3 are taken in one go. Where a cache has groups of layers, blocks that left a window
+    are given back with them (`Slides`).
     """
 
-    def __init__(self, memory: BlockCache, *, asynchronous: bool) -> None:
+    def __init__(self, memory: EngineMemory, *, asynchronous: bool) -> None:
         self.decodes = Decodes(memory.block_size)
         self._memory = memory
         self._has_clock = memory.has_clock
         self._lag = 1 if asynchronous else 0
         self._taken = 0  # scheduled steps whose decodes have their blocks
         self._writers = Writers()
+        groups = memory if isinstance(memory, GroupedCache) else None
+        self.width = 1 if groups is None else groups.width
+        """Blocks that ``block_size`` tokens take."""
+        self._slides = None if groups is None else Slides(groups, self._lag)
 
-    def enter(self, request: Request) -> None:
-        """``request`` goes on token by token from the next step on."""
+    def enter(self, request: Request, before: int) -> None:
+        """``request`` goes on token by token from the next step on; its last piece of prompt began at
+        ``before``."""
         self.settle()  # before the numbers change
         self.decodes.enter(request)
         self._writers.add(request)
+        if self._slides is not None:
+            self._slides.enter(request, before, self.decodes.step)
 
     def leave(self, request: Request) -> None:
         """``request`` writes no more: it has its last token, or is taken out before."""
         if request.phase == DECODE:
             self.decodes.leave(request)
+            if self._slides is not None:
+                self._slides.leave(request)
         self._writers.discard(request)
 
     def advance(self, steps: int, last: Batch) -> None:
@@ -58,6 +69,8 @@ class Decoding:
         last.finishing = decodes.advance(steps)
         for request in last.finishing:
             request.phase = LAST
+            if self._slides is not None:
+                self._slides.leave(request)
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -71,11 +84,20 @@ class Decoding:
         if upto > self._taken:
             needed = self.decodes.needs(self._taken, upto - self._taken)
             if needed:
-                self._memory.take(needed)
+                self._memory.take(needed * self.width)
+            if self._slides is not None:
+                self._slides.happen(self._taken, upto, self.decodes)
             self._taken = upto
 
     def next_step_fits(self, *, at_once: bool) -> bool:
         """Whether there are blocks for a step of all decodes; ``at_once`` they are taken."""
+        if self._slides is not None:
+            self.settle()  # what left a window in the steps before is free
+            if self.decodes.needs(self._taken, 1) * self.width > self._memory.free_blocks:
+                return False
+            if at_once:
+                self._take(self.decodes.step + 1)
+            return True
         decodes, free = self.decodes, self._memory.free_blocks
         first, steps = self._taken, decodes.step + 1 - self._taken
         if not (at_once or self._has_clock):
@@ -94,6 +116,13 @@ class Decoding:
         """The next step does not fit; those before it have their blocks from now on."""
         self.settle()
         return False
+
+    def due(self) -> dict[Request, int]:
+        """Whose blocks leave a window in the next step, each with its tokens that are not in flight."""
+        if self._slides is None:
+            return {}
+        step = self.decodes.step
+        return {request: settled for _, _, request, settled in self._slides.due(step, step + 1)}
 
     def taken_singly(self) -> None:
         """Each decode has been given its block for the next step."""
@@ -136,7 +165,7 @@ class Decoding:
             return 0
         decodes = self.decodes
         steps = 0 if last.finishing else decodes.next_finish - decodes.step
-        count, free, first = decodes.count, self._memory.free_blocks, self._taken
+        count, free, first = decodes.count, self._memory.free_blocks // self.width, self._taken
         one_more = self._lag > 0 and not others
         owed = decodes.step - first
         if count * (1 - (-(owed + steps) // decodes.block_size)) <= free:

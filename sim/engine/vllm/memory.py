@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.caches.block import BlockCache, Evicted
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.caches.lower import LowerTiers
 from sim.caches.off import NoCache
 from sim.caches.replay import BlockConfig
@@ -19,12 +20,16 @@ BLOCK_TOKENS = 16
 
 
 def _off(cache: NoCache, setting: KvSetting) -> tuple[MemoryOf, None]:
-    content = setting.trace.chains
-    return lambda evicted: BlockCache(content, cache.block_size, setting.blocks, caching=False), None
+    content, size, groups = setting.trace.chains, cache.block_size, cache.groups
+    if groups is None or groups == ["full"]:
+        return lambda evicted: BlockCache(content, size, setting.blocks, caching=False), None
+    return lambda evicted: GroupedCache(content, size, setting.blocks, groups, caching=False), None
 
 
 def _blocks(cache: BlockConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
-    def make(evicted: Evicted | None) -> BlockCache:
+    def make(evicted: Evicted | None) -> EngineMemory:
+        if cache.grouped:
+            return cache.grouped_cache(setting.trace, setting.blocks, evicted)
         return BlockCache(
             cache.content(setting.trace),
             cache.block_size,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.caches.block import BlockCache
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.events import At, Clock
 from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
@@ -48,7 +48,7 @@ class VllmReplica:
         self,
         number: int,
         env: Clock,
-        memory: BlockCache,
+        memory: EngineMemory,
         latency: IterationTime,
         options: SchedulerOptions,
         *,
@@ -82,11 +82,12 @@ class VllmReplica:
         self._repeated = 0  # steps of the run under way that the scheduler has counted
         self._start_on(memory)
 
-    def _start_on(self, memory: BlockCache) -> None:
+    def _start_on(self, memory: EngineMemory) -> None:
         self.memory = memory
         self._loads = None if self._source is None else Loads(self._source)
         self._runs: RunScheduler | None = None  # the scheduler, if steps may pass in runs
-        if self.recorder is None and self._compute is None and self._options.plain:
+        cuts = isinstance(memory, GroupedCache) and memory.has_states
+        if self.recorder is None and self._compute is None and self._options.plain and not cuts:
             self._runs = RunScheduler(memory, self._options, self._loads)
         self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
 
@@ -244,6 +245,8 @@ class VllmReplica:
                 self._repeat(steps - 1)
             self._runs.decoding.settle()
         self.totals.note_usage(self.memory)
+        if isinstance(self.memory, GroupedCache):
+            self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)
@@ -280,7 +283,7 @@ class VllmReplica:
         self._changed(self.number)
         self._leaving.fail(lost, self._scheduler)
 
-    def restart(self, memory: BlockCache, source: Source | None) -> None:
+    def restart(self, memory: EngineMemory, source: Source | None) -> None:
         """Come back after a failure, with an empty ``memory`` and a ``source`` of its own."""
         assert not self.load
         self.totals.evicted_blocks += self.memory.evicted_blocks

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from sim.caches.block import BlockCache, BlockTable
+from sim.caches.block import BlockTable
+from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
@@ -21,8 +22,10 @@ from workloads.content import Route
 class RunScheduler:
     """A queue of waiting requests, a running batch, and the KV memory they compete for."""
 
-    def __init__(self, memory: BlockCache, options: SchedulerOptions, loads: Loads | None) -> None:
+    def __init__(self, memory: EngineMemory, options: SchedulerOptions, loads: Loads | None) -> None:
         self.memory = memory
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._in_flight = options.in_flight_tokens
         self.waiting: deque[Request] = deque()
         self.waiting_tokens = 0
         self.running: dict[Request, None] = {}  # in order of admission
@@ -100,20 +103,29 @@ class RunScheduler:
     def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, preempting requests until there is one."""
         decodes, memory = self.decoding.decodes, self.memory
+        width, due = self.decoding.width, self.decoding.due()
         for request in list(self.running):
-            if request.phase != DECODE or not decodes.needs_block(request):
+            if request.phase != DECODE:
                 continue
-            while memory.free_blocks == 0:
+            if request in due:
+                assert self._groups is not None
+                self._groups.slide(request.table, due[request])
+            if not decodes.needs_block(request):
+                continue
+            while memory.free_blocks < width:
                 victim = next(reversed(self.running))
                 self._preempt(victim, batch, in_flight)
                 if victim is request:
                     break
             else:
-                memory.take(1)
+                memory.take(width)
         self.decoding.taken_singly()
 
     def repeats(self, computing: Batch, ahead: Batch | None) -> int:
-        """How many steps of decodes alone may follow ``computing`` before anything has to be decided."""
+        """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
+
+        None if the head of the queue waits for blocks, and decodes give some back (groups of layers).
+        """
         last = ahead if self._asynchronous else computing
         if last is None or not last.tokens or last.preempted or computing.finishing:
             return 0
@@ -121,6 +133,8 @@ class RunScheduler:
         if others and last.chunks:
             return 0
         head = self.waiting[0] if self.waiting else None
+        if self._groups is not None and head is not None and len(self.running) < self._max_seqs:
+            return 0
         return self.decoding.repeats(last, head, others=others)
 
     # -- prompts -----------------------------------------------------------------------------------
@@ -130,15 +144,26 @@ class RunScheduler:
     ) -> int:
         """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
         chunk = min(request.known_tokens - request.computed, budget)
-        size = self.memory.block_size
-        needed = -(-(request.computed + chunk) // size) - -(-request.computed // size)
-        if needed > self.memory.free_blocks:
+        if not self._extend(request, chunk, in_flight):
             self._preempt(request, batch, in_flight)
             return 0
-        self.memory.take(needed)
         self.decoding.publish(request.table.route)  # decodes come before this chunk
         self._compute(request, chunk, batch)
         return chunk
+
+    def _extend(self, request: Request, chunk: int, in_flight: Batch | None) -> bool:
+        """Allocate blocks for ``chunk`` more tokens of a begun prompt; False: no room."""
+        computed, upto, size = request.computed, request.computed + chunk, self.memory.block_size
+        if self._groups is not None:
+            settled = computed  # what is in flight still looks back
+            for other, before, _ in () if in_flight is None else in_flight.chunks:
+                settled = min(settled, before) if other is request else settled
+            return self._groups.extend(request.table, computed, upto, settled)
+        needed = -(-upto // size) - -(-computed // size)
+        if needed > self.memory.free_blocks:
+            return False
+        self.memory.take(needed)
+        return True
 
     def _admit(self, budget: int, batch: Batch) -> None:
         """Admit what was loaded, then waiting requests in order, while budget, slots and memory last.
@@ -146,7 +171,7 @@ class RunScheduler:
         The head must fit with its whole known sequence (``scheduler_reserve_full_isl``); if it does
         not, no request behind it is tried. One whose KV can be loaded leaves the queue for its load.
         """
-        memory, size, loads = self.memory, self.memory.block_size, self._loads
+        memory, size, loads, groups = self.memory, self.memory.block_size, self._loads, self._groups
         while budget > 0 and len(self.running) < self._max_seqs:
             if loads is not None and loads.ready:
                 request = loads.admit()
@@ -159,7 +184,11 @@ class RunScheduler:
                 known = request.prompt_tokens + request.generated
                 hit = memory.lookup(request.table, known)
                 total = -(-known // size)
-                if total - hit.blocks + hit.idle > memory.free_blocks:
+                if groups is not None:
+                    upto = min(known, hit.blocks * size + budget)
+                    if not groups.fits(request.table, hit, known, upto, self._in_flight, 0):
+                        return
+                elif total - hit.blocks + hit.idle > memory.free_blocks:
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 self.waiting.popleft()
@@ -177,7 +206,10 @@ class RunScheduler:
             chunk = known - cached
             if chunk > budget:
                 chunk = budget
-            memory.take(-(-(cached + chunk) // size) - held)
+            if groups is not None:
+                groups.grow(request.table, held * size, cached + chunk)
+            else:
+                memory.take(-(-(cached + chunk) // size) - held)
             self._admissions += 1
             request.order = self._admissions
             request.phase = PREFILL
@@ -204,7 +236,7 @@ class RunScheduler:
         request.generated += 1
         batch.completed.append(request)
         if request.generated < request.output_tokens:
-            self.decoding.enter(request)
+            self.decoding.enter(request, before)
         else:
             request.phase = LAST
             batch.finishing = [*batch.finishing, request]
@@ -288,7 +320,7 @@ class RunScheduler:
         unpublished, step = 0, self.decoding.decodes.step
         for request in self.running:
             tokens = request.base + step if request.phase == DECODE else request.computed
-            unpublished += -(-tokens // size) - request.table.published
+            unpublished += memory.private_blocks(request.table, -(-tokens // size))
         if self._loads is not None:
             self._loads.check()
             published = sum(request.table.published for request in self._loads.loading)

@@ -14,7 +14,9 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 
-from sim.caches.block import BlockCache, BlockTable
+from sim.caches.block import BlockTable
+from sim.caches.groups.cache import EngineMemory, GroupedCache
+from sim.caches.tables import Hit
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
@@ -32,7 +34,7 @@ class StepScheduler:
 
     def __init__(
         self,
-        memory: BlockCache,
+        memory: EngineMemory,
         options: SchedulerOptions,
         loads: Loads | None,
         rank: Callable[[Request], Rank],
@@ -40,6 +42,13 @@ class StepScheduler:
         self.memory = memory
         self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}  # in order of admission
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._cuts = self._groups is not None and self._groups.has_states
+        self._in_flight = options.in_flight_tokens
+        threshold = options.long_prefill_token_threshold
+        self._most_at_once = min(
+            threshold or options.max_num_batched_tokens, options.max_num_batched_tokens
+        )
         self._options = options
         self._loads = loads
         self._rank = rank
@@ -93,6 +102,8 @@ class StepScheduler:
             return None
         self._now = now
         self.memory.now_s = now
+        if self._groups is not None:
+            self._groups.new_step()
         # The threshold keeps a long prompt from starving others; alone it starves nothing.
         threshold = self._options.long_prefill_token_threshold if present > 1 else 0
         limit = threshold or self._options.max_num_batched_tokens
@@ -125,7 +136,11 @@ class StepScheduler:
             tokens = 1
             if request.phase == PREFILL:
                 tokens = min(request.known_tokens - request.computed, limit, budget)
-            while not self._extend(request, tokens):
+                if self._cuts:
+                    tokens = self._cut(request, None, tokens)
+                    if not tokens:
+                        continue
+            while not self._extend(request, tokens, in_flight):
                 victim = self._victim()
                 budget += self._preempt(victim, batch, scheduled, in_flight)
                 if victim is request:
@@ -135,20 +150,35 @@ class StepScheduler:
                 budget -= tokens
         return budget
 
-    def _extend(self, request: Request, tokens: int) -> bool:
+    def _extend(self, request: Request, tokens: int, in_flight: Batch | None) -> bool:
         """Allocate blocks for ``tokens`` more tokens and publish those they fill; False: no room."""
         memory, table = self.memory, request.table
         size, upto = memory.block_size, request.computed + tokens
-        needed = -(-upto // size) - -(-request.computed // size)
-        if needed:
+        if self._groups is not None:
+            settled = request.computed - _tokens_in(in_flight, request)
+            if not self._groups.extend(table, request.computed, upto, settled):
+                return False
+        elif needed := -(-upto // size) - -(-request.computed // size):
             if needed > memory.free_blocks:
                 return False
             memory.take(needed)
         # Asynchronous: blocks with tokens in flight have no content yet.
         written = min(upto, request.known_tokens)
-        if written // size > table.published:
+        if written // size > table.published or self._groups is not None:
             memory.publish(table, written)
         return True
+
+    def _cut(self, request: Request, hit: Hit | None, tokens: int) -> int:
+        """Of ``tokens`` prompt tokens those that end where a state can be kept; 0: not in this step.
+
+        With ``hit`` the request is about to be admitted.
+        """
+        groups, start = self._groups, request.computed
+        assert groups is not None
+        if hit is not None:
+            start = hit.blocks * groups.block_size
+            groups.held(request.table).junction = hit.junction
+        return groups.cut(request.table, start, tokens, request.known_tokens, self._most_at_once)
 
     def _victim(self) -> Request:
         """fcfs: the last one running; priority: the largest (priority, arrival), of equals the first."""
@@ -182,6 +212,7 @@ class StepScheduler:
         A request that does not fit blocks the queue. One whose KV can be loaded leaves it for its load.
         """
         memory, size, loads, options = self.memory, self.memory.block_size, self._loads, self._options
+        whole, cuts = options.scheduler_reserve_full_isl, self._cuts
         running, waiting = self.running, self.waiting
         while budget and len(running) < options.max_num_seqs:
             if loads is not None and loads.ready:
@@ -193,15 +224,18 @@ class StepScheduler:
                 request = waiting[0]
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
-                fit = known
-                if not options.scheduler_reserve_full_isl:
-                    fit = min(known, hit.blocks * size + min(limit, budget))
-                taken = hit.idle - hit.blocks + (self._watermark if running else 0)
-                if -(-fit // size) + taken > memory.free_blocks:
+                spare = self._watermark if running else 0
+                tokens = min(known - hit.blocks * size, limit, budget)
+                if cuts:
+                    tokens = self._cut(request, hit, tokens)
+                    if not tokens:
+                        return
+                upto = hit.blocks * size + tokens
+                if not memory.fits(request.table, hit, whole and known, upto, self._in_flight, spare):
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 loading = found is not None and found.tokens > 0
-                if loading and -(-known // size) + taken > memory.free_blocks:
+                if loading and -(-known // size) - hit.blocks + hit.idle + spare > memory.free_blocks:
                     return  # a load needs room for all of it
                 waiting.popleft()
                 cached = memory.acquire(request.table, hit)
@@ -214,8 +248,9 @@ class StepScheduler:
                     continue
             else:
                 return
-            tokens = min(known - cached, limit, budget)
-            memory.take(-(-(cached + tokens) // size) - held)
+            if not cuts:
+                tokens = min(known - cached, limit, budget)
+            memory.grow(request.table, held * size, cached + tokens)
             memory.publish(request.table, cached + tokens)
             request.computed = cached
             request.phase = PREFILL
@@ -287,7 +322,7 @@ class StepScheduler:
             assert 0 < request.computed <= request.final_tokens
             in_flight = request.computed - request.known_tokens + 1
             assert in_flight in (0, 1, 2) if request.phase in (DECODE, LAST) else in_flight <= 0
-            private += -(-request.computed // size) - request.table.published
+            private += memory.private_blocks(request.table, -(-request.computed // size))
         if self._loads is not None:
             self._loads.check()
             published = sum(request.table.published for request in self._loads.loading)
@@ -297,3 +332,10 @@ class StepScheduler:
         assert all(request.phase == WAITING and not request.computed for request in self.waiting)
         ranks = [self._rank(request) for request in self.waiting] if self._by_priority else []
         assert ranks == sorted(ranks)
+
+
+def _tokens_in(batch: Batch | None, request: Request) -> int:
+    """Tokens of ``request`` in a step whose results are not there yet."""
+    if batch is None or batch.scheduled is None:
+        return 0
+    return batch.scheduled.get(request, 0)

@@ -1,0 +1,129 @@
+"""What a request holds of a block cache, what a lookup found for it, and how it is found."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+from sim.caches.node_runs import NodeRuns
+from sim.caches.runs import Run
+from workloads.content import Route
+
+
+class BlockTable:
+    """What one request holds: the cached runs it took or published, and how far it has come."""
+
+    __slots__ = (
+        "at",
+        "entries",
+        "first",
+        "groups",
+        "owner",
+        "prompt_tokens",
+        "published",
+        "route",
+        "states",
+    )
+
+    def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
+        self.route = route
+        self.prompt_tokens = prompt_tokens
+        self.owner = owner
+        self.entries: list[tuple[Run, int]] = []  # (run, its hi when taken)
+        self.published = 0  # leading blocks of the request that are in the map
+        self.at = 0  # index in the route of the node in which the next block ends
+        self.groups: Any = None
+        """Where a cache has groups of layers: what the request holds of each (``groups/``)."""
+        # Of the table of one group:
+        self.first = 0  # blocks before it are not held: given back, or not needed when the request came
+        self.states: list[int] | None = None  # blocks held for states that are not in the map
+
+
+class Hit:
+    """The answer of a lookup: ``blocks`` leading blocks are cached, ``idle`` of them held by no request."""
+
+    __slots__ = ("blocks", "groups", "idle", "junction", "pieces")
+
+    def __init__(self, blocks: int, idle: int, pieces: list[tuple[Run, int, int]]) -> None:
+        self.blocks = blocks
+        self.idle = idle
+        self.pieces = pieces  # (run, lo, hi)
+        self.groups: list[Hit | None] | None = None
+        """Where a cache has groups of layers: what each of them needs of it; None: these ``pieces``."""
+        self.junction = 0
+        """Tokens of a longer prefix that some group alone could serve: there others may want a state."""
+
+
+MISS = Hit(0, 0, [])
+
+
+def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, cap: int) -> Hit:
+    """The blocks of ``size`` tokens from number ``begin`` on, in order, up to the first that is missing.
+
+    At most those before ``cap``; ``Hit.blocks`` is then the number of the first one that is not found.
+    O(nodes on the route + runs found).
+    """
+    pos, idle = begin, 0
+    pieces = []
+    for node, end in zip(route.nodes, route.ends):  # noqa: B905 (as long as each other, and this is hot)
+        stop = end // size
+        stop = stop if stop < cap else cap  # no call: this is hot
+        if pos < stop:
+            runs = resident.get(node)
+            if runs is None:
+                break
+            while pos < stop:
+                run = runs.found[0] if runs.found else None
+                if run is not None and run.lo <= pos < run.hi:
+                    upto = run.hi
+                else:
+                    found = runs.at(pos)
+                    if found is None:
+                        break
+                    run, upto = found
+                upto = upto if upto < stop else stop
+                pieces.append((run, pos, upto))
+                if not run.refs:
+                    idle += upto - pos
+                pos = upto
+            if pos < stop:
+                break
+        if pos == cap:
+            break
+    return Hit(pos, idle, pieces) if pos else MISS
+
+
+def trailing(resident: dict[int, NodeRuns], route: Route, size: int, end: int, blocks: int) -> Hit | None:
+    """The last ``blocks`` blocks before number ``end``, if one run has all of them; else None.
+
+    None does not say that they are not cached. O(log nodes + log runs).
+    """
+    runs = resident.get(route.nodes[bisect_left(route.ends, end * size)])
+    if runs is None or runs.copies is not None:
+        return None
+    run = runs.reaching(end)
+    if run is None or run.hi < end or run.lo > end - blocks:
+        return None
+    return Hit(end, 0 if run.refs else blocks, [(run, end - blocks, end)])
+
+
+def covered_below(
+    resident: dict[int, NodeRuns], route: Route, size: int, pos: int
+) -> tuple[int, int, Run | None] | None:
+    """The highest blocks before number ``pos`` that are cached, as far as one run goes: (first, end, run).
+
+    None if there are none; no run if there are copies among which to choose. O(nodes on the route that have
+    nothing + log runs).
+    """
+    ends = route.ends
+    i = bisect_left(ends, pos * size)
+    while i >= 0:
+        runs = resident.get(route.nodes[i])
+        if runs is not None:
+            found = runs.below(pos)
+            if found is not None:
+                return found
+        i -= 1
+        if i >= 0:
+            pos = min(pos, ends[i] // size)
+    return None
