@@ -18,8 +18,8 @@ from workloads.trace import GENERATED, NONE, Trace
 
 PARTS = 10
 FEWEST_PARTS = 5
-"""Parts of a window: as many as are no shorter than a session lasts on average (what happens in shorter ones
-hangs together), but so many at least and at most."""
+"""Parts of a window: as many as are no shorter than a session lasts on average (what happens in shorter
+ones hangs together), but so many at least and at most."""
 REQUESTS_PER_PART = 20
 RESAMPLES = 400
 LATENCIES: dict[str, Callable[[Records], Floats]] = {
@@ -41,11 +41,11 @@ def of_one_run(
     """
     if measured.needed_s:
         return None
-    starts, recorded = len(trace.starts()), trace.origin != GENERATED
+    sessions, recorded = len(set(trace.session)), trace.origin != GENERATED
     whole = all(window.is_whole for pair in measured.windows.values() for window in pair)
-    if recorded and whole and 1 < starts < len(trace):
+    if recorded and whole and 1 < sessions < len(trace):
         return _resampled(trace, runs, seed)
-    if starts < 2 or not (is_traffic(trace) or recorded):
+    if sessions < 2 or not (is_traffic(trace) or recorded):
         return None
     counted = min(len(run.measured(measured.windows[name][0])) for name, (run, _, _) in runs.items())
     if counted < PARTS * REQUESTS_PER_PART:
@@ -116,6 +116,8 @@ def _weighted(
     if usd is not None:
         paid = draws @ np.bincount(every_session, weights=usd, minlength=count)
         columns["cost.cost_usd_total"], columns["cost.cost_usd_per_request"] = paid, paid / requests
+    elif (held_usd := metrics.summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
+        columns["cost.cost_usd_total"] = np.full(len(draws), held_usd)  # whichever sessions come
     for name, of in LATENCIES.items():
         columns.update(_latency(name, of(records) * 1e3, session, draws))
     return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(draws))]

@@ -54,6 +54,8 @@ def of_run(
     (None: it has no bound). Without a ``steady`` part, overload is looked for in the second half of that
     time.
     """
+    if not _arrived(records, window).any():
+        return ["no request arrives in the measured window: warmup_s and until_s leave all of them out"]
     loaded = window if steady else Window(load_end_s / 2, load_end_s)
     return [
         *overload(records, loaded, load_end_s),

@@ -148,6 +148,7 @@ def test_closed_loop_is_measured_while_sessions_start(tmp_path: Path) -> None:
         ({}, {}, "its cache is still filling at the end"),
         ({"memory": {"kv_blocks": 2800}}, {"warmup_s": 20}, "its cache became full only after"),
         (SMALL, {"workload": CHAT | {"sessions": 60}}, "are few for p99"),
+        (SMALL, {"warmup_s": 1e6}, "no request arrives in the measured window"),
     ],
 )
 def test_warnings(tmp_path: Path, system: dict[str, Any], more: dict[str, Any], said: str) -> None:

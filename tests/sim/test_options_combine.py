@@ -34,7 +34,7 @@ SYSTEM: dict[str, dict[str, Any]] = {
 def test_the_systems_of_the_studies(study: str, option: str, tmp_path: Path) -> None:
     """Each request ends once; `Records.check` holds tokens and blocks in every run."""
     config: dict[str, Any] = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
-    config["workload"]["sessions"] = 20
+    config["workload"]["sessions"], config["workload"]["arrival"]["rate_per_s"] = 20, 4.0
     for system in config["systems"].values():
         system |= SYSTEM.get(option, {})
         for part in system.get("pools", [system]):

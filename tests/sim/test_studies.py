@@ -25,7 +25,7 @@ def _summary(name: str, *settings: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CHATS)
 def test_study_runs(name: str) -> None:
     """Twenty sessions: every system ends every request."""
-    systems = _summary(name, "workload.sessions=20")
+    systems = _summary(name, "workload.sessions=20", "warmup_s=0", "until_s=end")
     assert len(systems) > 1 or name in ("capacity", "day")
     for entry in systems.values():
         assert entry["completed"] + entry["failed"] >= 20
@@ -45,7 +45,7 @@ def test_prefill_and_decode_apart() -> None:
 
     With asynchronous scheduling a prompt waits a step longer at a GPU that decodes: together is no faster.
     """
-    systems = _summary("disaggregation", "workload.sessions=300")
+    systems = _summary("disaggregation", "workload.sessions=300", "workload.arrival.rate_per_s=12")
     tpot_ms = {name: entry["mean_tpot_ms"] for name, entry in systems.items()}
     ttft_ms = {name: entry["mean_ttft_ms"] for name, entry in systems.items()}
     assert tpot_ms["slow-link"] > 1.1 * tpot_ms["two-and-two"]
