@@ -66,9 +66,9 @@ class IterationTime:
         seconds = self._decode_kv_s * (context + decodes)
         for window in self._windows:
             full = window.tokens * decodes
-            seen: float = context + decodes
+            seen = float(context + decodes)
             if seen > full:
-                seen = full / 2 if window.chunked else full
+                seen = full / 2 if window.chunked else float(full)
             seconds += window.decode_kv * seen
         return seconds
 
