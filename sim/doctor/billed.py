@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from workloads.errors import InputError
-from workloads.formats.jsonl import number, rows, whole
+from workloads.formats.jsonl import number, whole
+from workloads.formats.reader import rows
 
 BLOCK_TOKENS = 64
 TTLS = ("5m", "1h")

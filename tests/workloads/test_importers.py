@@ -174,7 +174,7 @@ SPOILED: list[tuple[str, str, object, str]] = [
         "many",
         "input_tokens = 'many'; allowed: a whole",
     ),
-    ("sharegpt", "conversations", "hello", "conversations = hello; allowed: a list of objects"),
+    ("sharegpt", "conversations", "hello", "conversations = 'hello'; allowed: a list of objects"),
     ("litellm", "startTime", True, "startTime = True; allowed: a time"),
     ("litellm", "startTime", None, "no time; allowed: a time in every row, or in none"),
     ("langfuse", "usageDetails.input", 1.5, "input = 1.5; allowed: a whole number"),
@@ -210,6 +210,24 @@ SPOILED: list[tuple[str, str, object, str]] = [
     ("lmcache_hashes", "seq_len", 9999, "for seq_len = 9999; allowed: 156 (full chunks of 64 tokens)"),
     ("vllm_bench", "input_lens.0", 0.5, "input_lens[0] = 0.5; allowed: a whole number"),
     ("vllm_bench", "output_lens", [1], "input_lens and output_lens; allowed: two lists of one length"),
+    ("vllm_bench", "start_times.1", "soon", "start_times = 'soon'; allowed: a number of at least 0"),
+    ("vllm_bench", "start_times", {"a": 1}, "start_times = {'a': 1}; allowed: a list of 7 entries"),
+    ("vllm_bench", "errors", [""], "errors = ['']; allowed: a list of 7 entries"),
+    ("otel_genai", "resourceSpans.0.scopeSpans", ["x"], "scopeSpans = ['x']; allowed: a list of objects"),
+    ("claude_code", "sessionId", "a\nb", "session 'a\\nb'; allowed: printable text"),
+    (
+        "sglang_requests",
+        "out.meta_info.e2e_latency",
+        -1,
+        "e2e_latency = -1; allowed: a number of at least 0",
+    ),
+    ("helicone", "response_body.usage.prompt_tokens", "9" * 5000, "prompt_tokens = '999"),
+    (
+        "openai_messages",
+        "response.usage.prompt_tokens",
+        "\u00b2",
+        "prompt_tokens = '\u00b2'; allowed: a whole",
+    ),
 ]
 
 
@@ -258,6 +276,11 @@ def test_a_field_that_is_wrong(tmp_path: Path, kind: str, place: str, value: obj
         ("azure", "2023-11-16 18:15:46.6805900,4,5,6", "4 columns; allowed: 3, as in the header"),
         ("burstgpt", "-1,a,1,GPT-4,5,5,10,x", "Timestamp = '-1'; allowed: a number of at least 0"),
         ("burstgpt", "1,a,1,GPT-4,5,5.5,10,x", "Response tokens = '5.5'; allowed: a whole number"),
+        (
+            "burstgpt",
+            "1,a,1,GPT-4,10000000000000,5,10,x",
+            "allowed: a whole number of at least 0, up to 1e+12",
+        ),
     ],
 )
 def test_a_cell_that_is_wrong(tmp_path: Path, kind: str, line: str, said: str) -> None:

@@ -16,9 +16,9 @@ from workloads.errors import InputError
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, Usage, added, messages, reply, usage
-from workloads.formats.exchange import SESSION_KEYS, as_dict, decoded, exchange, first, name
+from workloads.formats.exchange import SESSION_KEYS, as_dict, exchange, first, name
 from workloads.formats.history import START, Histories
-from workloads.formats.jsonl import Row
+from workloads.formats.jsonl import Row, decoded
 from workloads.formats.reader import Reader
 from workloads.formats.times import first_time
 

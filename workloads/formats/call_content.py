@@ -86,8 +86,7 @@ class CallContent:
         }
 
     def notes(self, counted: str) -> list[str]:
-        """What was assumed about content and lengths; ``counted``: how texts without a logged length "
-        "were."""
+        """What was assumed about content and lengths; ``counted``: how texts without a logged one were."""
         calls, notes = self._calls, []
         unlogged = sum(call.input_tokens is None for call in calls)
         lengths = sum(call.node is None for call in calls)

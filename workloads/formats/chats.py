@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from workloads.errors import InputError
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row, shown
+from workloads.formats.jsonl import Row, decoded, digits, shown
 from workloads.schema import MOST
 
 IMAGE_TOKENS = 1000.0
@@ -108,7 +108,7 @@ def _item(item: Row, role: str) -> Iterator[Message]:
         item = {"role": str(item["id"][-1]), **item["kwargs"]}
     if isinstance(item.get("data"), dict) and "content" in item["data"]:  # LangChain, older
         item = {"role": item.get("type"), **item["data"]}
-    kind = item.get("type")
+    kind = _kind(item)
     if kind in HIDDEN:
         return
     if kind in ("function_call", "custom_tool_call", "local_shell_call"):
@@ -128,7 +128,7 @@ def _message(role: str, content: Any, tool_calls: Any = None) -> Iterator[Messag
     """A message of ``role``, of whose parts tool results and images become messages of their own."""
     texts: list[str] = []
     for part in content if isinstance(content, list) else [content]:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = _kind(part)
         if kind in HIDDEN:
             continue
         if kind in ("tool_result", "tool_call_response"):
@@ -140,11 +140,17 @@ def _message(role: str, content: Any, tool_calls: Any = None) -> Iterator[Messag
             yield Message(role, _json(part), IMAGE_TOKENS)
         else:
             texts.append(_text(part))
-    for call in tool_calls if isinstance(tool_calls, list) else []:
-        texts.append(_tool_call(call))
+    calls = tool_calls if isinstance(tool_calls, list) else []
+    texts += [_tool_call(call) for call in calls if isinstance(call, dict)]
     text = "\n".join(filter(None, texts))
     if text or not isinstance(content, list):
         yield Message(role, text)
+
+
+def _kind(part: Any) -> str | None:
+    """The type that a part or an item names."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _text(value: Any) -> str:
@@ -164,20 +170,15 @@ def _text(value: Any) -> str:
 
 def _tool_call(call: Row) -> str:
     """Name and arguments of a tool call, however it is written."""
-    named = call.get("function") if isinstance(call.get("function"), dict) else call
-    assert isinstance(named, dict)
-    arguments = named.get("arguments", named.get("input", named.get("args", named.get("action"))))
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except ValueError:
-            return f"{named.get('name')} {arguments}"
-    return f"{named.get('name')} {_json(arguments)}"
+    function = call.get("function")
+    named = function if isinstance(function, dict) else call
+    arguments = decoded(named.get("arguments", named.get("input", named.get("args", named.get("action")))))
+    return f"{named.get('name')} {arguments if isinstance(arguments, str) else _json(arguments)}"
 
 
 def _json(value: Any) -> str:
-    """Compact, keys as logged: their order is content."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Compact, keys as logged: their order is content. Tables have values that JSON has not (times)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +225,9 @@ def _dict(row: Row, *keys: str) -> Row:
 def count(row: Row, where: str, *keys: str) -> int | None:
     """The whole number under the first of ``keys`` that the row has."""
     for key in keys:
-        value = row.get(key)
+        value = digits(row.get(key))
         if value is None:
             continue
-        if isinstance(value, str) and value.isdigit():  # OTLP and tables write numbers as text
-            value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is not int or not 0 <= value <= MOST:

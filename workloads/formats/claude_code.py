@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, added, listed, merged, usage
+from workloads.formats.exchange import name as named
 from workloads.formats.history import Histories
 from workloads.formats.jsonl import Row, text
 from workloads.formats.reader import Reader
@@ -47,7 +48,7 @@ class ClaudeCodeLog(CallLog):
     @classmethod
     def recognises(cls, row: Row) -> bool:
         """A row of any kind that only these files have."""
-        kind = row.get("type")
+        kind = str(row.get("type"))
         return (kind in KINDS and "sessionId" in row) or (
             kind in OTHER_ROWS and any(key in row for key in ("sessionId", "leafUuid", "messageId"))
         )
@@ -65,9 +66,9 @@ class ClaudeCodeLog(CallLog):
             ) -> None:  # fmt: skip
                 if row.get("type") == "progress" and isinstance(row.get("data"), dict):
                     row = _of_progress(row)
-                if row.get("type") not in KINDS and row.get("subtype") != COMPACTED:
+                if str(row.get("type")) not in KINDS and row.get("subtype") != COMPACTED:
                     return
-                name, parent = _lane_name(row, file, chains)
+                name, parent = _lane_name(where, row, file, chains)
                 if name not in lanes:
                     lanes[name] = _Lane(histories, name, parent, seen)
                 lanes[name].read(where, line, row)
@@ -82,19 +83,19 @@ def _of_progress(row: Row) -> Row:
     """The row of a sub-agent that older versions wrap in a progress row of its parent."""
     data = row["data"]
     held = data.get("message")
-    if not isinstance(held, dict) or held.get("type") not in KINDS:
+    if not isinstance(held, dict) or str(held.get("type")) not in KINDS:
         return {}
     return {**row, **held, "agentId": data.get("agentId"), "isSidechain": True}
 
 
-def _lane_name(row: Row, file: Path, chains: dict[str, str]) -> tuple[str, str | None]:
+def _lane_name(where: str, row: Row, file: Path, chains: dict[str, str]) -> tuple[str, str | None]:
     """The session of a row, and the one that started it.
 
     Sub-agents without a name, which older versions write into their parent's file, are told apart by the
     chains of their rows; ``chains`` has the name of each row's.
     """
-    session = str(row.get("sessionId") or file.name.split(".")[0])
-    agent = row.get("agentId")
+    session = named(row.get("sessionId"), where) or file.name.split(".")[0]
+    agent = named(row.get("agentId"), where)
     if agent is None and file.parent.name == "subagents":
         agent = file.name.split(".")[0].removeprefix("agent-")
     if agent is None and row.get("isSidechain"):

@@ -20,7 +20,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, number, text, whole
+from workloads.formats.jsonl import Row, number, shown, text, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
 from workloads.formats.weka_blocks import block_runs
@@ -226,7 +226,9 @@ class ClaudeCodeTrace(Schema):
     def _session(self, name: str, where: str, line: int, row: Row, tree: RangeTree) -> _Session:
         scope = row.get("hash_id_scope")
         if scope not in (*SCOPES, None):
-            raise InputError(f"{where}: hash_id_scope = {scope!r}; allowed: {', '.join(SCOPES)}, or absent")
+            raise InputError(
+                f"{where}: hash_id_scope = {shown(scope)}; allowed: {', '.join(SCOPES)}, or absent"
+            )
         namespace: Hashable = 0 if (self.scope or scope) == "global" else name
         session = _Session(name, line, tree.id_tokens, scope is not None, [], [])
         entries = list(_entries(row, where, "request"))
@@ -298,7 +300,7 @@ def _add(
     """Append the model call ``row`` to those before it in its session or sub-agent, ``name``."""
     if row.get("type") not in ("n", "s"):
         raise InputError(
-            f"{where}: type = {row.get('type')!r}; allowed: n, s, and subagent at the top level"
+            f"{where}: type = {shown(row.get('type'))}; allowed: n, s, and subagent at the top level"
         )
     tokens, turn = whole(row, "in", where), len(chain) + 1
     blocks, rest = divmod(tokens, tree.id_tokens)

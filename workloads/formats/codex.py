@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, added, count, listed, merged
+from workloads.formats.exchange import name
 from workloads.formats.history import Histories
 from workloads.formats.jsonl import Row
 from workloads.formats.reader import Reader
@@ -83,7 +84,7 @@ class _Rollout:
         if not isinstance(payload, dict):
             return
         if kind == "session_meta":
-            self._meta(payload)
+            self._meta(where, payload)
         elif kind == "turn_context":
             self._facts[1] = f"{payload.get('model')} {payload.get('effort')}"
             self._facts[2] = str(payload.get("cwd", self._facts[2]))
@@ -96,17 +97,17 @@ class _Rollout:
         elif kind == "event_msg" and payload.get("type") == "token_count":
             self._count(where, line, payload.get("info"), row.get("timestamp"))
 
-    def _meta(self, payload: Row) -> None:
+    def _meta(self, where: str, payload: Row) -> None:
         if self._known:  # a sub-agent's file repeats what its parent's has
             return
         self._known = True
-        self.session = str(payload.get("id", self.session))
+        self.session = name(payload.get("id"), where) or self.session
         self._facts[0] = str(payload.get("cli_version", ""))
         self._facts[2] = str(payload.get("cwd", ""))
         source = payload.get("source")
         for key in ("subagent", "thread_spawn", "parent_thread_id"):
             source = source.get(key) if isinstance(source, dict) else None
-        self._parent = None if source is None else str(source)
+        self._parent = name(source, where)
 
     def _item(self, payload: Row, at_s: float | None) -> None:
         for message in listed([payload]):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from workloads.errors import InputError
 from workloads.formats.call import Call
 from workloads.formats.chats import Message, Usage, added
 from workloads.formats.history import START, Histories
-from workloads.formats.jsonl import Row, shown
+from workloads.formats.jsonl import Row, decoded, shown
 
 SESSION_KEYS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
 
@@ -28,10 +27,11 @@ def exchange(
     after: int = START,
 ) -> Call:
     """The call that sends ``prompt`` behind the message ``after`` and gets ``answer``."""
-    if not prompt and used.input_tokens is None:
+    if not prompt and not used.input_tokens:
         raise InputError(f"{where}: neither messages nor a count of input tokens; allowed: one of the two")
     call = Call(where, line, session=name(session, where), sent_s=sent_s, ended_s=ended_s)
-    call.input_tokens, call.output_tokens = used.input_tokens, used.output_tokens
+    call.input_tokens = used.input_tokens or None  # a prompt of 0 tokens is one that was not counted
+    call.output_tokens = used.output_tokens
     call.read_tokens, call.reasoning_tokens = used.read_tokens, used.reasoning_tokens
     if prompt:
         call.node = added(histories, after, prompt)
@@ -56,16 +56,6 @@ def first(row: Row, keys: tuple[str, ...]) -> Any:
         if row.get(key) not in (None, ""):
             return row[key]
     return None
-
-
-def decoded(value: Any) -> Any:
-    """What a field holds that may be JSON written as text, as tables hold it."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
 
 
 def as_dict(value: Any) -> Row:

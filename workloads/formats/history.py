@@ -97,7 +97,7 @@ class Histories:
         return node
 
     def _hash(self, role: str, text: str) -> bytes:
-        digest = blake2b(role.encode(), digest_size=12, key=self._salt)
+        digest = blake2b(role.encode(errors="surrogatepass"), digest_size=12, key=self._salt)
         digest.update(b"\0")
         digest.update(text.encode(errors="surrogatepass"))
         return digest.digest()

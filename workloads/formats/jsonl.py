@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +13,8 @@ from workloads.formats.files import opened
 from workloads.schema import MOST
 
 FINITE = sys.float_info.max
+MOST_DIGITS = 20
+"""Of a number that is written as text; times in nanoseconds have 19."""
 ENDINGS = (".json", ".jsonl", ".ndjson")
 Row = dict[str, Any]
 
@@ -23,32 +24,20 @@ def items(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
 
     A file is read as JSON Lines if its first line is complete, else as one document: an object, or an
     array whose items are then counted in place of lines. What is no object comes as the InputError that
-    says so, for the reader to raise or to skip. A broken compressed file raises.
+    says so, for the reader to raise or to skip.
     """
-    line = 0
-    try:
-        with opened(path) as file:
-            for line, raw in enumerate(file, start=1):
-                if not raw.strip():
-                    continue
-                where = f"{path}:{line}"
-                row = _decoded(raw, where)
-                if line == 1 and not isinstance(row, dict):
-                    whole_file = _document(path, raw, row, file)
-                    if whole_file is not None:
-                        yield from whole_file
-                        return
-                yield where, line, row if isinstance(row, dict | InputError) else _no_object(row, where)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read after line {line}: {error}") from None
-
-
-def rows(path: Path) -> Iterator[tuple[str, int, Row]]:
-    """`items`, where whatever is no object raises InputError."""
-    for where, line, row in items(path):
-        if isinstance(row, InputError):
-            raise row
-        yield where, line, row
+    with opened(path) as file:
+        for line, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            where = f"{path}:{line}"
+            row = _decoded(raw, where)
+            if line == 1 and not isinstance(row, dict):
+                whole_file = _document(path, raw, row, file)
+                if whole_file is not None:
+                    yield from whole_file
+                    return
+            yield where, line, row if isinstance(row, dict | InputError) else _no_object(row, where)
 
 
 def _decoded(raw: bytes, where: str) -> Any:
@@ -60,7 +49,7 @@ def _decoded(raw: bytes, where: str) -> Any:
 
 
 def _no_object(row: Any, where: str) -> InputError:
-    return InputError(f"{where}: {str(row)[:60]!r} is not a JSON object")
+    return InputError(f"{where}: {shown(row)} is not a JSON object")
 
 
 def _document(
@@ -108,7 +97,7 @@ def integers(row: Row, key: str, where: str) -> list[int]:
     """The list of integers under ``key``."""
     value = row.get(key)
     if not isinstance(value, list) or not set(map(type, value)) <= {int}:
-        raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of integers")
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: a list of integers")
     return value
 
 
@@ -124,10 +113,29 @@ def objects(row: Row, key: str, where: str) -> list[Row]:
     """The list of objects under ``key``."""
     value = row.get(key)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InputError(f"{where}: {key} = {str(value)[:60]}; allowed: a list of objects")
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: a list of objects")
+    return value
+
+
+def digits(value: Any) -> Any:
+    """The whole number that a text of digits writes, as tables and OTLP write numbers; else ``value``."""
+    short = isinstance(value, str) and len(value) <= MOST_DIGITS
+    return int(value) if short and value.isascii() and value.isdigit() else value
+
+
+def decoded(value: Any) -> Any:
+    """What a field holds that may be JSON written as text, as tables and tool calls hold it."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
     return value
 
 
 def shown(value: object) -> str:
     """The value as a message shows it: huge ones cut short."""
-    return repr(value)[:60]
+    try:
+        return repr(value)[:60]
+    except RecursionError:
+        return f"{type(value).__name__} of many levels"

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, Usage, count, listed, merged, messages, reply
-from workloads.formats.exchange import as_dict, decoded, exchange, first
+from workloads.formats.exchange import as_dict, exchange, first
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row
+from workloads.formats.jsonl import Row, decoded
 from workloads.formats.reader import TABLES, Reader
 from workloads.formats.times import first_time
 

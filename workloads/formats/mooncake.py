@@ -21,10 +21,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, items, number, shown, whole
+from workloads.formats.jsonl import Row, integers, number, shown, whole
 from workloads.formats.lengths_only import LENGTHS_ONLY
 from workloads.formats.mooncake_text import MooncakeText
-from workloads.formats.reader import Reader
+from workloads.formats.reader import Reader, rows_of
 from workloads.formats.timing import SECONDS_PER_UNIT, close_loop, require_whole_ms, span_note
 from workloads.schema import Schema
 from workloads.trace import NONE, Trace
@@ -125,7 +125,7 @@ class MooncakeTrace(Schema):
 
     def _with_texts(self, reader: Reader) -> MooncakeText | None:
         """The same file as one of AIPerf's text dialects, if its first row is of one."""
-        for _, _, row in items(reader.files[0]):
+        for _, _, row in rows_of(reader.files[0]):
             if isinstance(row, InputError) or not MooncakeText.recognises(row) or "hash_ids" in row:
                 return None
             return MooncakeText(

@@ -56,8 +56,9 @@ class MooncakeText(CallLog):
 
     def _node(self, where: str, row: Row, histories: Histories, before: Call | None) -> int:
         body = row["payload"] if isinstance(row.get("payload"), dict) else row
-        if body.get("messages"):
-            return added(histories, START, messages(body))
+        sent = messages(body) if body.get("messages") else []
+        if sent:
+            return added(histories, START, sent)
         if not isinstance(row.get("text_input"), str) or not row["text_input"]:
             raise InputError(f"{where}: text_input = {shown(row.get('text_input'))}; allowed: text")
         after = START if before is None or before.reply is None else before.reply

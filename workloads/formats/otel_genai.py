@@ -13,9 +13,9 @@ from typing import Any, Literal
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, Usage, count, listed, merged, reply
-from workloads.formats.exchange import decoded, exchange, first
+from workloads.formats.exchange import as_dict, exchange, first
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row
+from workloads.formats.jsonl import Row, decoded, digits, objects
 from workloads.formats.reader import Reader
 from workloads.formats.times import first_time
 
@@ -61,7 +61,7 @@ class OtelTrace(CallLog):
 
         def read(where: str, line: int, row: Row) -> list[Call]:
             calls = []
-            for trace_id, span in _spans(row):
+            for trace_id, span in _spans(row, where):
                 attributes = _attributes(span.get("attributes"))
                 operation = attributes.get("gen_ai.operation.name")
                 if operation not in CALLS and not (operation is None and first(attributes, INPUT)):
@@ -79,9 +79,7 @@ class OtelTrace(CallLog):
 def _call(
     where: str, line: int, span: Row, attributes: Row, trace_id: object, histories: Histories
 ) -> Call:
-    output = decoded(
-        first(attributes, ("gen_ai.output.messages", "gen_ai.output.text", "gen_ai.completion"))
-    )
+    output = decoded(first(attributes, REPLY))
     return exchange(
         histories,
         where,
@@ -112,11 +110,11 @@ def _usage(attributes: Row, where: str) -> Usage:
     return Usage(sent, count(attributes, where, *OUTPUT), read, count(attributes, where, *REASONING) or 0)
 
 
-def _spans(row: Row) -> Iterator[tuple[object, Row]]:
+def _spans(row: Row, where: str) -> Iterator[tuple[object, Row]]:
     """Every span of a row with the id of its trace, in whichever envelope."""
-    for resource in row.get("resourceSpans") or ():
-        for scope in resource.get("scopeSpans") or ():
-            for span in scope.get("spans") or ():
+    for resource in _held(row, "resourceSpans", where):
+        for scope in _held(resource, "scopeSpans", where):
+            for span in _held(scope, "spans", where):
                 yield span.get("traceId"), span
     if isinstance(row.get("spans"), list):
         for span in row["spans"]:
@@ -124,6 +122,10 @@ def _spans(row: Row) -> Iterator[tuple[object, Row]]:
                 yield row.get("trace_id", span.get("trace_id")), span
     elif "span_id" in row:
         yield row.get("trace_id"), row
+
+
+def _held(row: Row, key: str, where: str) -> list[Row]:
+    return objects(row, key, where) if row.get(key) else []
 
 
 def _attributes(value: Any) -> Row:
@@ -139,13 +141,12 @@ def _attributes(value: Any) -> Row:
 
 def _plain(value: Row) -> Any:
     for kind, held in value.items():
-        if kind == "intValue":
-            return int(held)
-        if kind == "arrayValue":
-            return [_plain(item) for item in held.get("values", ())]
+        values = as_dict(held).get("values")
         if kind == "kvlistValue":
-            return {item["key"]: _plain(item["value"]) for item in held.get("values", ())}
-        return held
+            return _attributes(values)
+        if kind == "arrayValue":
+            return [_plain(as_dict(item)) for item in (values if isinstance(values, list) else [])]
+        return digits(held) if kind == "intValue" else held
     return None
 
 

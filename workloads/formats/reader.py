@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -51,17 +52,22 @@ class Reader:
                     raise row
                 made = parse(where, line, row)
             except InputError as error:
-                self.bad(error)
+                self.bad(error, where)
+            except RecursionError:
+                self.bad(InputError(f"{where}: nested too deeply; allowed: a call of a log"), where)
             else:
                 yield made
 
-    def bad(self, error: InputError) -> None:
-        """A row that cannot be used: counted, or raised if it is one too many."""
+    def bad(self, error: InputError, where: str) -> None:
+        """A row that cannot be used: counted, or raised if it is one too many.
+
+        What was wrong with it is not kept: that may show some of its text.
+        """
         if self.skipped == self._skip:
             after = f" ({self.skipped} bad lines were skipped before it)" if self.skipped else ""
             raise InputError(f"{error}{after}")
         self.skipped += 1
-        self._first = self._first or str(error)
+        self._first = self._first or where
 
     def notes(self) -> list[str]:
         """What was left out or skipped."""
@@ -74,8 +80,19 @@ class Reader:
 
 
 def rows_of(file: Path) -> Iterator[tuple[str, int, Row | InputError]]:
-    """The rows of a file of any kind."""
-    kind = ending(file)
-    if kind == ".csv":
-        return csv_rows(file)
-    return parquet_rows(file) if kind == ".parquet" else items(file)
+    """The rows of a file of any kind. A file that cannot be read to its end raises."""
+    read = {".csv": csv_rows, ".parquet": parquet_rows}.get(ending(file), items)
+    line = 0
+    try:
+        for where, line, row in read(file):
+            yield where, line, row
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file}: cannot be read after line {line}: {error}") from None
+
+
+def rows(file: Path) -> Iterator[tuple[str, int, Row]]:
+    """`rows_of`, where whatever is no object raises InputError."""
+    for where, line, row in rows_of(file):
+        if isinstance(row, InputError):
+            raise row
+        yield where, line, row

@@ -14,7 +14,7 @@ from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, Usage, count, messages, reply
 from workloads.formats.exchange import as_dict, exchange, first
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row
+from workloads.formats.jsonl import Row, number
 from workloads.formats.reader import Reader
 from workloads.formats.times import first_time
 
@@ -42,12 +42,12 @@ class SglangRequests(CallLog):
             out = as_dict(row.get("out"))
             meta = as_dict(out.get("meta_info")) or row
             used = Usage(
-                count(meta, where, "prompt_tokens") or None,
+                count(meta, where, "prompt_tokens"),
                 count(meta, where, "completion_tokens"),
                 count(meta, where, "cached_tokens"),
             )
             sent_s = first_time(row, SENT, where) or first_time(meta, SENT, where)
-            took = meta.get("e2e_latency")
+            took_s = number(meta, "e2e_latency", where) if meta.get("e2e_latency") is not None else None
             return exchange(
                 histories,
                 where,
@@ -57,7 +57,7 @@ class SglangRequests(CallLog):
                 used,
                 session=as_dict(asked.get("session_params")).get("id"),
                 sent_s=sent_s,
-                ended_s=sent_s + took if sent_s is not None and isinstance(took, int | float) else None,
+                ended_s=None if sent_s is None or took_s is None else sent_s + took_s,
             )
 
         return (call for call in reader.each(read) if call is not None)

@@ -6,10 +6,11 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from workloads.errors import InputError
 from workloads.formats.files import opened
-from workloads.formats.jsonl import Row, shown
+from workloads.formats.jsonl import Row, digits, whole
 
 csv.field_size_limit(2**31 - 1)
 
@@ -18,24 +19,25 @@ def csv_rows(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
     """Every row as ("file:line", line, object of texts), by the names in the header; "" is left out."""
     with opened(path) as file:
         lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        reader = csv.DictReader(lines, restkey="")
+        reader = csv.DictReader(lines)
         try:
             for row in reader:
                 where = f"{path}:{reader.line_num}"
-                if "" in row or None in row.values():
-                    names = ",".join(reader.fieldnames or ())
-                    yield (
-                        where,
-                        reader.line_num,
-                        InputError(
-                            f"{where}: {len([v for v in row.values() if v is not None])} columns; allowed: "
-                            f"{len(reader.fieldnames or ())}, as in the header ({names})"
-                        ),
-                    )
-                    continue
-                yield where, reader.line_num, {key: value for key, value in row.items() if value != ""}
+                yield where, reader.line_num, _complete(row, where)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}:{reader.line_num + 1}: no CSV ({error}); allowed: a table") from None
+
+
+def _complete(row: dict[str | None, Any], where: str) -> Row | InputError:
+    """The row without its empty cells, if it has as many cells as the header."""
+    more = row.pop(None, [])  # what has no name in the header
+    names = [name for name in row if name is not None]
+    cells = sum(value is not None for value in row.values()) + len(more)
+    if cells != len(names):
+        return InputError(
+            f"{where}: {cells} columns; allowed: {len(names)}, as in the header ({','.join(names)[:60]})"
+        )
+    return {name: row[name] for name in names if row[name] != ""}
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
@@ -50,17 +52,10 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", number, row
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: no Parquet file: {error}") from None
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # also times that Python cannot hold
+        raise InputError(f"{path}: no Parquet file that can be read: {error}") from None
 
 
 def column(row: Row, key: str, where: str, least: int = 0) -> int:
     """The whole number of at least ``least`` that a column holds as text or as a number."""
-    value = row.get(key)
-    try:
-        number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    except ValueError:
-        number = None
-    if number is None or number < least:
-        raise InputError(f"{where}: {key} = {shown(value)}; allowed: a whole number of at least {least}")
-    return number
+    return whole({key: digits(row.get(key))}, key, where, least)

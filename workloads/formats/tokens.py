@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, whole
+from workloads.formats.jsonl import Row, integers, number, shown, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import link_replies, span_note
 from workloads.schema import Schema
@@ -92,10 +92,10 @@ def _request(where: str, line: int, row: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{where}: {key} is empty; allowed: at least one token")
     salt = row.get("cache_salt")
     if salt is not None and not isinstance(salt, str):
-        raise InputError(f"{where}: cache_salt = {salt!r}; allowed: text, or absent")
+        raise InputError(f"{where}: cache_salt = {shown(salt)}; allowed: text, or absent")
     name = str(row.get("id", line))
     if not name.isprintable():
-        raise InputError(f"{where}: id = {name!r}; allowed: printable text")
+        raise InputError(f"{where}: id = {shown(name)}; allowed: printable text")
     prompt: Units = [(token, 1) for token in tokens]
     if salt is not None:
         prompt[0] = ((salt, tokens[0]), 1)

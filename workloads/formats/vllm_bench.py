@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from workloads.errors import InputError
-from workloads.formats.jsonl import FINITE, Row, shown
+from workloads.formats.jsonl import FINITE, Row, number, shown
 from workloads.formats.lengths_only import Length, LengthsTrace
 from workloads.formats.reader import Reader
-from workloads.schema import MOST
+from workloads.schema import MOST, MOST_S
+
+START = "start_times"
 
 
 class VllmBenchTrace(LengthsTrace):
@@ -35,8 +37,9 @@ class VllmBenchTrace(LengthsTrace):
             if not isinstance(sent, list) or not isinstance(got, list) or len(sent) != len(got):
                 raise InputError(f"{where}: input_lens and output_lens; allowed: two lists of one length")
             rate = row.get("request_rate")
-            gap_s = 1 / rate if isinstance(rate, int | float) and 0 < rate <= FINITE else 0.0
-            starts, errors = row.get("start_times") or [], row.get("errors") or []
+            gap_s = 1 / rate if isinstance(rate, int | float) and 1 / MOST_S <= rate <= FINITE else 0.0
+            starts = _column(row, START, where, len(sent))
+            errors = _column(row, "errors", where, len(sent))
             found = []
             for i, (tokens, output) in enumerate(zip(sent, got, strict=True)):
                 for key, value in (("input_lens", tokens), ("output_lens", output)):
@@ -44,12 +47,20 @@ class VllmBenchTrace(LengthsTrace):
                         raise InputError(
                             f"{where}: {key}[{i}] = {shown(value)}; allowed: a whole number of at least 0"
                         )
-                if not tokens or not output or (i < len(errors) and errors[i]):
+                if not tokens or not output or errors[i]:
                     reader.left_out["failed requests"] += 1
                     continue
-                at_s = float(starts[i]) if i < len(starts) else i * gap_s
+                at_s = i * gap_s if starts[i] is None else number({START: starts[i]}, START, where)
                 found.append(Length(line, at_s, tokens, output))
             return found
 
         for made in reader.each(read):
             yield from made
+
+
+def _column(row: Row, key: str, where: str, requests: int) -> list[Any]:
+    """The list under ``key``, which has an entry for each request; of None if the file has no such list."""
+    value = row.get(key) or [None] * requests
+    if not isinstance(value, list) or len(value) != requests:
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: a list of {requests} entries")
+    return value
