@@ -27,7 +27,6 @@ from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
 from workloads.base import Workload
 from workloads.errors import InputError
-from workloads.schema import MOST, MOST_S
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
@@ -196,17 +195,7 @@ def build_trace(config: Config) -> Trace:
     trace = workload.build(config.seed, config.folder)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
-    longest = max(*(at for at in trace.arrival_s if at is not None), *trace.think_s, 0.0, 0.0)
-    if longest > MOST_S:
-        raise InputError(
-            f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to {MOST_S:.0e} s"
-        )
-    largest = max(range(len(trace)), key=lambda i: trace.content.end[trace.reply[i]])
-    tokens = trace.content.end[trace.reply[largest]]
-    if tokens > MOST:
-        raise InputError(
-            f"{trace.where(largest)}: prompt and reply have {tokens:,} tokens; allowed: up to {MOST:,}"
-        )
+    trace.require_countable()
     return trace
 
 

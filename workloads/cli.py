@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,9 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TraceFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A trace, a folder of its files, or a configuration (YAML).")
-]
+TraceFile = Annotated[Path, typer.Argument(metavar="FILE", help="A trace, or a folder of its files.")]
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="By default found from the file.")
 ]
@@ -94,6 +93,8 @@ def convert(
     if to not in WRITERS:
         raise InputError(f"--to {to}: allowed: {', '.join(WRITERS)}")
     trace = _load(file, format_name, settings, skip_bad_lines)
+    if not out.name or out.is_dir():
+        raise InputError(f"{out}: cannot be written: a folder; allowed: the name of a file")
     part = out.with_name(f".{out.name}.part")
     try:
         said = WRITERS[to](trace, part, block_size)
@@ -101,15 +102,15 @@ def convert(
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there if all went well, or could not be made
+            part.unlink()
     typer.echo(f"{out}: {len(trace):,} requests as {to}")
     for note in [*trace.notes, *said]:
         typer.echo(f"- {note}")
 
 
 def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lines: int) -> Trace:
-    """The trace of a file with the settings of the command line, without times if need be in closed "
-    "loop."""
+    """The trace of a file with the settings of the command line."""
     import yaml
     from pydantic import TypeAdapter, ValidationError
 
@@ -124,6 +125,8 @@ def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lin
         *above, last = key.split(".")
         for step in above:
             at = at.setdefault(step, {})
+            if not isinstance(at, dict):
+                raise InputError(f"--set {setting}: {step} = {at!r} has no settings of its own")
         try:
             at[last] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -135,7 +138,9 @@ def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lin
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(": ".join([*map(str, first["loc"][-1:]), first["msg"]])) from None
-    return workload.build(0, Path.cwd())
+    trace = workload.build(0, Path.cwd())
+    trace.require_countable()
+    return trace
 
 
 def _print(found: Description) -> None:

@@ -34,7 +34,7 @@ def draw(found: Description, path: Path) -> None:
         reuse.axhline(found.ideal_hit_rate, linewidth=0.8, linestyle=":", color="grey")
     figure.suptitle(f"{found.origin}: lengths, and prompt tokens seen before")
     try:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=150, format=path.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
     finally:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree, Tree
+from workloads.errors import InputError
 from workloads.messages import MessageTree, Several, by_message
 from workloads.recorded import Answered, anchors, answered
+from workloads.schema import MOST, MOST_S
 
 NONE = -1
 GENERATED = "generated"
@@ -255,6 +257,21 @@ class Trace:
                 heapq.heappush(heap, (at + self.think_s[after], after))
         return order
 
+    def require_countable(self) -> None:
+        """InputError if times or lengths are beyond what counts exactly."""
+        longest = max(*(at for at in self.arrival_s if at is not None), *self.think_s, 0.0, 0.0)
+        if longest > MOST_S:
+            raise InputError(
+                f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to "
+                f"{MOST_S:.0e} s"
+            )
+        largest = max(range(len(self)), key=lambda i: self.content.end[self.reply[i]])
+        tokens = self.content.end[self.reply[largest]]
+        if tokens > MOST:
+            raise InputError(
+                f"{self.where(largest)}: prompt and reply have {tokens:,} tokens; allowed: up to {MOST:,}"
+            )
+
     def check(self) -> None:
         """Assert that every request can happen and that replies hang where they belong."""
         content = self.content
@@ -266,9 +283,13 @@ class Trace:
             assert self.prompt[i] in content.path(self.reply[i])
             assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
             if self.follower[i] != NONE:
+                assert 0 <= self.follower[i] < len(self)
                 follows[self.follower[i]] += 1
-        for column in (self.api_s, self.models):
-            assert column is None or len(column) == len(self)
+        for column in (self.think_s, self.session, self.turn, self.tenant, self.priority):
+            assert len(column) == len(self)
+        for known in (self.api_s, self.models, self.request_ids, self.lines):
+            assert known is None or len(known) == len(self)
+        assert all(at is None or at >= 0 for at in self.arrival_s) and all(at >= 0 for at in self.think_s)
         for i, at in enumerate(self.arrival_s):
             assert follows[i] == (1 if at is None else 0)
         assert all(NONE <= earlier < i for i, earlier in enumerate(self.continues))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable
+from itertools import accumulate
 from pathlib import Path
 from typing import IO
 
@@ -19,27 +20,21 @@ Said = list[str]
 
 
 def tokens(trace: Trace, path: Path, block_size: int | None = None) -> Said:
-    """As token ids that stand for nothing but themselves: equal content has equal ids, other content "
-    "others."""
+    """As token ids that stand for nothing but themselves: equal content has equal ids, other has others."""
     total = sum(trace.input_tokens) + sum(trace.output_tokens)
     if total > MOST_TOKENS:
         raise InputError(f"{trace.origin}: {total:,} tokens; allowed as token ids: {MOST_TOKENS:,}")
     content = trace.content
-    first = [0] * len(content)
-    for segment in range(1, len(content)):
-        first[segment] = (
-            first[segment - 1] + content.end[segment - 1] - content.end[content.parent[segment - 1]]
-        )
+    lengths = [content.end[at] - content.end[content.parent[at]] for at in range(1, len(content))]
+    first = [0, *accumulate(lengths, initial=0)]
 
     def ids(segment: int, above: int) -> list[int]:
         found: list[int] = []
         for at in content.path(segment):
-            length = content.end[at] - content.end[content.parent[at]]
             if content.end[at] > content.end[above]:
-                found += range(first[at], first[at] + length)
+                found += range(first[at], first[at + 1])
         return found
 
-    first[0] = 0
     with open(path, "w") as file:
         for at_s, request in trace.instant_order():
             row = {

@@ -97,6 +97,10 @@ def test_describe_figure(tool: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "f.png").read_bytes()[1:4] == b"PNG"
     done = tool("describe", path, "--figure", "no/f.png")
     assert done.returncode == 2 and "no/f.png: cannot be written" in done.stderr
+    (tmp_path / "folder").mkdir()
+    done = tool("describe", path, "--figure", "folder")
+    assert done.returncode == 2 and "folder: cannot be written" in done.stderr
+    assert not (tmp_path / "folder.png").exists()
 
 
 def test_settings(tool: Cli, tmp_path: Path) -> None:
@@ -152,6 +156,8 @@ def test_tokens_keep_every_hit(tool: Cli, tmp_path: Path, kind: str) -> None:
     path = ALL[kind](tmp_path)
     done = tool("convert", path, "out.jsonl", "--to", "tokens", "--format", kind)
     assert "out.jsonl: 6 requests as tokens" in _said(done)
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert min(min(row["tokens"]) for row in written) == 0
     first: Trace = FORMATS[kind](kind="trace", format=kind, path=path).build(0, tmp_path)
     second: Trace = FORMATS["tokens"](kind="trace", format="tokens", path=tmp_path / "out.jsonl").build(
         0, tmp_path
@@ -234,6 +240,16 @@ def test_conversions_that_cannot_be(tool: Cli, tmp_path: Path) -> None:
     for args, said in (
         (("out", "--to", "csv"), "--to csv: allowed: parquet, mooncake, tokens"),
         (("no/out",), "no/out: cannot be written"),
+        (
+            (tmp_path.parent,),
+            f"{tmp_path.parent}: cannot be written: a folder; allowed: the name of a file",
+        ),
+        (("/",), "/: cannot be written: a folder"),
+        (("x" * 252,), "xxx: cannot be written: "),
+        (
+            ("out", "--set", "arrival=1", "--set", "arrival.speed=2"),
+            "arrival = 1 has no settings of its own",
+        ),
         (("out", "--to", "mooncake", "--block-size", "100"), "a multiple of 512, the blocks of t.jsonl"),
     ):
         done = tool("convert", path, *args)
@@ -263,6 +279,15 @@ def test_own_files_that_are_none(tmp_path: Path) -> None:
     parquet.write_table(broken.replace_schema_metadata(table.schema.metadata), path)
     with pytest.raises(InputError, match=r"contradicts itself"):
         build()
+    for name, values in (("turn", [1]), ("think_s", [float("nan")] * 3), ("follower", [-7, -1, -1])):
+        broken = table.set_column(table.column_names.index(name), name, pa.array([values]))
+        parquet.write_table(broken.replace_schema_metadata(table.schema.metadata), path)
+        with pytest.raises(InputError, match=r"contradicts itself"):
+            build()
+    for about in (b"{cut", b"\xff", b"[]"):
+        parquet.write_table(table.replace_schema_metadata({"prefixsim": about}), path)
+        with pytest.raises(InputError, match=r"t.parquet: no Parquet file|version None of 1 rows"):
+            build()
 
 
 def test_the_command_itself() -> None:

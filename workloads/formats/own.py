@@ -13,7 +13,7 @@ from typing import Any, Literal
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.files import find_file
-from workloads.formats.jsonl import Row
+from workloads.formats.jsonl import Row, shown
 from workloads.formats.timing import close_loop
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -93,14 +93,16 @@ def _read(path: Path) -> tuple[Row, dict[str, Any]]:
 
     try:
         table = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        metadata = (table.schema.metadata or {}).get(b"prefixsim", b"{}")
+        about = json.loads(metadata)
+        columns = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: no Parquet file ({error}); allowed: a trace of this project") from None
-    metadata = (table.schema.metadata or {}).get(b"prefixsim")
-    about = json.loads(metadata) if metadata else {}
-    if about.get("version") != VERSION or len(table) != 1:
+    version = about.get("version") if isinstance(about, dict) else None
+    if version != VERSION or len(columns) != 1:
         raise InputError(
-            f"{path}: version {about.get('version')} of {len(table)} rows; allowed: one row of version "
+            f"{path}: version {shown(version)} of {len(columns)} rows; allowed: one row of version "
             f"{VERSION}"
         )
-    row: Row = table.to_pylist()[0]
+    row: Row = columns[0]
     return row, about
