@@ -44,7 +44,7 @@ def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) 
         parts.append(_several(summary, width))
     if details or not several:
         parts += [_engine(summary, name) for name in names]
-    if details and "side_by_side" in summary:
+    if details and summary.get("side_by_side"):
         parts.append(_side_by_side(summary))
     parts += _notes(summary, names)
     if summary.get("crossovers"):

@@ -143,12 +143,13 @@ class Recorded(Schema):
 Arrivals = Annotated[Poisson | EvenlySpaced | Profile | ClosedLoop, Field(discriminator="process")]
 
 
-def _fill_process(value: Any) -> Any:
+def fill_process(value: Any) -> Any:
+    """An arrival that names no process is the recorded one."""
     if isinstance(value, dict) and "process" not in value:
         return {"process": "recorded", **value}
     return value
 
 
 TraceArrivals = Annotated[
-    Annotated[Recorded | ClosedLoop, Field(discriminator="process")], BeforeValidator(_fill_process)
+    Annotated[Recorded | ClosedLoop, Field(discriminator="process")], BeforeValidator(fill_process)
 ]

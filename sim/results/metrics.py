@@ -234,7 +234,7 @@ def cost_figures(
 
     ``sessions``: the requests of the sessions that start in the time of ``records``; by default these.
     """
-    if records.hosted is not None and len(records):
+    if records.hosted is not None and len(records.hosted.calls):
         return bills.cost_figures(records, sessions if sessions is not None and len(sessions) else records)
     gpu_s = sum(records.gpus) * duration_s if duration_s is not None else None
     figures: CostFigures = {

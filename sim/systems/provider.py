@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError, field_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from sim.providers import bills, rulebook
 from sim.providers.bills import Hosted
@@ -75,6 +75,12 @@ class ProviderSystem(Schema):
         if not 2000 <= start.year <= 2100:
             raise ValueError("allowed: a time from 2000 to 2100")
         return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def _something_to_retry(self) -> ProviderSystem:
+        if self.retries is not None and self.deadline_s is None:
+            raise ValueError("retries: no call is given up without a deadline_s; allowed: with one")
+        return self
 
     def resolved(self, key: str, folder: Path) -> ProviderSystem:
         """The client's defaults filled in; InputError if provider, model, price or caching do not go."""

@@ -244,3 +244,16 @@ def test_the_resolved_configuration_keeps_them(impatient: Result, tmp_path: Path
     (tmp_path / "again.yaml").write_text(impatient.config.to_yaml())
     again: Config = load_config(tmp_path / "again.yaml")
     assert again.systems == impatient.config.systems
+
+
+def test_nobody_is_answered(tmp_path: Path) -> None:
+    """Everybody hangs up at once: bills without an answer, and a page without bars per session."""
+    path = tmp_path / "config.yaml"
+    path.write_text(CHAT + SYSTEMS.splitlines()[0] % "deadline_s: 0")
+    result = run(load_config(path))
+    summary: Any = result.summary()
+    one = summary["systems"]["claude"]
+    assert one["timed_out"] == len(result.runs["claude"].records) and one["cost"]["cost_usd_total"] > 0
+    assert one["cost"]["bill"]["given_up_usd"] == pytest.approx(one["cost"]["cost_usd_total"])
+    assert one["cost"]["cost_usd_per_request"] is None
+    assert "100.0% of the requests get no reply" in html.render(result)

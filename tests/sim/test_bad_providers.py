@@ -51,6 +51,7 @@ CUSTOM = "systems.one={kind: provider, provider: custom, model: mine, %s}"
         (HOSTED % "rules: {hit_probability: {usr: 1}}", ("systems.one.rules.hit_probability: allowed: a number from 0 to 1, or {user",)),
         (HOSTED % "deadline_s: -1", ("systems.one.deadline_s = -1", "greater than or equal to 0")),
         (HOSTED % "deadline_s: soon", ("systems.one.deadline_s = 'soon': allowed: a number, or a mapping with distribution",)),
+        (HOSTED % "retries: {max_retries: 3}", ("systems.one: retries: no call is given up without a deadline_s",)),
         (HOSTED % "retries: 3", ("systems.one.retries = 3: allowed: a mapping",)),
         (HOSTED % "retries: {max_retries: -1}", ("systems.one.retries.max_retries = -1", "greater than or equal to 0")),
         (HOSTED % "retries: {max_retries: 1000}", ("systems.one.retries.max_retries = 1000", "less than or equal to 100")),

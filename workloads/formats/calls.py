@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from workloads.arrivals import Arrivals, Recorded
+from workloads.arrivals import Arrivals, Recorded, fill_process
 from workloads.errors import InputError
 from workloads.formats.call import Call, link
 from workloads.formats.call_content import CallContent
@@ -23,15 +23,8 @@ from workloads.lengths import Distribution
 from workloads.schema import Schema
 from workloads.trace import NONE, Trace
 
-
-def _fill_process(value: Any) -> Any:
-    if isinstance(value, dict) and "process" not in value:
-        return {"process": "recorded", **value}
-    return value
-
-
 CallArrivals = Annotated[
-    Annotated[Recorded | Arrivals, Field(discriminator="process")], BeforeValidator(_fill_process)
+    Annotated[Recorded | Arrivals, Field(discriminator="process")], BeforeValidator(fill_process)
 ]
 
 

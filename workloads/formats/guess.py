@@ -52,7 +52,7 @@ def guess(path: Path, folder: Path, formats: dict[str, type[Format]]) -> str:
     opening = first[0] if first else {}
     if isinstance(opening, InputError):
         raise opening
-    keys = f" ({', '.join(list(opening)[:8])})" if opening else ""
+    keys = f" ({', '.join(list(opening)[:8])[:200]})" if opening else ""
     raise InputError(
         f"{reader.files[0]}: the format is none that is known by its fields{keys}; allowed: format: "
         f"{', '.join(formats)}"
