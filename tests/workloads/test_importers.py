@@ -160,6 +160,8 @@ def test_an_empty_file(tmp_path: Path, kind: str) -> None:
     file.write_text(lines[0] + "\n" if file.suffix == ".csv" else "\n")
     with pytest.raises(InputError, match=re.escape(f"{file}: no requests; allowed: ")):
         _build(kind, file)
+    with pytest.raises(InputError, match=re.escape(f"{file}: no requests; allowed: ")):
+        GuessedTrace(kind="trace", path=file).build(0, tmp_path)
     with pytest.raises(InputError, match=r"absent.jsonl: no such file; looked for"):
         _build(kind, file.with_name("absent.jsonl"))
 

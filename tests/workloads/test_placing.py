@@ -111,4 +111,4 @@ def test_heads_and_moves() -> None:
     assert histories.behind(second, node) == moved and histories.behind(first, moved) == node
     ends = placing.prompt(node, None), placing.prompt(moved, None)
     assert [content.end[end] for end in ends] == [50 + 131, 131]
-    assert _shared(content, *ends) == 0 and placing.segment(second) == ROOT
+    assert _shared(content, *ends) == 0 and placing.nodes()[second] == ROOT

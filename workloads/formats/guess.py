@@ -49,7 +49,9 @@ def guess(path: Path, folder: Path, formats: dict[str, type[Format]]) -> str:
             raise InputError(
                 f"{file}: the format could be {' or '.join(found)}; allowed: format: one of them"
             )
-    opening = first[0] if first else {}
+    if not first:
+        raise InputError(f"{reader.path}: no requests; allowed: a file with rows")
+    opening = first[0]
     if isinstance(opening, InputError):
         raise opening
     keys = f" ({', '.join(list(opening)[:8])[:200]})" if opening else ""

@@ -33,8 +33,6 @@ class Placing:
         self.content = content
         self.shortened = 0
         """Prompts shorter than what they seem to share: the rest of them is taken to be new."""
-        self.lengthened = 0
-        """Prompts longer than the same messages were before."""
         self._histories = histories
         self._scale = scale
         self._segments: dict[int, int] = {START: ROOT}
@@ -44,10 +42,6 @@ class Placing:
     def put_head(self, node: int, tokens: int) -> None:
         """Place a head, which has a size of its own; 0 if there seems to be none."""
         self._segments[node] = self.content.append(ROOT, tokens) if tokens else ROOT
-
-    def segment(self, node: int) -> int | None:
-        """Where a node was placed, if it was."""
-        return self._segments.get(node)
 
     def nodes(self) -> dict[int, int]:
         """All nodes that were placed, with their segments."""
@@ -72,7 +66,6 @@ class Placing:
             if tokens is None or tokens == end[at]:
                 return at
             if tokens > end[at]:
-                self.lengthened += 1
                 return self.content.append(at, tokens - end[at])
         elif tokens is None or tokens - end[at] >= len(new):
             sizes = self._sizes(new, None if tokens is None else tokens - end[at], shared or 0)
