@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reports import canvas, comparison, figures, side_by_side, units, validity
 from reports.canvas import Picture
@@ -190,6 +191,7 @@ def page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["figure"] = figure
     return environment.get_template(template).render(
         name=name,
         version=version,
@@ -199,6 +201,18 @@ def page(
         configuration=configuration,
         **own,
     )
+
+
+def figure(text: str) -> Markup:
+    """A cell of a table that may be broken before its ± and nowhere else.
+
+    >>> str(figure("90.7 ± 0.4%"))
+    '<span>90.7</span> <span>± 0.4%</span>'
+    """
+    value, sign, half_width = text.partition(" ± ")
+    if not sign:
+        return Markup("<span>{}</span>").format(text)
+    return Markup("<span>{}</span> <span>± {}</span>").format(value, half_width)
 
 
 def image(picture: Picture) -> Image:
