@@ -86,12 +86,6 @@ DEFINITIONS = (
     ),
 )
 """Terms of the page and what they mean."""
-INTERVALS = {
-    "seeds": "runs with several seeds",
-    "parts": "parts of the measured time that follow each other",
-    "bootstrap": "resamples of the trace's sessions",
-}
-"""What 95 % intervals come from, by the kind of repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +146,7 @@ def render(result: Result, summary: Summary | None = None) -> str:
         warnings=validity.warnings(summary),
         columns=columns,
         ranked=ranked,
-        interval_of=INTERVALS[summary["intervals"]["repetitions"]] if summary["intervals"] else "",
+        intervals=validity.intervals(summary),
         side_by_side=priced,
         crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
         headings=headings,
