@@ -131,6 +131,7 @@ def render(study: Search) -> str:
         wants=_wants(study),
         answer=units.unbroken(answer(study)),
         headings=headings(study),
+        words=len(headings(study)) - len(study.wanted.metrics),
         groups=[
             (title, [[units.unbroken(cell) for cell in cells(study, study.rows[i])] for i in rows])
             for title, rows in groups

@@ -44,7 +44,8 @@ def of_experiment(measured: Measured) -> list[str]:
     return [
         f"too short for a steady state: sessions start for {span_s:,.0f} s, but {' and '.join(why)}; "
         "figures are of the whole run, its start and its drain, and a longer run would move them: let "
-        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s)"
+        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s, or more "
+        "workload.sessions)"
     ]
 
 
