@@ -37,8 +37,8 @@ def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) 
     several = summary["comparison"] is not None
     answer = comparison.sentence(summary) if several else sentence(summary, names[0])
     parts: list[RenderableType] = [Text(answer, "bold"), Text()]
-    if told := validity.measured(summary):
-        parts.append(_bullet(Text(told, "dim")))
+    told = (validity.measured(summary), validity.intervals(summary))
+    parts += [_bullet(Text(line, "dim")) for line in told if line]
     parts += [_bullet(Text(units.printable(line), "yellow"), "!") for line in validity.warnings(summary)]
     if several:
         parts.append(_several(summary, width))

@@ -138,6 +138,7 @@ def render(study: Fleets, drawn: Picture) -> str:
         wants=f"The fewest GPUs of {study.system} within limits",
         answer=units.unbroken(answer(study)),
         headings=headings(study),
+        words=2,
         groups=[("Every kind", [[units.unbroken(cell) for cell in cells] for cells in rows(study)])],
         failures=[(str(failure.point), failure.message) for failure in study.failures],
         images=[image(drawn)],

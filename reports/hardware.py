@@ -17,7 +17,7 @@ from sim.studies.fitting import Fit, Fitting
 
 def models(found: Iterable[tuple[str, Model, str]]) -> RenderableType:
     """One line per model of the catalogue: (name, model, source)."""
-    headings = ("name", "params", "active", "weights", "GiB", "KV B/token", "context")
+    headings = ("name", "params", "active", "weights", "GiB", "KV B/\ntoken", "context")
     entries = list(found)
     rows = [
         (
@@ -25,7 +25,9 @@ def models(found: Iterable[tuple[str, Model, str]]) -> RenderableType:
             _count(model.params),
             _count(model.active_params),
             model.dtype if model.quantization == "none" else model.quantization,
-            _gib(model.weight_bytes),
+            _gib(model.weight_bytes)
+            if model.weight_bytes < 1000 * GIB
+            else f"{model.weight_bytes / GIB:,.0f}",
             f"{model.kv_bytes_per_token:,}",
             f"{model.max_position_embeddings:,}",
         )
@@ -107,17 +109,20 @@ def _way(way: Fit) -> tuple[str, ...]:
 def _sourced(
     title: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]], sources: Sequence[str]
 ) -> RenderableType:
-    """A table whose rows have the numbers of their sources below it; only names are folded."""
-    out = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    """A table whose rows have the numbers of their sources below it; only what else a thing is called is
+    folded, so that a name can be copied."""
+    out = Table(
+        title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE, padding=0,
+        show_edge=False, pad_edge=False,
+    )  # fmt: skip
     out.add_column("", justify="right", no_wrap=True)
     for heading in headings:
-        is_name = heading in ("name", "or")
-        is_text = is_name or heading in ("weights", "checked")
+        is_text = heading in ("name", "or", "weights", "checked")
         out.add_column(
-            heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_name
+            heading, justify="left" if is_text else "right", overflow="fold", no_wrap=heading != "or"
         )
     for i, row in enumerate(rows, 1):
-        out.add_row(*map(Text, (f"[{i}]", *map(units.printable, row))))
+        out.add_row(*map(Text, (str(i), *map(units.printable, row))))
     return Group(out, *(Text(units.printable(f"[{i}] {source}")) for i, source in enumerate(sources, 1)))
 
 

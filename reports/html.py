@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reports import canvas, comparison, figures, side_by_side, units, validity
 from reports.canvas import Picture
@@ -85,12 +86,6 @@ DEFINITIONS = (
     ),
 )
 """Terms of the page and what they mean."""
-INTERVALS = {
-    "seeds": "runs with several seeds",
-    "parts": "parts of the measured time that follow each other",
-    "bootstrap": "resamples of the trace's sessions",
-}
-"""What 95 % intervals come from, by the kind of repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +146,7 @@ def render(result: Result, summary: Summary | None = None) -> str:
         warnings=validity.warnings(summary),
         columns=columns,
         ranked=ranked,
-        interval_of=INTERVALS[summary["intervals"]["repetitions"]] if summary["intervals"] else "",
+        intervals=validity.intervals(summary),
         side_by_side=priced,
         crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
         headings=headings,
@@ -190,6 +185,7 @@ def page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["figure"] = figure
     return environment.get_template(template).render(
         name=name,
         version=version,
@@ -199,6 +195,18 @@ def page(
         configuration=configuration,
         **own,
     )
+
+
+def figure(text: str) -> Markup:
+    """A cell of a table that may be broken before its ± and nowhere else.
+
+    >>> str(figure("90.7 ± 0.4%"))
+    '<span>90.7</span> <span>± 0.4%</span>'
+    """
+    value, sign, half_width = text.partition(" ± ")
+    if not sign:
+        return Markup("<span>{}</span>").format(text)
+    return Markup("<span>{}</span> <span>± {}</span>").format(value, half_width)
 
 
 def image(picture: Picture) -> Image:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -94,7 +95,8 @@ def table(study: Search) -> RenderableType:
     names = headings(study)
     for i, heading in enumerate(names):
         figure = i >= len(names) - len(study.wanted.metrics)
-        out.add_column(units.printable(heading.replace("_", " ")), justify="right" if figure else "left")
+        justify: Literal["left", "right"] = "right" if figure else "left"
+        out.add_column(units.printable(heading.replace("_", " ")), justify=justify, overflow="fold")
     for i in study.best[:MOST_ROWS]:
         out.add_row(*(Text(units.printable(cell)) for cell in cells(study, study.rows[i])))
     lines = [answer(study)]
@@ -129,6 +131,7 @@ def render(study: Search) -> str:
         wants=_wants(study),
         answer=units.unbroken(answer(study)),
         headings=headings(study),
+        words=len(headings(study)) - len(study.wanted.metrics),
         groups=[
             (title, [[units.unbroken(cell) for cell in cells(study, study.rows[i])] for i in rows])
             for title, rows in groups

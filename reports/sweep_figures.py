@@ -54,6 +54,7 @@ def over_an_axis(study: Sweep, metric: Metric) -> Picture:
     for i, (label, points) in enumerate(list(lines.items())[:MOST_LINES]):
         _line(axes, i, label, metric, [(position(setting), row) for setting, row in points])
     _ticks(axes, metric)
+    _within(axes, metric, [mean.value for row in study.rows if (mean := row.mean(metric)) is not None])
     canvas.legend(figure, 1 if max(map(len, lines)) > 40 else 2)
     caption = f"Mean of {len(study.seeds)} seeds at each point."
     if len(study.seeds) > 1:
@@ -120,12 +121,22 @@ def _line(axes: Axes, i: int, label: str, metric: Metric, points: list[tuple[flo
 def _label(study: Sweep, metric: Metric) -> str:
     """A metric as the label of an axis, with its unit, and the mark of times that are not measured."""
     times = any(row.calibrated is False for row in study.rows) and metric.unit in TIMES
-    unit = "" if metric.unit == "0-1" else f", {metric.unit}"
+    told = metric.unit == "0-1" or metric.name.endswith(f"_{metric.unit}")
+    unit = "" if told else f", {metric.unit}"
     return f"{metric.name}{unit}{canvas.mark(False) if times else ''}"
 
 
 def _ticks(axes: Axes, metric: Metric) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0) if metric.unit == "0-1" else canvas.plain())
+
+
+def _within(axes: Axes, metric: Metric, values: list[float]) -> None:
+    """Cut intervals off where no figure can be: below 0 if none is there, of a share above 1."""
+    low, high = axes.get_ylim()
+    if low < 0 <= min(values, default=-1.0):
+        axes.set_ylim(bottom=0)
+    if metric.unit == "0-1" and high > 1 >= max(values):
+        axes.set_ylim(top=1.02)
 
 
 @canvas.styled

@@ -11,8 +11,8 @@ Format = Callable[[float], str]
 MS_PER_S = 1000.0
 """From this many milliseconds on a time is given in seconds."""
 MILLION = 1_000_000
-ROUNDING = 1e-9
-"""An interval narrower than this share of its value comes from additions: the value is the same always."""
+HIDDEN = 0.0005
+"""An interval narrower than this share of its value is lost in three digits: the value stands alone."""
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -72,15 +72,15 @@ def usd(amount: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage; a value next to nothing or to everything does not look like it.
 
-    >>> percent(0.9066), percent(0.99990), percent(0.00025), percent(-0.0312), percent(0), percent(1)
-    ('90.7%', '99.99%', '0.03%', '-3.1%', '0%', '100%')
+    >>> percent(0.9066), percent(0.99983), percent(0.00025), percent(-0.0312), percent(0), percent(1)
+    ('90.7%', '99.98%', '0.03%', '-3.1%', '0%', '100%')
     """
     value = share * 100
     size = abs(value)
     if value in (0, 100):
         return f"{value:.0f}%"
     if 99.95 <= size < 100:
-        return "99.99%" if size < 99.995 else ">99.99%"
+        return f"{value:.2f}%" if size < 99.995 else ">99.99%"
     if size >= 0.05:
         return f"{value:.1f}%"
     return f"{value:.1g}%" if size >= 0.0005 else "0.0%"
@@ -135,13 +135,13 @@ def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> s
 
     >>> bounded(0.9066, (0.9026, 0.9106), percent), bounded(2.35, (2.33, 2.37), usd)
     ('90.7 ± 0.4%', '$2.350 ± 0.020')
-    >>> bounded(52.1, None, gpu_hours)
-    '0.0145'
+    >>> bounded(52.1, None, gpu_hours), bounded(0.9998, (0.9997, 0.9999), percent)
+    ('0.0145', '99.98%')
     """
     if bounds is None:
         return text(value)
     half = max(bounds[1] - value, value - bounds[0])
-    if half <= ROUNDING * abs(value):
+    if half <= HIDDEN * abs(value):
         return text(value)
     if text is usd:
         sign = "-" if value < 0 else ""
@@ -162,7 +162,7 @@ def bounded_ms(value_ms: float, bounds: tuple[float, float] | None, in_s: bool) 
     """
     divisor, unit = (MS_PER_S, " s") if in_s else (1.0, " ms")
     half = 0.0 if bounds is None else max(bounds[1] - value_ms, value_ms - bounds[0])
-    if half <= ROUNDING * abs(value_ms):
+    if half <= HIDDEN * abs(value_ms):
         return f"{significant(value_ms / divisor)}{unit}"
     return plus_minus(value_ms, half, divisor, unit)
 

@@ -6,6 +6,12 @@ from reports import units
 from sim.results.summary import Summary
 
 HOW = {"found": "found from the run", "given": "as the configuration says"}
+INTERVALS = {
+    "seeds": "Figures are means of {count} seeds, ± half of their 95 % interval.",
+    "parts": "± is half of a 95 % interval, from {count} parts of the measured time, one after another.",
+    "bootstrap": "± is half of a 95 % interval, from {count} resamples of the trace's sessions.",
+}
+"""What ± means, by the kind of repetition."""
 
 
 def measured(summary: Summary) -> str:
@@ -18,6 +24,12 @@ def measured(summary: Summary) -> str:
         f"Figures are of the requests that arrive from {window['start_s']:,.0f} s to {until}: "
         f"{units.percent(1 - window['outside_ratio'])} of all ({HOW[window['chosen']]})."
     )
+
+
+def intervals(summary: Summary) -> str:
+    """What the intervals are and come from; empty where there are none."""
+    found = summary["intervals"]
+    return INTERVALS[found["repetitions"]].format(count=found["count"]) if found else ""
 
 
 def warnings(summary: Summary) -> list[str]:

@@ -17,6 +17,7 @@ def draw(found: Description, path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     lengths, reuse = axes
@@ -32,6 +33,9 @@ def draw(found: Description, path: Path) -> None:
     reuse.set(xlabel="seconds since last use", ylabel="share of the input tokens", ylim=(0, 1))
     if found.ideal_hit_rate is not None:
         reuse.axhline(found.ideal_hit_rate, linewidth=0.8, linestyle=":", color="grey")
+    for axis in (lengths.xaxis, reuse.xaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
     figure.suptitle(f"{found.origin}: lengths, and prompt tokens seen before")
     try:
         figure.savefig(path, dpi=150, format=path.suffix.removeprefix(".") or "png")

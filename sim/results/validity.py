@@ -37,11 +37,15 @@ def of_experiment(measured: Measured) -> list[str]:
     span_s = measured.span_s
     slow = [name for name, full in measured.full_s.items() if full < inf and full > measured.ramp_s]
     why = [f"turns come up to {measured.ramp_s:,.0f} s after the start of theirs"]
-    why += [f"the cache of {name} is full after {measured.full_s[name]:,.0f} s" for name in slow]
+    if slow:
+        last_s = max(measured.full_s[name] for name in slow)
+        caches = f"the cache of {slow[0]} is" if len(slow) == 1 else f"the caches of {', '.join(slow)} are"
+        why.append(f"{caches} full only after {last_s:,.0f} s")
     return [
         f"too short for a steady state: sessions start for {span_s:,.0f} s, but {' and '.join(why)}; "
         "figures are of the whole run, its start and its drain, and a longer run would move them: let "
-        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s)"
+        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s, or more "
+        "workload.sessions)"
     ]
 
 
@@ -92,7 +96,7 @@ def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     return [
         f"overloaded: {len(arrived) / span_s:.3g} requests/s arrive and {served / span_s:.3g} are served; "
         f"the queue grows by {undone:,.0f} requests and the mean time to first token with it, from "
-        f"{waits[0]:,.3g} to {waits[-1]:,.3g} s: such times are those of the run's length"
+        f"{waits[0]:,.1f} to {waits[-1]:,.1f} s: such times are those of the run's length"
     ]
 
 

@@ -81,7 +81,7 @@ def test_figures(study: Sweep) -> None:
     ]
     axes = pictures["p99_ttft_ms"].figure.axes[0]
     assert axes.get_xscale() == "log" and axes.get_xlabel() == "rate_per_s"
-    assert axes.get_ylabel() == "p99_ttft_ms, ms (uncalibrated)"
+    assert axes.get_ylabel() == "p99_ttft_ms (uncalibrated)"
     assert "95 % intervals" in pictures["p99_ttft_ms"].caption
     assert len(pictures["cache-prefix_cache_hit_rate"].figure.axes[0].containers) == 4
     assert "(uncalibrated)" not in pictures["cache-prefix_cache_hit_rate"].figure.axes[0].get_ylabel()

@@ -48,3 +48,11 @@ def test_a_number_stays_with_its_unit() -> None:
     assert units.unbroken("from 32.5 ms to 5 M tokens in 3 small steps") == (
         "from 32.5\u00a0ms to 5\u00a0M tokens in 3 small steps"
     )
+
+
+def test_an_interval_that_three_digits_do_not_show() -> None:
+    """It is left out, with its digits; one that they show stays."""
+    assert units.bounded(0.797477, (0.797470, 0.797484), units.usd) == "$0.797"
+    assert units.bounded(0.999834, (0.999822, 0.999846), units.percent) == "99.98%"
+    assert units.bounded_ms(5.0, (4.999, 5.001), in_s=False) == "5.00 ms"
+    assert units.bounded_ms(5.0, (4.99, 5.01), in_s=False) == "5.000 ± 0.010 ms"

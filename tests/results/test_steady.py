@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import yaml
 
 from sim.config import load_config
 from sim.experiment import Result, run
-from sim.results import steady, window
+from sim.results import steady, validity, window
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
-from sim.results.steady import Asked
+from sim.results.steady import Asked, Measured
 from sim.results.window import WHOLE, Checkpoint, Window
 from workloads.content import ROOT
 from workloads.errors import InputError
@@ -117,6 +118,13 @@ def test_a_run_too_short_says_so(tmp_path: Path) -> None:
     assert summary["intervals"] is None
     assert len(summary["warnings"]) == 1
     assert summary["warnings"][0].startswith("too short for a steady state: sessions start for 1")
+
+
+def test_caches_that_fill_late_are_one_clause() -> None:
+    """However many systems there are; those that are full in time or have no end are not named."""
+    full_s = {"a": 300.0, "b": 500.0, "c": 100.0, "d": inf}
+    (said,) = validity.of_experiment(Measured({}, "whole", 200.0, full_s, span_s=250.0, needed_s=750.0))
+    assert "the caches of a, b are full only after 500 s; figures" in said and "at least 750 s" in said
 
 
 def test_what_is_no_traffic_is_measured_whole(tmp_path: Path, root: Path) -> None:

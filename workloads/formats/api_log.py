@@ -29,7 +29,7 @@ ENDED = ("ended_at", "end_time", "response_time", "completed_at")
 class ApiLog(CallLog):
     """Logged calls of a chat API, batch files, or files of conversations."""
 
-    format: Literal["anthropic_messages", "openai_messages"]
+    format: Literal["openai_messages", "anthropic_messages"]
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

@@ -99,7 +99,8 @@ class CallLog(Schema):
         if untimed and isinstance(self.arrival, Recorded):
             raise InputError(
                 f"{reader.path}: the file has no times; allowed: arrival: {{process: closed_loop, "
-                "concurrency: N}, or poisson or uniform with a rate_per_s"
+                "concurrency: N}, or poisson or uniform with a rate_per_s; with python -m workloads "
+                "--set arrival.process=closed_loop --set arrival.concurrency=1"
             )
         if not untimed:
             calls.sort(key=lambda call: call.sent_s or 0.0)
