@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,33 @@ def test_a_recorded_trace(tmp_path: Path) -> None:
     assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "parts"
     low, high = summary["intervals"]["systems"]["one"]["cache.prefix_cache_hit_rate"]
     assert low < (summary["systems"]["one"]["cache"]["prefix_cache_hit_rate"] or 0) < high
+
+
+def _call(at_s: float, blocks: int) -> dict[str, Any]:
+    """A request of a recorded session, with the first ``blocks`` blocks of one text."""
+    return {"t": at_s, "type": "s", "in": 64 * blocks, "out": 5, "hash_ids": list(range(1, blocks + 1))}
+
+
+def test_resamples_in_which_no_request_completes(tmp_path: Path) -> None:
+    """Of two sessions one gets no reply: means do not exist in every resample, totals do."""
+    sessions = {"a": [_call(0, 2), _call(20, 3)], "b": [_call(40, 1500)]}
+    rows = [
+        {"id": name, "block_size": 64, "hash_id_scope": "local", "requests": calls}
+        for name, calls in sessions.items()
+    ]
+    (tmp_path / "calls.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    trace = {"kind": "trace", "format": "claude_code_compact", "path": "calls.jsonl"}
+    price = {"input_usd_per_1m": 3.0, "cached_input_usd_per_1m": 1.0, "output_usd_per_1m": 9.0}
+    one = ENGINE | {"deadline_s": 0.5, "price": price, "memory": {"kv_blocks": 9000}}
+    summary = run(_config(tmp_path, {"one": one}, workload=trace)).summary()
+    assert summary["systems"]["one"]["failed"] == 1
+    assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "bootstrap"
+    found = summary["intervals"]["systems"]["one"]
+    assert "mean_ttft_ms" not in found and "cache.prefix_cache_hit_rate" not in found
+    assert found["completed"] == (0.0, 4.0)
+    total = summary["systems"]["one"]["cost"]["cost_usd_total"]
+    assert total is not None
+    assert found["cost.cost_usd_total"] == pytest.approx((0.0, 2 * total)), "of what was answered"
 
 
 def test_totals_of_parts() -> None:
