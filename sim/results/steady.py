@@ -134,7 +134,7 @@ def measure(
 def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
     """Closed loop: how fast sessions start follows from how fast they are served, in each run anew."""
     windows = {name: (_own(trace, asked, a), _own(trace, asked, b)) for name, (a, b) in runs.items()}
-    if asked.warmup_s != "auto" and asked.until_s != "auto":
+    if asked.warmup_s != "auto":
         return Measured(windows, "given")
     if any(window.is_whole for pair in windows.values() for window in pair):
         span_s = min(load_end_s(trace, run) for run, _ in runs.values())
