@@ -145,6 +145,25 @@ def test_seeds_until_an_interval_is_narrow(tmp_path: Path) -> None:
     assert found["count"] == 3 or not until.reached(shorter, before)
 
 
+def test_seeds_until_a_figure_that_no_system_has(tmp_path: Path) -> None:
+    """Without `slo` there is no goodput: the goal is refused, and not taken to be reached."""
+    config = _config(tmp_path, {"one": ENGINE}, "workload.duration_s=20")
+    until = Until.parse("request_goodput <= 5%")
+    with pytest.raises(InputError, match="--until: no system has the figure request_goodput"):
+        run_seeds(config, lambda part, done, total: None, until)
+
+
+def test_a_figure_that_a_seed_lacks_has_no_mean() -> None:
+    """Not that of the first seed in its place."""
+    entry = {"completed": 4, "mean_ttft_ms": 9.0, "cache": {}, "cost": {"cost_usd_total": None}}
+    summary: Any = {"systems": {"one": entry}, "no_cache": {}}
+    flats = [{"completed": 4.0, "mean_ttft_ms": 9.0}, {"completed": 1.0}]
+    intervals.average(summary, Repetitions("seeds", {"one": flats}, {}))
+    assert entry["mean_ttft_ms"] is None
+    assert entry["completed"] == 2 and isinstance(entry["completed"], int)
+    assert entry["cost"] == {"cost_usd_total": None}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
