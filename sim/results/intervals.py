@@ -27,7 +27,7 @@ Interval = tuple[float, float]
 NO_MEANS = {"max_output_tokens_per_s", "max_concurrent_requests", "cache.kv_cache_usage_perc", "duration"}
 """Figures that are no means over requests or time: parts of a run say nothing about them."""
 TOTALS = {
-    "completed", "failed", "rejected", "timed_out", "aborted", "retried", "sessions", "duration",
+    "completed", "failed", "rejected", "timed_out", "aborted", "retried", "sessions",
     "total_input_tokens", "total_output_tokens", "computed_prompt_tokens",
     "engine_iterations", "gpu_busy_seconds", "extrapolated_seconds",
     "cache.prefix_cache_queries_tokens", "cache.prefix_cache_hits_tokens",
