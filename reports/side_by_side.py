@@ -69,8 +69,8 @@ def _share(ratio: float | None) -> str:
 
 
 def pictures(summary: Summary) -> list[Picture]:
-    """The figures that compare systems in dollars; none without a hosted API."""
-    if "side_by_side" not in summary:
+    """The figures that compare systems in dollars; none without a hosted API, or where nothing is paid."""
+    if not summary.get("side_by_side"):
         return []
     found = [Picture(bars(summary), BARS)]
     if summary["crossovers"]:
