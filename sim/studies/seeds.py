@@ -88,6 +88,7 @@ def run_seeds(config: Config, progress: Progress, until: Until | None = None) ->
 
     def note(result: Result) -> None:
         summary = result.figures()
+        first.unsteady_seeds += result.measure.needed_s > 0
         for name in config.systems:
             systems[name].append(intervals.flat(summary["systems"][name]))
             no_cache[name].append(intervals.flat(summary["no_cache"][name]))

@@ -153,6 +153,16 @@ def test_seeds_until_a_figure_that_no_system_has(tmp_path: Path) -> None:
         run_seeds(config, lambda part, done, total: None, until)
 
 
+def test_seeds_without_a_steady_part_are_told(tmp_path: Path) -> None:
+    """The first one has a window; that others have none, and so are measured whole, is a warning."""
+    config = _config(tmp_path, {"one": ENGINE}, "seeds=3", "workload.duration_s=60", "seed=1")
+    result = run_seeds(config, lambda part, done, total: None)
+    alone = [run(config.with_seed(config.seed + i)).summary()["window"]["chosen"] for i in range(3)]
+    assert alone[0] == "found" and "whole" in alone
+    (said,) = result.summary()["warnings"]
+    assert said.startswith(f"{alone.count('whole')} of 3 seeds have no steady part")
+
+
 def test_a_figure_that_a_seed_lacks_has_no_mean() -> None:
     """Not that of the first seed in its place."""
     entry = {"completed": 4, "mean_ttft_ms": 9.0, "cache": {}, "cost": {"cost_usd_total": None}}
