@@ -17,6 +17,7 @@ from reports.figure_text import text
 from reports.html import page
 from reports.sweep import named
 from sim.studies.axes import short_names, shown
+from sim.studies.metric import Metric
 from sim.studies.sweep import Row
 from sim.studies.tuning import Search
 
@@ -48,17 +49,14 @@ def answer(study: Search) -> str:
     if not study.best:
         return f"Nothing keeps the limits ({searched})."
     row = study.rows[study.best[0]]
-    reached = ", ".join(
-        f"{goal.metric.name} {_figure(study, row, i)}" for i, goal in enumerate(study.wanted.goals)
-    )
+    reached = ", ".join(f"{goal.metric.name} {_figure(row, goal.metric)}" for goal in study.wanted.goals)
     if len(study.best) == 1:
         return f"Best: {place(study, row)}, with {reached} ({searched})."
     ends = f"from {place(study, row)} to {place(study, study.rows[study.best[-1]])}"
     return f"{len(study.best)} that nothing beats in all goals, {ends} ({searched})."
 
 
-def _figure(study: Search, row: Row, i: int) -> str:
-    metric = study.wanted.metrics[i]
+def _figure(row: Row, metric: Metric) -> str:
     mean = row.mean(metric)
     return text(mean.value, metric.unit, mean.half) if mean else ""
 
@@ -77,7 +75,7 @@ def headings(study: Search) -> list[str]:
 def cells(study: Search, row: Row) -> list[str]:
     """What stands under the `headings`."""
     labels = [shown(label) for label in row.point.labels.values()]
-    return [*labels, row.system, *(_figure(study, row, i) for i in range(len(study.wanted.metrics)))]
+    return [*labels, row.system, *(_figure(row, metric) for metric in study.wanted.metrics)]
 
 
 def _wants(study: Search) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, NonNegativeFloat, PrivateAttr, StringConstraints, ValidationError
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+)
 
 from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
@@ -39,7 +46,7 @@ class Config(Schema):
     systems: dict[Name, SystemConfig] = Field(min_length=1)
     warmup_s: NonNegativeFloat | Literal["auto"] = "auto"
     """Requests that arrive before this time are served, and left out of every figure; by default found."""
-    until_s: NonNegativeFloat | Literal["auto", "end"] = "auto"
+    until_s: PositiveFloat | Literal["auto", "end"] = "auto"
     """Requests that arrive later are left out too; by default from when the last session starts."""
     slo: Slo | None = None
     compare: Compare = Compare()
@@ -58,6 +65,9 @@ class Config(Schema):
         systems = {
             name: system.resolved(f"systems.{name}", self.folder) for name, system in self.systems.items()
         }
+        start_s, end_s = self.warmup_s, self.until_s
+        if isinstance(start_s, float) and isinstance(end_s, float) and end_s <= start_s:
+            raise InputError(f"until_s = {end_s:g}; allowed: above warmup_s ({start_s:g})")
         for claim in self.claims:
             if claim.system not in systems:
                 allowed = ", ".join(systems)

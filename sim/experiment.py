@@ -65,6 +65,8 @@ class Result:
     load_s: float
     seeds: Repetitions | None = None
     """The figures under this seed and others, where there are others: figures are then their means."""
+    unsteady_seeds: int = 0
+    """How many of them have no steady part: their figures are of whole runs."""
 
     def figures(self) -> Summary:
         """The content of summary.json, of this run alone and without intervals."""
@@ -106,6 +108,11 @@ class Result:
         summary, repeated = self.figures(), self.repetitions()
         if self.seeds is not None:
             intervals.average(summary, self.seeds)
+            if self.unsteady_seeds:
+                summary["warnings"].append(
+                    f"{self.unsteady_seeds} of {self.seeds.count} seeds have no steady part: what they "
+                    "add to the means is of whole runs, start and drain included"
+                )
         systems, twins = summary["systems"], summary["no_cache"]
         summary["savings"] = {name: metrics.savings(twins[name], systems[name]) for name in systems}
         if repeated is not None:

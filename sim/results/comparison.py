@@ -13,11 +13,8 @@ from pydantic import AfterValidator
 
 from sim.results import intervals
 from sim.results.intervals import CONFIDENCE, Interval, Repetitions
-from sim.results.summary import FIGURES, Comparison, RankedSystem, Summary
+from sim.results.summary import FIGURES, Comparison, RankedSystem, Summary, is_better_high
 from workloads.schema import Schema
-
-HIGHER_IS_BETTER = ("hit_rate", "throughput", "goodput", "completed", "hits_tokens", "saved_usd_by_cache")
-"""A figure with one of these in its name is better where it is higher; any other where it is lower."""
 
 
 def full_name(figure: str) -> str:
@@ -46,11 +43,6 @@ def default_figure(summary: Summary) -> str:
     if any(entry["cost"]["pricing"] == "provider" for entry in entries):
         wanted.insert(0, "cost.cost_usd_total")
     return next((name for name in wanted if all(name in flat for flat in flats)), "completed")
-
-
-def is_better_high(figure: str) -> bool:
-    """Whether more of ``figure`` is better."""
-    return any(part in figure for part in HIGHER_IS_BETTER)
 
 
 def compare(summary: Summary, asked: Compare, repetitions: Repetitions | None) -> Comparison:

@@ -27,7 +27,7 @@ Interval = tuple[float, float]
 NO_MEANS = {"max_output_tokens_per_s", "max_concurrent_requests", "cache.kv_cache_usage_perc", "duration"}
 """Figures that are no means over requests or time: parts of a run say nothing about them."""
 TOTALS = {
-    "completed", "failed", "rejected", "timed_out", "aborted", "retried", "sessions", "duration",
+    "completed", "failed", "rejected", "timed_out", "aborted", "retried", "sessions",
     "total_input_tokens", "total_output_tokens", "computed_prompt_tokens",
     "engine_iterations", "gpu_busy_seconds", "extrapolated_seconds",
     "cache.prefix_cache_queries_tokens", "cache.prefix_cache_hits_tokens",
@@ -165,13 +165,18 @@ def _savings(
 
 
 def average(summary: Summary, seeds: Repetitions) -> None:
-    """Replace the figures in ``summary`` by their means over the seeds; whole numbers stay whole."""
+    """Replace the figures in ``summary`` by their means over the seeds; whole numbers stay whole.
+
+    A figure that some seed does not have, because nothing completed under it, has no mean: None.
+    """
     for entries, flats in ((summary["systems"], seeds.systems), (summary["no_cache"], seeds.no_cache)):
         for name, entry in entries.items():
             for prefix, part in (("", entry), ("cache.", entry["cache"]), ("cost.", entry["cost"])):
                 figures: dict[str, Any] = part  # type: ignore[assignment]
                 for figure, value in figures.items():
-                    values = [flat[prefix + figure] for flat in flats[name] if prefix + figure in flat]
-                    if len(values) == seeds.count and prefix + figure in FIGURES:
-                        mean = sum(values) / len(values)
-                        figures[figure] = round(mean) if isinstance(value, int) else mean
+                    if prefix + figure not in FIGURES or prefix + figure not in flats[name][0]:
+                        continue
+                    values = [flat.get(prefix + figure) for flat in flats[name]]
+                    known = [each for each in values if each is not None]
+                    mean = sum(known) / len(known) if len(known) == len(values) else None
+                    figures[figure] = round(mean) if mean is not None and isinstance(value, int) else mean

@@ -148,7 +148,7 @@ def summarise(everything: Records, price: Price | None, window: Window = WHOLE) 
     """
     records = everything.measured(window)
     sessions = records if window.is_whole else everything.started(window)
-    arrived = (everything.arrival_s >= window.start_s) & (everything.arrival_s < window.end_s)
+    arrived = everything.arrived(window)
     ended = everything.status[arrived]
     engine = records.engine
     timed = bool(np.isfinite(records.finished_s).any())

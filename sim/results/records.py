@@ -154,6 +154,10 @@ class Records:
         """Which requests have all their tokens."""
         return np.asarray(self.status == COMPLETED)
 
+    def arrived(self, window: Window) -> NDArray[np.bool_]:
+        """Which requests arrive in ``window``."""
+        return np.asarray((self.arrival_s >= window.start_s) & (self.arrival_s < window.end_s))
+
     @property
     def gpu_busy_s(self) -> float:
         """GPU time in iterations, s: a replica's time counts once for each of its GPUs."""
@@ -189,7 +193,7 @@ class Records:
         Of a part of a run, iterations and counters are those of its time. Counters that were not noted
         where it begins and ends become None, and ``engine`` keeps what can be told.
         """
-        arrived = (self.arrival_s >= window.start_s) & (self.arrival_s < window.end_s)
+        arrived = self.arrived(window)
         counted = self.completed & arrived
         if counted.all() and window.is_whole:
             return self

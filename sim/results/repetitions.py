@@ -94,9 +94,15 @@ def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:
 def _weighted(
     everything: Records, price: Price | None, session: np.ndarray, draws: np.ndarray
 ) -> list[Flat]:
-    """The figures that are functions of the request table, in each draw of sessions."""
+    """The figures that are functions of the request table, in each draw of sessions.
+
+    What some draw does not have, because none of its requests completed, is left out of all.
+    """
     records = everything.measured()
-    every_session, session = session, session[everything.completed]
+    of_bill = (everything, session)  # a hosted API bills what it did not answer too
+    session = session[everything.completed]
+    if everything.hosted is None:
+        of_bill = (records, session)
     count = draws.shape[1]
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -109,18 +115,27 @@ def _weighted(
         "total_input_tokens": asked,
         "total_output_tokens": total(records.output_tokens),
         "computed_prompt_tokens": asked - found,
-        "cache.prefix_cache_hit_rate": found / asked,
-        "cache.request_hit_rate": total(records.cache_read_input_tokens > 0) / requests,
+        "cache.prefix_cache_hit_rate": _over(found, asked),
+        "cache.request_hit_rate": _over(total(records.cache_read_input_tokens > 0), requests),
     }
-    usd = request_usd(everything, price)
+    usd = request_usd(of_bill[0], price)
     if usd is not None:
-        paid = draws @ np.bincount(every_session, weights=usd, minlength=count)
-        columns["cost.cost_usd_total"], columns["cost.cost_usd_per_request"] = paid, paid / requests
+        paid = draws @ np.bincount(of_bill[1], weights=usd, minlength=count)
+        columns["cost.cost_usd_total"] = paid
+        columns["cost.cost_usd_per_request"] = _over(paid, requests)
     elif (held_usd := metrics.summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
         columns["cost.cost_usd_total"] = np.full(len(draws), held_usd)  # whichever sessions come
     for name, of in LATENCIES.items():
         columns.update(_latency(name, of(records) * 1e3, session, draws))
-    return [{name: float(column[i]) for name, column in columns.items()} for i in range(len(draws))]
+    known = {name: column for name, column in columns.items() if not np.isnan(column).any()}
+    return [{name: float(column[i]) for name, column in known.items()} for i in range(len(draws))]
+
+
+def _over(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """``total / count``, NaN where there is nothing."""
+    out = np.full(len(total), np.nan)
+    np.divide(total, count, out=out, where=count > 0)
+    return out
 
 
 def _latency(name: str, values_ms: Floats, session: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
@@ -131,10 +146,12 @@ def _latency(name: str, values_ms: Floats, session: np.ndarray, draws: np.ndarra
     order = np.argsort(values_ms[known])
     values, owner = values_ms[known][order], session[known][order]
     keys = [f"mean_{name}_ms", f"median_{name}_ms", *(f"p{p}_{name}_ms" for p in metrics.PERCENTILES)]
-    out = {key: np.empty(len(draws)) for key in keys}
+    out = {key: np.full(len(draws), np.nan) for key in keys}
     for i, draw in enumerate(draws):
         weight = draw[owner]
         upto = np.cumsum(weight)
+        if not upto[-1]:
+            continue
         out[keys[0]][i] = (values * weight).sum() / upto[-1]
         for key, p in zip(keys[1:], (50, *metrics.PERCENTILES), strict=True):
             out[key][i] = values[min(np.searchsorted(upto, p / 100 * upto[-1]), len(values) - 1)]

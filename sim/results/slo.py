@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, model_validator
 
 from sim.results import metrics
 from sim.results.records import Records
-from sim.results.window import Window
+from sim.results.window import WHOLE, Window
 from workloads.schema import Schema
 
 
@@ -29,9 +30,9 @@ class Slo(Schema):
             raise ValueError("give at least one of ttft_ms, tpot_ms, e2el_ms")
         return self
 
-    def good(self, records: Records) -> int:
-        """Requests that completed within every stated limit."""
-        fine = ~np.isnan(records.finished_s)
+    def kept(self, records: Records) -> NDArray[np.bool_]:
+        """Which requests completed within every stated limit."""
+        fine: NDArray[np.bool_] = ~np.isnan(records.finished_s)
         for limit_ms, values_s in (
             (self.ttft_ms, metrics.ttft_s(records)),
             (self.tpot_ms, np.nan_to_num(metrics.tpot_s(records))),
@@ -39,11 +40,15 @@ class Slo(Schema):
         ):
             if limit_ms is not None:
                 fine &= values_s * 1e3 <= limit_ms
-        return int(fine.sum())
+        return fine
+
+    def good(self, records: Records, window: Window = WHOLE) -> int:
+        """How many of those that arrive in ``window`` did."""
+        return int((self.kept(records) & records.arrived(window)).sum())
 
     def goodput(self, records: Records, window: Window, duration_s: float | None) -> float | None:
         """Good requests that arrive in ``window``, per second of it; None where it has no length."""
-        return self.good(records.measured(window)) / duration_s if duration_s else None
+        return self.good(records, window) / duration_s if duration_s else None
 
     @property
     def limits_ms(self) -> dict[str, float]:

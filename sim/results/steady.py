@@ -124,7 +124,7 @@ def measure(
     if steady_s <= latest_s:
         start_s = next(t for t in _grid(trace) if t >= steady_s)
         window = Window(start_s, end_s)
-        count = min(_arrivals_in(window, records) for records, _ in runs.values())
+        count = min(int(records.arrived(window).sum()) for records, _ in runs.values())
         if count >= FEWEST_REQUESTS:
             return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s, span_s)
         needed_s = start_s + (span_s - start_s) * FEWEST_REQUESTS / max(1, count)
@@ -134,7 +134,7 @@ def measure(
 def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
     """Closed loop: how fast sessions start follows from how fast they are served, in each run anew."""
     windows = {name: (_own(trace, asked, a), _own(trace, asked, b)) for name, (a, b) in runs.items()}
-    if asked.warmup_s != "auto" and asked.until_s != "auto":
+    if asked.warmup_s != "auto":
         return Measured(windows, "given")
     if any(window.is_whole for pair in windows.values() for window in pair):
         span_s = min(load_end_s(trace, run) for run, _ in runs.values())
@@ -150,17 +150,13 @@ def _own(trace: Trace, asked: Asked, records: Records) -> Window:
     if end_s <= 0:  # a replay: everything starts at once
         return WHOLE
     start_s = _ramp_s(trace, records, end_s)
-    few = _arrivals_in(Window(start_s, end_s), records) < FEWEST_REQUESTS
+    few = records.arrived(Window(start_s, end_s)).sum() < FEWEST_REQUESTS
     if asked.warmup_s == "auto" and (few or start_s > end_s * LATEST_START):
         return WHOLE
     return Window(
         start_s if asked.warmup_s == "auto" else asked.warmup_s,
         end_s if asked.until_s == "auto" else inf if asked.until_s == "end" else asked.until_s,
     )
-
-
-def _arrivals_in(window: Window, records: Records) -> int:
-    return int(((records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)).sum())
 
 
 def _firsts(trace: Trace) -> list[int]:

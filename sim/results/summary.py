@@ -5,9 +5,10 @@ A figure that cannot be computed is None, never 0. docs/outputs.md is made from 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from types import NoneType
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
-from sim.results.about import About, described, is_record
+from sim.results.about import About, described
 from sim.results.summary_cost import CostFigures, Crossover, PricedSystem, Regret
 
 Figure = float | None
@@ -340,11 +341,27 @@ class Summary(TypedDict):
     ]
 
 
+def _is_number(kind: Any) -> bool:
+    return all(part in (int, float, NoneType) for part in get_args(kind) or (kind,))
+
+
 def _figures() -> list[str]:
-    plain = [field.key for field in described(Figures) if not is_record(field.kind)]
-    cache = [f"cache.{field.key}" for field in described(CacheFigures)]
-    return plain + cache + [f"cost.{field.key}" for field in described(CostFigures)]
+    parts = (("", Figures), ("cache.", CacheFigures), ("cost.", CostFigures))
+    return [
+        before + field.key for before, part in parts for field in described(part) if _is_number(field.kind)
+    ]
 
 
 FIGURES = _figures()
 """Every figure of a system by name; those of ``cache`` and ``cost`` have that before them."""
+HIGHER = ("throughput", "good", "hit", "completed", "saved", "output_tokens_per_s")
+"""A figure whose name has one of these is better when it is higher; all others when they are lower."""
+
+
+def is_better_high(figure: str) -> bool:
+    """Whether more of ``figure`` is better.
+
+    >>> is_better_high("cache.prefix_cache_hits_blocks"), is_better_high("mean_ttft_ms")
+    (True, False)
+    """
+    return any(word in figure for word in HIGHER) and "lost" not in figure

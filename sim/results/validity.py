@@ -58,7 +58,7 @@ def of_run(
     (None: it has no bound). Without a ``steady`` part, overload is looked for in the second half of that
     time.
     """
-    if not _arrived(records, window).any():
+    if not records.arrived(window).any():
         return ["no request arrives in the measured window: warmup_s and until_s leave all of them out"]
     loaded = window if steady else Window(load_end_s / 2, load_end_s)
     return [
@@ -68,10 +68,6 @@ def of_run(
         *_drift(records, window),
         *_few(records, window),
     ]
-
-
-def _arrived(records: Records, window: Window) -> np.ndarray:
-    return (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
 
 
 def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
@@ -84,9 +80,9 @@ def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
     span_s = end_s - window.start_s
     if span_s <= 0:
         return []
-    arrived = arrival[_arrived(records, window)]
+    arrived = arrival[records.arrived(window)]
     served = int(((finished > window.start_s) & (finished <= end_s)).sum())
-    left = float((records.status != "completed")[_arrived(records, window)].sum())
+    left = float((records.status != "completed")[records.arrived(window)].sum())
     undone = len(arrived) - served - left
     waits = _waits(records, window, end_s)
     if len(waits) < PARTS or undone <= BEHIND * len(arrived) or min(undone, served) < TAIL_REQUESTS:
@@ -106,7 +102,7 @@ def _waits(records: Records, window: Window, end_s: float) -> list[float]:
     waited = np.where(np.isnan(records.first_token_s), last, records.first_token_s) - records.arrival_s
     out = []
     for part in window.parts(PARTS, end_s):
-        of_part = waited[_arrived(records, part)]
+        of_part = waited[records.arrived(part)]
         if len(of_part):
             out.append(float(of_part.mean()))
     return out
@@ -114,7 +110,7 @@ def _waits(records: Records, window: Window, end_s: float) -> list[float]:
 
 def _unserved(records: Records, window: Window) -> list[str]:
     """Requests that did not get their reply."""
-    ended = records.status[_arrived(records, window)]
+    ended = records.status[records.arrived(window)]
     words = {REJECTED: "rejected", TIMED_OUT: "given up at their deadline", ABORTED: "aborted"}
     counts = {word: int((ended == status).sum()) for status, word in words.items()}
     said = [f"{count:,} {word}" for word, count in counts.items() if count]
@@ -154,7 +150,7 @@ def drift(records: Records, window: Window) -> tuple[float, float] | None:
         return None
     rates = []
     for part in window.parts(2 * DRIFT_PARTS, float(records.arrival_s.max())):
-        inside = _arrived(records, part)
+        inside = records.arrived(part)
         asked = int(records.input_tokens[inside].sum())
         if not asked:
             return None
@@ -169,7 +165,7 @@ def drift(records: Records, window: Window) -> tuple[float, float] | None:
 
 def _few(records: Records, window: Window) -> list[str]:
     """Too few requests for a percentile that is shown."""
-    count = int((records.completed & _arrived(records, window)).sum())
+    count = int((records.completed & records.arrived(window)).sum())
     if records.engine is None and records.hosted is None:
         return []
     thin = [p for p in (90, 99) if count * (100 - p) / 100 < TAIL_REQUESTS]
@@ -184,5 +180,5 @@ def _few(records: Records, window: Window) -> list[str]:
 def outside_ratio(runs: Sequence[tuple[Records, Window]]) -> float:
     """The share of all requests that arrive outside of their run's window."""
     total = sum(len(records) for records, _ in runs)
-    counted = sum(int(_arrived(records, window).sum()) for records, window in runs)
+    counted = sum(int(records.arrived(window).sum()) for records, window in runs)
     return 1 - counted / total if total else 0.0

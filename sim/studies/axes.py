@@ -195,8 +195,8 @@ def _require_apart(axes: list[Axis]) -> None:
     """InputError for an axis given twice, a label that two of its settings share, or a key on two axes."""
     of_key: dict[str, str] = {}
     for axis in axes:
-        if axis.name == "seed":
-            raise InputError("seed is no axis: every point has the same seeds; allowed: --seeds N")
+        if axis.name in ("seed", "seeds"):
+            raise InputError(f"{axis.name} is no axis: every point has the same seeds; allowed: --seeds N")
         labels = [shown(setting.label) for setting in axis.settings]
         for label in labels:
             if labels.count(label) > 1:

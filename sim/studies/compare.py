@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.jobs.job import TIMING
+from sim.results.about import described, is_record
+from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.errors import InputError
 
@@ -41,14 +44,32 @@ class Finished:
             raise InputError(f"{path}: {error.strerror}; allowed: folders that `run` wrote") from None
         except ValueError:
             raise InputError(f"{path}: not JSON; allowed: folders that `run` wrote") from None
-        sections = ("systems", "no_cache", "savings")
-        if not isinstance(summary, dict) or not all(isinstance(summary.get(key), dict) for key in sections):
+        if not _is_summary(summary):
             raise InputError(f"{path}: not the summary of a run; allowed: folders that `run` wrote")
         return Finished(str(folder), summary)
 
     def value(self, system: str, metric: Metric) -> float | None:
         """A figure; None where it could not be computed or the run has no such system."""
         return metric.of(self.summary, system) if system in self.summary["systems"] else None
+
+
+def _is_summary(content: Any) -> bool:
+    """Whether ``content`` has every system with all its figures, without and with its cache."""
+    if not isinstance(content, dict):
+        return False
+    parts: list[Any] = [content.get(key) for key in ("systems", "no_cache", "savings")]
+    if not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return False
+    return all(_has_all(entry, SystemEntry) for part in parts[:2] for entry in part.values())
+
+
+def _has_all(part: Any, record: Any) -> bool:
+    """Whether ``part`` is an object with every key of ``record`` that follows from the configuration."""
+    return isinstance(part, dict) and all(
+        field.key in part and (not is_record(field.kind) or _has_all(part[field.key], field.kind))
+        for field in described(record)
+        if field.always and field.key not in TIMING
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-LEVEL = 0.95
-"""Share of the intervals that hold the true mean, where the figures are normally distributed."""
+from sim.results.intervals import half_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +28,4 @@ def mean(values: Sequence[float | None]) -> Mean | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return None
-    average = float(np.mean(known))
-    if len(known) == 1:
-        return Mean(average, None)
-    from scipy.special import stdtrit
-
-    quantile = float(stdtrit(len(known) - 1, (1 + LEVEL) / 2))
-    return Mean(average, quantile * float(np.std(known, ddof=1)) / math.sqrt(len(known)))
+    return Mean(sum(known) / len(known), half_width(known) if len(known) > 1 else None)

@@ -16,11 +16,8 @@ from typing import Any, get_args, get_origin
 
 from sim.jobs.job import TIMING
 from sim.results.about import described, is_record
-from sim.results.summary import SavedFigure, Saving, SystemEntry
+from sim.results.summary import SavedFigure, Saving, SystemEntry, is_better_high
 from workloads.errors import InputError
-
-HIGHER = ("throughput", "good", "hit", "completed", "saved", "output_tokens_per_s")
-"""A figure whose name has one of these is better when it is higher; all others when they are lower."""
 
 
 def _good_share(entry: Any) -> float | None:
@@ -67,7 +64,7 @@ class Metric:
     @property
     def higher_is_better(self) -> bool:
         """Which way is better; of no figure is it both."""
-        return any(word in self.path for word in HIGHER) and "lost" not in self.path
+        return is_better_high(self.path)
 
     def of(self, summary: Any, system: str) -> float | None:
         """The figure in a summary; None where it could not be computed or does not exist."""

@@ -195,21 +195,21 @@ def _good(
     records: Records, window: Window, slo: Slo
 ) -> tuple[int, float | None, tuple[float, float] | None]:
     """How many requests arrive in ``window``, the share of good ones, and its interval from ten parts."""
-    total, good = _counts(records, window, slo)
+    kept = slo.kept(records)
+
+    def counts(part: Window) -> tuple[int, int]:
+        inside = records.arrived(part)
+        return int(inside.sum()), int((kept & inside).sum())
+
+    total, good = counts(window)
     if not total:
         return 0, None, None
-    parts = [_counts(records, part, slo) for part in window.parts(PARTS, float(records.arrival_s.max()))]
+    parts = [counts(part) for part in window.parts(PARTS, float(records.arrival_s.max()))]
     share = good / total
     if total < PARTS * REQUESTS_PER_PART or not all(n for n, _ in parts):
         return total, share, None
     half = half_width([fine / n for n, fine in parts])
     return total, share, (max(0.0, share - half), min(1.0, share + half))
-
-
-def _counts(records: Records, window: Window, slo: Slo) -> tuple[int, int]:
-    """Requests that arrive in ``window``, and the good ones of them."""
-    inside = (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
-    return int(inside.sum()), slo.good(records.only(inside))
 
 
 def _load_error(records: Records, window: Window) -> float:
@@ -218,7 +218,7 @@ def _load_error(records: Records, window: Window) -> float:
     Few sessions may happen to start close together, or to be long: a rate found with them is too low. The
     load is a sum over sessions that start independently (compound Poisson), with the variance sum(work^2).
     """
-    inside = (records.arrival_s >= window.start_s) & (records.arrival_s < window.end_s)
+    inside = records.arrived(window)
     work = (records.computed_tokens + records.output_tokens)[inside]
     _, session = np.unique(records.session[inside], return_inverse=True)
     loads = np.bincount(session, weights=work)

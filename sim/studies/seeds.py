@@ -52,6 +52,13 @@ class Until:
                 return cls(figure, found["saved"] is not None, share)
         raise InputError(f"--until {text!r}: no figure called {found['figure']!r}; allowed: {allowed}")
 
+    def require_known(self, systems: dict[str, list[Flat]]) -> None:
+        """InputError unless some system has the figure: the goal would be reached without a look at it."""
+        if not any(self.figure in flat for flats in systems.values() for flat in flats):
+            raise InputError(
+                f"--until: no system has the figure {self.figure}; allowed: one that summary.json shows"
+            )
+
     def reached(self, systems: dict[str, list[Flat]], no_cache: dict[str, list[Flat]]) -> bool:
         """Whether every system that has the figure has it that exactly."""
         for name, flats in systems.items():
@@ -81,11 +88,14 @@ def run_seeds(config: Config, progress: Progress, until: Until | None = None) ->
 
     def note(result: Result) -> None:
         summary = result.figures()
+        first.unsteady_seeds += result.measure.needed_s > 0
         for name in config.systems:
             systems[name].append(intervals.flat(summary["systems"][name]))
             no_cache[name].append(intervals.flat(summary["no_cache"][name]))
 
     note(first)
+    if until is not None:
+        until.require_known(systems)
     done, wanted = 1, config.seeds if until is None else MOST
     while done < wanted and not (until and done >= FEWEST and until.reached(systems, no_cache)):
         total = None if until else wanted

@@ -106,6 +106,10 @@ def search(wanted: Wanted, trials: int, runs: Runs) -> Search:
         raise InputError(f"--trials {trials}; allowed: 1 to {MOST_TRIALS:,}")
     if not wanted.goals:
         raise InputError("--goal is missing; allowed: a figure, such as cost_usd_total")
+    paths = [goal.metric.path for goal in wanted.goals]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"--goal {path} is given twice; allowed: once")
     whole = math.prod(len(axis.settings) for axis in wanted.axes) <= trials
     if whole:
         points = list(grid(wanted.axes))

@@ -9,6 +9,8 @@ import pytest
 from reports import comparison as page
 from sim.results.comparison import Compare, compare
 from sim.results.intervals import Repetitions
+from sim.results.summary import FIGURES
+from sim.studies.metric import metric
 
 
 def _summary(**ttft_ms: float | None) -> Any:
@@ -90,3 +92,17 @@ def test_more_may_be_better() -> None:
     assert found["higher_is_better"] and found["rows"][0]["system"] == "b"
     with pytest.raises(ValueError, match=r"no figure of summary\.json is called 'hits'"):
         Compare(by="hits")
+
+
+def test_what_systems_may_be_ranked_by() -> None:
+    """Numbers, in the direction in which sweeps and searches rank them too; no text and no tables."""
+    for figure in FIGURES:
+        assert (
+            metric(figure, "here").higher_is_better
+            == compare(_summary(a=1.0, b=2.0), Compare(by=figure), None)["higher_is_better"]
+        )
+    for high in ("cache.prefix_cache_hits_blocks", "max_output_tokens_per_s", "request_goodput"):
+        assert compare(_summary(a=1.0, b=2.0), Compare(by=high), None)["higher_is_better"]
+    for none in ("cost.pricing", "cache.prefix_cache_hits_tokens_by_tier", "cost.bill"):
+        with pytest.raises(ValueError, match="no figure"):
+            Compare(by=none)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,35 @@ def test_seeds_until_an_interval_is_narrow(tmp_path: Path) -> None:
     assert found["count"] == 3 or not until.reached(shorter, before)
 
 
+def test_seeds_until_a_figure_that_no_system_has(tmp_path: Path) -> None:
+    """Without `slo` there is no goodput: the goal is refused, and not taken to be reached."""
+    config = _config(tmp_path, {"one": ENGINE}, "workload.duration_s=20")
+    until = Until.parse("request_goodput <= 5%")
+    with pytest.raises(InputError, match="--until: no system has the figure request_goodput"):
+        run_seeds(config, lambda part, done, total: None, until)
+
+
+def test_seeds_without_a_steady_part_are_told(tmp_path: Path) -> None:
+    """The first one has a window; that others have none, and so are measured whole, is a warning."""
+    config = _config(tmp_path, {"one": ENGINE}, "seeds=3", "workload.duration_s=60", "seed=1")
+    result = run_seeds(config, lambda part, done, total: None)
+    alone = [run(config.with_seed(config.seed + i)).summary()["window"]["chosen"] for i in range(3)]
+    assert alone[0] == "found" and "whole" in alone
+    (said,) = result.summary()["warnings"]
+    assert said.startswith(f"{alone.count('whole')} of 3 seeds have no steady part")
+
+
+def test_a_figure_that_a_seed_lacks_has_no_mean() -> None:
+    """Not that of the first seed in its place."""
+    entry = {"completed": 4, "mean_ttft_ms": 9.0, "cache": {}, "cost": {"cost_usd_total": None}}
+    summary: Any = {"systems": {"one": entry}, "no_cache": {}}
+    flats = [{"completed": 4.0, "mean_ttft_ms": 9.0}, {"completed": 1.0}]
+    intervals.average(summary, Repetitions("seeds", {"one": flats}, {}))
+    assert entry["mean_ttft_ms"] is None
+    assert entry["completed"] == 2 and isinstance(entry["completed"], int)
+    assert entry["cost"] == {"cost_usd_total": None}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -187,6 +217,33 @@ def test_a_recorded_trace(tmp_path: Path) -> None:
     assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "parts"
     low, high = summary["intervals"]["systems"]["one"]["cache.prefix_cache_hit_rate"]
     assert low < (summary["systems"]["one"]["cache"]["prefix_cache_hit_rate"] or 0) < high
+
+
+def _call(at_s: float, blocks: int) -> dict[str, Any]:
+    """A request of a recorded session, with the first ``blocks`` blocks of one text."""
+    return {"t": at_s, "type": "s", "in": 64 * blocks, "out": 5, "hash_ids": list(range(1, blocks + 1))}
+
+
+def test_resamples_in_which_no_request_completes(tmp_path: Path) -> None:
+    """Of two sessions one gets no reply: means do not exist in every resample, totals do."""
+    sessions = {"a": [_call(0, 2), _call(20, 3)], "b": [_call(40, 1500)]}
+    rows = [
+        {"id": name, "block_size": 64, "hash_id_scope": "local", "requests": calls}
+        for name, calls in sessions.items()
+    ]
+    (tmp_path / "calls.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    trace = {"kind": "trace", "format": "claude_code_compact", "path": "calls.jsonl"}
+    price = {"input_usd_per_1m": 3.0, "cached_input_usd_per_1m": 1.0, "output_usd_per_1m": 9.0}
+    one = ENGINE | {"deadline_s": 0.5, "price": price, "memory": {"kv_blocks": 9000}}
+    summary = run(_config(tmp_path, {"one": one}, workload=trace)).summary()
+    assert summary["systems"]["one"]["failed"] == 1
+    assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "bootstrap"
+    found = summary["intervals"]["systems"]["one"]
+    assert "mean_ttft_ms" not in found and "cache.prefix_cache_hit_rate" not in found
+    assert found["completed"] == (0.0, 4.0)
+    total = summary["systems"]["one"]["cost"]["cost_usd_total"]
+    assert total is not None
+    assert found["cost.cost_usd_total"] == pytest.approx((0.0, 2 * total)), "of what was answered"
 
 
 def test_totals_of_parts() -> None:

@@ -148,6 +148,19 @@ def test_closed_loop_is_measured_while_sessions_start(tmp_path: Path) -> None:
         _run(tmp_path, {}, workload=chat | {"duration_s": 5, "arrival": closed})
 
 
+def test_closed_loop_from_a_given_time(tmp_path: Path) -> None:
+    """`warmup_s` holds for the engine, also beside a replay, whose requests all arrive at once."""
+    chat = {key: value for key, value in CHAT.items() if key != "duration_s"}
+    closed = chat | {"sessions": 30, "arrival": {"process": "closed_loop", "concurrency": 5}}
+    replay = {"kind": "cache", "cache": {"kind": "block"}}
+    both = {"one": ENGINE, "two": replay}
+    result = _run(tmp_path, {}, workload=closed, systems=both, warmup_s=2)
+    window, records = result.measure.windows["one"][0], result.runs["one"].records
+    assert result.measure.chosen == "given"
+    assert window == Window(2.0, records.arrival_s[records.turn == 1].max())
+    assert result.measure.windows["two"] == (WHOLE, WHOLE)
+
+
 @pytest.mark.parametrize(
     ("system", "more", "said"),
     [

@@ -66,6 +66,7 @@ def test_keys_that_move_together(tmp_path: Path) -> None:
         (["a=1,,2"], "--set a=1,,2: a value is missing beside a comma"),
         (["a=1,2", "a=3,4"], "a is set by two axes; allowed: one"),
         (["a=1,1"], "axis a: 1 is given twice; allowed: once"),
+        (["seeds=1,2"], "seeds is no axis: every point has the same seeds; allowed: --seeds N"),
         (["seed=1,2"], "seed is no axis: every point has the same seeds; allowed: --seeds N"),
         (["a=3..1"], "--set a=3..1: allowed: LOW..HIGH"),
         (["a=1..1000000"], "--set a=1..1000000: allowed: LOW..HIGH, up to 100,000 numbers"),

@@ -98,6 +98,7 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("systems.one={kind: engine, memory: {kv_blocks: 99}, latency: {kind: constant, iteration_s: 1}, cache: {kind: tiered, tiers: [{name: a}, {name: b, gb_per_s: 1}]}}",
          ("systems.one.model is missing, and KV travels", "allowed: a model")),
         ("warmup_s=-1", ("warmup_s = -1", "greater than or equal to 0")),
+        ("until_s=0", ("until_s = 0", "greater than 0")),
         ("workload.arrival={process: profile, rates_per_s: [0, 0]}", ("workload.arrival", "rates_per_s: all are 0; allowed: at least one above")),
         ("workload.arrival={process: profile, rates_per_s: [1, -1]}", ("workload.arrival.rates_per_s.1 = -1", "greater than or equal to 0")),
         ("workload.arrival={process: profile, rates_per_s: []}", ("workload.arrival.rates_per_s", "at least 1 item")),
@@ -160,6 +161,13 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
 def test_settings(cli_here: Cli, tmp_path: Path, setting: str, said: tuple[str, ...]) -> None:
     """A wrong value anywhere in the configuration."""
     refused(cli_here, tmp_path, "run", written(tmp_path), "--set", setting, "--out", "out", said=said)
+
+
+def test_a_window_has_a_length(cli_here: Cli, tmp_path: Path) -> None:
+    """What is measured ends after it begins."""
+    settings = ("--set", "warmup_s=9", "--set", "until_s=9")
+    said = ("bad.yaml: until_s = 9; allowed: above warmup_s (9)",)
+    refused(cli_here, tmp_path, "run", written(tmp_path), *settings, said=said)
 
 
 def test_habits_need_a_chat(cli_here: Cli, tmp_path: Path) -> None:

@@ -163,3 +163,7 @@ def test_figures_without_anything_to_draw(cli_here: Cli, tmp_path: Path) -> None
     for command, setting in (("run", hosted), ("habits", "warmup_s=1e7")):
         done = cli_here(command, written(tmp_path), "--set", setting, "--out", command)
         assert done.returncode == 0, done.stderr
+    late = ("--set", hosted, "--set", "warmup_s=1e7", "--out", "late")
+    done = cli_here("run", written(tmp_path), *late)
+    assert done.returncode == 0, done.stderr
+    assert "no request arrives in the measured window" in done.stdout

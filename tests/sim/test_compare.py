@@ -108,6 +108,9 @@ def test_what_is_not_alike_is_said(tmp_path: Path, summary: Any) -> None:
         (("a", "nowhere"), ("nowhere/summary.json: No such file", "folders that `run` wrote")),
         (("a", "text"), ("text/summary.json: not JSON",)),
         (("a", "list"), ("list/summary.json: not the summary of a run",)),
+        (("a", "part"), ("part/summary.json: not the summary of a run",)),
+        (("a", "twins", "--metric", "no_cache.mean_ttft_ms"), ("twins/summary.json: not the summary of a run",)),
+        (("a", "cost", "--metric", "gpus"), ("cost/summary.json: not the summary of a run",)),
         (("a", "b"), ("no system is in two of the runs (a: own; b: other)", "the same name")),
         (("a", "a", "--metric", "p99_tft_ms"), ("--metric: no figure 'p99_tft_ms'; did you mean 'p99_ttft_ms'?",)),
         (("a", "a", "--metric", "saved_ratio"), ("--metric: 'saved_ratio' may be savings.",)),
@@ -128,7 +131,12 @@ def test_refused(
     _folder(tmp_path, "a", summary, own={})
     _folder(tmp_path, "b", summary, other={})
     _folder(tmp_path, "c", summary, own={"p99_ttft_ms": None})
-    for name, text in (("text", "{"), ("list", "[]")):
+    part = {"systems": {"own": 3}, "no_cache": {"own": {}}, "savings": {"own": {}}}
+    twins = summary | {"no_cache": {}}
+    cost = summary | {"systems": {"own": summary["systems"]["own"] | {"cost": {}}}}
+    damaged = {"part": part, "twins": twins, "cost": cost}
+    texts = {"text": "{", "list": "[]"} | {name: json.dumps(content) for name, content in damaged.items()}
+    for name, text in texts.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text(text)
     refused(cli_here, tmp_path, "compare", *args, said=said)

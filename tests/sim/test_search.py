@@ -198,6 +198,7 @@ def test_fewest_gpus_of_a_day(cli_here: Cli, tmp_path: Path) -> None:
     ("args", "said"),
     [
         ((), ("--goal is missing; allowed: a figure",)),
+        (("--goal", "gpus", "--goal", "max:gpus"), ("--goal gpus is given twice; allowed: once",)),
         (("--goal", "best:gpus"), ("--goal best:gpus: allowed: FIGURE, min:FIGURE or max:FIGURE",)),
         (("--goal", "gpu"), ("--goal gpu: no figure 'gpu'; did you mean 'gpus'?",)),
         (("--goal", "gpus", "--limit", "p99_ttft_ms < 2x"), ("--limit p99_ttft_ms < 2x: allowed: FIGURE",)),
