@@ -89,6 +89,11 @@ class Config(Schema):
         end_s = window["end_s"]
         return self._with(warmup_s=window["start_s"], until_s="end" if end_s is None else end_s)
 
+    def require_one_seed(self, allowed: str = "1 here") -> None:
+        """InputError if several seeds are asked for, of a command that does not run them."""
+        if self.seeds != 1:
+            raise InputError(f"seeds = {self.seeds}: run repeats seeds; allowed: {allowed}")
+
     def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""
         return self._with(workload=workload)

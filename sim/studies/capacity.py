@@ -216,6 +216,7 @@ def study(config: Config, precision: float, progress: Progress) -> CapacityStudy
 
     InputError if there is no ``slo``, no engine, or no rate to change.
     """
+    config.require_one_seed()
     load = _load(config, precision, progress)
     progress("loading the workload", 0, None)
     engines = {name: s for name, s in config.systems.items() if isinstance(s, EngineSystem)}

@@ -85,6 +85,7 @@ def study(config: Config, block_size: int | None, rate: float | None, progress: 
     Blocks are those of ``blocks_of``. With a ``rate`` the curve is sampled, and held against the exact
     one if that takes no more than ``EXACT_USES``.
     """
+    config.require_one_seed()
     if rate is not None:
         _require_rate(rate)
     progress("loading the workload", 0, None)

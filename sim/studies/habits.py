@@ -87,6 +87,7 @@ def study(config: Config, progress: Progress) -> HabitStudy:
     Every trace has the same sessions, arrivals, turns, lengths and think times. A chat that stands in
     several pairs runs once. InputError unless the workload is a chat.
     """
+    config.require_one_seed()
     habit_pairs = config.habit_pairs or USUAL
     chats = {name: pair(config.workload, both, f"habit_pairs.{name}") for name, both in habit_pairs.items()}
     runs: dict[Habits, dict[str, HabitFigures]] = {}

@@ -42,7 +42,9 @@ class Experiment:
 
     def config(self, assignments: Iterable[str] = ()) -> Config:
         """The resolved configuration at a point; InputError if there is none."""
-        return load_config(self.path, [*self.fixed, *assignments])
+        config = load_config(self.path, [*self.fixed, *assignments])
+        config.require_one_seed("1 here, and --seeds for those of every point")
+        return config
 
     def first(self, axes: list[Axis]) -> Config:
         """The configuration of the first point that is valid; InputError, that of the first, if none is."""

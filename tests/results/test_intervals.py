@@ -22,6 +22,7 @@ from sim.results.steady import Asked
 from sim.results.summary import Intervals, Saving
 from sim.studies.seeds import Until, run_seeds
 from tests.engine.queueing import requests_at, serve
+from tests.refusing import Cli
 from tests.sim.small import write_small_mooncake
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -255,3 +256,12 @@ def test_totals_of_parts() -> None:
     assert parts.interval("completed", [9, 11], 20.0, 0.95) == pytest.approx((20 - 2 * half, 20 + 2 * half))
     assert parts.values("missing", "one") is None
     assert parts.values("cache.kv_cache_usage_perc", "one") is None
+
+
+@pytest.mark.parametrize("command", ["capacity", "habits", "curve", "sweep"])
+def test_commands_that_run_one_seed_refuse_several(cli_here: Cli, tmp_path: Path, command: str) -> None:
+    """Nothing is ignored: seeds that only `run` repeats are refused by the other commands."""
+    _config(tmp_path, {"one": ENGINE}, seeds=3, slo={"ttft_ms": 500})
+    axis = ["--set", "workload.think_time_s=1,2"] if command == "sweep" else []
+    done = cli_here(command, str(tmp_path / "x.yaml"), "--out", "out", *axis)
+    assert done.returncode == 2 and "seeds = 3: run repeats seeds" in done.stderr
