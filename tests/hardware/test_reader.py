@@ -171,6 +171,10 @@ def test_a_folder(tmp_path: Path) -> None:
         ),
         ({"model_type": "mistral3", "text_config": 3}, "text_config = 3; allowed: an object"),
         ({"model_type": "mixtral"}, None),
+        (
+            {"model_type": "mixtral", "num_experts_per_tok": 9},
+            "9 experts per token; allowed: at most all 8",
+        ),
         ({"model_type": "deepseek_v3"}, "kv_lora_rank = None; allowed: a valid integer"),
         (
             {"model_type": "nemotron_h", "hybrid_override_pattern": "MX"},
