@@ -253,7 +253,7 @@ class Model:
         """
         caches = [cache for layer in self.layers for cache in (*layer.caches, *layer.shared)]
         return sorted(
-            {(cache.query_heads, cache.heads) for cache in caches if cache.query_heads > 1 and cache.heads}
+            {(cache.query_heads, cache.heads) for cache in caches if cache.query_heads != 1 and cache.heads}
         )
 
     def _growth(self, tensor: int, layers: range) -> float:
