@@ -51,6 +51,8 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
             raise InputError(
                 f"{where}: {weight.used} experts per token; allowed: at most all {weight.count}"
             )
+    if not model.kv_bytes_per_token:
+        raise InputError(f"{where}: no layer has attention; allowed: models that keep KV of their tokens")
     if model.params > MOST_PARAMS:
         raise InputError(f"{where}: {model.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
     dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None
