@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from workloads.trace import Trace
-
 
 class Served(NamedTuple):
     """What one request found: tokens, blocks where the cache counts in blocks, tiers where it has them."""
@@ -33,10 +31,3 @@ class ReplayCache(Protocol):
 
     def check(self) -> None:
         """Assert the cache's invariants."""
-
-
-class ReplayConfig(Protocol):
-    """The ``cache:`` section of a ``kind: cache`` system."""
-
-    def replay(self, trace: Trace, key: str) -> ReplayCache:
-        """A fresh cache for ``trace``; InputError names ``key`` if the two do not go together."""

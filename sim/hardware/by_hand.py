@@ -46,12 +46,12 @@ class ModelByHand(Schema):
     kv_bytes_per_token: PositiveInt = Field(le=MOST_COUNT)
     state_bytes_per_request: int = Field(default=0, ge=0, le=10**12)
     kv_heads: PositiveInt | None = Field(
-        default=None, description="None: tensor parallelism divides KV evenly"
+        default=None, le=MOST_COUNT, description="None: tensor parallelism divides KV evenly"
     )
     max_position_embeddings: PositiveInt = Field(default=131_072, le=MOST_COUNT)
-    experts: PositiveInt | None = None
+    experts: PositiveInt | None = Field(default=None, le=MOST_COUNT)
     experts_per_token: PositiveInt | None = None
-    attention_flop_per_pair: int = Field(default=0, ge=0)
+    attention_flop_per_pair: int = Field(default=0, ge=0, le=10**15)
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
 
     @model_validator(mode="after")

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from workloads.errors import InputError
 from workloads.formats.files import find_file
@@ -37,6 +45,13 @@ class Gpu(BaseModel):
     fp4_tflops: PositiveFloat | None = Field(default=None, le=1e7)
     source: str
     checked: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("must be printable")
+        return name
 
     @property
     def memory_bytes(self) -> int:

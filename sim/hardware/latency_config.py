@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from sim.hardware import profile as profiles
 from sim.hardware.catalogue import Gpu, Model
@@ -33,7 +33,15 @@ class Roofline(Schema):
                 f"{key}.latency: a roofline needs model and hardware; allowed: both of them, or "
                 "latency of kind profile, constant or linear"
             )
-        return roofline(model, gpu, self.mfu, self.mbu, parallel)
+        try:
+            return roofline(model, gpu, self.mfu, self.mbu, parallel)
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{key}.latency: the roofline of {model.name} on {gpu.name} has {what} = "
+                f"{first['input']:g} s; allowed: at most 1e+06"
+            ) from None
 
 
 class ProfileFile(Schema):

@@ -231,16 +231,6 @@ class Model:
         cuts = stages(len(self.layers), parallel.pipeline)
         return round(max(self._growth(parallel.tensor, stage) for stage in cuts))
 
-    def state_bytes_per_request_per_gpu(self, parallel: Parallel = ONE_GPU) -> int:
-        """`state_bytes_per_request` on the GPU that holds most."""
-        cuts = stages(len(self.layers), parallel.pipeline)
-        return round(
-            max(
-                sum(c.state_bytes_per_gpu(parallel.tensor) for i in stage for c in self.layers[i].caches)
-                for stage in cuts
-            )
-        )
-
     @property
     def experts(self) -> int:
         """Routed experts of a layer, 1 for a dense model."""
@@ -253,7 +243,7 @@ class Model:
         """
         caches = [cache for layer in self.layers for cache in (*layer.caches, *layer.shared)]
         return sorted(
-            {(cache.query_heads, cache.heads) for cache in caches if cache.query_heads > 1 and cache.heads}
+            {(cache.query_heads, cache.heads) for cache in caches if cache.query_heads != 1 and cache.heads}
         )
 
     def _growth(self, tensor: int, layers: range) -> float:

@@ -27,6 +27,7 @@ from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
+MOST_REPLICAS = 100_000
 SHORTEST_S = 1e-9
 """Least time of an iteration: below it simulated time would not move on."""
 
@@ -43,7 +44,7 @@ class Pool(Schema):
     """
 
     role: Role = "both"
-    replicas: int = Field(default=1, gt=0, le=100_000)
+    replicas: int = Field(default=1, gt=0, le=MOST_REPLICAS)
     hardware: str | None = None
     tensor_parallel: PositiveInt = 1
     pipeline_parallel: PositiveInt = 1
@@ -119,6 +120,11 @@ class Pool(Schema):
         return self.replicas * self.data_parallel
 
     def _require_split(self, model: Model | None, key: str) -> None:
+        if self.ranks > MOST_REPLICAS:
+            raise InputError(
+                f"{key}.data_parallel = {self.data_parallel} x replicas = {self.replicas}; allowed: at "
+                f"most {MOST_REPLICAS:,} ranks"
+            )
         ranks = self.tensor_parallel * self.data_parallel
         if ranks % self.expert_parallel:
             raise InputError(

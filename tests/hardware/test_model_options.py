@@ -125,6 +125,18 @@ def test_data_parallel_ranks_are_replicas(tmp_path: Path) -> None:
             {"model": {"parameters": 7e9, "kv_bytes_per_token": 1}, "dtype": "half"},
             "allowed: auto (its figures say it)",
         ),
+        (
+            {"model": {"parameters": 7e9, "kv_bytes_per_token": 1, "kv_heads": 3}, "tensor_parallel": 2},
+            "tensor_parallel = 2 neither divides the 3 KV heads",
+        ),
+        (
+            {"model": {"parameters": 7e9, "kv_bytes_per_token": 1, "attention_flop_per_pair": 10**400}},
+            "attention_flop_per_pair = ",
+        ),
+        (
+            {"data_parallel": 1000, "replicas": 101},
+            "data_parallel = 1000 x replicas = 101; allowed: at most",
+        ),
         ({"model": 3}, "systems.e.model"),
         ({"model": "gpt-4"}, "systems.e.model = 'gpt-4' is not in the catalogue"),
     ],

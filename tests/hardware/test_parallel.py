@@ -17,7 +17,6 @@ def test_together_they_hold_everything(name: str) -> None:
     model = catalogue.model(name, Path())
     assert model.weight_bytes_per_gpu() == pytest.approx(model.weight_bytes, abs=1)
     assert model.kv_bytes_per_token_per_gpu() == model.kv_bytes_per_token
-    assert model.state_bytes_per_request_per_gpu() == model.state_bytes_per_request
     ways = [Parallel(tensor=8), Parallel(pipeline=2), Parallel(tensor=2, data=4), Parallel(2, 2, 4, 2)]
     for way in ways:
         if way.expert > model.experts or way.pipeline > len(model.layers):

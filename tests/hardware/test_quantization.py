@@ -209,6 +209,15 @@ def test_layouts_of_sparse_attention() -> None:
         ({"quant_method": "fp8", "ignore": ["re:("]}, "in a regular expression"),
         ({"quant_method": "compressed-tensors"}, "config_groups = None; allowed: an object"),
         (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "g": {"weights": {"num_bits": 8, "strategy": "block", "block_structure": [0, 128]}}
+                },
+            },
+            "weights.block_structure = [0, 128]; allowed: two numbers above 0",
+        ),
+        (
             {"quant_method": "compressed-tensors", "config_groups": {}},
             "config_groups = {}; allowed: at least one",
         ),

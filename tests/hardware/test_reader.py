@@ -171,10 +171,31 @@ def test_a_folder(tmp_path: Path) -> None:
         ),
         ({"model_type": "mistral3", "text_config": 3}, "text_config = 3; allowed: an object"),
         ({"model_type": "mixtral"}, None),
+        (
+            {"model_type": "mixtral", "num_experts_per_tok": 9},
+            "9 experts per token; allowed: at most all 8",
+        ),
         ({"model_type": "deepseek_v3"}, "kv_lora_rank = None; allowed: a valid integer"),
         (
             {"model_type": "nemotron_h", "hybrid_override_pattern": "MX"},
             "hybrid_override_pattern = 'MX'; allowed: one of M",
+        ),
+        (
+            {
+                "model_type": "minimax",
+                "attn_type_list": [0] * 8,
+                "num_local_experts": 2,
+                "num_experts_per_tok": 1,
+            },
+            "no layer has attention",
+        ),
+        (
+            {
+                "model_type": "mistral3",
+                "text_config": {**ATTENTION, "model_type": "mistral"},
+                "vision_config": {"num_hidden_layers": 10**9},
+            },
+            "vision_config.num_hidden_layers = 1000000000; allowed: at most 2000",
         ),
         ({"model_type": "nemotron_h"}, "layers_block_type = None; allowed: a list of mamba"),
         (

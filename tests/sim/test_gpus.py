@@ -70,6 +70,11 @@ def test_a_gpu_from_a_file(tmp_path: Path) -> None:
         (json.dumps({**OWN, "cuda_memory_gib": "x"}), "my-gpu.yaml: cuda_memory_gib = 'x'"),
         (json.dumps({**OWN, "tflops": 3}), "my-gpu.yaml: tflops = 3: Extra inputs are not permitted"),
         (json.dumps({"name": "x"}), "my-gpu.yaml: memory_mib: Field required"),
+        (json.dumps({**OWN, "name": "a\x1b[2J"}), "must be printable"),
+        (
+            json.dumps({**OWN, "memory_bandwidth_gb_per_s": 1e-300}),
+            "systems.one.latency: the roofline of Meta Llama 3 8B on Half an H100 has floor = 1.5",
+        ),
     ],
 )
 def test_a_bad_gpu_file(cli_here: Cli, tmp_path: Path, text: str, said: str) -> None:

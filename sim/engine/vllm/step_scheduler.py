@@ -142,7 +142,7 @@ class StepScheduler:
                         continue
             while not self._extend(request, tokens, in_flight):
                 victim = self._victim()
-                budget += self._preempt(victim, batch, scheduled, in_flight)
+                budget += self._preempt(victim, batch, scheduled)
                 if victim is request:
                     break
             else:
@@ -186,9 +186,7 @@ class StepScheduler:
             return next(reversed(self.running))
         return max(self.running, key=lambda request: self._rank(request)[:2])
 
-    def _preempt(
-        self, victim: Request, batch: Batch, scheduled: dict[Request, int], in_flight: Batch | None
-    ) -> int:
+    def _preempt(self, victim: Request, batch: Batch, scheduled: dict[Request, int]) -> int:
         """Release everything of ``victim`` and queue it; the tokens it had in this step.
 
         What those would have filled stays published. Generated tokens are kept.

@@ -46,6 +46,13 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
     served = served_types(f, format_, dtype, kv_cache_dtype)
     model = family(f, served)
     model = format_.applied(model, served.value_bytes)
+    for weight in (weight for layer in model.layers for weight in layer.weights):
+        if weight.used > weight.count:
+            raise InputError(
+                f"{where}: {weight.used} experts per token; allowed: at most all {weight.count}"
+            )
+    if not model.kv_bytes_per_token:
+        raise InputError(f"{where}: no layer has attention; allowed: models that keep KV of their tokens")
     if model.params > MOST_PARAMS:
         raise InputError(f"{where}: {model.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
     dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None

@@ -14,9 +14,9 @@ from workloads.errors import InputError
 MOST_LAYERS = 2000
 
 
-def layer_count(f: Fields, key: str = "num_hidden_layers") -> int:
-    """Number of layers: each is built, so there is a bound."""
-    count = f.whole(key)
+def layer_count(f: Fields, key: str = "num_hidden_layers", default: int | None = None) -> int:
+    """Number of layers, of a decoder or of a tower: each is built, so there is a bound."""
+    count = f.whole(key, default)
     if count > MOST_LAYERS:
         f.refuse(key, f"at most {MOST_LAYERS}")
     return count

@@ -133,9 +133,7 @@ def _left_out(q: Fields, *keys: str) -> Modules:
 
 def _fp8(f: Fields, q: Fields) -> Quantization:
     """Blocks of 128 x 128 with a scale each, or one scale per matrix; DeepSeek V4's experts in 4 bits."""
-    block = q.numbers("weight_block_size")
-    if len(block) not in (0, 2) or 0 in block:
-        q.refuse("weight_block_size", "two numbers above 0")
+    block = _block(q, "weight_block_size")
     kind = formats.FP8_TENSOR
     if block:
         scale_bytes = 1 if q.text("scale_fmt") == "ue8m0" and "expert_dtype" in f else 4
@@ -144,6 +142,14 @@ def _fp8(f: Fields, q: Fields) -> Quantization:
     if f.text("expert_dtype") == "fp4":
         rules = ((EXPERTS, formats.MXFP4), *rules)
     return Quantization("fp8", rules, _left_out(q), kv_dtype=_kv_dtype(q))
+
+
+def _block(q: Fields, key: str) -> list[Any]:
+    """Rows and columns that share a scale; empty where the key is absent."""
+    block = q.numbers(key)
+    if len(block) not in (0, 2) or 0 in block:
+        q.refuse(key, "two numbers above 0")
+    return block
 
 
 def _listed(q: Fields) -> dict[str, Format]:
@@ -233,7 +239,7 @@ def _scheme(group: Fields, q: Fields) -> Format:
     size = 0 if strategy in ("channel", "tensor") else weights.whole("group_size", 128)
     zeros = 0 if weights.flag("symmetric", True) else bits
     if strategy == "block":
-        block = weights.numbers("block_structure") or [128, 128]
+        block = _block(weights, "block_structure") or [128, 128]
         return Format(bits, "8", group=block[-1], rows=block[0], scale_bytes=4)
     if strategy == "tensor":
         return replace(formats.FP8_TENSOR, bits=bits)

@@ -49,15 +49,10 @@ def mixtral(f: Fields, served: Served) -> Model:
     for i in range(count):
         block = moe(
             f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-            f.whole("num_local_experts", 8), used(f, 2), names=W123,
+            f.whole("num_local_experts", 8), f.whole("num_experts_per_tok", 2), names=W123,
         )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, seen(attention, served, SLIDING[0], size)))
     return assemble(f, served, layers)
-
-
-def used(f: Fields, default: int | None = None, key: str = "num_experts_per_tok") -> int:
-    """Experts that a token meets, no more than there are."""
-    return f.whole(key, default)
 
 
 def phimoe(f: Fields, served: Served) -> Model:
@@ -70,7 +65,7 @@ def phimoe(f: Fields, served: Served) -> Model:
         prefix = f"model.layers.{i}."
         block = moe(
             f"{prefix}block_sparse_moe.", hidden, f.whole("intermediate_size"),
-            f.whole("num_local_experts", 16), used(f, 2), names=W123,
+            f.whole("num_local_experts", 16), f.whole("num_experts_per_tok", 2), names=W123,
         )  # fmt: skip
         weights = (
             *attention.weights(f"{prefix}self_attn."),
@@ -107,7 +102,8 @@ def qwen_moe(f: Fields, served: Served) -> Model:
             block = moe(
                 prefix, hidden, f.whole("moe_intermediate_size"),
                 f.whole(f.get("num_experts", "num_local_experts")),
-                used(f), shared_ffn=f.whole("shared_expert_intermediate_size", 5632) if second else 0,
+                f.whole("num_experts_per_tok"),
+                shared_ffn=f.whole("shared_expert_intermediate_size", 5632) if second else 0,
                 shared="shared_expert.", shared_gate=second,
             )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, seen(attention, served, kind, size)))
@@ -122,7 +118,7 @@ def olmoe(f: Fields, served: Served) -> Model:
             i, hidden, attention,
             moe(
                 f"model.layers.{i}.mlp.", hidden, f.whole("intermediate_size"), f.whole("num_experts", 64),
-                used(f, 8),
+                f.whole("num_experts_per_tok", 8),
             ),
             (attention.cache(served),),
         )
@@ -140,7 +136,7 @@ def granitemoe(f: Fields, served: Served) -> Model:
             i, hidden, attention,
             moe(
                 f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-                f.whole("num_local_experts", 8), used(f, 2), shared_ffn=shared,
+                f.whole("num_local_experts", 8), f.whole("num_experts_per_tok", 2), shared_ffn=shared,
             ),
             (attention.cache(served),),
         )
@@ -183,7 +179,7 @@ def minimax_m2(f: Fields, served: Served) -> Model:
             i, hidden, attention,
             moe(
                 f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-                f.whole("num_local_experts"), used(f), names=W123,
+                f.whole("num_local_experts"), f.whole("num_experts_per_tok"), names=W123,
                 correction=f.flag("use_routing_bias", True),
             ),
             (attention.cache(served),),
@@ -205,8 +201,8 @@ def glm4_moe(f: Fields, served: Served) -> Model:
         block = mlp(prefix, hidden, f.whole("intermediate_size"))
         if i >= f.whole("first_k_dense_replace", 1, least=0):
             block = moe(
-                prefix, hidden, ffn, f.whole("n_routed_experts"), used(f), correction=True,
-                shared_ffn=ffn * f.whole("n_shared_experts", 1, least=0),
+                prefix, hidden, ffn, f.whole("n_routed_experts"), f.whole("num_experts_per_tok"),
+                correction=True, shared_ffn=ffn * f.whole("n_shared_experts", 1, least=0),
             )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, (attention.cache(served),)))
     return assemble(f, served, layers)
@@ -223,7 +219,7 @@ def bailing_moe(f: Fields, served: Served) -> Model:
         block = mlp(prefix, hidden, f.whole("intermediate_size"))
         if i >= f.whole("first_k_dense_replace", 0, least=0):
             block = moe(
-                prefix, hidden, ffn, f.whole("num_experts"), used(f),
+                prefix, hidden, ffn, f.whole("num_experts"), f.whole("num_experts_per_tok"),
                 correction=f.flag("moe_router_enable_expert_bias"),
                 shared_ffn=ffn * f.whole("num_shared_experts", 0, least=0),
             )  # fmt: skip

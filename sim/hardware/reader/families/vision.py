@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.hardware.reader.assemble import layer_count
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.parts import Weights, linear, mlp, vector
 
@@ -48,7 +49,7 @@ def qwen3(v: Fields, hidden: int) -> Weights:
     found = (
         linear("visual.patch_embed", patch, width, True),
         linear("visual.pos_embed", width, v.whole("num_position_embeddings", 2304)),
-        *blocks("visual.", v.whole("depth", 27), width, v.whole("intermediate_size", 4304)),
+        *blocks("visual.", layer_count(v, "depth", 27), width, v.whole("intermediate_size", 4304)),
         *merger,
         vector("visual.merger.norm", width, 2),
     )
@@ -63,7 +64,12 @@ def qwen2_5(v: Fields, hidden: int) -> Weights:
     return (
         linear("visual.patch_embed", patch, width),
         *blocks(
-            "visual.", v.whole("depth", 32), width, v.whole("intermediate_size", 3420), matrices=3, norms=2
+            "visual.",
+            layer_count(v, "depth", 32),
+            width,
+            v.whole("intermediate_size", 3420),
+            matrices=3,
+            norms=2,
         ),
         vector("visual.merger.ln_q", width),
         linear("visual.merger.mlp.0", wide, wide, True),
@@ -78,7 +84,7 @@ def qwen2(v: Fields, hidden: int) -> Weights:
     wide, ffn = merge * width, round(width * v.number("mlp_ratio", 4))
     return (
         linear("visual.patch_embed", patch, width),
-        *blocks("visual.", v.whole("depth", 32), width, ffn),
+        *blocks("visual.", layer_count(v, "depth", 32), width, ffn),
         vector("visual.merger.ln_q", width, 2),
         linear("visual.merger.mlp.0", wide, wide, True),
         linear("visual.merger.mlp.2", wide, v.whole("hidden_size", hidden), True),
@@ -92,7 +98,10 @@ def siglip(v: Fields, hidden: int) -> Weights:
         linear("vision_tower.patch_embedding", 3 * patch**2, width, True),
         linear("vision_tower.position_embedding", width, (size // patch) ** 2),
         *blocks(
-            "vision_tower.", v.whole("num_hidden_layers", 12), width, v.whole("intermediate_size", 3072)
+            "vision_tower.",
+            layer_count(v, "num_hidden_layers", 12),
+            width,
+            v.whole("intermediate_size", 3072),
         ),
         vector("vision_tower.post_layernorm", width, 2),
         linear("multi_modal_projector.mm_input_projection", width, hidden),
@@ -107,8 +116,8 @@ def pixtral(v: Fields, hidden: int) -> Weights:
         linear("vision_tower.patch_conv", v.whole("num_channels", 3) * patch**2, width),
         vector("vision_tower.ln_pre", width),
         *blocks(
-            "vision_tower.", v.whole("num_hidden_layers", 24), width, v.whole("intermediate_size", 4096),
-            bias=False, matrices=3, norms=2,
+            "vision_tower.", layer_count(v, "num_hidden_layers", 24), width,
+            v.whole("intermediate_size", 4096), bias=False, matrices=3, norms=2,
         ),
         vector("multi_modal_projector.norm", width),
         linear("multi_modal_projector.patch_merger", 4 * width, width),
@@ -125,7 +134,10 @@ def clip(v: Fields, hidden: int) -> Weights:
         linear("vision_tower.position_embedding", width, (size // patch) ** 2 + 1),
         vector("vision_tower.class_embedding", width, 5),
         *blocks(
-            "vision_tower.", v.whole("num_hidden_layers", 12), width, v.whole("intermediate_size", 3072)
+            "vision_tower.",
+            layer_count(v, "num_hidden_layers", 12),
+            width,
+            v.whole("intermediate_size", 3072),
         ),
         linear("multi_modal_projector.linear_1", width, hidden, True),
         linear("multi_modal_projector.linear_2", hidden, hidden, True),
@@ -141,7 +153,7 @@ def llama4(v: Fields, hidden: int) -> Weights:
         linear("vision_model.patch_embedding", 3 * patch**2, width),
         linear("vision_model.positional_embedding", width, (size // patch) ** 2 + 1),
         vector("vision_model.class_embedding", width, 5),
-        *blocks("vision_model.", v.whole("num_hidden_layers", 34), width, ffn),
+        *blocks("vision_model.", layer_count(v, "num_hidden_layers", 34), width, ffn),
         linear("vision_model.vision_adapter.fc1", ffn, into),
         linear("vision_model.vision_adapter.fc2", into, out),
         linear("multi_modal_projector.linear_1", v.whole("vision_output_dim", 7680), hidden),
@@ -158,7 +170,7 @@ def moonvit(v: Fields, hidden: int) -> Weights:
         linear("vision_tower.patch_embed", 3 * patch**2, width, v.flag("patch_embed_proj_bias", True)),
         linear("vision_tower.pos_emb", width, rows),
         *blocks(
-            "vision_tower.", v.whole("vt_num_hidden_layers", 27), width,
+            "vision_tower.", layer_count(v, "vt_num_hidden_layers", 27), width,
             v.whole("vt_intermediate_size", 4304),
             inner=v.whole("qkv_hidden_size", width), bias=v.flag("attn_bias", True), mlp_bias=bias,
             norms=norms,
@@ -174,7 +186,7 @@ def gemma4(v: Fields, hidden: int) -> Weights:
     """Gemma 4's tower: a table of positions for each axis, gated feed-forwards, no biases."""
     width, size = v.whole("hidden_size", 768), v.whole("head_dim", 64)
     inner = v.whole("num_attention_heads", 12) * size
-    count = v.whole("num_hidden_layers", 16)
+    count = layer_count(v, "num_hidden_layers", 16)
     return (
         linear("vision_tower.patch_embedder", 3 * v.whole("patch_size", 16) ** 2, width),
         linear(
@@ -203,7 +215,7 @@ def gemma4_audio(a: Fields, hidden: int) -> Weights:
         linear("audio_tower.output_proj", width, out, True),
         linear("embed_audio.embedding_projection", out, hidden),
     ]
-    for i in range(a.whole("num_hidden_layers", 12)):
+    for i in range(layer_count(a, "num_hidden_layers", 12)):
         name = f"audio_tower.layers.{i}."
         found += [
             *mlp(f"{name}feed_forward1.", width, 4 * width, 2),

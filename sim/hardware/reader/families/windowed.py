@@ -14,7 +14,7 @@ from sim.hardware.reader.assemble import (
     seen,
     window,
 )
-from sim.hardware.reader.families.mixtures import W123, layer, used
+from sim.hardware.reader.families.mixtures import W123, layer
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.parts import Heads, Served, Weights, experts, linear, mlp, moe, vector
 
@@ -34,7 +34,7 @@ def gpt_oss(f: Fields, served: Served) -> Model:
             *experts(
                 f"{prefix}experts.", hidden, f.whole("intermediate_size"),
                 f.whole("num_local_experts", 128),
-                used(f, 4), bias=True,
+                f.whole("num_experts_per_tok", 4), bias=True,
             ),
         )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, seen(attention, served, kind, size)))
@@ -61,8 +61,8 @@ def llama4(f: Fields, served: Served) -> Model:
         block = mlp(prefix, hidden, f.whole("intermediate_size_mlp", 16384))
         if i in sparse:
             block = moe(
-                prefix, hidden, ffn, f.whole("num_local_experts", 16), used(f, 1), router="router",
-                shared_ffn=ffn, shared="shared_expert.",
+                prefix, hidden, ffn, f.whole("num_local_experts", 16), f.whole("num_experts_per_tok", 1),
+                router="router", shared_ffn=ffn, shared="shared_expert.",
             )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, seen(attention, served, kind, size, "chunk")))
     return assemble(f, served, layers)
@@ -93,8 +93,8 @@ def mimo_v2(f: Fields, served: Served) -> Model:
         if sparse[i]:
             ffn = f.whole("moe_intermediate_size")
             block = moe(
-                prefix, hidden, ffn, f.whole("n_routed_experts"), used(f), correction=True,
-                shared_ffn=ffn * f.whole("n_shared_experts", 0, least=0),
+                prefix, hidden, ffn, f.whole("n_routed_experts"), f.whole("num_experts_per_tok"),
+                correction=True, shared_ffn=ffn * f.whole("n_shared_experts", 0, least=0),
             )  # fmt: skip
         attention, kind = (near, SLIDING[0]) if pattern[i] else (full, SLIDING[1])
         layers.append(layer(i, hidden, attention, block, seen(attention, served, kind, size)))
@@ -125,7 +125,7 @@ def minimax_m3(f: Fields, served: Served) -> Model:
             block = moe(
                 f"{prefix}block_sparse_moe.", hidden, f.whole("intermediate_size"),
                 f.whole("num_local_experts"),
-                used(f), names=W123, correction=f.flag("use_routing_bias", True),
+                f.whole("num_experts_per_tok"), names=W123, correction=f.flag("use_routing_bias", True),
                 shared_ffn=shared * f.whole("n_shared_experts", 1, least=0),
             )  # fmt: skip
         cache = attention.cache(served)
