@@ -39,5 +39,6 @@ class GuessedTrace(Schema):
             first = error.errors()[0]
             where = ".".join(map(str, ("workload", *first["loc"])))
             raise InputError(f"{where}: {first['msg']} (format {name}, guessed)") from None
-        trace.notes.insert(0, f"{trace.origin}: format {name}, by the fields of the file")
+        alike = " or ".join(other for other, kind in FORMATS.items() if kind is FORMATS[name])
+        trace.notes.insert(0, f"{trace.origin}: format {alike}, by the fields of the file")
         return trace
