@@ -87,14 +87,15 @@ def test_closed_loop(tmp_path: Path, kind: str) -> None:
     assert all(at in (0.0, None) for at in trace.arrival_s)
 
 
-@pytest.mark.parametrize("kind", sorted(set(ALL) - {"openai_messages", "anthropic_messages"}))
+@pytest.mark.parametrize("kind", ALL)
 def test_recognised(tmp_path: Path, kind: str) -> None:
-    """No format is taken for another one."""
+    """No format is taken for another one; two names of one importer are told together."""
     path = ALL[kind](tmp_path)
     arrival = CLOSED if kind in WITHOUT_TIMES else None
     config = {"kind": "trace", "path": str(path)} | ({"arrival": arrival} if arrival else {})
     trace = GuessedTrace.model_validate(config).build(0, tmp_path)
-    assert f"format {kind}, by" in trace.notes[0]
+    said = trace.notes[0].split("format ")[1].split(",")[0].split(" or ")
+    assert said == [name for name, importer in FORMATS.items() if importer is FORMATS[kind]]
 
 
 def test_recognised_in_a_folder(tmp_path: Path) -> None:
