@@ -17,6 +17,7 @@ from sim.engine.sglang.replica import SglangReplica
 from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.replica import VllmReplica
+from sim.engine.vllm.speculation import Drafter
 from sim.engine.vllm.step_scheduler import Rank
 from workloads.clients import Retries
 from workloads.trace import Trace
@@ -43,6 +44,8 @@ class ReplicaPlan:
     """``prefill``: requests end here with their first token and go on at a replica that decodes."""
     too_long: Callable[[int, int], bool] | None = None
     """Whether a request of (prompt, output) tokens is longer than the engine serves; None: none is."""
+    drafter: Drafter | None = None
+    """How long drafts take; None: nothing."""
     compute: Compute | None = None
     """How long a step takes, in the place of the latency model; every step is then decided by itself."""
 
@@ -90,6 +93,7 @@ class ReplicaPlan:
             source=source,
             recorder=recorder,
             compute=self.compute,
+            drafter=self.drafter,
         )
 
 

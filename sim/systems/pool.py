@@ -15,6 +15,7 @@ from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import VllmEngine
+from sim.engine.vllm.speculation import Drafter
 from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
@@ -22,6 +23,7 @@ from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
+from sim.systems.drafting import draft_of, speculative_of
 from sim.systems.layer_groups import block_part
 from workloads.errors import InputError
 from workloads.schema import Schema
@@ -70,11 +72,21 @@ class Pool(Schema):
             )
         return profile
 
+    def _drafter(self, model: Model | None, key: str, folder: Path) -> Drafter | None:
+        """How long making drafts takes, if a model makes them and a roofline says it."""
+        options, draft = speculative_of(self.engine), draft_of(self.engine, model, key, folder)
+        if options is None or draft is None or self.latency.kind != "roofline":
+            return None
+        self._require_split(draft.model, key)
+        profile = self.latency.profile(draft.model, self.gpu(key, folder), key, folder, self.parallel)
+        return Drafter(IterationTime(profile.coefficients), options.num_speculative_tokens)
+
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
         """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""
         gpu = self.gpu(key, folder)
         self._require_split(model, key)
         self.profile(model, key, folder)
+        self._drafter(model, key, folder)
         kind = self.engine.kv(cache, key)
         size = kind.block_size(cache)
         engine = self.engine.with_limits(gpu, size, f"{key}.engine")
@@ -85,6 +97,8 @@ class Pool(Schema):
                 memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
             elif model is not None and gpu is not None:
                 budget, memory = engine.budget(model, gpu, memory, self.parallel, key)
+                if draft := draft_of(engine, model, key, folder):
+                    budget = draft.in_budget(budget, self.parallel)
                 blocks = budget.blocks(size, block_part(model, groups_of(cache)))
                 budget.require_room(blocks - engine.null_blocks, model, key)
                 memory = memory.model_copy(update={"kv_blocks": blocks, "estimate": True})
@@ -237,6 +251,7 @@ class Pool(Schema):
         """
         profile = self.profile(model, "", folder)
         time = IterationTime(profile.coefficients, profile.domain)
+        drafter = self._drafter(model, "", folder)
         kv_bytes = None if model is None else model.kv_bytes_per_token
         setting = KvSetting(trace, self.usable_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
         kind, found = self.engine.kv(cache, ""), []
@@ -249,7 +264,8 @@ class Pool(Schema):
             plan = ReplicaPlan(
                 memory=memory,
                 latency=time,
-                options=self.engine.options(),
+                drafter=drafter,
+                options=self.engine.options(cache, trace.seed),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
                 gpus=self.tensor_parallel * self.pipeline_parallel,

@@ -26,6 +26,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.durations import Durations
 from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
+from sim.engine.vllm.speculation import Drafter
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
 from sim.results.step_log import StepLog
 from workloads.content import Route
@@ -59,6 +60,7 @@ class VllmReplica:
         source: Source | None = None,
         recorder: StepRecorder | None = None,
         compute: Compute | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         self.number = number
         self.recorder = recorder
@@ -72,7 +74,7 @@ class VllmReplica:
         self._source = source
         self._timer = Timer(number, env, self._end)
         self._notes = Notes(number, latency, self._timer, recorder)
-        self._durations = Durations(latency, self._timer, self._notes)
+        self._durations = Durations(latency, self._timer, self._notes, drafter)
         self.steps, self.totals = self._notes.steps, self._notes.totals
         self._leaving = Leaving(self._timer, self._abandon, self._woken)
         self._changed: Callable[[int], None] = _unwatched
@@ -247,6 +249,9 @@ class VllmReplica:
         self.totals.note_usage(self.memory)
         if isinstance(self.memory, GroupedCache):
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
+        if batch.sampled is not None:
+            assert isinstance(self._scheduler, StepScheduler)
+            self._scheduler.verify(batch, self._ahead, self.totals)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)
