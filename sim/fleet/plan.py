@@ -11,6 +11,7 @@ from sim.engine.interface import AnyReplica, Compute
 from sim.engine.kv import MemoryOf, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.loads import Source
+from sim.engine.lockstep import Lockstep
 from sim.engine.request import Request
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.replica import SglangReplica
@@ -46,6 +47,8 @@ class ReplicaPlan:
     """Whether a request of (prompt, output) tokens is longer than the engine serves; None: none is."""
     drafter: Drafter | None = None
     """How long drafts take; None: nothing."""
+    lockstep: Lockstep | None = None
+    """The data parallel ranks with which its steps begin and end; the same object in the plan of each."""
     compute: Compute | None = None
     """How long a step takes, in the place of the latency model; every step is then decided by itself."""
 
@@ -94,6 +97,7 @@ class ReplicaPlan:
             recorder=recorder,
             compute=self.compute,
             drafter=self.drafter,
+            lockstep=self.lockstep,
         )
 
 

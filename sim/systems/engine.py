@@ -21,7 +21,7 @@ from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative import Speculative
 from sim.fleet.fleet import Fleet
-from sim.fleet.plan import Failure, Hardships
+from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
@@ -274,13 +274,11 @@ class EngineSystem(Pool):
             def remote(env: Clock) -> Source:
                 return RemotePrefill(link.on(env), size, kv_bytes)
 
-        plans = [
-            plan
-            for role in ("both", "prefill", "decode")
-            for pool in pools
-            if pool.role == role
-            for plan in pool.plans(trace, cache, model, folder, tier_hits, remote)
-        ]
+        plans: list[ReplicaPlan] = []
+        for role in ("both", "prefill", "decode"):
+            for pool in pools:
+                if pool.role == role:
+                    plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
         records = Fleet(
             trace,
             plans,
@@ -346,10 +344,12 @@ def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list
                 "pipeline stages work on one step one after the other; with several steps in flight "
                 f"throughput is up to {pool.pipeline_parallel} times as high"
             )
-        if pool.data_parallel > 1:
+        if pool.waits_for_ranks(model):
+            notes.append("a step of data parallel ranks takes as long as that of the slowest of them")
+        elif pool.data_parallel > 1 and model.experts > 1:
             notes.append(
-                "data parallel ranks are replicas of their own that share experts evenly; that they wait "
-                "for each other in every step is not modelled"
+                "that data parallel ranks wait for each other in every step is not modelled: times are too "
+                "short by as much as their loads differ"
             )
         if pool.parallel.gpus > 1:
             notes.append("what GPUs send to each other takes no time")

@@ -14,6 +14,7 @@ from sim.caches.groups.config import groups_of
 from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
+from sim.engine.lockstep import Lockstep
 from sim.engine.vllm.config import VllmEngine
 from sim.engine.vllm.speculation import Drafter
 from sim.fleet.plan import ReplicaPlan, Role
@@ -231,6 +232,11 @@ class Pool(Schema):
             )
         return notes
 
+    def waits_for_ranks(self, model: Model | None) -> bool:
+        """Whether its data parallel ranks compute their steps together: vLLM's do if they share experts."""
+        shares = model is not None and model.experts > 1
+        return self.data_parallel > 1 and shares and self.engine.kind == "vllm"
+
     @property
     def usable_blocks(self) -> int:
         """KV blocks of a replica that hold content, once filled in."""
@@ -244,8 +250,10 @@ class Pool(Schema):
         folder: Path,
         tier_hits: dict[str, int],
         remote: SourceOf | None,
+        before: int = 0,
     ) -> list[ReplicaPlan]:
-        """The replicas of one run; hits in lower tiers are added to ``tier_hits``.
+        """The replicas of one run, numbered from ``before`` on; hits in lower tiers are added to
+        ``tier_hits``.
 
         ``remote`` brings a prompt's KV to replicas that only decode; they have no tiers of their own.
         """
@@ -259,12 +267,17 @@ class Pool(Schema):
         too_long = None
         if self.count_too_long(trace, cache):
             too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
-        for _ in range(self.ranks):
+        together = self.waits_for_ranks(model)
+        lockstep = None
+        for rank in range(self.ranks):
+            if together and rank % self.data_parallel == 0:
+                lockstep = Lockstep(before + rank + self.data_parallel - 1)
             memory, source = kind.parts(cache, setting)
             plan = ReplicaPlan(
                 memory=memory,
                 latency=time,
                 drafter=drafter,
+                lockstep=lockstep,
                 options=self.engine.options(cache, trace.seed),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,

@@ -18,6 +18,7 @@ from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
+from sim.engine.lockstep import Lockstep
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
@@ -61,6 +62,7 @@ class VllmReplica:
         recorder: StepRecorder | None = None,
         compute: Compute | None = None,
         drafter: Drafter | None = None,
+        lockstep: Lockstep | None = None,
     ) -> None:
         self.number = number
         self.recorder = recorder
@@ -70,7 +72,8 @@ class VllmReplica:
         self._left = left
         self._rank = rank
         self._compute = compute
-        self._fast_forward = fast_forward
+        self._fast_forward = fast_forward and lockstep is None
+        self._lockstep = lockstep
         self._source = source
         self._timer = Timer(number, env, self._end)
         self._notes = Notes(number, latency, self._timer, recorder)
@@ -144,6 +147,9 @@ class VllmReplica:
 
     def _woken(self) -> None:
         """Look whether there is something to compute, after a rest."""
+        if self._lockstep is not None and self._lockstep.until_s > self._env.now_s:
+            self._timer.wake(self._woken, self._lockstep.until_s)
+            return
         self.memory.now_s = self._env.now_s
         self._begin()
 
@@ -218,6 +224,8 @@ class VllmReplica:
             more = runs.repeats(batch, self._ahead)
         if runs is not None and more:
             self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
+        elif self._lockstep is not None:
+            self._lockstep.enter(self._env, self._timer, seconds)
         else:
             self._timer.start((), seconds, 0.0, 1)
         self._changed(self.number)
