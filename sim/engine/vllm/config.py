@@ -62,6 +62,11 @@ class SchedulerOptions:
                 f"max_num_batched_tokens is {self.max_num_batched_tokens}; allowed: at least "
                 f"max_num_seqs ({self.max_num_seqs})"
             )
+        if self.speculation is not None and self.max_num_batched_tokens < self.speculation.least_tokens:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens}; allowed: at least "
+                f"{self.speculation.least_tokens}, what one request takes with its drafts"
+            )
         if self.long_prefill_token_threshold < 0:
             raise ValueError(
                 f"long_prefill_token_threshold is {self.long_prefill_token_threshold}; allowed: "
@@ -124,6 +129,13 @@ class VllmEngine(Schema):
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+        if tokens is not None and self.speculative is not None:
+            least = self.speculative.speculation(None, 0, 0).least_tokens
+            if tokens < least:
+                raise ValueError(
+                    f"max_num_batched_tokens ({tokens}) must be at least {least}, what one request takes "
+                    "with its drafts"
+                )
         return self
 
     @field_validator("version", mode="before")

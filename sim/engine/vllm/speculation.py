@@ -46,6 +46,11 @@ class Speculation:
         found: list[int] = np.searchsorted(rising, 1.0 - draws, side="left").tolist()
         return found
 
+    @property
+    def least_tokens(self) -> int:
+        """What one request takes of the budget with all of its drafts: with less it might wait for ever."""
+        return 1 + self.num_speculative_tokens + self.draft_slots
+
     def slots(self, tokens: int) -> int:
         """Tokens that a request has room for in KV once it has computed ``tokens``."""
         slots = tokens + self.lookahead_tokens

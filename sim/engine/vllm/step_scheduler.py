@@ -243,15 +243,21 @@ class StepScheduler:
         memory, size, loads, options = self.memory, self.memory.block_size, self._loads, self._options
         whole, cuts = options.scheduler_reserve_full_isl, self._cuts
         running, waiting, draft_slots = self.running, self.waiting, self._speculation.draft_slots
-        uniform = self._speculates and not prefills
+        uniform, drafts = self._speculates and not prefills, self._speculation.num_speculative_tokens
         others = bool(scheduled)
         while budget > draft_slots and len(running) < options.max_num_seqs:
             most = min(limit, budget - draft_slots)
             if loads is not None and loads.ready:
-                request = loads.admit()
+                request = loads.ready[0]
                 known, cached = request.known_tokens, request.computed
+                tokens = min(known - cached, most)
+                if uniform and known - cached == 1:
+                    tokens = self._padded(cached, budget - draft_slots)
+                if not tokens:
+                    return
+                loads.admit()
                 held = -(-cached // size)
-                memory.give_back(-(-known // size) - held)
+                memory.give_back(request.held_blocks - held)
             elif waiting:
                 request = waiting[0]
                 known = request.known_tokens
@@ -270,22 +276,21 @@ class StepScheduler:
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 loading = found is not None and found.tokens > 0
-                if loading and -(-known // size) - hit.blocks + hit.idle + spare > memory.free_blocks:
+                room = -(-self._speculation.slots(known + drafts) // size)
+                if loading and room - hit.blocks + hit.idle + spare > memory.free_blocks:
                     return  # a load needs room for all of it
                 waiting.popleft()
                 cached = memory.acquire(request.table, hit)
                 held = hit.blocks
                 if loading:
                     assert loads is not None and found is not None
-                    memory.take(-(-known // size) - held)
-                    request.held_blocks = -(-known // size)
+                    memory.take(room - held)
+                    request.held_blocks = room
                     loads.begin(request, cached + found.tokens)
                     batch.loads.append((request, found))
                     continue
             else:
                 return
-            if request.phase == LOADING:
-                tokens = min(known - cached, most)
             slots = max(held * size, self._speculation.slots(cached + tokens))
             memory.grow(request.table, held * size, slots)
             request.held_blocks = -(-slots // size)
