@@ -58,6 +58,7 @@ class StepScheduler:
         self._options = options
         self._speculation = options.speculation or NO_DRAFTS
         self._speculates = options.speculation is not None
+        self._hash_lookahead = self._speculation.hash_lookahead_tokens
         self._loads = loads
         self._rank = rank
         self._by_priority = options.policy == "priority"
@@ -190,7 +191,8 @@ class StepScheduler:
 
     def _written(self, request: Request, computed: int) -> int:
         """Tokens of which full blocks can be found, of ``computed`` ones: those that are known."""
-        return min(computed, request.known_tokens - self._speculation.hash_lookahead_tokens)
+        known = request.prompt_tokens + request.generated - self._hash_lookahead
+        return computed if computed < known else known
 
     def _cut(self, request: Request, hit: Hit | None, tokens: int) -> int:
         """Of ``tokens`` prompt tokens those that end where a state can be kept; 0: not in this step.
@@ -355,6 +357,7 @@ class StepScheduler:
         assert batch.sampled is not None
         given: dict[Request, int] = {}
         later = {} if ahead is None or ahead.sampled is None else ahead.sampled
+        size = self.memory.block_size
         for request, (drafts, accepted) in batch.sampled.items():
             left = request.output_tokens - request.generated
             if request.phase == GONE or not left:
@@ -373,7 +376,9 @@ class StepScheduler:
                 if given[request] == left:
                     totals.surplus_tokens += request.computed - request.final_tokens
                     request.computed = request.final_tokens
-                self.memory.publish(request.table, self._written(request, request.known_tokens - 1))
+                written = self._written(request, request.prompt_tokens + request.generated - 1)
+                if written // size > request.table.published or self._groups is not None:
+                    self.memory.publish(request.table, written)
             if given[request] == left:
                 batch.finishing.append(request)
         batch.given = given
