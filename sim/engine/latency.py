@@ -72,6 +72,17 @@ class IterationTime:
             seconds += window.decode_kv * seen
         return seconds
 
+    def verify_s(self, decodes: int, context: int, drafted: int) -> float:
+        """The same where they compute ``drafted`` drafts too, in s.
+
+        The KV of a request is read once for all of its tokens, or computed with for each of them.
+        """
+        seconds = self.decode_s(decodes, context + drafted)
+        pair_s = self._c.decode_pair * (decodes + drafted)
+        if pair_s > self._decode_kv_s * decodes:
+            seconds += (pair_s / decodes - self._decode_kv_s) * (context + decodes + drafted)
+        return seconds
+
     def decodes_s(self, decodes: int, context: int) -> float:
         """How long an iteration of ``decodes`` decodes alone takes, in s."""
         fixed_s = self._decodes_fixed_s.get(decodes)

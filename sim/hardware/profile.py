@@ -76,6 +76,11 @@ class Coefficients(Part):
     prefill_kv: Seconds = Field(default=0, description="s per KV token read in a prefill")
     prefill: Seconds = Field(default=0, description="s per prefill in the batch")
     decode_kv: Seconds = Field(default=0, description="s per KV token read in a decode")
+    decode_pair: Seconds = Field(
+        default=0,
+        description="s of compute per (new, KV token) pair of a decode that verifies drafts, where that is "
+        "longer than reading",
+    )
     hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per new token up to the k-th: small products run other kernels (CPU)"
     )

@@ -65,6 +65,7 @@ class _Roofline:
             pair=sum(map(self._pair_s, whole)),
             prefill_kv=sum(map(self._kv_s, whole)),
             decode_kv=sum(map(self._decode_s, whole)),
+            decode_pair=sum(map(self._compute_s, whole)),
             windows=self._windows(),
         )
 
@@ -135,8 +136,14 @@ class _Roofline:
         return cache.token_bytes_per_gpu(self.parallel.tensor) / self.bytes_per_s
 
     def _decode_s(self, cache: Cache) -> float:
+        return max(self._kv_s(cache), self._compute_s(cache))
+
+    def _compute_s(self, cache: Cache) -> float:
+        """What a decode computes with one entry of the cache."""
+        if cache.kind == "mamba":
+            return 0.0
         flop = (cache.decode_flop or cache.pair_flop) * self._split(cache) / cache.per
-        return max(self._kv_s(cache), 0.0 if cache.kind == "mamba" else flop / self._rate("16"))
+        return flop / self._rate("16")
 
 
 def _limit(cache: Cache) -> int:

@@ -78,7 +78,6 @@ def approximations(options: Speculative, cache: EngineCache, *, travels: bool, t
     if options.method != "ngram" and not timed:
         notes.append("drafts take no time: the latency that is given does not say how long they take")
     notes.append(
-        f"drafts are accepted at random, {mean:.2f} tokens per step on average as given, whatever the "
-        "text; verifying reads a request's KV once for all of its tokens"
+        f"drafts are accepted at random, {mean:.2f} tokens per step on average as given, whatever the text"
     )
     return notes

@@ -15,6 +15,7 @@ from sim.hardware.draft import Draft, multi_token_prediction
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import ONE_GPU, Parallel
 from sim.hardware.profile import Coefficients, Window
+from sim.hardware.roofline import roofline
 from sim.hardware.vllm_memory import budget
 from sim.systems.engine import EngineSystem
 from tests.hardware.test_model_options import config, engine
@@ -81,6 +82,23 @@ def test_time_of_a_step_by_hand() -> None:
     decodes = Batch(2, 200)
     decodes.drafted, decodes.tokens = 6, 8
     assert verification_s(windowed, decodes) == 1 + 2 * 64
+
+
+def test_verifying_with_a_latent() -> None:
+    """With all 128 heads on a GPU each token of DeepSeek V3 computes longer than its latent is read; with
+    an eighth of them two tokens do not."""
+    gpu, model = catalogue.gpu("h200"), catalogue.model("deepseek-v3", Path())
+    kv_tokens, flop_s = 10_000 + 4 + 4, 61 * 2 * 128 * (576 + 512) / 989e12
+    ranks, eight = (
+        IterationTime(roofline(model, gpu, parallel=parallel).coefficients)
+        for parallel in (Parallel(data=8, expert=8), Parallel(tensor=8, expert=8))
+    )
+    assert ranks.decode_s(4, 10_000) == pytest.approx((10_000 + 4) * flop_s)
+    assert ranks.verify_s(4, 10_000, 4) == pytest.approx(kv_tokens * 2 * flop_s)
+    assert eight.verify_s(4, 10_000, 4) == pytest.approx(kv_tokens * 70_272 / 4.8e12)
+    assert eight.verify_s(4, 10_000, 0) == eight.decode_s(4, 10_000)
+    llama = IterationTime(roofline(catalogue.model("llama-3.1-8b", Path()), gpu).coefficients)
+    assert llama.verify_s(4, 10_000, 12) == llama.decode_s(4, 10_012)
 
 
 def _speculative(**options: Any) -> dict[str, Any]:

@@ -85,9 +85,9 @@ class Drafter:
 def verification_s(latency: IterationTime, batch: Batch) -> float:
     """How long a step takes in which each decode computes its drafts too, s.
 
-    The KV of a request is read once for all of its tokens; the output head gives logits for each of them.
+    The output head gives logits for each of their tokens.
     """
-    seconds = latency.decode_s(batch.decodes, batch.context + batch.drafted)
+    seconds = latency.verify_s(batch.decodes, batch.context, batch.drafted)
     for _, before, new in batch.chunks:
         seconds += latency.prefill_s(before, new)
     return seconds + latency.fixed_s(batch.tokens, batch.decodes + batch.drafted + len(batch.chunks))
