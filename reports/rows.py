@@ -58,6 +58,7 @@ def compare(summary: Summary, system: str) -> list[TableRow]:
         _time(summary, system, "p50_ttft_ms", "TTFT p50"),
         _time(summary, system, "p99_ttft_ms", "TTFT p99"),
         _time(summary, system, "mean_tpot_ms", "TPOT mean"),
+        _drafts(summary, system),
         _goodput(summary, system),
         _saved(summary, system, "gpu_seconds", "GPU-hours held", units.gpu_hours),
         _saved(summary, system, "gpu_busy_seconds", "GPU-hours busy", units.gpu_hours),
@@ -102,6 +103,13 @@ def _origins(cache: CacheFigures) -> list[TableRow]:
         if lost is None
         else [*rows, TableRow("- hit tokens lost to isolation", "", units.tokens(lost))]
     )
+
+
+def _drafts(summary: Summary, system: str) -> TableRow | None:
+    """Tokens per verification, where there is speculative decoding."""
+    lengths = [summary[part][system].get("spec_decode_mean_acceptance_length") for part in BOTH]
+    cells = ["" if length is None else f"{length:.2f}" for length in lengths]
+    return TableRow("tokens per verification", cells[0], cells[1]) if any(cells) else None
 
 
 def _goodput(summary: Summary, system: str) -> TableRow | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from reports.rows import compare
 from sim.config import load_config
 from sim.experiment import run
 
@@ -74,3 +75,6 @@ def test_it_is_said(tmp_path: Path) -> None:
     found = _summary(tmp_path, mtp={"speculative": MTP})
     notes = " ".join(found["systems"]["mtp"]["notes"])
     assert "2.44 tokens per step on average as given" in notes
+    lengths = [found[part]["mtp"]["spec_decode_mean_acceptance_length"] for part in ("no_cache", "systems")]
+    (row,) = [row for row in compare(found, "mtp") if row.label == "tokens per verification"]
+    assert [row.without, row.with_cache] == [f"{length:.2f}" for length in lengths]
