@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from workloads.errors import InputError
+from workloads.shown import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +31,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
 
 
 def _refuse(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {plain(message)}", err=True)
     sys.exit(2)
 
 

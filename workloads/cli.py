@@ -111,9 +111,9 @@ def convert(
 
 def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lines: int) -> Trace:
     """The trace of a file with the settings of the command line."""
-    import yaml
     from pydantic import TypeAdapter, ValidationError
 
+    from workloads.documents import Tree
     from workloads.registry import TraceWorkload
 
     config: dict[str, Any] = {"kind": "trace", "path": str(file), "format": format_name or "guess"}
@@ -127,10 +127,7 @@ def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lin
             at = at.setdefault(step, {})
             if not isinstance(at, dict):
                 raise InputError(f"--set {setting}: {step} = {at!r} has no settings of its own")
-        try:
-            at[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {setting}: {value!r} is not YAML") from None
+        at[last] = Tree(value, f"--set {setting}", numbered=False).data
     if skip_bad_lines:
         config["skip_bad_lines"] = skip_bad_lines
     try:

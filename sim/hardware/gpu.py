@@ -5,9 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,8 +16,10 @@ from pydantic import (
     field_validator,
 )
 
+from workloads.documents import read_yaml
 from workloads.errors import InputError
 from workloads.formats.files import find_file
+from workloads.shown import shown
 
 FOLDER = Path(__file__).parent / "gpus"
 GIB = 2**30
@@ -97,18 +97,13 @@ def gpu(name: str, key: str = "hardware", folder: Path | None = None) -> Gpu:
 
 
 def _read(path: Path) -> Gpu:
-    try:
-        data: Any = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        raise InputError(f"{path}: not YAML; allowed: a GPU with {_keys()}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: not a mapping; allowed: a GPU with {_keys()}")
+    data = read_yaml(path, f"a GPU with {_keys()}")
     try:
         return Gpu.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        value = f" = {data[key]!r}" if key in data else ""
+        value = f" = {shown(data[key])}" if key in data else ""
         raise InputError(f"{path}: {key}{value}: {first['msg']}; allowed: a GPU with {_keys()}") from None
 
 

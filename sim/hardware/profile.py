@@ -20,8 +20,10 @@ from pydantic import (
 )
 
 from sim.hardware.dense import DenseDecoder
+from workloads.documents import read_yaml
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.shown import shown
 
 
 class Part(Schema):
@@ -233,17 +235,8 @@ class Profile(Part):
 def load(path: Path) -> Profile:
     """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(raw, dict):
-            raise InputError(f"{path}: {str(raw)[:60]!r}; allowed: a profile, keys and values in YAML")
-        return Profile.model_validate(raw)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; allowed: a profile in YAML") from None
+        return Profile.model_validate(read_yaml(path, "a profile in YAML"))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "profile"
-        raise InputError(f"{path}: {key} = {str(first['input'])[:60]}: {first['msg']}") from None
+        raise InputError(f"{path}: {key} = {shown(first['input'])}: {first['msg']}") from None

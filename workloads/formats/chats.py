@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from workloads.errors import InputError
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row, decoded, digits, shown
+from workloads.formats.jsonl import Row, decoded, digits
 from workloads.schema import MOST
+from workloads.shown import shown
 
 IMAGE_TOKENS = 1000.0
 """About what an image of a megapixel takes with OpenAI and Anthropic."""

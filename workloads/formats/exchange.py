@@ -8,7 +8,8 @@ from workloads.errors import InputError
 from workloads.formats.call import Call
 from workloads.formats.chats import Message, Usage, added
 from workloads.formats.history import START, Histories
-from workloads.formats.jsonl import Row, decoded, shown
+from workloads.formats.jsonl import Row, decoded
+from workloads.shown import shown
 
 SESSION_KEYS = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
 
