@@ -15,7 +15,7 @@ from workloads.errors import InputError
 from workloads.shown import shown
 
 DISCRIMINATORS = ("kind", "format", "distribution", "process")
-MOST_SHOWN = 200
+MOST_SHOWN = 100
 
 
 class Document:
@@ -119,6 +119,8 @@ def in_words(error: ErrorDetails) -> str:
         return "allowed: a mapping (key: value)"
     if kind == "list_type":
         return "allowed: a list"
+    if kind == "path_type":
+        return "allowed: a path"
     return error["msg"].removeprefix("Value error, ")
 
 

@@ -11,6 +11,8 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 from workloads.schema import MOST, MOST_S, Schema
 from workloads.trace import Trace
 
+MOST_RATE_PER_S = 1e9
+
 
 class Poisson(Schema):
     """Independent arrivals: exponential gaps with mean 1 / rate."""
@@ -18,7 +20,7 @@ class Poisson(Schema):
     RATE: ClassVar[str] = "rate_per_s"
     """The field that makes arrivals denser, every other draw the same."""
     process: Literal["poisson"]
-    rate_per_s: PositiveFloat
+    rate_per_s: PositiveFloat = Field(le=MOST_RATE_PER_S)
 
     @property
     def most_per_s(self) -> float:
@@ -40,7 +42,7 @@ class EvenlySpaced(Schema):
     RATE: ClassVar[str] = "rate_per_s"
     """The field that makes arrivals denser, every other draw the same."""
     process: Literal["uniform"]
-    rate_per_s: PositiveFloat
+    rate_per_s: PositiveFloat = Field(le=MOST_RATE_PER_S)
 
     @property
     def most_per_s(self) -> float:
