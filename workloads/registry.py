@@ -32,6 +32,7 @@ from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
+from workloads.generators.agent import AgentWorkload
 from workloads.generators.chat import ChatWorkload
 from workloads.generators.script import ScriptWorkload
 
@@ -71,10 +72,12 @@ def _fill_format(value: Any) -> Any:
     return value
 
 
+GeneratedWorkload = AgentWorkload | ChatWorkload
+"""Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
 WorkloadConfig = Annotated[
-    Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
+    Annotated[GeneratedWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
     BeforeValidator(_fill_format),
 ]
-WithArrivals = ChatWorkload | KnownTrace
+WithArrivals = GeneratedWorkload | KnownTrace
 """Workloads whose sessions begin at times that ``arrival`` sets."""

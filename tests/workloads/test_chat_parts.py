@@ -95,8 +95,8 @@ def test_reasoning_that_is_dropped(tmp_path: Path) -> None:
         "name": "reasoning",
         "workload": {
             "kind": "chat", "sessions": 20, "arrival": {"process": "uniform", "rate_per_s": 0.001},
-            "turns": 6, "think_time_s": 1, "system_prompt": {"tokens": 1000}, "user_tokens": 80, "reply_tokens": 200,
-            "reasoning_tokens": 800,
+            "turns": 6, "think_time_s": 1, "system_prompt": {"tokens": 1000}, "user_tokens": 80,
+            "reply_tokens": 200, "reasoning_tokens": 800,
         },
         "systems": {"e": {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200"}},
     }  # fmt: skip

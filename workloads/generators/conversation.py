@@ -85,6 +85,11 @@ class Conversation:
         self._take_back(1)
         return self._send()
 
+    def compact(self, summary_tokens: int) -> None:
+        """Put one new message in the place of the whole history."""
+        self._messages = [summary_tokens]
+        self._path.clear()
+
     def answered(self, reply_tokens: int, reply: int | None) -> None:
         """Add the reply to the last question, which was generated at the segment ``reply``.
 
