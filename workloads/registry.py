@@ -33,7 +33,10 @@ from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
 from workloads.generators.agent import AgentWorkload
+from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
+from workloads.generators.long_documents import LongDocumentsWorkload
+from workloads.generators.rag import RagWorkload
 from workloads.generators.script import ScriptWorkload
 
 KnownTrace = (
@@ -72,7 +75,7 @@ def _fill_format(value: Any) -> Any:
     return value
 
 
-GeneratedWorkload = AgentWorkload | ChatWorkload
+GeneratedWorkload = AgentWorkload | BatchWorkload | ChatWorkload | LongDocumentsWorkload | RagWorkload
 """Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
 WorkloadConfig = Annotated[

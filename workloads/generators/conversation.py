@@ -42,6 +42,23 @@ class SystemMessages:
         return at
 
 
+def send(trace: Trace, at: int, messages: Several) -> int:
+    """Put ``messages`` behind the segment ``at`` as one segment of new content, and return it."""
+    segment = trace.content.append(at, messages.tokens)
+    _hold(trace, segment, messages)
+    return segment
+
+
+def _hold(trace: Trace, segment: int, messages: Several) -> None:
+    """``segment`` holds ``messages``."""
+    if messages.stop - messages.first > 1:
+        trace.several[segment] = messages
+        return
+    trace.several.pop(segment, None)
+    if messages.resent_replies:
+        trace.resent_replies.add(segment)
+
+
 class Conversation:
     """The history of one session as its client will send it, habits applied.
 
@@ -104,10 +121,8 @@ class Conversation:
         at, known = self._path[-1] if self._path else (self._system, 0)
         messages = len(self._messages)
         if known < messages:
-            new = Several(self._messages, known, messages, messages - 1)
-            at = self._trace.content.append(at, new.tokens)
+            at = send(self._trace, at, Several(self._messages, known, messages, messages - 1))
             self._path.append((at, messages))
-            self._hold(at, new)
         if self._dropped:
             at = self._trace.content.append(at, self._dropped)
             self._trace.continuations.add(at)
@@ -127,16 +142,6 @@ class Conversation:
                 held = trace.several[segment]
                 upper = held.part(held.first, messages)
                 above = trace.content.cut(segment, upper.tokens)
-                self._hold(above, upper)
-                self._hold(segment, held.part(messages, held.stop))
+                _hold(trace, above, upper)
+                _hold(trace, segment, held.part(messages, held.stop))
                 path.append((above, messages))
-
-    def _hold(self, segment: int, messages: Several) -> None:
-        """``segment`` holds ``messages``."""
-        several = self._trace.several
-        if messages.stop - messages.first > 1:
-            several[segment] = messages
-            return
-        several.pop(segment, None)
-        if messages.resent_replies:
-            self._trace.resent_replies.add(segment)
