@@ -36,6 +36,7 @@ from workloads.generators.agent import AgentWorkload
 from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
 from workloads.generators.long_documents import LongDocumentsWorkload
+from workloads.generators.mix import MixWorkload
 from workloads.generators.rag import RagWorkload
 from workloads.generators.script import ScriptWorkload
 
@@ -78,9 +79,16 @@ def _fill_format(value: Any) -> Any:
 GeneratedWorkload = AgentWorkload | BatchWorkload | ChatWorkload | LongDocumentsWorkload | RagWorkload
 """Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
-WorkloadConfig = Annotated[
+ClassWorkload = Annotated[
     Annotated[GeneratedWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
     BeforeValidator(_fill_format),
 ]
-WithArrivals = GeneratedWorkload | KnownTrace
+"""What may be a class of a mix."""
+WorkloadConfig = Annotated[
+    Annotated[
+        GeneratedWorkload | MixWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")
+    ],
+    BeforeValidator(_fill_format),
+]
+WithArrivals = GeneratedWorkload | MixWorkload | KnownTrace
 """Workloads whose sessions begin at times that ``arrival`` sets."""

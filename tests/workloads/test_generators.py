@@ -34,6 +34,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "rag with its documents kept": {"kind": "rag", "think_time_s": 5, "retrieved": 2, "kept": True},
     "batch": {"kind": "batch", "input_tokens": 300},
     "long_documents": {"kind": "long_documents", "think_time_s": 5},
+    "bursts": {"kind": "chat", "think_time_s": 5, "arrival": {"process": "gamma", "rate_per_s": 1}},
+    "clients": {"kind": "chat", "think_time_s": 5, "arrival": {"process": "clients", "rate_per_s": 1}},
 }  # fmt: skip
 """A short workload of every kind."""
 
@@ -57,7 +59,7 @@ def _columns(trace: Trace, upto: int) -> list[Any]:
     """All that can be said of the first requests, their content by its place and length."""
     content = trace.content
     paths = [[content.end[node] for node in content.path(reply)] for reply in trace.reply[:upto]]
-    names = ("prompt", "output_tokens", "arrival_s", "think_s", "session", "turn", "tenant", "priority")
+    names = ("output_tokens", "arrival_s", "think_s", "session", "turn", "tenant", "priority")
     return [paths, *(getattr(trace, name)[:upto] for name in names)]
 
 
