@@ -115,9 +115,11 @@ class Config(Schema):
     def values(self, place: Callable[[str], str]) -> dict[str, Any]:
         """The configuration as plain values, each file in it as ``place`` of its absolute path."""
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        for key in ("path", "tokenizer"):
-            if key in data["workload"]:
-                data["workload"][key] = place(self._absolute(data["workload"][key]))
+        classes = data["workload"].get("classes", {}).values()
+        for workload in (data["workload"], *(one["workload"] for one in classes)):
+            for key in ("path", "tokenizer"):
+                if key in workload:
+                    workload[key] = place(self._absolute(workload[key]))
         for system in data["systems"].values():
             name = system.get("model")
             if isinstance(name, str) and name.endswith(".json"):

@@ -32,7 +32,12 @@ from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
+from workloads.generators.agent import AgentWorkload
+from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
+from workloads.generators.long_documents import LongDocumentsWorkload
+from workloads.generators.mix import MixWorkload
+from workloads.generators.rag import RagWorkload
 from workloads.generators.script import ScriptWorkload
 
 KnownTrace = (
@@ -71,10 +76,19 @@ def _fill_format(value: Any) -> Any:
     return value
 
 
+GeneratedWorkload = AgentWorkload | BatchWorkload | ChatWorkload | LongDocumentsWorkload | RagWorkload
+"""Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
-WorkloadConfig = Annotated[
-    Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
+ClassWorkload = Annotated[
+    Annotated[GeneratedWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
     BeforeValidator(_fill_format),
 ]
-WithArrivals = ChatWorkload | KnownTrace
+"""What may be a class of a mix."""
+WorkloadConfig = Annotated[
+    Annotated[
+        GeneratedWorkload | MixWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")
+    ],
+    BeforeValidator(_fill_format),
+]
+WithArrivals = GeneratedWorkload | MixWorkload | KnownTrace
 """Workloads whose sessions begin at times that ``arrival`` sets."""
