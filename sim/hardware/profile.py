@@ -202,6 +202,19 @@ class Transfer(Part):
     gb_per_s: float | None = Field(default=None, description="None: more blocks took no longer")
 
 
+class BenchFit(Part):
+    """How a profile was fitted to the requests of a benchmark, and how well it meets them and others."""
+
+    file: str
+    sha256: str
+    split: str = Field(description="which requests were fitted and which held out")
+    fitted_requests: PositiveInt
+    heldout_requests: PositiveInt
+    parameters: dict[str, float]
+    fitted_errors: dict[str, float] = Field(description="relative errors of means, by metric")
+    heldout_errors: dict[str, float]
+
+
 class Profile(Part):
     """Coefficients and where they come from; what follows ``coefficients`` exists if measured."""
 
@@ -221,9 +234,12 @@ class Profile(Part):
     samples: SamplesFile | None = None
     fit: Fit | None = None
     heldout: Heldout | None = None
+    bench: BenchFit | None = None
     transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
-        default={}, description="seconds of: an empty launch, host work of a step beside the device's"
+        default={},
+        description="seconds of: an empty launch, host work of a step beside the device's, what the "
+        "client of a request waits beside the engine's work",
     )
 
     def to_yaml(self) -> str:
