@@ -54,12 +54,22 @@ class Coefficients(Part):
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
             + rectangle * sum over prefills of n_i * (h_i + n_i)
             + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
-            + decode_kv * sum over decodes of (h_i + 1)
+            + decode_kv * sum over decodes of (h_i + 1) + uneven * D * (longest h_i - mean h_i)
+            + beside * D + beside_token * D * P + beside_kv * sum over decodes of (h_i + 1)
+            + link * T
 
-    and the last four again for each of ``windows``, with what is seen of h_i: in a prefill exactly, in
-    decodes as if each had their mean. ``p`` = None stands for the limit: the larger of ``read`` and
-    ``token * T``. An expert is read if one of T tokens is sent to it: with 8 of 128 each, 8 for one token
-    and 51 for 8 tokens, on average (routed evenly).
+    with D decodes, and with the three of ``beside`` only in iterations that also have prefills, of P new
+    tokens together. ``pair``, ``prefill_kv`` and ``decode_kv`` come again for each of ``windows``, with
+    what is seen of h_i: in a prefill exactly, in decodes as if each had their mean. ``p`` = None stands
+    for the limit: the larger of ``read`` and ``token * T``. An expert is read if one of T tokens is sent
+    to it: with 8 of 128 each, 8 for one token and 51 for 8 tokens, on average (routed evenly).
+
+    Decodes beside a prefill cost more than alone where one kernel does both: it cuts their single query up
+    like a chunk of a prompt. Decodes of uneven lengths keep few processors busy with the longest of them:
+    with contexts of 100, 100 and 400 tokens, D * (longest - mean) is 3 * (400 - 200) = 600 tokens. While
+    the batch stays the same it does not change, so a run of decode iterations keeps its closed form.
+
+    ``request`` is no part of an iteration: the client sees each reply begin and end that much later.
     """
 
     step: Seconds = Field(default=0, description="s per iteration")
@@ -81,6 +91,22 @@ class Coefficients(Part):
     )
     sequence_hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per sequence up to the k-th: the output head's product is small too"
+    )
+    uneven: Seconds = Field(
+        default=0, description="s per KV token by which the decodes fall short of the longest of them"
+    )
+    beside: Seconds = Field(default=0, description="s per decode beside prefills, more than alone")
+    beside_token: Seconds = Field(
+        default=0, description="s per decode beside prefills and new prompt token in the iteration"
+    )
+    beside_kv: Seconds = Field(
+        default=0, description="s per KV token read in a decode beside prefills, more than alone"
+    )
+    link: Seconds = Field(
+        default=0, description="s per new token of what GPUs send to each other; its latency is in step"
+    )
+    request: Seconds = Field(
+        default=0, description="s per request that its client sees and that no iteration takes"
     )
     windows: list[Window] = Field(default=[], description="layers that see a part of the context only")
 
