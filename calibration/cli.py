@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calibration import options
+from calibration import cli_import, options
 from reports import terminal
 from workloads.errors import InputError
 
@@ -229,6 +229,9 @@ def third_party(
     from reports import calibration as report
 
     terminal.show(report.third_party_table(compared))
+
+
+app.command("import")(cli_import.import_tables)
 
 
 def _calibrate(

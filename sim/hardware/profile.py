@@ -5,6 +5,7 @@ The simulator reads profiles and nothing else about speed. This module never imp
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from pydantic import (
 )
 
 from sim.hardware.dense import DenseDecoder
+from sim.hardware.origin import Origin, Serves, Tables
+from sim.hardware.parallel import Parallel
 from workloads.errors import InputError
 from workloads.schema import Schema
 
@@ -202,8 +205,9 @@ class Heldout(Part):
     by_family: dict[str, Errors]
     baselines: dict[str, Errors]
     noise_floor: float = Field(
+        default=math.nan,
         allow_inf_nan=True,
-        description="mean disagreement of two halves of the passes, relative; NaN of one",
+        description="mean disagreement of two halves of the passes, relative; NaN of one or none",
     )
 
 
@@ -232,11 +236,16 @@ class Profile(Part):
     schema_: Literal["kvprofile/1"] = Field(default="kvprofile/1", alias="schema")
     id: str
     calibrated: bool = Field(description="measured on the device, not derived from a datasheet")
+    origin: Origin = "stated"
     source: str
     coefficients: Coefficients
     created: str | None = None
     tool_version: str | None = None
     model: DenseDecoder | None = None
+    serves: Serves | None = Field(
+        default=None, description="of what the times are, where not measured here"
+    )
+    tables: Tables | None = None
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
     domain: Domain | None = None
     hardware: Hardware | None = None
@@ -249,6 +258,11 @@ class Profile(Part):
     overhead_s: dict[str, float] = Field(
         default={}, description="seconds of: an empty launch, host work of a step beside the device's"
     )
+
+    @property
+    def parallel(self) -> Parallel:
+        """The GPUs whose times these are."""
+        return Parallel(tensor=self.tensor_parallel) if self.serves is None else self.serves.parallel
 
     def to_yaml(self) -> str:
         """The file's text: keys in order, nothing that is absent."""
