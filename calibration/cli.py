@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calibration import cli_served, options
+from calibration import cli_import, cli_served, options
 from reports import terminal
 from workloads.errors import InputError
 
@@ -229,6 +229,7 @@ def third_party(
 
 
 app.command("from-bench")(cli_served.from_bench)
+app.command("import")(cli_import.import_tables)
 
 
 def _calibrate(
