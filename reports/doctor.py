@@ -14,10 +14,10 @@ from sim.doctor.outcome import Diagnosis, Expected, WhatIf
 
 SHOWN = 12
 """So many changes, versions and sessions are told at a terminal."""
-BOUND = "upper bound"
-"""What the notes of changes say that no client can make as well as the figure has it."""
 VIRTUAL = 72
 """Characters of a change that a figure shows."""
+KINDS = ("client", "upper bound", "other answers")
+"""Kinds of changes in the order in which they are told."""
 NOTHING_USD = 0.005
 """Changes that move less than that are not told."""
 
@@ -34,7 +34,7 @@ def in_short(diagnosis: Diagnosis) -> str:
 
 
 def _one_thing(diagnosis: Diagnosis) -> str:
-    sure = (one for one in diagnosis["what_if"] if holds(one) and BOUND not in one["note"])
+    sure = (one for one in diagnosis["what_if"] if holds(one) and one["kind"] == "client")
     best = next(sure, None)
     if best is not None:
         return f"The one thing to change: {best['change']} (saves {saving(best)})."
@@ -145,9 +145,7 @@ def _causes(diagnosis: Diagnosis) -> Table:
 
 def _what_if(changes: Sequence[WhatIf]) -> Table:
     out = _grid("What to change, by replay", "saves", "95 % from", "to", "change")
-    for one in changes:
-        if abs(one["usd"]) < NOTHING_USD:
-            continue
+    for one in in_order(changes):
         low, high = one["interval"] or (None, None)
         out.add_row(
             units.usd(one["usd"]),
@@ -158,11 +156,18 @@ def _what_if(changes: Sequence[WhatIf]) -> Table:
     return out
 
 
+def in_order(changes: Sequence[WhatIf]) -> list[WhatIf]:
+    """Changes that move something: what a client can do, then bounds, then what changes answers."""
+    moving = [one for one in changes if abs(one["usd"]) >= NOTHING_USD]
+    return sorted(moving, key=lambda one: (KINDS.index(one["kind"]), -one["usd"]))
+
+
 def verdict(one: WhatIf) -> str:
-    """What is said behind a change: that it costs more, or that nothing is sure."""
+    """What is said behind a change: that it costs more, that nothing is sure, what it rests on."""
     if one["usd"] < 0:
         return ": costs more"
-    return "" if holds(one) else ": not sure to save"
+    kind = "" if one["kind"] == "client" else f" ({one['kind']})"
+    return kind if holds(one) else f"{kind}: not sure to save"
 
 
 def _alive(diagnosis: Diagnosis) -> Table:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reports import canvas, units
 from reports.canvas import Figure, Picture
-from reports.doctor import NOTHING_USD, VIRTUAL
+from reports.doctor import NOTHING_USD, VIRTUAL, in_order
 from sim.doctor.outcome import CauseEntry, Diagnosis, GroupEntry, WhatIf
 
 BAR_IN, AROUND_IN = 0.34, 1.0
@@ -17,7 +17,8 @@ MOST = 14
 """So many bars at most."""
 CAUSES = "What each cause of misses cost: writing tokens that could have been read, above reading them."
 CHANGES = (
-    "What the same calls would have cost less (right of zero) or more with one thing changed. Lines are "
+    "What the same calls would have cost less (right of zero) or more had the client done one thing "
+    "otherwise; what costs far more, and other models, are in the table alone. Lines are "
     "95 % intervals over resampled sessions."
 )
 TIME = "The part of the input bill that was lost to misses, first calls of threads left out."
@@ -31,8 +32,8 @@ def of_causes(diagnosis: Diagnosis) -> list[Picture]:
 
 def of_changes(diagnosis: Diagnosis) -> list[Picture]:
     """What each change of the client saves."""
-    found = [one for one in diagnosis["what_if"] if abs(one["usd"]) >= NOTHING_USD]
-    largest = max((abs(one["usd"]) for one in found if one["usd"] > 0), default=0.0)
+    found = [one for one in in_order(diagnosis["what_if"]) if one["kind"] != "other answers"]
+    largest = max((one["usd"] for one in found if one["usd"] > 0), default=0.0)
     seen = [one for one in found if one["usd"] > -3 * largest or not largest]
     return [Picture(changes(seen[:MOST]), CHANGES)] if len(seen) > 1 else []
 

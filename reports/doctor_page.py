@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from reports import doctor_figures, files, units
-from reports.doctor import NOTHING_USD, how_exact, in_short, verdict
+from reports.doctor import how_exact, in_order, in_short, verdict
 from reports.html import Image, image, page
 from sim.doctor.causes import CAUSES
 from sim.doctor.outcome import Diagnosis, GroupEntry
@@ -120,16 +120,14 @@ def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
 
 def _changes(diagnosis: Diagnosis) -> Section:
     rows = []
-    for one in diagnosis["what_if"]:
-        if abs(one["usd"]) >= NOTHING_USD:
-            low, high = (
-                ("", "") if one["interval"] is None else (units.usd(bound) for bound in one["interval"])
-            )
-            cells = (units.usd(one["usd"]), low, high)
-            rows.append(Line(cells, one["change"] + verdict(one), one["note"], one["usd"] < 0))
+    for one in in_order(diagnosis["what_if"]):
+        low, high = ("", "") if one["interval"] is None else (units.usd(bound) for bound in one["interval"])
+        cells = (units.usd(one["usd"]), low, high)
+        rows.append(Line(cells, one["change"] + verdict(one), one["note"], one["usd"] < 0))
     return Section(
         "What to change",
-        "Each by replay with that one thing changed, the best first; negative ones cost more.",
+        "Each by replay with that one thing changed, the best first: what a client can do, then bounds "
+        "that no client reaches, then what changes answers too. Negative ones cost more.",
         ("saves", "95 % from", "to", "change"),
         rows,
         [image(one) for one in doctor_figures.of_changes(diagnosis)],

@@ -64,6 +64,12 @@ class Call:
     """The cause of a miss in the provider's own words, where the log has them."""
     depth: int = 0
     """How many messages the prompt has, where they are known."""
+    moved: int = 0
+    """About how many tokens are in the prompt of the call before too, but behind what changed."""
+    opening: tuple[tuple[bytes, float], ...] = ()
+    """Of a lane's first call with known messages: what names each message, and about how long it is."""
+    early: tuple[int, int, int] | None = None
+    """A mark before the last one with a lifetime of its own, as (node, tokens, number of the lifetime)."""
     ping: bool = False
     """Sent only to keep the entry alive: not one of the log."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -168,6 +167,8 @@ class _Builder:
         if logged.answers_tool is not None:
             call.turn = "tool" if logged.answers_tool else "user"
         call.read_at = self._read_at(call, runs)
+        if logged.node is not None and (last is None or differs):
+            self._note_parts(call, logged.node, last is None)
         self._places[call.marked] = prompt
         self._runs, self._node = runs, logged.node
         lane.calls.append(call)
@@ -191,6 +192,24 @@ class _Builder:
             return place
         return prompts.at("", runs, call.prompt, 1 if call.billed.read else 0)
 
+    def _note_parts(self, call: Call, node: int, first: bool) -> None:
+        """What the messages of a first prompt are, or which of them the call before had sent elsewhere."""
+        histories = self._histories
+        parts = _messages(histories, node)
+        estimated = sum(tokens for _, tokens in parts)
+        if first:
+            if parts[0][1] == 0:  # an unlogged head: what the messages leave of the prompt
+                parts[0] = (parts[0][0], max(0.0, call.marked - estimated))
+            call.opening = tuple(parts)
+        elif self._node is not None and estimated:
+            before = _messages(histories, self._node)
+            same = 0
+            while same < min(len(parts), len(before)) and parts[same] == before[same]:
+                same += 1
+            there = {name for name, _ in before[same:]}
+            moved = sum(tokens for name, tokens in parts[same:] if name in there)
+            call.moved = round(moved * min(1.0, call.marked / estimated))
+
     def _differs(self, node: int | None, how: str) -> str:
         """The role of the first message that the call before had not sent, if this is no continuation."""
         before, histories = self._node, self._histories
@@ -206,6 +225,10 @@ class _Builder:
         return "" if node == self._node else first
 
 
-def usage_formats() -> dict[str, Any]:
-    """The importers that can say what a provider counted."""
-    return {name: kind for name, kind in FORMATS.items() if issubclass(kind, CallLog)}
+def _messages(histories: Histories, node: int) -> list[tuple[bytes, float]]:
+    """The messages of a prompt: what names each, and about how many tokens it has."""
+    found = []
+    while node != START:
+        found.append((histories.same_text(node), histories.tokens[node]))
+        node = histories.before[node]
+    return found[::-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from sim.results.about import About
 
@@ -80,6 +80,14 @@ class WhatIf(TypedDict):
     interval: Annotated[
         tuple[float, float] | None,
         About("USD", "95 % interval of the saving over resampled sessions; None: there is one session."),
+    ]
+    kind: Annotated[
+        Literal["client", "upper bound", "other answers"],
+        About(
+            "",
+            "What a client could have done; what none could, knowing no more than it did; or what changes "
+            "answers too, or is another model.",
+        ),
     ]
     note: Annotated[str, About("", "What the figure rests on.")]
 

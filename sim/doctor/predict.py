@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sim.doctor.calls import Call, Lane, Tokens
@@ -68,6 +68,14 @@ def predict(lane: Lane, rules_of: RulesOf) -> list[Predicted]:
             alive.used_s = call.at_s
         if cached:
             _put(entries.setdefault((call.model, call.prompt), []), call.marked, call)
+            if call.early is not None:
+                node, length, ttl = call.early
+                here = entries.setdefault((call.model, node), [])
+                known = next((one for one in here if one.tokens == length and one.ttl == ttl), None)
+                if known is not None and _lives(known, call, rules):
+                    known.used_s = call.at_s
+                else:
+                    _put(here, length, replace(call, ttl=ttl))
         if call.billed.read and not call.ping:
             _note_read(entries.setdefault((call.model, call.read_at), []), call, rules)
     return found
@@ -119,7 +127,16 @@ def tokens_of(call: Call, read: int, cached: bool, rules: Rules) -> Tokens:
     """The input of ``call`` if it reads ``read`` tokens; what lies behind the last mark is as billed."""
     total = call.billed.total
     written = call.marked - read if cached and rules.lifetimes[call.ttl].write_mult is not None else 0
-    return Tokens(total - read - written, by_lifetime(written, call), read)
+    return Tokens(total - read - written, _split(by_lifetime(written, call), call, read), read)
+
+
+def _split(written: tuple[int, ...], call: Call, read: int) -> tuple[int, ...]:
+    """What is written up to an earlier mark is written for that mark's lifetime."""
+    if call.early is None or not any(written):
+        return written
+    _, length, ttl = call.early
+    early = max(0, length - read)
+    return tuple(n - early * (i == call.ttl) + early * (i == ttl) for i, n in enumerate(written))
 
 
 def by_lifetime(written: int, call: Call) -> tuple[int, ...]:
@@ -129,10 +146,10 @@ def by_lifetime(written: int, call: Call) -> tuple[int, ...]:
 
 def _as_billed(call: Call) -> Tokens:
     """The input as billed, or if the call asks for another lifetime now, with what was written at that."""
-    written = call.billed.written
-    if not any(written) or written[call.ttl]:
-        return call.billed
-    return Tokens(call.billed.plain, by_lifetime(sum(written), call), call.billed.read)
+    billed, written = call.billed, call.billed.written
+    if any(written) and not written[call.ttl]:
+        written = by_lifetime(sum(written), call)
+    return Tokens(billed.plain, _split(written, call, billed.read), billed.read)
 
 
 def _lives(entry: Entry, call: Call, rules: Rules) -> bool:

@@ -6,12 +6,27 @@ from collections.abc import Callable
 
 from sim.doctor.examine import Examined
 from sim.doctor.outcome import WhatIf
-from sim.doctor.what_if import keep_warm, lifetimes
+from sim.doctor.what_if import (
+    batches,
+    compaction,
+    keep_warm,
+    lifetimes,
+    marks,
+    order,
+    own_gpus,
+    providers,
+)
 from sim.doctor.what_if.base import Case, WhatIfs, told
 
 WHAT_IFS: dict[str, WhatIfs] = {
     "lifetimes": lifetimes.changes,
     "keep-warm pings": keep_warm.changes,
+    "compactions": compaction.changes,
+    "marks": marks.changes,
+    "order of parts": order.changes,
+    "batches": batches.changes,
+    "other providers": providers.changes,
+    "own GPUs": own_gpus.changes,
 }
 
 

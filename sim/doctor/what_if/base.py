@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Change:
     saved_usd: dict[str, dict[str, float]]
     """By setting, what each session saves; several settings: the one that saves most is told."""
     note: str = ""
+    kind: Literal["client", "upper bound", "other answers"] = "client"
+    """As in `WhatIf`."""
 
 
 class Case:
@@ -104,6 +107,7 @@ def told(case: Case, change: Change) -> WhatIf:
         "change": change.change.format(list(change.saved_usd)[best]),
         "usd": float(table[best].sum()),
         "interval": interval,
+        "kind": change.kind,
         "note": change.note,
     }
 

@@ -20,7 +20,7 @@ def changes(case: Case) -> Iterator[Change]:
     if not any(case.rules(lane).refresh_on_read and case.rules(lane).lifetimes for lane in lanes):
         return
     for closing, note in (
-        (True, "the client stops when a session is over: an upper bound"),
+        (True, "the client stops when a session is over"),
         (False, "a client that does not know which call is a session's last: pings after it are paid too"),
     ):
         settings = {}
@@ -33,6 +33,7 @@ def changes(case: Case) -> Iterator[Change]:
             + (", none after the last" if closing else ""),
             settings,
             f"{note}; the best of {len(settings)} limits",
+            "upper bound" if closing else "client",
         )
 
 
