@@ -51,7 +51,7 @@ class Transcript:
             "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
             "output_tokens": 20,
         }
-        name = f"msg_{len(self.rows)}"
+        name = f"msg_{self._common['sessionId']}_{len(self.rows)}"
         for text in texts:
             content = [{"type": "text", "text": text}]
             message = {"id": name, "role": "assistant", "model": OPUS, "content": content, "usage": usage}
