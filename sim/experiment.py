@@ -201,6 +201,8 @@ def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     workload: Workload = config.workload
     trace = workload.build(config.seed, config.folder)
+    if config.clients is not None:
+        config.clients.apply(trace)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
     trace.require_countable()
