@@ -113,21 +113,12 @@ def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lin
     """The trace of a file with the settings of the command line."""
     from pydantic import TypeAdapter, ValidationError
 
-    from workloads.documents import Tree
+    from workloads.documents import assign
     from workloads.registry import TraceWorkload
 
     config: dict[str, Any] = {"kind": "trace", "path": str(file), "format": format_name or "guess"}
     for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise InputError(f"--set {setting}: allowed: KEY=VALUE")
-        at = config
-        *above, last = key.split(".")
-        for step in above:
-            at = at.setdefault(step, {})
-            if not isinstance(at, dict):
-                raise InputError(f"--set {setting}: {step} = {at!r} has no settings of its own")
-        at[last] = Tree(value, f"--set {setting}", numbered=False).data
+        assign(config, setting)
     if skip_bad_lines:
         config["skip_bad_lines"] = skip_bad_lines
     try:

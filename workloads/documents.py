@@ -22,6 +22,8 @@ MOST_BYTES = 64 << 20
 MOST_DEPTH = 100
 MOST_NODES = 2_000_000
 """Values of a document, those behind an alias counted as often as it stands there."""
+MOST_SHOWN = 100
+"""Characters of a setting of the command line in a message about it."""
 MOST_DIGITS = 100
 """Of an integer; Python shows none of more than 4,300."""
 
@@ -125,6 +127,21 @@ class Tree:
                 f"{self._at(node.start_mark)}: {shown(node.value)} is not text; allowed: whole characters, "
                 "none that controls a terminal"
             )
+
+
+def assign(data: dict[str, Any], setting: str, option: str = "--set") -> None:
+    """Put the value of ``setting``, a dotted ``KEY=VALUE`` given with ``option``, into ``data``."""
+    key, equals, text = setting.partition("=")
+    where = f"{option} {setting if len(setting) <= MOST_SHOWN else f'{setting[:MOST_SHOWN]}...'}"
+    if not equals or not all(key.split(".")):
+        raise InputError(f"{where}: allowed: KEY=VALUE")
+    at = data
+    *above, last = key.split(".")
+    for step in above:
+        at = at.setdefault(step, {})
+        if not isinstance(at, dict):
+            raise InputError(f"{where}: {step} = {shown(at)} has no settings of its own")
+    at[last] = Tree(text, where, numbered=False).data
 
 
 def read_text(path: Path, what: str) -> str:

@@ -15,8 +15,9 @@ from sim.results.request_table import TWIN
 from workloads.content import ROOT
 from workloads.errors import InputError
 from workloads.formats.files import find_file
-from workloads.formats.jsonl import FINITE, Row, digits, number, shown, whole
+from workloads.formats.jsonl import FINITE, Row, digits, number, whole
 from workloads.formats.reader import rows
+from workloads.shown import shown
 from workloads.trace import Trace
 
 BENCH = "input_lens"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from sim.hardware import catalogue
@@ -15,8 +14,9 @@ from sim.hardware.profile import Profile
 from sim.results.records import Records
 from sim.results.request_log import COMPLETED
 from sim.systems.engine import EngineSystem
-from sim.yamlfile import Loader, in_words
+from sim.yamlfile import in_words
 from workloads.base import Workload
+from workloads.documents import assign
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -61,7 +61,7 @@ class Server:
         catalogue.model(model, here, "--model")
         device = catalogue.gpu(gpu, "--gpu", here)
         for setting in settings:
-            _set(data, setting)
+            assign(data, setting)
         try:
             system = EngineSystem.model_validate(data)
         except ValidationError as error:
@@ -109,7 +109,7 @@ def load_trace(path: Path, settings: list[str]) -> Trace:
 
     data: dict[str, Any] = {"kind": "trace", "format": "guess", "path": str(path)}
     for setting in settings:
-        _set(data, setting, "--trace-set")
+        assign(data, setting, "--trace-set")
     try:
         workload: Workload = TypeAdapter[Any](TraceWorkload).validate_python(data)
     except ValidationError as error:
@@ -117,21 +117,3 @@ def load_trace(path: Path, settings: list[str]) -> Trace:
         where = ".".join(map(str, first["loc"][-1:]))
         raise InputError(f"--trace-set {where}: {in_words(first)}") from None
     return workload.build(0, Path.cwd())
-
-
-def _set(data: dict[str, Any], setting: str, option: str = "--set") -> None:
-    """Put the value of ``dotted.key=value``, which is YAML, into ``data``."""
-    key, equals, text = setting.partition("=")
-    if not equals or not all(key.split(".")):
-        raise InputError(f"{option} {setting}: allowed: KEY=VALUE")
-    try:
-        value = yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, ValueError):
-        raise InputError(f"{option} {setting}: {text!r} is not YAML") from None
-    at = data
-    *above, last = key.split(".")
-    for step in above:
-        at = at.setdefault(step, {})
-        if not isinstance(at, dict):
-            raise InputError(f"{option} {setting}: {step} = {at!r} has no settings of its own")
-    at[last] = value
