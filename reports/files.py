@@ -108,7 +108,7 @@ def require_writable(folder: Path) -> None:
 
 
 def write(result: Result, summary: Summary, folder: Path) -> None:
-    """Write config.yaml, summary.json, requests.parquet and report.html into ``folder``.
+    """Write config.yaml, summary.json, timing.json, requests.parquet and report.html into ``folder``.
 
     Where a system records its steps or samples, steps.parquet and timeseries.parquet too.
 
@@ -117,10 +117,11 @@ def write(result: Result, summary: Summary, folder: Path) -> None:
     Everything is written beside its place first and then moved, so an interrupted or failed write
     leaves the files of an earlier run as they were. Other files in the folder are left alone.
     """
-    text = json.dumps(summary, indent=2, allow_nan=False)
     with staged(folder) as staging:
         (staging / "config.yaml").write_text(result.config.to_yaml(), encoding="utf-8")
-        (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
+        for name, content in (("summary", summary), ("timing", result.timing())):
+            text = json.dumps(content, indent=2, allow_nan=False)
+            (staging / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         write_requests(result, staging / "requests.parquet")
         from reports import html
 

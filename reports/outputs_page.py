@@ -13,12 +13,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 import numpy as np
 
 from sim.results.about import Described, described, is_record
-from sim.results.summary import Summary
+from sim.results.summary import Summary, Timing
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
 from sim.studies.outputs import CapacitySummary, FleetSummary, HabitSummary, SearchSummary, SweepSummary
 
 FILES: dict[str, Any] = {
     "summary.json": Summary,
+    "timing.json": Timing,
     "requests.parquet": RequestColumns,
     "steps.parquet": StepColumns,
     "timeseries.parquet": SampleColumns,
@@ -30,6 +31,7 @@ FILES: dict[str, Any] = {
 }
 WRITERS = {
     "summary.json": "python -m sim run",
+    "timing.json": "python -m sim run",
     "requests.parquet": "python -m sim run",
     "steps.parquet": "python -m sim run",
     "timeseries.parquet": "python -m sim run",

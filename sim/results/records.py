@@ -163,7 +163,7 @@ class Records:
     @property
     def gpu_busy_s(self) -> float:
         """GPU time in iterations, s: a replica's time counts once for each of its GPUs."""
-        return sum(log.busy_s * gpus for log, gpus in zip(self.work, self.gpus, strict=True))
+        return math.fsum(log.busy_s * gpus for log, gpus in zip(self.work, self.gpus, strict=True))
 
     @property
     def computed_tokens(self) -> Ints:
@@ -245,7 +245,7 @@ class Records:
         self.engine = replace(
             totals or self.engine,
             iterations=sum(sum(log.iterations) for log in self.work),
-            busy_s=sum(log.busy_s for log in self.work),
+            busy_s=math.fsum(log.busy_s for log in self.work),
         )
         if totals is None:
             self.engine.num_preemptions = int(self.preemptions.sum())

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.jobs.job import TIMING
 from sim.results.about import described, is_record
 from sim.results.staging import settle
 from sim.results.summary import SystemEntry
@@ -70,7 +69,7 @@ def _has_all(part: Any, record: Any) -> bool:
     return isinstance(part, dict) and all(
         field.key in part and (not is_record(field.kind) or _has_all(part[field.key], field.kind))
         for field in described(record)
-        if field.always and field.key not in TIMING
+        if field.always
     )
 
 

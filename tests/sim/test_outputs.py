@@ -94,6 +94,7 @@ def outputs(
     chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
     return [
         *(("summary.json", result.summary()) for result in results.values()),
+        *(("timing.json", result.timing()) for result in results.values()),
         ("capacity.json", capacity.study(capacities, 0.2, _quietly).summary()),
         ("habits.json", habits.study(chats, _quietly).summary()),
         ("sweep.json", _swept(tmp_path_factory.mktemp("sweep")).summary()),
