@@ -32,6 +32,7 @@ from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
+from workloads.formats.vllm_kv_events import VllmKvEvents
 from workloads.generators.agent import AgentWorkload
 from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
@@ -63,6 +64,7 @@ KnownTrace = (
     | TokensTrace
     | TraceLabTrace
     | VllmBenchTrace
+    | VllmKvEvents
 )
 AnyTrace = KnownTrace | GuessedTrace
 FORMATS: dict[str, Any] = {
