@@ -88,7 +88,7 @@ def _call(trace: Trace, before: int, i: int, gap_s: float) -> Call:
     """Request ``i``, which comes ``gap_s`` after ``before`` of the same session."""
     content = trace.content
     earlier, tokens = content.end[trace.prompt[before]], content.end[trace.prompt[i]]
-    shared = _common(trace, before, i)
+    shared = common_tokens(trace, before, i)
     took_s = (trace.api_s[before] or 0.0) if trace.api_s is not None else 0.0
     took_s = min(took_s, gap_s)
     output = trace.output_tokens[i]
@@ -103,7 +103,7 @@ def _call(trace: Trace, before: int, i: int, gap_s: float) -> Call:
     return Call(kept / earlier, tokens - kept, False, output, gap_s - took_s, took_s)
 
 
-def _common(trace: Trace, before: int, i: int) -> int:
+def common_tokens(trace: Trace, before: int, i: int) -> int:
     """Tokens that prompt ``i`` shares with the prompt ``before`` and its reply."""
     end, parent = trace.content.end, trace.content.parent
     one, other = trace.reply[before], trace.prompt[i]
