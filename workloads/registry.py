@@ -32,9 +32,11 @@ from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
+from workloads.formats.vllm_kv_events import VllmKvEvents
 from workloads.generators.agent import AgentWorkload
 from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
+from workloads.generators.fitted import FittedWorkload
 from workloads.generators.long_documents import LongDocumentsWorkload
 from workloads.generators.mix import MixWorkload
 from workloads.generators.rag import RagWorkload
@@ -62,6 +64,7 @@ KnownTrace = (
     | TokensTrace
     | TraceLabTrace
     | VllmBenchTrace
+    | VllmKvEvents
 )
 AnyTrace = KnownTrace | GuessedTrace
 FORMATS: dict[str, Any] = {
@@ -76,7 +79,9 @@ def _fill_format(value: Any) -> Any:
     return value
 
 
-GeneratedWorkload = AgentWorkload | BatchWorkload | ChatWorkload | LongDocumentsWorkload | RagWorkload
+GeneratedWorkload = (
+    AgentWorkload | BatchWorkload | ChatWorkload | FittedWorkload | LongDocumentsWorkload | RagWorkload
+)
 """Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
 ClassWorkload = Annotated[

@@ -11,7 +11,6 @@ import yaml
 
 from sim import load_config, run
 from tests.chats import workload
-from tests.conftest import _within
 from tests.refusing import Cli
 from tests.workloads.one_chat import tokens, turns
 from tests.workloads.other_files import ALL
@@ -27,15 +26,6 @@ from workloads.writing import WRITERS
 def small_chat(sessions: int) -> Trace:
     """A generated chat."""
     return workload({}, sessions=sessions).build(3, Path())
-
-
-@pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """``python -m workloads ARGS`` within this process, in an empty folder."""
-    from workloads.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    return _within(main, capsys)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,6 +13,7 @@ from sim import load_config, run
 from workloads.base import Workload
 from workloads.generators.generated import Generated
 from workloads.registry import GeneratedWorkload, WorkloadConfig
+from workloads.shapes import shapes_of, write
 from workloads.trace import NONE, Trace
 
 ARRIVAL = {"rate_per_s": 0.5}
@@ -36,8 +37,17 @@ SHORT: dict[str, dict[str, Any]] = {
     "long_documents": {"kind": "long_documents", "think_time_s": 5},
     "bursts": {"kind": "chat", "think_time_s": 5, "arrival": {"process": "gamma", "rate_per_s": 1}},
     "clients": {"kind": "chat", "think_time_s": 5, "arrival": {"process": "clients", "rate_per_s": 1}},
+    "fitted": {"kind": "fitted", "path": "shapes.parquet"},
 }  # fmt: skip
 """A short workload of every kind."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the fitted workload draws from."""
+    path = tmp_path_factory.mktemp("fitted") / "shapes.parquet"
+    write(shapes_of(_workload("agent").build(1, Path())), path)
+    SHORT["fitted"]["path"] = str(path)
 
 
 def _workload(name: str, **settings: Any) -> Workload:
@@ -109,7 +119,8 @@ def test_a_run_has_a_steady_window(tmp_path: Path, name: str) -> None:
     """Generated traffic goes through an engine and a cache, and is measured where it is steady."""
     workload = {"arrival": {"rate_per_s": 1}, "duration_s": 400} | SHORT[name]
     engine = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "replicas": 2}
-    systems = {"engine": engine, "cache": {"kind": "cache", "cache": {"kind": "message"}}}
+    cache = "block" if name == "fitted" else "message"  # shapes do not tell messages apart
+    systems = {"engine": engine, "cache": {"kind": "cache", "cache": {"kind": cache}}}
     config = {"name": "t", "workload": workload, "systems": systems}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     loaded = load_config(tmp_path / "c.yaml")
