@@ -166,15 +166,50 @@ def fit(
 
 @app.command()
 def validate(
-    profile: Annotated[Path, typer.Option("--profile", metavar="FILE", help="A measured profile.")],
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="Whose times are held to account.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", metavar="NAME", help="What the profile must be of.")
     ] = None,
     seeds: Seeds = 3,
     loads: Loads = "0.6",
-    quiet: Quiet = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="REQUESTS", help="A run of your own: see from-bench. Serves nothing here."
+        ),
+    ] = None,
+    trace: cli_served.TraceOption = None,
+    trace_settings: cli_served.TraceSettings = [],  # noqa: B006 (typer copies it)
+    gpu: cli_served.GpuName = None,
+    tp: cli_served.Tp = 1,
+    settings: cli_served.Settings = [],  # noqa: B006
+    system: cli_served.SystemName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Where figures and page go; default runs/validation/NAME."
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the table is printed.")] = False,
 ) -> None:
-    """Serve the same traces with the real engine and with the simulator, and print both."""
+    """Predicted beside measured: figures as JSON, a page with pictures, and a table.
+
+    Serves traces with the real engine of this package and simulates them; or, with --against, simulates the
+    trace that a server of yours has served and compares request by request.
+    """
+    if against is not None:
+        cli_served.validate_against(
+            against, trace, trace_settings, model, gpu, tp, settings, system, profile, out
+        )
+        return
+    if trace or gpu or settings or system or trace_settings or tp != 1:
+        raise InputError(
+            "--trace, --gpu, --tp, --set and --system go with --against REQUESTS; allowed: both"
+        )
+    if profile is None:
+        raise InputError("--profile is missing; allowed: a measured profile, or --against REQUESTS")
     from calibration.validate_input import require_runnable
     from sim.hardware.profile import load
 
@@ -185,10 +220,11 @@ def validate(
     from calibration.run import held_runner
 
     assert loaded.model is not None and loaded.protocol is not None and loaded.hardware is not None
+    options.validation_folder(out, profile)
     device = "cuda" if loaded.protocol.clock == "cuda_event" else "cpu"
     held = held_runner(loaded.model, device, loaded.model.dtype, loaded.protocol.grid, loaded.protocol.seed)
     with held as runner:
-        _validate(profile, runner, seeds, shares, quiet)
+        _validate(profile, runner, seeds, shares, quiet, out)
 
 
 @app.command()
@@ -229,6 +265,8 @@ def third_party(
 
 
 app.command("from-bench")(cli_served.from_bench)
+app.command("from-log")(cli_served.from_log)
+app.command("from-metrics")(cli_served.from_metrics)
 
 
 def _calibrate(
@@ -249,7 +287,14 @@ def _calibrate(
         typer.echo(f"Written: {path}")
 
 
-def _validate(path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool) -> None:
+def _validate(
+    path: Path,
+    runner: Runner,
+    seeds: int,
+    loads: tuple[float, ...],
+    quiet: bool,
+    out: Path | None = None,
+) -> None:
     from calibration.validate import CHATS, Setup
     from calibration.validate_input import require_same_device
     from sim.hardware.profile import load
@@ -261,10 +306,12 @@ def _validate(path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], 
     with terminal.time_left(quiet) as progress:
         setup = Setup(profile, runner, CHATS[grid], grid)
         compared = setup.validate(seeds=seeds, loads=loads, say=progress)
-    if not quiet:
-        from reports import calibration as report
 
-        terminal.show(report.validation_table(profile, compared))
+    from reports import calibration as report
+    from reports import validation
+
+    paths = validation.write_engine(profile, compared, options.validation_folder(out, path))
+    terminal.show(report.validation_table(profile, compared), paths)
 
 
 @contextmanager

@@ -93,6 +93,126 @@ def from_bench(
         terminal.show(report.bench_table(fitted), [path])
 
 
+def from_log(
+    log: Annotated[
+        Path,
+        typer.Argument(metavar="LOGFILE", help="Of a server with --enable-logging-iteration-details."),
+    ],
+    model: ModelName = None,
+    tp: Tp = 1,
+    kv_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--kv-tokens", metavar="N", min=1, help="The server's KV memory, where the log does not say it."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The profile to write; new.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a profile to the iterations in a vLLM server's log; its later half is held out."""
+    from calibration.served import iteration_log
+    from calibration.served.log_fit import fit_log
+    from sim.hardware import catalogue
+
+    path = options.new_profile(out, f"{log.stem}.log")
+    served = None if model is None else catalogue.model(model, Path(), "--model")
+    found = iteration_log.read(log, kv_tokens)
+    name = log.name if served is None else served.name
+    fitted = fit_log(found, name, None if served is None else served.dense, tp)
+
+    from reports import files
+    from reports import served as report
+
+    files.put(path.parent, {path.name: fitted.profile.to_yaml().encode()})
+    if not quiet:
+        terminal.show(report.log_table(fitted), [path])
+
+
+def from_metrics(
+    place: Annotated[
+        str, typer.Argument(metavar="URL|FILE", help="Metrics of a vLLM server, live or as they were kept.")
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="DIR", help="A folder of `python -m sim run`: the same load, simulated."
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="NAME", help="Which engine of that run.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="FILE", help="Metrics from before the load, to be taken off."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Fit, too: the profile to write; new.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """A live server's latencies and hits beside a simulated run; with --out a profile fitted to its means.
+
+    Averages over all of a load tell less than a benchmark's requests: from-bench where those can be had.
+    """
+    from calibration.served import metrics_fit
+    from calibration.served.server_metrics import scrape
+
+    if out is not None:
+        if run is None:
+            raise InputError(
+                "--out is a fit, which needs --run DIR, the same load simulated; allowed: both"
+            )
+        options.new_profile(out, "")
+    simulated = None if run is None else metrics_fit.Simulated.of(run, system)
+    server = scrape(place)
+    if since is not None:
+        server = server.since(scrape(since))
+
+    from reports import files
+    from reports import served as report
+
+    if simulated is None:
+        terminal.show(report.metrics_table(server))
+    elif out is None:
+        terminal.show(report.beside_metrics_table(simulated.beside(server)))
+    else:
+        with terminal.time_left(quiet) as progress:
+            fitted = metrics_fit.fit(server, simulated, progress)
+        files.put(out.parent, {out.name: fitted.profile.to_yaml().encode()})
+        if not quiet:
+            terminal.show(report.metrics_fit_table(fitted), [out])
+
+
+def validate_against(
+    requests: Path,
+    trace: Path | None,
+    trace_settings: list[str],
+    model: str | None,
+    gpu: str | None,
+    tp: int,
+    settings: list[str],
+    system: str | None,
+    profile: Path | None,
+    out: Path | None,
+) -> None:
+    """What ``validate --against`` does: simulate what was served, write and print both side by side."""
+    from calibration.served.against import hold_against
+
+    folder = options.validation_folder(out, requests)
+    named, device = _named(model, gpu)
+    against = hold_against(
+        *served(requests, trace, trace_settings, named, device, tp, settings, system, profile)
+    )
+
+    from reports import served as report
+    from reports import validation
+
+    paths = validation.write(against, folder)
+    terminal.show(report.against_table(against), paths)
+
+
 def served(
     requests: Path,
     trace: Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,9 @@ def _errors(profile: Profile) -> Group:
             *(f"{value:+.1%}" for value in (e.bias, e.sum_err)),
         )
     floor = f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
-    return Group(table, Text(floor))
+    if profile.protocol is None:
+        floor = f"noise floor: equal iterations next to each other differ by {heldout.noise_floor:.1%}"
+    return Group(table, *([] if math.isnan(heldout.noise_floor) else [Text(floor)]))
 
 
 def comparison_table(one: Profile, other: Profile) -> RenderableType:

@@ -201,15 +201,15 @@ class Transfer(Part):
 
 
 class BenchFit(Part):
-    """How a profile was fitted to the requests of a benchmark, and how well it meets them and others."""
+    """How a profile was fitted to what a server took, and how well it meets that and what was held out."""
 
-    file: str
-    sha256: str
+    file: str = Field(description="its name; of a server's metrics where they were had")
+    sha256: str | None = None
     split: str = Field(description="which requests were fitted and which held out")
     fitted_requests: PositiveInt
     heldout_requests: PositiveInt
     parameters: dict[str, float]
-    fitted_errors: dict[str, float] = Field(description="relative errors of means, by metric")
+    fitted_errors: dict[str, float] = Field(description="relative errors, as in `TTFT mean`")
     heldout_errors: dict[str, float]
 
 
