@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,39 @@ SystemName = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent to which server, and where what it took is written, as the options say."""
+
+    requests: Path
+    trace: Path | None
+    trace_settings: list[str]
+    model: str | None
+    gpu: str | None
+    tp: int
+    settings: list[str]
+    system: str | None
+
+    def read(self, profile: Path | None = None) -> tuple[Server, MeasuredRun, Trace]:
+        """The server, with the times of ``profile``, what it took, and what it was sent."""
+        from calibration.served import measured
+        from calibration.served.matching import match
+        from calibration.served.server import Server, load_trace
+
+        if self.model is None or self.gpu is None:
+            raise InputError(
+                f"{'--model' if self.model is None else '--gpu'} is missing; allowed: what was served, and "
+                "on which GPU (python -m sim models, python -m sim gpus)"
+            )
+        latency = None if profile is None else {"profile": str(profile)}
+        server = Server.of(self.model, self.gpu, self.tp, self.settings, latency)
+        run = measured.read(self.requests, self.system)
+        sent = run.lengths() if self.trace is None else load_trace(self.trace, self.trace_settings)
+        run, sent = match(run, sent)
+        server.require_fit(sent)
+        return server, run, sent
+
+
 def from_bench(
     result: Annotated[
         Path,
@@ -78,12 +112,12 @@ def from_bench(
     """
     from calibration.served import bench
 
-    named, device = _named(model, gpu)
-    path = options.new_profile(out, f"{named}.{device}.tp{tp}.bench")
-    server, run, sent = served(result, trace, trace_settings, named, device, tp, settings, system)
+    path = options.new_profile(out, f"{model}.{gpu}.tp{tp}.bench")
+    sent = Sent(result, trace, trace_settings, model, gpu, tp, settings, system)
+    server, run, trace_sent = sent.read()
     bench.require_enough(run)
     with terminal.time_left(quiet) as progress:
-        fitted = bench.fit(server, run, sent, progress)
+        fitted = bench.fit(server, run, trace_sent, progress)
 
     from reports import files
     from reports import served as report
@@ -183,66 +217,3 @@ def from_metrics(
         files.put(out.parent, {out.name: fitted.profile.to_yaml().encode()})
         if not quiet:
             terminal.show(report.metrics_fit_table(fitted), [out])
-
-
-def validate_against(
-    requests: Path,
-    trace: Path | None,
-    trace_settings: list[str],
-    model: str | None,
-    gpu: str | None,
-    tp: int,
-    settings: list[str],
-    system: str | None,
-    profile: Path | None,
-    out: Path | None,
-) -> None:
-    """What ``validate --against`` does: simulate what was served, write and print both side by side."""
-    from calibration.served.against import hold_against
-
-    folder = options.validation_folder(out, requests)
-    named, device = _named(model, gpu)
-    against = hold_against(
-        *served(requests, trace, trace_settings, named, device, tp, settings, system, profile)
-    )
-
-    from reports import served as report
-    from reports import validation
-
-    paths = validation.write(against, folder)
-    terminal.show(report.against_table(against), paths)
-
-
-def served(
-    requests: Path,
-    trace: Path | None,
-    trace_settings: list[str],
-    model: str,
-    gpu: str,
-    tp: int,
-    settings: list[str],
-    system: str | None,
-    profile: Path | None = None,
-) -> tuple[Server, MeasuredRun, Trace]:
-    """The server, what it took, and what it was sent."""
-    from calibration.served import measured
-    from calibration.served.matching import match
-    from calibration.served.server import Server, load_trace
-
-    latency = None if profile is None else {"profile": str(profile)}
-    server = Server.of(model, gpu, tp, settings, latency)
-    run = measured.read(requests, system)
-    sent = run.lengths() if trace is None else load_trace(trace, trace_settings)
-    run, sent = match(run, sent)
-    server.require_fit(sent)
-    return server, run, sent
-
-
-def _named(model: str | None, gpu: str | None) -> tuple[str, str]:
-    """Both names; InputError if one is missing."""
-    if model is None or gpu is None:
-        raise InputError(
-            f"{'--model' if model is None else '--gpu'} is missing; allowed: what was served, and on "
-            "which GPU (python -m sim models, python -m sim gpus)"
-        )
-    return model, gpu
