@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calibration import cli_served, cli_validate, options
+from calibration import cli_import, cli_served, cli_validate, options
 from calibration.cli_validate import Loads, Seeds
 from reports import terminal
 from workloads.errors import InputError
@@ -199,6 +199,7 @@ def third_party(
 
 
 app.command()(cli_validate.validate)
+app.command("import")(cli_import.import_tables)
 app.command("from-bench")(cli_served.from_bench)
 app.command("from-log")(cli_served.from_log)
 app.command("from-metrics")(cli_served.from_metrics)

@@ -43,6 +43,10 @@ class Gpu(BaseModel):
     fp8_tflops: PositiveFloat | None = Field(default=None, le=1e7)
     """Dense, 8-bit operands (fp8 or int8); None: computed in 16 bit."""
     fp4_tflops: PositiveFloat | None = Field(default=None, le=1e7)
+    link_gb_per_s: PositiveFloat | None = Field(default=None, le=1e7)
+    """What a collective with its neighbours reaches each way: most of NVLink, a part of PCIe."""
+    link_latency_us: float = Field(default=10.0, ge=0, le=1e6)
+    """Of starting a collective."""
     source: str
     checked: bool = False
 
