@@ -133,7 +133,9 @@ def from_log(
         typer.Argument(metavar="LOGFILE", help="Of a server with --enable-logging-iteration-details."),
     ],
     model: ModelName = None,
+    gpu: GpuName = None,
     tp: Tp = 1,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
     kv_tokens: Annotated[
         int | None,
         typer.Option(
@@ -148,13 +150,14 @@ def from_log(
     """Fit a profile to the iterations in a vLLM server's log; its later half is held out."""
     from calibration.served import iteration_log
     from calibration.served.log_fit import fit_log
-    from sim.hardware import catalogue
+    from calibration.served.server import Server
 
     path = options.new_profile(out, f"{log.stem}.log")
-    served = None if model is None else catalogue.model(model, Path(), "--model")
+    if (model is None) != (gpu is None):
+        raise InputError("--model and --gpu say of what the times are; allowed: both or none")
+    server = None if model is None or gpu is None else Server.of(model, gpu, tp, settings)
     found = iteration_log.read(log, kv_tokens)
-    name = log.name if served is None else served.name
-    fitted = fit_log(found, name, None if served is None else served.dense, tp)
+    fitted = fit_log(found, None if server is None else server.serves, tp)
 
     from reports import files
     from reports import served as report

@@ -12,7 +12,7 @@ from calibration.columns import Floats
 from calibration.fit import Measured
 from calibration.plan import DECODE, Configuration
 from calibration.served.iteration_log import IterationLog, configurations
-from sim.hardware.dense import DenseDecoder
+from sim.hardware.origin import Serves
 from sim.hardware.profile import Fit, Heldout, Profile
 from workloads.errors import InputError
 
@@ -32,10 +32,14 @@ class LogFit:
     notes: list[str]
 
 
-def fit_log(log: IterationLog, name: str, model: DenseDecoder | None, tp: int) -> LogFit:
-    """The form's coefficients from the earlier half of ``log``, its errors on the later one."""
+def fit_log(log: IterationLog, serves: Serves | None, tp: int = 1) -> LogFit:
+    """The form's coefficients from the earlier half of ``log``, its errors on the later one.
+
+    ``serves`` says of what the times are; else they are of whatever ``tp`` GPUs served.
+    """
     if len(log) < FEWEST:
         raise InputError(f"{log.path}: {len(log)} iterations; allowed: at least {FEWEST}")
+    name = log.path.name if serves is None else f"{serves.gpu}, {serves.model}"
     pool = log.pool_tokens if log.knows_kv else None
     by_engine = [list(configurations(steps, pool)) for steps in log.engines.values()]
     training = _measured([row for rows in by_engine for row in rows[: len(rows) // 2]])
@@ -47,12 +51,13 @@ def fit_log(log: IterationLog, name: str, model: DenseDecoder | None, tp: int) -
     profile = Profile(
         id=f"{name}, fitted to a log",
         calibrated=True,
+        origin="fitted",
         source=(
             f"fitted to iterations of a server's log: {log.path.name}, the earlier half of {len(log):,}; "
             f"on the later half MAPE {errors.mape:.1%}, bias {errors.bias:+.1%}"
         ),
         coefficients=coefficients,
-        model=model,
+        serves=serves,
         tensor_parallel=tp,
         domain=fit.domain(training),
         fit=Fit(form="pnorm+nnls/1", intervals=fitted.intervals(), implied={}, peaks={}),

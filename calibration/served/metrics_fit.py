@@ -160,13 +160,13 @@ def fit(server: ServerMetrics, simulated: Simulated, tell: Tell = lambda *_: Non
             update={
                 "id": profile.id.removesuffix("roofline") + "fitted to a server's metrics",
                 "calibrated": True,
+                "origin": "fitted",
                 "source": (
                     f"fitted to a server's metrics: means of TTFT and TPOT of {server.requests:,} "
                     f"requests; not fitted: {said}. The roofline of {simulated.server.gpu.name} with "
                     + ", ".join(f"{name} {value:g}" for name, value in shown.items())
                 ),
-                "model": simulated.server.model.dense,
-                "tensor_parallel": simulated.server.system.tensor_parallel,
+                "serves": simulated.server.serves,
                 "bench": BenchFit(
                     file=server.where,
                     split="means of TTFT and TPOT are fitted; all else is held out",

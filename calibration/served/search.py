@@ -49,7 +49,7 @@ def _kv(profile: Profile, values: Values) -> Profile:
 
 
 def _request(profile: Profile, values: Values) -> Profile:
-    return profile.model_copy(update={"overhead_s": {**profile.overhead_s, "request": values["request_s"]}})
+    return _with(profile, request=values["request_s"])
 
 
 PARAMETERS = (

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.origin import Serves
 from sim.hardware.profile import Profile
 from sim.results.records import Records
 from sim.results.request_log import COMPLETED
@@ -22,8 +23,6 @@ from workloads.trace import Trace
 
 KEY = "server"
 """What messages call the system."""
-OVERHEAD = "request"
-"""Of `Profile.overhead_s`: what its client waits for a request beside the engine's work, s."""
 
 
 class Given:
@@ -78,6 +77,11 @@ class Server:
         )
 
     @property
+    def serves(self) -> Serves:
+        """Of what its iteration times are."""
+        return Serves.of(self.model, self.gpu, self.system.parallel)
+
+    @property
     def profile(self) -> Profile:
         """Where its own iteration times come from."""
         return self.system.profile(self.model, KEY, self.folder)
@@ -106,9 +110,6 @@ class Server:
                 f"{trace.origin}: {lost:,} of {len(trace):,} requests do not complete in the simulation; "
                 "allowed: limits and memory as the server's (--set engine.max_model_len, memory.kv_blocks)"
             )
-        later_s = profile.overhead_s.get(OVERHEAD, 0.0)
-        records.first_token_s = records.first_token_s + later_s
-        records.finished_s = records.finished_s + later_s
         return records
 
 

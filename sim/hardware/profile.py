@@ -271,8 +271,7 @@ class Profile(Part):
     transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
         default={},
-        description="seconds of: an empty launch, host work of a step beside the device's, what the "
-        "client of a request waits beside the engine's work",
+        description="seconds of: an empty launch, host work of a step beside the device's",
     )
 
     @property

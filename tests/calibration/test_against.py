@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.served.bench import made
 from calibration.served.comparison import compare
 from calibration.served.server import Server, load_trace
 from sim.results import metrics
@@ -46,10 +47,12 @@ def test_figures_are_those_of_both_runs(served: Path) -> None:
 
 
 def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli) -> None:
-    """With the profile fitted to it a benchmark is met within 3 %; the page has four pictures."""
-    fit = ("from-bench", served / "bench.json", "--trace", served / "trace.jsonl", *benches.SERVED)
-    assert calibration(*fit, "--out", "p.yaml", "--quiet").stdout == ""
-    args = ("validate", "--against", *fit[1:], "--profile", "p.yaml", "--out", "out")
+    """With the numbers that made it a benchmark is met exactly; the page has four pictures."""
+    truth = made(Server.of("llama-3.1-8b", "h100-sxm", 1, []), benches.TRUTH)
+    told = {"calibrated": True, "source": "known", "origin": "measured"}
+    Path("p.yaml").write_text(truth.model_copy(update=told).to_yaml())
+    run = (served / "bench.json", "--trace", served / "trace.jsonl", *benches.SERVED)
+    args = ("validate", "--against", *run, "--profile", "p.yaml", "--out", "out")
     loud, quiet = calibration(*args), calibration(*args, "--quiet")
     assert loud.returncode == 0, loud.stderr
     assert loud.stdout == quiet.stdout
@@ -57,10 +60,13 @@ def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli)
         assert text in quiet.stdout
     found = json.loads(Path("out/validation.json").read_text())
     assert found["profile"]["calibrated"] is True and found["requests"] == 40 and found["hits"] is None
-    assert abs(found["metrics"]["E2E"]["error"]["mean"]) < 0.03
+    for name in ("TTFT", "TPOT", "E2E"):
+        metric = found["metrics"][name]
+        assert metric["error"] == pytest.approx(dict.fromkeys(metric["error"], 0.0), abs=1e-9)
+        assert metric["request_error_mean"] < 1e-9
     page = Path("out/validation.html").read_text()
     assert page.count("<img ") == 4 and "Uncalibrated.</strong>" not in page
-    assert page.endswith("</html>\n") and "fitted to a benchmark" in page
+    assert page.endswith("</html>\n") and "Times: known" in page
 
 
 def test_a_roofline_is_marked(served: Path, calibration: Cli) -> None:

@@ -41,7 +41,8 @@ def test_the_numbers_that_made_a_benchmark_are_found(calm: Path, calibration: Cl
     assert profile.source.startswith(
         "fitted to a benchmark: bench.json, 12 requests; the other 12: TTFT mean"
     )
-    assert profile.model is not None and profile.model.name == "Meta Llama 3.1 8B"
+    assert profile.origin == "fitted" and profile.serves is not None
+    assert (profile.serves.model, profile.serves.gpu) == ("Meta Llama 3.1 8B", "NVIDIA H100 SXM 80GB")
 
 
 def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -> None:
@@ -190,7 +191,6 @@ def test_bad_options_are_refused(calm: Path, calibration: Cli, tmp_path: Path) -
         ((*benches.SERVED, "--tp", "3"), ("tensor_parallel = 3 does not divide",)),
         ((*benches.SERVED, "--set", "engine.max_seqs=3"), ("--set engine", "unknown key 'max_seqs'")),
         ((*benches.SERVED, "--set", "engine"), ("--set engine: allowed: KEY=VALUE",)),
-        ((*benches.SERVED, "--set", "data_parallel=2"), ("tensor parallel", "allowed: --tp")),
         ((*benches.SERVED, "--set", "engine.max_model_len=400"), ("do not complete", "max_model_len")),
         ((*benches.SERVED, "--trace-set", "format=tea"), ("--trace-set", "'tea'")),
         ((*benches.SERVED, "--system", "two"), ("--system two",)),

@@ -28,7 +28,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_times_that_made_a_log_are_found(whole: Path, calibration: Cli) -> None:
     """The later half within its noise, which neighbours show too; coefficients within a few percent."""
-    args = ("--model", "llama-3.1-8b", "--out", "p.yaml")
+    args = ("--model", "llama-3.1-8b", "--gpu", "h200", "--out", "p.yaml")
     done = calibration("from-log", whole, *args)
     assert done.returncode == 0, done.stderr
     for text in (
@@ -40,7 +40,7 @@ def test_the_times_that_made_a_log_are_found(whole: Path, calibration: Cli) -> N
     ):
         assert text in done.stdout
     profile = load(Path("p.yaml"))
-    assert profile.heldout is not None and profile.model is not None and profile.calibrated
+    assert profile.heldout is not None and profile.serves is not None and profile.origin == "fitted"
     errors, truth, found = profile.heldout.errors, logs.TRUTH, profile.coefficients
     assert errors.mape < 0.02 and abs(errors.bias) < 0.005
     assert profile.heldout.noise_floor == pytest.approx(0.016, abs=0.002), "0.8 of a standard deviation"
@@ -53,15 +53,13 @@ def test_the_times_that_made_a_log_are_found(whole: Path, calibration: Cli) -> N
 
 
 def test_without_noise_the_later_half_is_met(tmp_path: Path) -> None:
-    fitted = fit_log(iteration_log.read(logs.write(tmp_path / "s.log")), "s", None, 2)
+    fitted = fit_log(iteration_log.read(logs.write(tmp_path / "s.log")), None, 2)
     assert fitted.profile.heldout is not None and fitted.profile.tensor_parallel == 2
     assert fitted.profile.heldout.errors.mape < 0.005 and not fitted.notes
 
 
 def test_an_old_log_without_kv_says_so(tmp_path: Path) -> None:
-    fitted = fit_log(
-        iteration_log.read(logs.write(tmp_path / "s.log", kv=False, sessions=20)), "s", None, 1
-    )
+    fitted = fit_log(iteration_log.read(logs.write(tmp_path / "s.log", kv=False, sessions=20)), None)
     assert "KV of requests is not in this log" in fitted.notes[0]
 
 
@@ -118,7 +116,9 @@ def test_bad_logs_are_refused(calibration: Cli, tmp_path: Path) -> None:
     packed.write_bytes(b"\x1f\x8b\x08\x00nothing")
     refused(calibration, tmp_path, "from-log", packed, said=("cannot be read to its end",))
     refused(calibration, tmp_path, "from-log", tmp_path / "no.log", said=("no such file",))
-    refused(calibration, tmp_path, "from-log", path, "--model", "llama-9", said=("--model = 'llama-9'",))
+    both = ("--model", "llama-9", "--gpu", "h200")
+    refused(calibration, tmp_path, "from-log", path, *both, said=("--model = 'llama-9'",))
+    refused(calibration, tmp_path, "from-log", path, *both[:2], said=("both or none",))
     there = tmp_path / "there.yaml"
     there.touch()
     refused(calibration, tmp_path, "from-log", path, "--out", there, said=("a new file name",))
