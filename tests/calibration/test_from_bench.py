@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from calibration.served import bench, measured
@@ -74,6 +75,14 @@ def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -
     assert run.hit_tokens is not None
     assert run.hit_tokens.tolist() == records.cache_read_input_tokens[left].tolist()
     trace.check()
+    whole = measured.read(path)
+    for ending in ("csv", "parquet"):
+        table, other_path = pd.DataFrame([*twin, *rows[::-1]]), tmp_path / f"requests.{ending}"
+        table.to_csv(other_path, index=False) if ending == "csv" else table.to_parquet(other_path)
+        again = measured.read(other_path)
+        assert again.names == whole.names and again.hit_tokens is not None
+        for name in ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s"):
+            assert getattr(again, name) == pytest.approx(getattr(whole, name), nan_ok=True)
 
 
 def test_what_a_trace_does_not_say_comes_from_the_result(calm: Path, tmp_path: Path) -> None:
