@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from calibration.served.search import Found
     from calibration.served.server_metrics import ServerMetrics
 
-UNTOLD = 1e-3
-"""A number is hardly told if the error grows by less than this when it is moved aside."""
 INTERPOLATED = "percentiles of a server's histograms are interpolated within their buckets; means are exact"
 
 
@@ -46,23 +44,20 @@ def bench_table(fitted: Fitted) -> RenderableType:
 
 def numbers_table(found: Found) -> Table:
     """What a search found, and whether what it was held against tells it."""
-    from calibration.served.search import ASIDE, PARAMETERS
-
     table = Table(
         "number",
-        *map(_right, ("value", f"error with {ASIDE:.0%} less", f"with {ASIDE:.0%} more")),
+        *map(_right, ("value", f"error with {found.moved:.0%} less", f"with {found.moved:.0%} more")),
         "meaning",
         header_style="bold",
     )
-    for parameter in PARAMETERS:
-        if parameter.name not in found.values:
-            continue
+    for parameter in found.parameters:
         less, more = found.aside[parameter.name]
         table.add_row(
             parameter.name,
             units.significant(found.values[parameter.name]),
             *(f"{grows * 100:+.1f} points" for grows in (less, more)),
-            parameter.meaning + (" (hardly told by this run)" if max(less, more) < UNTOLD else ""),
+            parameter.meaning
+            + ("; not told by this run, left where it began" if parameter.name in found.untold else ""),
         )
     return table
 

@@ -38,9 +38,7 @@ MOST_DOTS = 5000
 
 def of_requests(against: Against) -> list[Picture]:
     """Every request's TTFT and E2E, and the distributions of TTFT, TPOT and E2E."""
-    from calibration.served.comparison import values
-
-    measured, predicted = values(against.run), values(against.records)
+    measured, predicted = against.values()
     calibrated = against.profile.calibrated
     both = {}
     for name in measured:

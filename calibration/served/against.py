@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calibration.served.comparison import Comparison, compare
+from calibration.served.comparison import Comparison, compare, values
 from calibration.served.measured import MeasuredRun
 from calibration.served.server import Server
 from sim.hardware.profile import Profile
-from sim.results.records import Records
+from sim.results.records import Floats, Records
 from workloads.trace import Trace
 
 
@@ -22,6 +22,10 @@ class Against:
     records: Records
     compared: Comparison
     notes: list[str]
+
+    def values(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """TTFT, TPOT and E2E of every request, s: measured, predicted."""
+        return values(self.run), values(self.records)
 
 
 def hold_against(server: Server, run: MeasuredRun, trace: Trace) -> Against:
