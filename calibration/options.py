@@ -69,9 +69,14 @@ def require_installed(*packages: str, extra: str = "calibration") -> None:
     """InputError if an optional package is not installed."""
     for package in packages:
         if find_spec(package) is None:
+            fitting = (
+                " (for a GPU, with the build of torch that fits its driver)"
+                if extra == "calibration"
+                else ""
+            )
             raise InputError(
                 f"{package} is not installed; allowed: pip install -e '.[{extra}]' in the project's "
-                "folder (for a GPU, with the build of torch that fits its driver)"
+                f"folder{fitting}"
             )
 
 

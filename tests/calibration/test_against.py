@@ -28,7 +28,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_figures_are_those_of_both_runs(served: Path) -> None:
     """Means, percentiles and each request's error against plain numpy; gaps pooled; hits equal."""
     run = benches.matched(served / "bench.json", served / "trace.jsonl")
-    records = Server.of("llama-3.1-8b", "h100-sxm", 1, []).simulate(load_trace(served / "trace.jsonl", []))
+    server = Server.of("llama-3.1-8b", "h100-sxm", 1, ["latency.kind=roofline"])
+    records = server.simulate(load_trace(served / "trace.jsonl", []))
     run.hit_tokens = records.cache_read_input_tokens + (np.arange(40) == 3)
     found = compare(run, records)
     assert list(found.metrics) == ["TTFT", "TPOT", "ITL", "E2E"] and found.requests == 40
@@ -70,8 +71,9 @@ def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli)
 
 
 def test_a_roofline_is_marked(served: Path, calibration: Cli) -> None:
-    """Without a profile times come from the datasheet: too fast, and said so."""
+    """Times from the datasheet: too fast, and said so."""
     args = (served / "bench.json", "--trace", served / "trace.jsonl", *benches.SERVED)
+    args = (*args, "--set", "latency.kind=roofline")
     done = calibration("validate", "--against", *args)
     assert done.returncode == 0 and "uncalibrated: times are not measured" in done.stdout
     folder = Path("runs/validation/bench")

@@ -26,7 +26,7 @@ CONFIG = """\
 name: served
 workload: {kind: trace, format: tokens, path: trace.jsonl}
 systems:
-  mine: {kind: engine, model: llama-3.1-8b, hardware: h100-sxm}
+  mine: {kind: engine, model: llama-3.1-8b, hardware: h100-sxm, latency: {kind: roofline}}
 """
 TTFT = "vllm:time_to_first_token_seconds"
 TRUTH = {**{p.name: p.start for p in PARAMETERS}, "mfu": 0.45, "mbu": 0.85}
