@@ -73,8 +73,7 @@ def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli)
 def test_a_roofline_is_marked(served: Path, calibration: Cli) -> None:
     """Times from the datasheet: too fast, and said so."""
     args = (served / "bench.json", "--trace", served / "trace.jsonl", *benches.SERVED)
-    args = (*args, "--set", "latency.kind=roofline")
-    done = calibration("validate", "--against", *args)
+    done = calibration("validate", "--against", *args, "--set", "latency.kind=roofline")
     assert done.returncode == 0 and "uncalibrated: times are not measured" in done.stdout
     folder = Path("runs/validation/bench")
     found = json.loads((folder / "validation.json").read_text())
