@@ -157,7 +157,7 @@ def from_log(
         raise InputError("--model and --gpu say of what the times are; allowed: both or none")
     server = None if model is None or gpu is None else Server.of(model, gpu, tp, settings)
     found = iteration_log.read(log, kv_tokens)
-    fitted = fit_log(found, None if server is None else server.serves, tp)
+    fitted = fit_log(found, server, tp)
 
     from reports import files
     from reports import served as report

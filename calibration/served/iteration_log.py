@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from calibration.plan import CACHED, DECODE, MIXED, PREFILL, Configuration, Sequence
+from calibration.form import Step
 from workloads.errors import InputError
 from workloads.formats.files import find_file, opened
 
@@ -29,7 +29,7 @@ OPTION = "allowed: the log of a vLLM server that was started with --enable-loggi
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Line:
     """One iteration: its prefills with their new tokens, its decodes, how long it took."""
 
     prefills: int
@@ -45,7 +45,7 @@ class IterationLog:
     """What a log says, engine by engine (data parallel ranks write into one), and what was skipped."""
 
     path: Path
-    engines: dict[str, list[Step]] = field(default_factory=dict)
+    engines: dict[str, list[Line]] = field(default_factory=dict)
     pool_tokens: int | None = None
     cut_off: int = 0
     """Lines of iterations that are not whole."""
@@ -60,8 +60,8 @@ class IterationLog:
     @property
     def knows_kv(self) -> bool:
         """Whether every iteration says how much KV is held, and the log how much there is."""
-        steps = (step for steps in self.engines.values() for step in steps)
-        return self.pool_tokens is not None and all(step.kv_share is not None for step in steps)
+        lines = (line for lines in self.engines.values() for line in lines)
+        return self.pool_tokens is not None and all(line.kv_share is not None for line in lines)
 
     def notes(self) -> list[str]:
         """What was skipped, and what is assumed."""
@@ -91,7 +91,7 @@ def read(path: Path, kv_tokens: int | None = None) -> IterationLog:
     try:
         with opened(log.path) as file:
             for raw in file:
-                _line(log, raw.decode(errors="replace"))
+                _read(log, raw.decode(errors="replace"))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{log.path}: cannot be read to its end: {error}") from None
     if not len(log):
@@ -100,7 +100,7 @@ def read(path: Path, kv_tokens: int | None = None) -> IterationLog:
     return log
 
 
-def _line(log: IterationLog, line: str) -> None:
+def _read(log: IterationLog, line: str) -> None:
     if log.pool_tokens is None and (pool := POOL.search(line)):
         log.pool_tokens = int(pool[1].replace(",", ""))
     if MARK not in line:
@@ -121,11 +121,11 @@ def _line(log: IterationLog, line: str) -> None:
         engine = ENGINE.search(line)
         name = "" if engine is None else engine[1] or engine[2]
         share = None if found["kv"] is None else float(found["kv"]) / 100
-        log.engines.setdefault(name, []).append(Step(prefills, tokens, decodes, ms / 1e3, share))
+        log.engines.setdefault(name, []).append(Line(prefills, tokens, decodes, ms / 1e3, share))
 
 
-def configurations(steps: list[Step], pool: int | None) -> Iterator[tuple[Configuration, float]]:
-    """One engine's iterations as the sequences that each computed, and its time in s.
+def steps(lines: list[Line], pool: int | None) -> Iterator[tuple[Step, float]]:
+    """One engine's iterations by what their time depends on, and how long each took, s.
 
     Of the sums that a line gives each request has an equal part. KV is followed: after an iteration without
     prefills all that is held is of decodes; a prefill holds what came on top of that, and what it holds is
@@ -133,44 +133,35 @@ def configurations(steps: list[Step], pool: int | None) -> Iterator[tuple[Config
     ``pool`` is the KV memory in tokens; without it requests have none.
     """
     held = decoding = prefilling = 0.0
-    before: Step | None = None
-    for step in steps:
+    before: Line | None = None
+    for line in lines:
         if pool is None:
-            yield _configuration(step, 0.0, 0.0), step.t_s
+            yield _step(line, 0.0, 0.0), line.t_s
             continue
         if before is not None and before.prefills:
-            decoding = _decoding(decoding, prefilling, before, step, held)
+            decoding = _decoding(decoding, prefilling, before, line, held)
         else:
-            decoding = held if step.decodes else 0.0
-        after = (step.kv_share or 0.0) * pool
-        whole = max(after, held + step.tokens + step.decodes)  # its use is noted when what ended is gone
-        prefilling = max(float(step.tokens), whole - decoding - step.decodes) if step.prefills else 0.0
-        yield _configuration(step, decoding, prefilling - step.tokens), step.t_s
-        held, before = after, step
+            decoding = held if line.decodes else 0.0
+        after = (line.kv_share or 0.0) * pool
+        whole = max(after, held + line.tokens + line.decodes)  # its use is noted when what ended is gone
+        prefilling = max(float(line.tokens), whole - decoding - line.decodes) if line.prefills else 0.0
+        yield _step(line, decoding, prefilling - line.tokens), line.t_s
+        held, before = after, line
 
 
-def _decoding(decoding: float, prefilling: float, before: Step, step: Step, held: float) -> float:
-    """KV tokens of the decodes of ``step``, after ``before``, which had prefills too."""
+def _decoding(decoding: float, prefilling: float, before: Line, line: Line, held: float) -> float:
+    """KV tokens of the decodes of ``line``, after ``before``, which had prefills too."""
     decoding += before.decodes
-    if step.decodes > before.decodes:  # prefills that are done
-        decoding += prefilling * min(1.0, (step.decodes - before.decodes) / before.prefills)
+    if line.decodes > before.decodes:  # prefills that are done
+        decoding += prefilling * min(1.0, (line.decodes - before.decodes) / before.prefills)
     elif before.decodes:
-        decoding *= step.decodes / before.decodes
-    return min(decoding, held) if step.decodes else 0.0
+        decoding *= line.decodes / before.decodes
+    return min(decoding, held) if line.decodes else 0.0
 
 
-def _configuration(step: Step, decoding: float, cached: float) -> Configuration:
-    prefills = list(
-        zip(_parts(max(cached, 0.0), step.prefills), _parts(step.tokens, step.prefills), strict=True)
-    )
-    decodes: list[Sequence] = [(context, 1) for context in _parts(decoding, step.decodes)]
-    if prefills and decodes:
-        family = MIXED
-    elif decodes:
-        family = DECODE
-    else:
-        family = CACHED if cached > step.tokens else PREFILL
-    return Configuration(family, "fit", (*prefills, *decodes))
+def _step(line: Line, decoding: float, cached: float) -> Step:
+    held, new = _parts(max(cached, 0.0), line.prefills), _parts(line.tokens, line.prefills)
+    return Step(tuple(zip(held, new, strict=True)), line.decodes, round(decoding))
 
 
 def _parts(total: float, count: int) -> list[int]:

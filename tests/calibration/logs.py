@@ -17,7 +17,15 @@ from sim.hardware.profile import Coefficients
 from workloads.generators.chat import ChatWorkload
 
 TRUTH = Coefficients(
-    step=2e-3, floor=6e-3, token=3e-5, p=2.5, sequence=4e-5, pair=4e-9, decode_kv=6e-8, prefill=3e-4
+    step=2e-3,
+    floor=6e-3,
+    token=3e-5,
+    p=2.5,
+    sequence=4e-5,
+    pair=4e-9,
+    decode_kv=6e-8,
+    prefill=3e-4,
+    beside=6e-5,
 )
 BLOCKS, BLOCK_TOKENS, SYSTEM_TOKENS = 20_000, 16, 96
 OPENING = "INFO 11-20 10:00:00 [kv_cache_utils.py:1] GPU KV cache size: {:,} tokens\n"

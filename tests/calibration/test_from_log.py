@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from calibration.plan import Configuration
+from calibration.form import Step
 from calibration.served import iteration_log
-from calibration.served.iteration_log import Step, configurations
+from calibration.served.iteration_log import Line, steps
 from calibration.served.log_fit import fit_log
 from sim.hardware.profile import load
 from tests.calibration import logs
@@ -65,21 +65,17 @@ def test_an_old_log_without_kv_says_so(tmp_path: Path) -> None:
 
 def test_kv_is_followed_from_step_to_step() -> None:
     """A prompt of 600 behind 400 cached ones beside two decodes, in two chunks; then three decodes."""
-    steps = [
-        Step(0, 0, 2, 0.01, 0.2),  # before it the log does not say what is held
-        Step(
-            1, 500, 2, 0.01, 0.2 + 0.0902
-        ),  # 2,000 held by decodes, two tokens more; 400 + 500 of the prompt
-        Step(1, 100, 2, 0.01, 0.2 + 0.1004),
-        Step(0, 0, 3, 0.01, 0.2 + 0.1007),
+    lines = [
+        Line(0, 0, 2, 0.01, 0.2),  # before it the log does not say what is held
+        Line(1, 500, 2, 0.01, 0.2 + 0.0902),  # 2,000 of decodes, two tokens more; 400 + 500 of the prompt
+        Line(1, 100, 2, 0.01, 0.2 + 0.1004),
+        Line(0, 0, 3, 0.01, 0.2 + 0.1007),
     ]
-    found = [configuration for configuration, _ in configurations(steps, 10_000)]
-    assert found[1].spec == ((400, 500), (1000, 1), (1000, 1)) and found[1].family == "mixed"
-    assert found[2].spec == ((900, 100), (1001, 1), (1001, 1))
-    assert found[3].spec == ((1002, 1), (1001, 1), (1001, 1)) and found[3].family == "decode"
-    assert next(configurations([Step(2, 30, 0, 0.01, None)], None))[0] == Configuration(
-        "prefill", "fit", ((0, 15), (0, 15))
-    )
+    found = [step for step, _ in steps(lines, 10_000)]
+    assert found[1] == Step(((400, 500),), 2, 2000)
+    assert found[2] == Step(((900, 100),), 2, 2002)
+    assert found[3] == Step((), 3, 3004)
+    assert next(steps([Line(2, 31, 0, 0.01, None)], None)) == (Step(((0, 16), (0, 15))), 0.01)
 
 
 def test_ranks_are_followed_apart_and_damage_is_counted(tmp_path: Path) -> None:
@@ -92,7 +88,7 @@ def test_ranks_are_followed_apart_and_damage_is_counted(tmp_path: Path) -> None:
         + LINE.format(2, 0, 0, 2, 6) + LINE.format(3, 0, 0, 0, 0) + good[:-50]
     )  # fmt: skip
     log = iteration_log.read(path, 5000)
-    assert {name: len(steps) for name, steps in log.engines.items()} == {"000": 1, "1": 1}
+    assert {name: len(lines) for name, lines in log.engines.items()} == {"000": 1, "1": 1}
     assert (log.cut_off, log.empty, log.speculative) == (2, 2, 1)
     assert log.notes() == [
         "2 lines of iterations that are cut off were skipped",
