@@ -48,6 +48,12 @@ def import_tables(
         from calibration.layer_profile import build
 
         profile = build(folder, served, device, parallel)
+    else:
+        options.require_choice("--backend", backend, ["vllm", "sglang"])
+        options.require_installed("aiconfigurator_core", extra="tables")
+        from calibration import aiconfigurator
+
+        profile = aiconfigurator.build(model, served, gpu, parallel, backend)
 
     from reports import calibration as report
     from reports import files

@@ -26,6 +26,15 @@ LINEAR = (
 SHARPNESS = (1.25, 1.6, 2.0, 2.5, 3.2, 4.5, 7.0, 12.0)
 KNEES = np.geomspace(2.0, 1024.0, 13).tolist()
 """Where the knee may lie, in tokens: where the search begins."""
+KNOTS = [
+    *(1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768),
+    *(1024, 1536, 2048, 3072, 4096, 6144, 8192),
+]
+"""New tokens at which the weights' term is corrected."""
+MOST_CORRECTED = 0.3
+ROUGHNESS, SHRINKAGE = 1.0, 0.3
+"""How much neighbouring factors are held together, and all of them to 1: 1 is as much as one step."""
+ROUNDS = 4
 SHARES = (0.0, 0.5, 0.7, 0.85, 0.95)
 """Of the reads that are experts."""
 
@@ -117,13 +126,36 @@ def fit(steps: Sequence[Step], t_s: Floats, offer: Offer) -> Coefficients:
         options={"initial_simplex": _around(start), "xatol": 1e-4, "fatol": 1e-7, "maxfev": 600},
     )
     knee, p, share = bounded(best.x)
-    values = solved(knee, p, share)[1].tolist()
-    token, got = values[0], dict(zip(names, values[1:], strict=True))
+    read = knee * (1.0 - share + share * reached)
+    weights = (read**p + tokens**p) ** (1 / p)
+    factors, values = _corrected(squares, weights, tokens)
+    got = dict(zip(names, values[1:], strict=True))
     found = _coefficients(got, offer)
-    found |= {"token": token, "floor": token * knee * (1 - share), "p": p}
+    found |= {"token": values[0], "floor": values[0] * knee * (1 - share), "p": p, "correction": factors}
     if offer.touched:
-        found |= {"experts": token * knee * share, "touched": offer.touched}
+        found |= {"experts": values[0] * knee * share, "touched": offer.touched}
     return _unbiased(found, steps, t_s)
+
+
+def _corrected(squares: _Squares, weights: Floats, tokens: Floats) -> tuple[dict[int, float], list[float]]:
+    """Factors of the weights' term at `KNOTS`, and the values that go with them.
+
+    By turns the values are solved for and the factors fitted to what remains, drawn towards 1 and towards
+    their neighbours, so that a knot with few steps near it does not follow their noise.
+    """
+    knots = [knot for knot in KNOTS if tokens.min() <= knot <= tokens.max()]
+    hats = np.stack([np.interp(np.log(tokens), np.log(knots), row) for row in np.eye(len(knots))], axis=1)
+    rough = np.diff(np.eye(len(knots)), axis=0) * ROUGHNESS
+    factors = np.ones(len(knots))
+    for _ in range(ROUNDS):
+        _, values = squares.solve(weights * (hats @ factors))
+        part = values[0] * weights / squares.target
+        left = 1.0 - squares.predicted(np.zeros_like(weights), values)
+        matrix = np.vstack([part[:, None] * hats, rough, np.eye(len(knots)) * SHRINKAGE])
+        aim = np.concatenate([left, np.zeros(len(rough)), np.full(len(knots), SHRINKAGE)])
+        factors = np.clip(np.linalg.lstsq(matrix, aim)[0], 1 - MOST_CORRECTED, 1 + MOST_CORRECTED)
+    _, values = squares.solve(weights * (hats @ factors))
+    return {knot: round(float(f), 4) for knot, f in zip(knots, factors, strict=True)}, values.tolist()
 
 
 def _around(start: Sequence[float]) -> Floats:
@@ -160,7 +192,7 @@ def _coefficients(got: dict[str, float], offer: Offer) -> dict[str, Any]:
 def _unbiased(found: dict[str, Any], steps: Sequence[Step], t_s: Floats) -> Coefficients:
     """The same, all times longer or shorter by what the mean relative error of ``steps`` is off."""
     mean = float(np.mean(seconds(Coefficients.model_validate(found), steps) / t_s))
-    kept = {"p", "touched", "windows"}
+    kept = {"p", "touched", "windows", "correction"}
     scaled = {name: value if name in kept else value / mean for name, value in found.items()}
     scaled["windows"] = [
         {key: value / mean if isinstance(value, float) else value for key, value in window.items()}
@@ -176,7 +208,8 @@ class _Squares:
     """
 
     def __init__(self, fixed: Floats, target: Floats) -> None:
-        self._target = target
+        self.target = target
+        self._fixed = fixed
         scaled = fixed / target[:, None]
         self._size = np.linalg.norm(scaled, axis=0)
         self._size[self._size == 0] = 1.0
@@ -187,7 +220,7 @@ class _Squares:
         """The norm of the errors that remain, and the values: of ``column``, then of the fixed ones."""
         from scipy.optimize import nnls
 
-        scaled = column / self._target
+        scaled = column / self.target
         size = float(np.linalg.norm(scaled))
         inside = self._q.T @ (scaled / size)
         outside = float(np.linalg.norm(scaled / size - self._q @ inside))
@@ -196,6 +229,10 @@ class _Squares:
         matrix[:-1, 1:] = self._r[:, :-1]
         values, error = nnls(matrix, np.append(self._r[:, -1], 0.0))
         return float(error), values / np.array([size, *self._size])
+
+    def predicted(self, column: Floats, values: Floats) -> Floats:
+        """What ``values`` say of each row, in parts of its target."""
+        return np.asarray((column * values[0] + self._fixed @ values[1:]) / self.target)
 
 
 def domain(steps: Sequence[Step]) -> Domain:

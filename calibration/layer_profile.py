@@ -38,7 +38,7 @@ def build(folder: Path, model: Model, gpu: Gpu, parallel: Parallel) -> Profile:
         parallel,
         limits=limits,
         uneven=True,
-        without=("link",),
+        without=("link",) if "skew" in times.tables else ("link", "uneven"),
         tables=_described(times),
         more=_talk(model, gpu, parallel),
     )

@@ -205,8 +205,16 @@ def read(folder: Path) -> LayerTimes:
         path = folder / f"{name}.csv.gz"
         if name in OPTIONAL and not path.exists():
             continue
+        if name == "skew" and not _has_skew(meta):
+            continue
         tables[name] = _table(path, COLUMNS[name])
     return LayerTimes(folder, meta, tables)
+
+
+def _has_skew(meta: dict[str, Any]) -> bool:
+    """Whether the profiler says that it timed decodes of uneven lengths on this GPU."""
+    said = meta.get("skew_profile")
+    return isinstance(said, dict) and said.get("enabled") is True
 
 
 def _table(path: Path, names: list[str]) -> pd.DataFrame:

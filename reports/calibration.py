@@ -141,6 +141,8 @@ def _errors(profile: Profile) -> Group:
     if math.isnan(heldout.noise_floor):
         return Group(table)
     floor = f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
+    if profile.protocol is None:
+        floor = f"noise floor: equal iterations next to each other differ by {heldout.noise_floor:.1%}"
     return Group(table, Text(floor))
 
 

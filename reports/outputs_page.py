@@ -15,6 +15,7 @@ import numpy as np
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary, Timing
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
+from sim.results.validation import EngineValidation, Validation
 from sim.studies.outputs import CapacitySummary, FleetSummary, HabitSummary, SearchSummary, SweepSummary
 
 FILES: dict[str, Any] = {
@@ -28,6 +29,8 @@ FILES: dict[str, Any] = {
     "sweep.json": SweepSummary,
     "search.json": SearchSummary,
     "fewest-gpus.json": FleetSummary,
+    "validation.json": Validation,
+    "engine-validation.json": EngineValidation,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -40,6 +43,8 @@ WRITERS = {
     "sweep.json": "python -m sim sweep",
     "search.json": "python -m sim search",
     "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
+    "validation.json": "python -m calibration validate --against",
+    "engine-validation.json": "python -m calibration validate",
 }
 INTRODUCTION = """\
 # Outputs

@@ -12,7 +12,6 @@ from calibration.served.comparison import PER_REQUEST, Comparison, compare, valu
 from calibration.served.measured import MeasuredRun
 from calibration.served.search import PARAMETERS, Found, Tell, Values, search
 from calibration.served.server import Server
-from sim.hardware.parallel import Parallel
 from sim.hardware.profile import BenchFit, Profile
 from sim.hardware.roofline import roofline
 from sim.results.records import Records
@@ -86,10 +85,6 @@ def error(run: MeasuredRun, records: Records, which: NDArray[np.bool_]) -> float
 
 def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: None) -> Fitted:
     """The numbers that meet the earlier half of ``run``, which served ``trace``; errors of both halves."""
-    if server.system.parallel != Parallel(tensor=server.system.tensor_parallel):
-        raise InputError(
-            "a profile is of GPUs that are tensor parallel; allowed: --tp, and nothing else of it"
-        )
     server.require_fit(trace)
     half = earlier_half(trace)
 
@@ -114,9 +109,9 @@ def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: 
         update={
             "id": profile.id.removesuffix("roofline") + "fitted to a benchmark",
             "calibrated": True,
+            "origin": "fitted",
             "source": _source(server, bench),
-            "model": server.model.dense,
-            "tensor_parallel": server.system.tensor_parallel,
+            "serves": server.serves,
             "bench": bench,
         }
     )

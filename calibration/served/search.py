@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +16,8 @@ SIMULATIONS = 80
 """Most of a round."""
 FINE = 2e-3
 """A round ends when the numbers differ by less than this, relative, and the error by a tenth of it."""
+UNTOLD = 1e-3
+"""An error that grows by less than this has not grown."""
 ASIDE = 0.2
 """By how much a number is moved, down and up, to see whether the run tells it."""
 
@@ -49,7 +51,7 @@ def _kv(profile: Profile, values: Values) -> Profile:
 
 
 def _request(profile: Profile, values: Values) -> Profile:
-    return profile.model_copy(update={"overhead_s": {**profile.overhead_s, "request": values["request_s"]}})
+    return _with(profile, request=values["request_s"])
 
 
 PARAMETERS = (
@@ -62,13 +64,17 @@ PARAMETERS = (
 
 @dataclass(slots=True)
 class Found:
-    """The best numbers, their error, and how much larger that is with one of them aside."""
+    """The best numbers, their error, and how much larger that is with one of them moved aside."""
 
+    parameters: tuple[Parameter, ...]
     values: Values
     error: float
     simulations: int
-    aside: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """By parameter: what the error grows by with `ASIDE` less of it and with `ASIDE` more."""
+    aside: dict[str, tuple[float, float]]
+    """By parameter: what the error grows by with the share `ASIDE` less of it, and with as much more."""
+    untold: frozenset[str]
+    """Those of which the error does not depend: they are left where the search began."""
+    moved: float = ASIDE
 
 
 def search(
@@ -76,11 +82,11 @@ def search(
 ) -> Found:
     """The values that make ``error`` least: the simplex method on logarithms, begun anew where it ended.
 
-    Then each of them is moved aside: a number of which the error hardly depends is not told by the run.
+    Then each of them is moved aside. One on which the error does not depend is put back to where it began.
     """
     from scipy.optimize import minimize
 
-    total, done = ROUNDS * SIMULATIONS + 2 * len(parameters), 0
+    total, done = ROUNDS * SIMULATIONS + 2 * len(parameters) + 2, 0
     low, high = (np.log([getattr(p, end) for p in parameters]) for end in ("least", "most"))
 
     def named(point: np.ndarray) -> Values:
@@ -104,13 +110,20 @@ def search(
             minimize(told, best, method="Nelder-Mead", bounds=list(zip(low, high, strict=True)),
                      options=options).x, low, high
         )  # fmt: skip
-    found = Found(named(best), error(named(best)), done)
+    least = told(best)
+    aside, untold = {}, set()
     for i, parameter in enumerate(parameters):
-        ends = []
-        for factor in (1 - ASIDE, 1 + ASIDE):
+
+        def grows(by: float, i: int = i) -> float:
             point = best.copy()
-            point[i] += np.log(factor)
-            ends.append(told(point) - found.error)
-        found.aside[parameter.name] = (ends[0], ends[1])
+            point[i] += by
+            return told(point) - least
+
+        aside[parameter.name] = ends = (grows(np.log(1 - ASIDE)), grows(np.log(1 + ASIDE)))
+        back = float(np.log(parameter.start) - best[i])
+        if max(ends) < UNTOLD and grows(back) < UNTOLD:
+            best[i] += back
+            untold.add(parameter.name)
+    found = Found(parameters, named(best), told(best), done, aside, frozenset(untold))
     tell("simulating", total, total)
     return found

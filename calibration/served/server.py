@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.origin import Serves
 from sim.hardware.profile import Profile
 from sim.results.records import Records
 from sim.results.request_log import COMPLETED
@@ -22,8 +23,6 @@ from workloads.trace import Trace
 
 KEY = "server"
 """What messages call the system."""
-OVERHEAD = "request"
-"""Of `Profile.overhead_s`: what its client waits for a request beside the engine's work, s."""
 
 
 class Given:
@@ -44,6 +43,8 @@ class Server:
     system: EngineSystem
     model: Model
     gpu: Gpu
+    folder: Path = Path()
+    """To which paths in the system are relative."""
 
     @classmethod
     def of(
@@ -76,28 +77,39 @@ class Server:
         )
 
     @property
+    def serves(self) -> Serves:
+        """Of what its iteration times are."""
+        return Serves.of(self.model, self.gpu, self.system.parallel)
+
+    @property
     def profile(self) -> Profile:
         """Where its own iteration times come from."""
-        return self.system.profile(self.model, KEY, Path())
+        return self.system.profile(self.model, KEY, self.folder)
 
     def require_fit(self, trace: Trace) -> None:
         """InputError if it cannot serve ``trace``, all of it."""
-        self.system.check_trace(trace, KEY, Path())
+        self.system.check_trace(trace, KEY, self.folder)
         trace.require_countable()
+
+    def notes(self, trace: Trace) -> list[str]:
+        """What a reader of its figures has to know."""
+        return [*trace.notes, *self.system.notes(trace, self.folder)]
+
+    def to_yaml(self) -> str:
+        """The system with every default filled in."""
+        data = self.system.model_dump(mode="json", exclude_none=True, by_alias=True)
+        return yaml.safe_dump(data, sort_keys=False)
 
     def simulate(self, trace: Trace, profile: Profile | None = None) -> Records:
         """The trace served in simulated time, as its clients see it, with the times of ``profile``."""
         profile = profile or self.profile
         system = self.system.model_copy(update={"latency": Given(profile)})
-        records = system.run(trace, KEY, Path(), lambda done: None)
+        records = system.run(trace, KEY, self.folder, lambda done: None)
         if lost := sum(status != COMPLETED for status in records.status):
             raise InputError(
                 f"{trace.origin}: {lost:,} of {len(trace):,} requests do not complete in the simulation; "
                 "allowed: limits and memory as the server's (--set engine.max_model_len, memory.kv_blocks)"
             )
-        later_s = profile.overhead_s.get(OVERHEAD, 0.0)
-        records.first_token_s = records.first_token_s + later_s
-        records.finished_s = records.finished_s + later_s
         return records
 
 

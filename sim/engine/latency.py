@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from sim.hardware.profile import Coefficients, Domain
@@ -31,6 +32,8 @@ class IterationTime:
         self._windows = tuple(coefficients.windows)
         self._hinges = tuple(coefficients.hinges.items())
         self._sequence_hinges = tuple(coefficients.sequence_hinges.items())
+        self._knots = sorted(coefficients.correction)
+        self._factors = [coefficients.correction[knot] for knot in self._knots]
         self._fixed_s: dict[tuple[int, int], float] = {}
         self._decodes_fixed_s: dict[int, float] = {}
 
@@ -46,12 +49,26 @@ class IterationTime:
                 weights = max(floor, compute)
             else:
                 weights = (floor**c.p + compute**c.p) ** (1 / c.p)
+            if self._knots:
+                weights *= self._correction(tokens)
             for upto, token_s in self._hinges:
                 weights += token_s * min(tokens, upto)
             for upto, sequence_s in self._sequence_hinges:
                 weights += sequence_s * min(sequences, upto)
             self._fixed_s[key] = c.step + weights + c.sequence * sequences + c.link * tokens
         return self._fixed_s[key]
+
+    def _correction(self, tokens: int) -> float:
+        """The factor of the weights' term: a line in log T between the knots."""
+        knots, factors = self._knots, self._factors
+        after = bisect_right(knots, tokens)
+        if after == 0:
+            return factors[0]
+        if after == len(knots):
+            return factors[-1]
+        low, high = knots[after - 1], knots[after]
+        part = math.log(tokens / low) / math.log(high / low)
+        return factors[after - 1] + part * (factors[after] - factors[after - 1])
 
     def prefill_s(self, cached: int, new: int) -> float:
         """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""

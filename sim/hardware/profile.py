@@ -53,7 +53,7 @@ class Coefficients(Part):
     For a batch of B sequences with T new tokens in all, sequence i having h_i tokens in KV and n_i
     new ones:
 
-        t = step + (read^p + (token * T)^p)^(1/p) + sequence * B
+        t = step + c(T) * (read^p + (token * T)^p)^(1/p) + sequence * B
             with read = floor + experts * (1 - (1 - touched)^T)
             + sum over k of hinges[k] * min(T, k) + sum over k of sequence_hinges[k] * min(B, k)
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
@@ -74,6 +74,9 @@ class Coefficients(Part):
     with contexts of 100, 100 and 400 tokens, D * (longest - mean) is 3 * (400 - 200) = 600 tokens. While
     the batch stays the same it does not change, so a run of decode iterations keeps its closed form.
 
+    c(T) corrects the weights' term for how well products of T rows fill the GPU: ``correction`` has it at
+    some T, between them it is a line in log T, beyond them constant; 1 without.
+
     ``request`` is no part of an iteration: the client sees each reply begin and end that much later.
     """
 
@@ -83,6 +86,9 @@ class Coefficients(Part):
     touched: float = Field(default=0, ge=0, le=1, description="share of the experts that one token needs")
     token: Seconds = Field(default=0, description="s of compute per new token")
     p: float | None = Field(default=None, ge=1, le=15, description="sharpness of the knee between the two")
+    correction: dict[PositiveInt, PositiveFloat] = Field(
+        default={}, description="factor of the weights' term at so many new tokens"
+    )
     sequence: Seconds = Field(default=0, description="s per sequence in the batch")
     pair: Seconds = Field(default=0, description="s per causal (new, earlier) token pair")
     rectangle: Seconds = Field(
@@ -233,15 +239,15 @@ class Transfer(Part):
 
 
 class BenchFit(Part):
-    """How a profile was fitted to the requests of a benchmark, and how well it meets them and others."""
+    """How a profile was fitted to what a server took, and how well it meets that and what was held out."""
 
-    file: str
-    sha256: str
+    file: str = Field(description="its name; of a server's metrics where they were had")
+    sha256: str | None = None
     split: str = Field(description="which requests were fitted and which held out")
     fitted_requests: PositiveInt
     heldout_requests: PositiveInt
     parameters: dict[str, float]
-    fitted_errors: dict[str, float] = Field(description="relative errors of means, by metric")
+    fitted_errors: dict[str, float] = Field(description="relative errors, as in `TTFT mean`")
     heldout_errors: dict[str, float]
 
 
@@ -273,8 +279,7 @@ class Profile(Part):
     transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
         default={},
-        description="seconds of: an empty launch, host work of a step beside the device's, what the "
-        "client of a request waits beside the engine's work",
+        description="seconds of: an empty launch, host work of a step beside the device's",
     )
 
     @property

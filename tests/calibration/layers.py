@@ -17,6 +17,7 @@ META = {
     "model": "org/model",
     "variant": "bf16",
     "vllm_version": "0.19.0",
+    "skew_profile": {"enabled": True},
     "engine_effective": {"max_num_batched_tokens": 512},
 }
 

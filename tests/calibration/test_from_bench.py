@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from calibration.served import bench, measured
@@ -41,7 +42,8 @@ def test_the_numbers_that_made_a_benchmark_are_found(calm: Path, calibration: Cl
     assert profile.source.startswith(
         "fitted to a benchmark: bench.json, 12 requests; the other 12: TTFT mean"
     )
-    assert profile.model is not None and profile.model.name == "Meta Llama 3.1 8B"
+    assert profile.origin == "fitted" and profile.serves is not None
+    assert (profile.serves.model, profile.serves.gpu) == ("Meta Llama 3.1 8B", "NVIDIA H100 SXM 80GB")
 
 
 def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -> None:
@@ -73,6 +75,14 @@ def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -
     assert run.hit_tokens is not None
     assert run.hit_tokens.tolist() == records.cache_read_input_tokens[left].tolist()
     trace.check()
+    whole = measured.read(path)
+    for ending in ("csv", "parquet"):
+        table, other_path = pd.DataFrame([*twin, *rows[::-1]]), tmp_path / f"requests.{ending}"
+        table.to_csv(other_path, index=False) if ending == "csv" else table.to_parquet(other_path)
+        again = measured.read(other_path)
+        assert again.names == whole.names and again.hit_tokens is not None
+        for name in ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s"):
+            assert getattr(again, name) == pytest.approx(getattr(whole, name), nan_ok=True)
 
 
 def test_what_a_trace_does_not_say_comes_from_the_result(calm: Path, tmp_path: Path) -> None:
@@ -190,7 +200,6 @@ def test_bad_options_are_refused(calm: Path, calibration: Cli, tmp_path: Path) -
         ((*benches.SERVED, "--tp", "3"), ("tensor_parallel = 3 does not divide",)),
         ((*benches.SERVED, "--set", "engine.max_seqs=3"), ("--set engine", "unknown key 'max_seqs'")),
         ((*benches.SERVED, "--set", "engine"), ("--set engine: allowed: KEY=VALUE",)),
-        ((*benches.SERVED, "--set", "data_parallel=2"), ("tensor parallel", "allowed: --tp")),
         ((*benches.SERVED, "--set", "engine.max_model_len=400"), ("do not complete", "max_model_len")),
         ((*benches.SERVED, "--trace-set", "format=tea"), ("--trace-set", "'tea'")),
         ((*benches.SERVED, "--system", "two"), ("--system two",)),
