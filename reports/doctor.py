@@ -34,10 +34,13 @@ def in_short(diagnosis: Diagnosis) -> str:
 
 
 def _one_thing(diagnosis: Diagnosis) -> str:
-    sure = (one for one in diagnosis["what_if"] if holds(one) and one["kind"] == "client")
-    best = next(sure, None)
+    mine = [one for one in in_order(diagnosis["what_if"]) if one["kind"] == "client"]
+    best = next((one for one in mine if holds(one)), None)
     if best is not None:
         return f"The one thing to change: {best['change']} (saves {saving(best)})."
+    if mine and mine[0]["interval"] is None and mine[0]["usd"] > 0:
+        best = mine[0]
+        return f"Best for this one session: {best['change']} (saves {saving(best)}, without an interval)."
     if not diagnosis["what_if"]:
         worst = next((one for one in diagnosis["causes"] if one["cause"] not in BEGINNINGS), None)
         return "" if worst is None else f"Most of it: {worst['cause']}, {CAUSES[worst['cause']].text}."
@@ -167,7 +170,7 @@ def verdict(one: WhatIf) -> str:
     if one["usd"] < 0:
         return ": costs more"
     kind = "" if one["kind"] == "client" else f" ({one['kind']})"
-    return kind if holds(one) else f"{kind}: not sure to save"
+    return kind if holds(one) or one["interval"] is None else f"{kind}: not sure to save"
 
 
 def _alive(diagnosis: Diagnosis) -> Table:

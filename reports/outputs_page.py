@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
+from sim.doctor.outcome import Diagnosis
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
@@ -27,6 +28,7 @@ FILES: dict[str, Any] = {
     "sweep.json": SweepSummary,
     "search.json": SearchSummary,
     "fewest-gpus.json": FleetSummary,
+    "doctor.json": Diagnosis,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -38,6 +40,7 @@ WRITERS = {
     "sweep.json": "python -m sim sweep",
     "search.json": "python -m sim search",
     "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
+    "doctor.json": "python -m sim doctor",
 }
 INTRODUCTION = """\
 # Outputs

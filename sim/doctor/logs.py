@@ -34,7 +34,7 @@ CUTS_AT_HEAD = ("microcompact_boundary", "shorter")
 """Of what is left of such a prompt only the head is known."""
 
 
-def lanes(path: Path, format: str, folder: Path = Path()) -> list[Lane]:
+def lanes(path: Path, format: str, skip: int = 0) -> list[Lane]:
     """The calls of every session that the importer ``format`` reads from ``path``.
 
     Of their text only the order of equal messages is kept. InputError if the rows do not say what was read
@@ -49,10 +49,10 @@ def lanes(path: Path, format: str, folder: Path = Path()) -> list[Lane]:
             "with usage, or with billed"
         )
     try:
-        log = kind.model_validate({"kind": "trace", "format": format, "path": path})
+        log = kind.model_validate({"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip})
     except ValidationError as error:
         raise InputError(f"{path}: {error.errors()[0]['msg']} (format {format})") from None
-    reader, histories, calls = log.linked(folder)
+    reader, histories, calls = log.linked(Path())
     billed = [call for call in calls if call.input_tokens and call.read_tokens is not None]
     if not billed:
         raise InputError(

@@ -238,8 +238,36 @@ def test_bad_conditions_and_formats(cli_here: Cli, tmp_path: Path) -> None:
     run("--provider", "antropic", said=("did you mean 'anthropic'",))
 
 
+def test_without_an_argument(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logs of Claude Code and Codex in the user's folder, together; a message where there are none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refused(cli_here, tmp_path, "doctor", said=("neither ~/.claude/projects nor ~/.codex/sessions has",))
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    talk.write(tmp_path / ".claude" / "projects" / "a" / "s.jsonl")
+    _rollout(tmp_path / ".codex" / "sessions" / "2026" / "rollout.jsonl")
+    done = cli_here("doctor", "--json", "--no-what-if")
+    assert done.returncode == 0, done.stderr
+    found: Diagnosis = json.loads(done.stdout)
+    assert (found["calls"], found["exact"], found["sessions"]) == (3, 3, 2)
+
+
+def test_bad_lines_are_skipped_if_asked(tmp_path: Path) -> None:
+    path = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").write(tmp_path / "s.jsonl")
+    path.write_text(path.read_text() + "{broken\n")
+    with pytest.raises(InputError, match="not JSON"):
+        examine(path)
+    assert len(examine(path, skip=1).calls) == 1
+
+
 def test_codex_by_its_own_rules(tmp_path: Path) -> None:
     """A ChatGPT login reads in steps of 1,024 tokens behind the first 768; 115 are never stored."""
+    found = _examined(_rollout(tmp_path / "rollout.jsonl"))
+    assert (found["calls"], found["exact"]) == (2, 2)
+    assert any("ChatGPT plan" in note for note in found["notes"])
+
+
+def _rollout(path: Path) -> Path:
+    """A session of Codex with two calls, the second of which reads what the rules let it."""
     rows: list[Row] = [
         {"type": "session_meta", "payload": {"id": "s", "cwd": "/home/me", "cli_version": "0.60"}},
         {"type": "turn_context", "payload": {"model": "gpt-5.6-sol", "effort": "high"}},
@@ -257,11 +285,9 @@ def test_codex_by_its_own_rules(tmp_path: Path) -> None:
             rows.append({"type": kind, "payload": payload})
     for second, row in enumerate(rows):
         row["timestamp"] = f"2026-10-03T10:00:{second:02}.000Z"
-    path = tmp_path / "rollout.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = _examined(path)
-    assert (found["calls"], found["exact"]) == (2, 2)
-    assert any("ChatGPT plan" in note for note in found["notes"])
+    return path
 
 
 def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
