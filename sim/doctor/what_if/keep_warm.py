@@ -25,9 +25,10 @@ def changes(case: Case) -> Iterator[Change]:
     stopping, going_on = {}, {}
     short = case.rules(case.found.lanes[0]).lifetimes[0].name
     for shortest in (False, True):
+        lanes = {id(lane): _at(lane, shortest) for lane in case.found.lanes}
         for minutes in UNTIL_MIN:
             name = f"up to {minutes} min after a call" + f", lifetime {short} for every call" * shortest
-            saved, after = _priced(case, shortest, 60.0 * minutes)
+            saved, after = _priced(case, lanes, 60.0 * minutes)
             stopping[name] = saved
             going_on[name] = {session: saved[session] - after[session] for session in saved}
     tried = f"the best of {len(stopping)} settings"
@@ -44,13 +45,15 @@ def changes(case: Case) -> Iterator[Change]:
     )
 
 
-def _priced(case: Case, shortest: bool, until_s: float) -> tuple[dict[str, float], dict[str, float]]:
-    """What pings in pauses save each session, and what those after its end cost."""
-    saved = case.saved(lambda lane: with_pings(case, _at(lane, shortest), until_s))
+def _priced(
+    case: Case, lanes: dict[int, Lane], until_s: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What pings in the pauses of ``lanes`` save each session, and what those after its end cost."""
+    saved = case.saved(lambda lane: with_pings(case, lanes[id(lane)], until_s))
     after = dict.fromkeys(case.sessions, 0.0)
     for lane in case.found.lanes:
         if not lane.agent:  # a sub-agent is known to be done
-            after[session_of(lane)] += _after_usd(case, _at(lane, shortest), until_s)
+            after[session_of(lane)] += _after_usd(case, lanes[id(lane)], until_s)
     return saved, after
 
 
