@@ -28,17 +28,21 @@ from workloads.registry import FORMATS
 
 YEAR_2000_S = 946_684_800.0
 """A log whose times are later than that, counted from 1970, has dates."""
+ALWAYS_COUNTED = ("claude_code",)
+"""Formats whose usage has counts of the cache where there are any; elsewhere a missing one is unknown."""
+UNTIMED = {"arrival": {"process": "closed_loop", "concurrency": 1}}
+"""So that the importer leaves it to us to say that a log has no times."""
 UNKNOWN = 1 << 60
 """From this number on messages are named that are not in the log."""
 CUTS_AT_HEAD = ("microcompact_boundary", "shorter")
 """Of what is left of such a prompt only the head is known."""
 
 
-def lanes(path: Path, format: str, skip: int = 0) -> list[Lane]:
+def lanes(path: Path, format: str, skip: int = 0, model: str = "") -> list[Lane]:
     """The calls of every session that the importer ``format`` reads from ``path``.
 
-    Of their text only the order of equal messages is kept. InputError if the rows do not say what was read
-    from a cache.
+    Of their text only the order of equal messages is kept. ``model`` is that of calls that name none.
+    InputError if the rows do not say when calls were sent, or what they read from a cache.
     """
     kind = FORMATS.get(format)
     if kind is None:
@@ -49,10 +53,20 @@ def lanes(path: Path, format: str, skip: int = 0) -> list[Lane]:
             "with usage, or with billed"
         )
     try:
-        log = kind.model_validate({"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip})
+        log = kind.model_validate(
+            {"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip} | UNTIMED
+        )
     except ValidationError as error:
         raise InputError(f"{path}: {error.errors()[0]['msg']} (format {format})") from None
     reader, histories, calls = log.linked(Path())
+    if calls[0].sent_s is None:
+        raise InputError(
+            f"{reader.path}: the rows have no times; allowed: a log with the time of each call"
+        )
+    for call in calls:
+        call.model = call.model or model
+        if format in ALWAYS_COUNTED and call.read_tokens is None:
+            call.read_tokens, call.written_tokens = 0, (0, 0)
     billed = [call for call in calls if call.input_tokens and call.read_tokens is not None]
     if not billed:
         raise InputError(

@@ -19,6 +19,7 @@ from sim.doctor.outcome import Diagnosis, GroupEntry
 from sim.doctor.what_if import price
 from tests.doctor.logs import FIRST, Row, Transcript, billed_file, call
 from tests.refusing import Cli, refused
+from tests.workloads.one_chat import WRITERS, turns
 from workloads.errors import InputError
 
 
@@ -257,6 +258,42 @@ def test_bad_lines_are_skipped_if_asked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not JSON"):
         examine(path)
     assert len(examine(path, skip=1).calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "provider"),
+    [
+        ("openai responses", "gpt-5", "openai"),
+        ("litellm", "claude-opus-4-5", "anthropic"),
+        ("langfuse", "claude-opus-4-5", "anthropic"),
+        ("langsmith", "claude-opus-4-5", "anthropic"),
+        ("helicone", "gpt-5", "openai"),
+        ("otel_genai", "claude-opus-4-5", "anthropic"),
+    ],
+)
+def test_any_importer_with_counts(tmp_path: Path, name: str, model: str, provider: str) -> None:
+    """One conversation of two sessions in many formats: six calls, every prompt token billed once."""
+    kind, write = WRITERS[name]
+    log = examine(write(tmp_path), kind, model=model)
+    totals = sorted(judged.call.billed.total for judged in log.calls)
+    assert totals == sorted(turn.input_tokens for turn in turns())
+    found = diagnose(log, price(log))
+    assert (found["calls"], found["given"], found["sessions"]) == (6, 2, 2)
+    assert log.tariff(log.lanes[0]).provider_of(model) == provider
+    assert found["what_if"]
+
+
+def test_what_a_log_must_have(cli_here: Cli, tmp_path: Path) -> None:
+    """Times, counts of what was read, and models whose prices are known."""
+    for name, said in (
+        ("openai_messages", "no call says how many tokens were read from a cache"),
+        ("sharegpt", "the rows have no times; allowed: a log with the time of each call"),
+        ("litellm", "no call names its model; allowed: --model M"),
+    ):
+        kind, write = WRITERS[name]
+        folder = tmp_path / kind
+        folder.mkdir()
+        refused(cli_here, tmp_path, "doctor", write(folder), "--format", kind, said=(said,))
 
 
 def test_codex_by_its_own_rules(tmp_path: Path) -> None:
