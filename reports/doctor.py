@@ -110,7 +110,10 @@ def table(diagnosis: Diagnosis) -> RenderableType:
     parts += [Text(line) for line in how_exact(diagnosis)]
     parts += [Text(""), _causes(diagnosis)]
     if diagnosis["what_if"]:
-        parts += [Text(""), _what_if(diagnosis["what_if"])]
+        mine = [one for one in diagnosis["what_if"] if one["kind"] != KINDS[-1]]
+        others = [one for one in diagnosis["what_if"] if one["kind"] == KINDS[-1]]
+        parts += [Text(""), _what_if("What to change, by replay", mine)]
+        parts += [Text(""), _what_if("What would change answers too", others)]
     lost = [one for one in diagnosis["lost_alive"] if one["lost"]]
     if lost:
         parts += [Text(""), _alive(diagnosis)]
@@ -146,8 +149,8 @@ def _causes(diagnosis: Diagnosis) -> Table:
     return out
 
 
-def _what_if(changes: Sequence[WhatIf]) -> Table:
-    out = _grid("What to change, by replay", "saves", "95 % from", "to", "change")
+def _what_if(title: str, changes: Sequence[WhatIf]) -> Table:
+    out = _grid(title, "saves", "95 % from", "to", "change")
     for one in in_order(changes):
         low, high = one["interval"] or (None, None)
         out.add_row(
@@ -169,7 +172,7 @@ def verdict(one: WhatIf) -> str:
     """What is said behind a change: that it costs more, that nothing is sure, what it rests on."""
     if one["usd"] < 0:
         return ": costs more"
-    kind = "" if one["kind"] == "client" else f" ({one['kind']})"
+    kind = " (upper bound)" if one["kind"] == "upper bound" else ""
     return kind if holds(one) or one["interval"] is None else f"{kind}: not sure to save"
 
 
