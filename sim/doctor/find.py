@@ -15,6 +15,8 @@ from workloads.registry import FORMATS
 
 BILLED = "billed"
 """The format of files whose rows carry what was billed."""
+SAME_FORM = ("claude_code_compact", "weka")
+"""Formats whose files may carry it too."""
 PLACES = (Path("~/.claude/projects"), Path("~/.codex/sessions"))
 """Where Claude Code and Codex keep their logs."""
 
@@ -40,7 +42,9 @@ def read(path: Path | None, format: str | None = None, skip: int = 0, model: str
 
 
 def _read(path: Path, format: str | None, skip: int, model: str) -> Log:
-    name = format or (BILLED if _is_billed(path) else guess(path, Path(), FORMATS))
+    name = format
+    if name is None or name in SAME_FORM:
+        name = BILLED if _is_billed(path) else name or guess(path, Path(), FORMATS)
     found = billed.lanes(path, skip) if name == BILLED else logs.lanes(path, name, skip, model)
     if not any(lane.calls for lane in found):
         raise InputError(f"{path}: no calls; allowed: one lane with its requests a line")

@@ -101,6 +101,23 @@ class _Paths:
         self._histories = histories
         self._known: dict[int, tuple[Run, ...]] = {START: ()}
         self._unknown = UNKNOWN
+        self._positions = {START: 0}
+
+    def positions(self, node: int) -> int:
+        """How many positions a mark counts up to ``node``: neighbouring results of tools are one.
+
+        O(messages behind the last prompt that is known).
+        """
+        before, role = self._histories.before, self._histories.role
+        behind = []
+        while node not in self._positions:
+            behind.append(node)
+            node = before[node]
+        count = self._positions[node]
+        for one in reversed(behind):
+            count += not (role[one] == "tool" and role[before[one]] == "tool")
+            self._positions[one] = count
+        return count
 
     def of(self, node: int) -> tuple[Run, ...]:
         """The runs of the path to ``node``; O(runs + messages behind the last prompt that is known)."""
@@ -174,7 +191,7 @@ class _Builder:
             effort=logged.effort,
             output_tokens=logged.output_tokens or 0,
             said=logged.said,
-            depth=0 if logged.node is None else self._histories.depth[logged.node],
+            positions=0 if logged.node is None else self._paths.positions(logged.node),
         )
         if logged.ended_s is not None and logged.sent_s is not None:
             call.ended_s = call.at_s + max(0.0, logged.ended_s - logged.sent_s)

@@ -168,6 +168,55 @@ def test_causes_in_a_transcript(
     assert found["exact"] == 1 + exact
 
 
+def test_sub_agents_that_start_together(tmp_path: Path) -> None:
+    """Two that start within the first one's reply each wrote the head; a third reads it later."""
+    for name, begin, read in (("a", 0, 0), ("b", 2, 0), ("c", 60, 5000)):
+        talk = Transcript(agent=name).ask(begin, f"task {name}").reply(begin + 9, read, 6000 - read, "done")
+        talk.write(tmp_path / "0a0a0a0a" / "subagents" / f"agent-{name}.jsonl")
+    found = _examined(tmp_path)
+    assert {one["cause"]: one["calls"] for one in found["causes"]} == {
+        "subagent_start": 2,
+        "parallel_start": 1,
+    }
+    assert (found["lanes"], found["sessions"]) == (3, 1)
+
+
+@pytest.mark.parametrize(("results", "cause"), [(1, "lost"), (25, "lost")])
+def test_results_of_tools_are_one_position(tmp_path: Path, results: int, cause: str) -> None:
+    """However many tools answer at once, a mark looks back over their results as over one place."""
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    talk.answer(20, [f"result {i}" for i in range(results)]).reply(25, 0, 7000, "x")
+    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    assert cause in {one["cause"] for one in found["causes"]}
+
+
+def test_more_messages_than_a_mark_looks_back_over(tmp_path: Path) -> None:
+    """Twenty questions in a row before the next reply: the entry lies outside of the lookback."""
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    for number in range(20):
+        talk.ask(10 + number, f"question {number}")
+    found = _examined(talk.reply(40, 0, 7000, "x").write(tmp_path / "s.jsonl"))
+    assert "lookback" in {one["cause"] for one in found["causes"]}
+
+
+@pytest.mark.parametrize(("part", "cause"), [("tools", "tools_changed"), ("system", "system_changed")])
+def test_what_changed_in_a_request(tmp_path: Path, part: str, cause: str) -> None:
+    """A log with whole requests shows what is not as it was: the tools, or the system prompt."""
+    rows: list[Row] = []
+    for minute, word in enumerate(("one", "another")):
+        sent: Row = {"model": "claude-opus-4-5", "system": "rules", "tools": [{"name": "t"}]}
+        sent |= {"tools": [{"name": word}]} if part == "tools" else {"system": word}
+        sent["messages"] = [{"role": "user", "content": "long " * 6000}]
+        usage = {"input_tokens": 3, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 7500}
+        reply = {"content": [{"type": "text", "text": "yes"}], "role": "assistant", "usage": usage}
+        stamp = f"2026-02-03T10:0{minute}:00Z"
+        rows.append({"timestamp": stamp, "session_id": "s", "request": sent, "response": reply})
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = _examined(path)
+    assert [one["cause"] for one in found["causes"]] == ["first_call", cause]
+
+
 def test_what_the_provider_says_itself_is_counted(tmp_path: Path) -> None:
     said = {"diagnostics": {"cache_miss_reason": {"type": "messages_changed"}}}
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "less")
