@@ -34,10 +34,13 @@ def in_short(diagnosis: Diagnosis) -> str:
 
 
 def _one_thing(diagnosis: Diagnosis) -> str:
-    sure = (one for one in diagnosis["what_if"] if holds(one) and one["kind"] == "client")
-    best = next(sure, None)
+    mine = [one for one in in_order(diagnosis["what_if"]) if one["kind"] == "client"]
+    best = next((one for one in mine if holds(one)), None)
     if best is not None:
         return f"The one thing to change: {best['change']} (saves {saving(best)})."
+    if mine and mine[0]["interval"] is None and mine[0]["usd"] > 0:
+        best = mine[0]
+        return f"Best for this one session: {best['change']} (saves {saving(best)}, without an interval)."
     if not diagnosis["what_if"]:
         worst = next((one for one in diagnosis["causes"] if one["cause"] not in BEGINNINGS), None)
         return "" if worst is None else f"Most of it: {worst['cause']}, {CAUSES[worst['cause']].text}."
@@ -107,7 +110,10 @@ def table(diagnosis: Diagnosis) -> RenderableType:
     parts += [Text(line) for line in how_exact(diagnosis)]
     parts += [Text(""), _causes(diagnosis)]
     if diagnosis["what_if"]:
-        parts += [Text(""), _what_if(diagnosis["what_if"])]
+        mine = [one for one in diagnosis["what_if"] if one["kind"] != KINDS[-1]]
+        others = [one for one in diagnosis["what_if"] if one["kind"] == KINDS[-1]]
+        parts += [Text(""), _what_if("What to change, by replay", mine)]
+        parts += [Text(""), _what_if("What would change answers too", others)]
     lost = [one for one in diagnosis["lost_alive"] if one["lost"]]
     if lost:
         parts += [Text(""), _alive(diagnosis)]
@@ -143,8 +149,8 @@ def _causes(diagnosis: Diagnosis) -> Table:
     return out
 
 
-def _what_if(changes: Sequence[WhatIf]) -> Table:
-    out = _grid("What to change, by replay", "saves", "95 % from", "to", "change")
+def _what_if(title: str, changes: Sequence[WhatIf]) -> Table:
+    out = _grid(title, "saves", "95 % from", "to", "change")
     for one in in_order(changes):
         low, high = one["interval"] or (None, None)
         out.add_row(
@@ -166,8 +172,8 @@ def verdict(one: WhatIf) -> str:
     """What is said behind a change: that it costs more, that nothing is sure, what it rests on."""
     if one["usd"] < 0:
         return ": costs more"
-    kind = "" if one["kind"] == "client" else f" ({one['kind']})"
-    return kind if holds(one) else f"{kind}: not sure to save"
+    kind = " (upper bound)" if one["kind"] == "upper bound" else ""
+    return kind if holds(one) or one["interval"] is None else f"{kind}: not sure to save"
 
 
 def _alive(diagnosis: Diagnosis) -> Table:

@@ -16,6 +16,7 @@ from sim.doctor.outcome import Diagnosis, GroupEntry
 
 FILES = ("doctor.html", "doctor.json")
 ROWS = 20
+SAVES = ("saves", "95 % from", "to", "change")
 DEFINITIONS = (
     (
         "Exact, by the rules",
@@ -101,6 +102,7 @@ def render(diagnosis: Diagnosis) -> str:
 def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
     yield _changes(diagnosis)
     yield _causes(diagnosis)
+    yield _elsewhere(diagnosis)
     yield _alive(diagnosis)
     yield from (
         Section(title, about, ("lost", "of its bill", "billed", "calls", "which"), _groups(entries), images)
@@ -118,18 +120,36 @@ def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
     )
 
 
-def _changes(diagnosis: Diagnosis) -> Section:
-    rows = []
+def _lines(diagnosis: Diagnosis, elsewhere: bool) -> list[Line]:
+    """Changes with what they save: those of the client, or those that change answers too."""
+    lines = []
     for one in in_order(diagnosis["what_if"]):
-        low, high = ("", "") if one["interval"] is None else (units.usd(bound) for bound in one["interval"])
-        cells = (units.usd(one["usd"]), low, high)
-        rows.append(Line(cells, one["change"] + verdict(one), one["note"], one["usd"] < 0))
+        if (one["kind"] == "other answers") == elsewhere:
+            low, high = (
+                ("", "") if one["interval"] is None else (units.usd(bound) for bound in one["interval"])
+            )
+            cells = (units.usd(one["usd"]), low, high)
+            lines.append(Line(cells, one["change"] + verdict(one), one["note"], one["usd"] < 0))
+    return lines
+
+
+def _elsewhere(diagnosis: Diagnosis) -> Section:
+    return Section(
+        "What would change answers too",
+        "Other models, on their providers' terms or on own GPUs, and histories cut elsewhere: bills are "
+        "compared, not answers.",
+        SAVES,
+        _lines(diagnosis, elsewhere=True),
+    )
+
+
+def _changes(diagnosis: Diagnosis) -> Section:
     return Section(
         "What to change",
         "Each by replay with that one thing changed, the best first: what a client can do, then bounds "
-        "that no client reaches, then what changes answers too. Negative ones cost more.",
-        ("saves", "95 % from", "to", "change"),
-        rows,
+        "that none reaches. Negative ones cost more.",
+        SAVES,
+        _lines(diagnosis, elsewhere=False),
         [image(one) for one in doctor_figures.of_changes(diagnosis)],
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
+from sim.doctor.outcome import Diagnosis
 from sim.results.about import Described, described, is_record
 from sim.results.summary import Summary, Timing
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
@@ -31,6 +32,7 @@ FILES: dict[str, Any] = {
     "fewest-gpus.json": FleetSummary,
     "validation.json": Validation,
     "engine-validation.json": EngineValidation,
+    "doctor.json": Diagnosis,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
@@ -45,6 +47,7 @@ WRITERS = {
     "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
     "validation.json": "python -m calibration validate --against",
     "engine-validation.json": "python -m calibration validate",
+    "doctor.json": "python -m sim doctor",
 }
 INTRODUCTION = """\
 # Outputs

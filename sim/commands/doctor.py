@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reports import terminal
-from sim.commands.options import Quiet
+from sim.commands.options import Quiet, SkipLines
 
 
 def doctor(
@@ -26,6 +26,9 @@ def doctor(
         str | None,
         typer.Option("--provider", metavar="P", help="Whose rules hold; by default by the models' names."),
     ] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Of calls that name none in the log.")
+    ] = "",
     invoice_usd: Annotated[
         float | None,
         typer.Option("--invoice-usd", metavar="X", help="What was charged: the log is held against it."),
@@ -38,6 +41,7 @@ def doctor(
             help="Exit code 1 if it holds: 'lost_usd > 5', 'lost_share > 10%'. May be repeated.",
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    skip_bad_lines: SkipLines = None,
     what_if: Annotated[
         bool, typer.Option("--what-if/--no-what-if", help="Price what to change, by replay.")
     ] = True,
@@ -67,7 +71,7 @@ def doctor(
     checks = [Condition.parse(text) for text in conditions]
     with terminal.parts(quiet or as_json) as progress:
         progress("reading", 0, None)
-        found = examine(path, format, provider)
+        found = examine(path, format, provider, skip_bad_lines or 0, model)
         changes = price(found, progress) if what_if else []
         diagnosis = diagnose(found, changes, names, invoice_usd)
         paths = []

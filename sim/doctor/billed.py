@@ -34,10 +34,10 @@ def recognises(row: Row) -> bool:
     return not requests or any(isinstance(one, dict) and "billed" in one for one in requests)
 
 
-def lanes(path: Path, folder: Path = Path()) -> list[Lane]:
+def lanes(path: Path, skip: int = 0) -> list[Lane]:
     """Every lane of the file, or of the files of a folder; InputError names line, call, field and value."""
     prompts = Prompts(BLOCK_TOKENS)
-    reader = Reader(path, folder)
+    reader = Reader(path, Path(), skip)
     return [lane for lane in reader.each(lambda where, _, row: _lane(where, row, prompts)) if lane.calls]
 
 

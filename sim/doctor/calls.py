@@ -62,8 +62,8 @@ class Call:
     output_tokens: int = 0
     said: str = ""
     """The cause of a miss in the provider's own words, where the log has them."""
-    depth: int = 0
-    """How many messages the prompt has, where they are known."""
+    positions: int = 0
+    """How many places for marks the prompt has, as lookback counts them, where messages are known."""
     moved: int = 0
     """About how many tokens are in the prompt of the call before too, but behind what changed."""
     opening: tuple[tuple[bytes, float], ...] = ()

@@ -30,7 +30,7 @@ CAUSES = {
     "system_changed": Cause("the system prompt is not that of the call before", "system_changed"),
     "compaction": Cause("the client replaced the history by a summary", "messages_changed"),
     "microcompaction": Cause("the client cleared old tool results", "messages_changed"),
-    "shortened": Cause("the prompt does not go on where the one before ended", "messages_changed"),
+    "shortened": Cause("the client edited or shortened the history", "messages_changed"),
     "expired": Cause("the pause was longer than the lifetime", "previous_message_not_found"),
     "lookback": Cause("more new blocks than a mark looks back over", "unavailable"),
     "lost_but_head": Cause(
@@ -109,7 +109,7 @@ def _loss(call: Call, before: Call, predicted: Predicted, rules: Rules) -> str:
     """How something went that the client left as it was."""
     if predicted.tokens.read < before.marked and rules.granularity == 1:
         return "expired"
-    if rules.lookback < UNLIMITED and call.depth - before.depth >= rules.lookback > 0:
+    if rules.lookback < UNLIMITED and call.positions - before.positions >= rules.lookback:
         return "lookback"
     if not call.billed.read:
         return "lost"

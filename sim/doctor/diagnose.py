@@ -9,6 +9,8 @@ from sim.doctor.causes import CAUSES
 from sim.doctor.examine import Examined
 from sim.doctor.outcome import Diagnosis, GroupEntry, Invoice, WhatIf
 
+FEW = 10
+"""Fewer sessions than this say little about others."""
 SESSIONS = 20
 """So many sessions and projects are listed, those that lost most."""
 
@@ -49,6 +51,8 @@ def diagnose(
         "what_if": list(what_if),
         "notes": _notes(found),
     }
+    if what_if and 1 < diagnosis["sessions"] < FEW:
+        diagnosis["notes"].append(f"intervals of {diagnosis['sessions']} sessions are too narrow")
     if invoice_usd is not None:
         diagnosis["invoice"] = reconciled(found, billed, invoice_usd)
     return diagnosis

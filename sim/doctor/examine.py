@@ -64,12 +64,19 @@ class Examined:
         return self.tariffs[lane.log]
 
 
-def examine(path: Path | None, format: str | None = None, provider: str | None = None) -> Examined:
-    """Read the billed calls of ``path`` and predict each from those before it.
+def examine(
+    path: Path | None,
+    format: str | None = None,
+    provider: str | None = None,
+    skip: int = 0,
+    model: str = "",
+) -> Examined:
+    """Read the billed calls of ``path`` but for ``skip`` bad lines; predict each from those before it.
 
-    Raises InputError: a log that cannot be read, or a model without rules or prices.
+    ``model`` is that of calls whose log names none. Raises InputError: a log that cannot be read, or a
+    model without rules or prices.
     """
-    logs = read(path, format)
+    logs = read(path, format, skip, model)
     found = Examined(logs, [], [], {})
     for log in logs:
         where = str(log.path)

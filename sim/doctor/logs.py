@@ -28,17 +28,21 @@ from workloads.registry import FORMATS
 
 YEAR_2000_S = 946_684_800.0
 """A log whose times are later than that, counted from 1970, has dates."""
+ALWAYS_COUNTED = ("claude_code",)
+"""Formats whose usage has counts of the cache where there are any; elsewhere a missing one is unknown."""
+UNTIMED = {"arrival": {"process": "closed_loop", "concurrency": 1}}
+"""So that the importer leaves it to us to say that a log has no times."""
 UNKNOWN = 1 << 60
 """From this number on messages are named that are not in the log."""
 CUTS_AT_HEAD = ("microcompact_boundary", "shorter")
 """Of what is left of such a prompt only the head is known."""
 
 
-def lanes(path: Path, format: str, folder: Path = Path()) -> list[Lane]:
+def lanes(path: Path, format: str, skip: int = 0, model: str = "") -> list[Lane]:
     """The calls of every session that the importer ``format`` reads from ``path``.
 
-    Of their text only the order of equal messages is kept. InputError if the rows do not say what was read
-    from a cache.
+    Of their text only the order of equal messages is kept. ``model`` is that of calls that name none.
+    InputError if the rows do not say when calls were sent, or what they read from a cache.
     """
     kind = FORMATS.get(format)
     if kind is None:
@@ -49,10 +53,20 @@ def lanes(path: Path, format: str, folder: Path = Path()) -> list[Lane]:
             "with usage, or with billed"
         )
     try:
-        log = kind.model_validate({"kind": "trace", "format": format, "path": path})
+        log = kind.model_validate(
+            {"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip} | UNTIMED
+        )
     except ValidationError as error:
         raise InputError(f"{path}: {error.errors()[0]['msg']} (format {format})") from None
-    reader, histories, calls = log.linked(folder)
+    reader, histories, calls = log.linked(Path())
+    if calls[0].sent_s is None:
+        raise InputError(
+            f"{reader.path}: the rows have no times; allowed: a log with the time of each call"
+        )
+    for call in calls:
+        call.model = call.model or model
+        if format in ALWAYS_COUNTED and call.read_tokens is None:
+            call.read_tokens, call.written_tokens = 0, (0, 0)
     billed = [call for call in calls if call.input_tokens and call.read_tokens is not None]
     if not billed:
         raise InputError(
@@ -87,6 +101,23 @@ class _Paths:
         self._histories = histories
         self._known: dict[int, tuple[Run, ...]] = {START: ()}
         self._unknown = UNKNOWN
+        self._positions = {START: 0}
+
+    def positions(self, node: int) -> int:
+        """How many positions a mark counts up to ``node``: neighbouring results of tools are one.
+
+        O(messages behind the last prompt that is known).
+        """
+        before, role = self._histories.before, self._histories.role
+        behind = []
+        while node not in self._positions:
+            behind.append(node)
+            node = before[node]
+        count = self._positions[node]
+        for one in reversed(behind):
+            count += not (role[one] == "tool" and role[before[one]] == "tool")
+            self._positions[one] = count
+        return count
 
     def of(self, node: int) -> tuple[Run, ...]:
         """The runs of the path to ``node``; O(runs + messages behind the last prompt that is known)."""
@@ -160,7 +191,7 @@ class _Builder:
             effort=logged.effort,
             output_tokens=logged.output_tokens or 0,
             said=logged.said,
-            depth=0 if logged.node is None else self._histories.depth[logged.node],
+            positions=0 if logged.node is None else self._paths.positions(logged.node),
         )
         if logged.ended_s is not None and logged.sent_s is not None:
             call.ended_s = call.at_s + max(0.0, logged.ended_s - logged.sent_s)

@@ -7,13 +7,15 @@ from functools import cache
 
 from sim.doctor.calls import Call, Lane, Tokens
 from sim.providers import rulebook
-from sim.providers.prices import PriceList, price_list
+from sim.providers.prices import PriceList, is_priced, price_list
 from sim.providers.schema import Rules
 from workloads.errors import InputError
 
 MICRO = 1e-6
-FIRST = "anthropic"
-"""Whose rules are asked for first: its models are in most logs of coding agents."""
+NO_API = ("codex",)
+"""Rule files of a product whose models others sell too."""
+FIRST = ("anthropic", "openai", "gemini")
+"""Who is asked first: those who make the models that others sell too."""
 
 
 class Price:
@@ -71,10 +73,12 @@ class Tariff:
         """Who sells ``model``: the first whose rules name it and whose prices are known."""
         if self.provider is not None:
             return self.provider
-        for name in (FIRST, *(name for name in rulebook.names() if name != FIRST)):
-            if name != "codex" and rulebook.first_record(name, model, "automatic") is not None:
+        for name in (*FIRST, *(name for name in rulebook.names() if name not in (*FIRST, *NO_API))):
+            library = rulebook.provider(name).library
+            rules = rulebook.first_record(name, model, "automatic")
+            if rules is not None and library is not None and is_priced(library, model):
                 return name
-        return FIRST
+        return FIRST[0]
 
     def price(self, model: str, lane: Lane) -> Price:
         """The prices of ``model`` on the day that ``lane`` starts. InputError: none is known."""
@@ -107,7 +111,7 @@ def known(lanes: list[Lane], tariff: Tariff) -> tuple[list[Lane], dict[str, int]
             try:
                 tariff.require(model, lane)
             except InputError as unknown:
-                error = error or unknown
+                error = error or _unknown(tariff, model, unknown)
                 count = sum(call.model == model for call in lane.calls)
                 left_out[model] = left_out.get(model, 0) + count
                 lane.calls = [call for call in lane.calls if call.model != model]
@@ -116,3 +120,9 @@ def known(lanes: list[Lane], tariff: Tariff) -> tuple[list[Lane], dict[str, int]
     if not kept and error is not None:
         raise error
     return kept, left_out
+
+
+def _unknown(tariff: Tariff, model: str, error: InputError) -> InputError:
+    if model:
+        return error
+    return InputError(f"{tariff.where}: no call names its model; allowed: --model M, the name of one")

@@ -33,14 +33,22 @@ def billed_file(folder: Path, *lanes: list[Row]) -> Path:
 class Transcript:
     """A transcript of Claude Code as it is written: user rows, and several rows for each reply."""
 
-    def __init__(self, session: str = "0a0a0a0a", cwd: str = "/home/me/secretplace") -> None:
+    def __init__(
+        self, session: str = "0a0a0a0a", cwd: str = "/home/me/secretplace", agent: str | None = None
+    ) -> None:
         self.rows: list[Row] = []
-        self._common = {"sessionId": session, "version": "2.1.29", "cwd": cwd, "isSidechain": False}
+        self._common = {"sessionId": session, "version": "2.1.29", "cwd": cwd, "isSidechain": bool(agent)}
+        self._common |= {"agentId": agent} if agent else {}
         self._parent: str | None = None
 
     def ask(self, t: int, text: str) -> Transcript:
         """A user's message at minute and second ``t`` of an hour."""
         return self._row("user", t, {"role": "user", "content": text})
+
+    def answer(self, t: int, results: list[str]) -> Transcript:
+        """The results of several tools at once."""
+        content = [{"type": "tool_result", "tool_use_id": "t", "content": text} for text in results]
+        return self._row("user", t, {"role": "user", "content": content})
 
     def reply(self, t: int, read: int, written: int, *texts: str, **more: Any) -> Transcript:
         """A reply in as many rows as it has texts, each with the same usage."""
@@ -51,7 +59,7 @@ class Transcript:
             "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
             "output_tokens": 20,
         }
-        name = f"msg_{self._common['sessionId']}_{len(self.rows)}"
+        name = f"msg_{self._common['sessionId']}{self._common.get('agentId')}_{len(self.rows)}"
         for text in texts:
             content = [{"type": "text", "text": text}]
             message = {"id": name, "role": "assistant", "model": OPUS, "content": content, "usage": usage}

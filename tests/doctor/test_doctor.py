@@ -19,6 +19,7 @@ from sim.doctor.outcome import Diagnosis, GroupEntry
 from sim.doctor.what_if import price
 from tests.doctor.logs import FIRST, Row, Transcript, billed_file, call
 from tests.refusing import Cli, refused
+from tests.workloads.one_chat import WRITERS, turns
 from workloads.errors import InputError
 
 
@@ -167,6 +168,55 @@ def test_causes_in_a_transcript(
     assert found["exact"] == 1 + exact
 
 
+def test_sub_agents_that_start_together(tmp_path: Path) -> None:
+    """Two that start within the first one's reply each wrote the head; a third reads it later."""
+    for name, begin, read in (("a", 0, 0), ("b", 2, 0), ("c", 60, 5000)):
+        talk = Transcript(agent=name).ask(begin, f"task {name}").reply(begin + 9, read, 6000 - read, "done")
+        talk.write(tmp_path / "0a0a0a0a" / "subagents" / f"agent-{name}.jsonl")
+    found = _examined(tmp_path)
+    assert {one["cause"]: one["calls"] for one in found["causes"]} == {
+        "subagent_start": 2,
+        "parallel_start": 1,
+    }
+    assert (found["lanes"], found["sessions"]) == (3, 1)
+
+
+@pytest.mark.parametrize(("results", "cause"), [(1, "lost"), (25, "lost")])
+def test_results_of_tools_are_one_position(tmp_path: Path, results: int, cause: str) -> None:
+    """However many tools answer at once, a mark looks back over their results as over one place."""
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    talk.answer(20, [f"result {i}" for i in range(results)]).reply(25, 0, 7000, "x")
+    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    assert cause in {one["cause"] for one in found["causes"]}
+
+
+def test_more_messages_than_a_mark_looks_back_over(tmp_path: Path) -> None:
+    """Twenty questions in a row before the next reply: the entry lies outside of the lookback."""
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    for number in range(20):
+        talk.ask(10 + number, f"question {number}")
+    found = _examined(talk.reply(40, 0, 7000, "x").write(tmp_path / "s.jsonl"))
+    assert "lookback" in {one["cause"] for one in found["causes"]}
+
+
+@pytest.mark.parametrize(("part", "cause"), [("tools", "tools_changed"), ("system", "system_changed")])
+def test_what_changed_in_a_request(tmp_path: Path, part: str, cause: str) -> None:
+    """A log with whole requests shows what is not as it was: the tools, or the system prompt."""
+    rows: list[Row] = []
+    for minute, word in enumerate(("one", "another")):
+        sent: Row = {"model": "claude-opus-4-5", "system": "rules", "tools": [{"name": "t"}]}
+        sent |= {"tools": [{"name": word}]} if part == "tools" else {"system": word}
+        sent["messages"] = [{"role": "user", "content": "long " * 6000}]
+        usage = {"input_tokens": 3, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 7500}
+        reply = {"content": [{"type": "text", "text": "yes"}], "role": "assistant", "usage": usage}
+        stamp = f"2026-02-03T10:0{minute}:00Z"
+        rows.append({"timestamp": stamp, "session_id": "s", "request": sent, "response": reply})
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = _examined(path)
+    assert [one["cause"] for one in found["causes"]] == ["first_call", cause]
+
+
 def test_what_the_provider_says_itself_is_counted(tmp_path: Path) -> None:
     said = {"diagnostics": {"cache_miss_reason": {"type": "messages_changed"}}}
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "less")
@@ -238,8 +288,72 @@ def test_bad_conditions_and_formats(cli_here: Cli, tmp_path: Path) -> None:
     run("--provider", "antropic", said=("did you mean 'anthropic'",))
 
 
+def test_without_an_argument(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logs of Claude Code and Codex in the user's folder, together; a message where there are none."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refused(cli_here, tmp_path, "doctor", said=("neither ~/.claude/projects nor ~/.codex/sessions has",))
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
+    talk.write(tmp_path / ".claude" / "projects" / "a" / "s.jsonl")
+    _rollout(tmp_path / ".codex" / "sessions" / "2026" / "rollout.jsonl")
+    done = cli_here("doctor", "--json", "--no-what-if")
+    assert done.returncode == 0, done.stderr
+    found: Diagnosis = json.loads(done.stdout)
+    assert (found["calls"], found["exact"], found["sessions"]) == (3, 3, 2)
+
+
+def test_bad_lines_are_skipped_if_asked(tmp_path: Path) -> None:
+    path = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").write(tmp_path / "s.jsonl")
+    path.write_text(path.read_text() + "{broken\n")
+    with pytest.raises(InputError, match="not JSON"):
+        examine(path)
+    assert len(examine(path, skip=1).calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "provider"),
+    [
+        ("openai responses", "gpt-5", "openai"),
+        ("litellm", "claude-opus-4-5", "anthropic"),
+        ("langfuse", "claude-opus-4-5", "anthropic"),
+        ("langsmith", "claude-opus-4-5", "anthropic"),
+        ("helicone", "gpt-5", "openai"),
+        ("otel_genai", "claude-opus-4-5", "anthropic"),
+    ],
+)
+def test_any_importer_with_counts(tmp_path: Path, name: str, model: str, provider: str) -> None:
+    """One conversation of two sessions in many formats: six calls, every prompt token billed once."""
+    kind, write = WRITERS[name]
+    log = examine(write(tmp_path), kind, model=model)
+    totals = sorted(judged.call.billed.total for judged in log.calls)
+    assert totals == sorted(turn.input_tokens for turn in turns())
+    found = diagnose(log, price(log))
+    assert (found["calls"], found["given"], found["sessions"]) == (6, 2, 2)
+    assert log.tariff(log.lanes[0]).provider_of(model) == provider
+    assert found["what_if"]
+
+
+def test_what_a_log_must_have(cli_here: Cli, tmp_path: Path) -> None:
+    """Times, counts of what was read, and models whose prices are known."""
+    for name, said in (
+        ("openai_messages", "no call says how many tokens were read from a cache"),
+        ("sharegpt", "the rows have no times; allowed: a log with the time of each call"),
+        ("litellm", "no call names its model; allowed: --model M"),
+    ):
+        kind, write = WRITERS[name]
+        folder = tmp_path / kind
+        folder.mkdir()
+        refused(cli_here, tmp_path, "doctor", write(folder), "--format", kind, said=(said,))
+
+
 def test_codex_by_its_own_rules(tmp_path: Path) -> None:
     """A ChatGPT login reads in steps of 1,024 tokens behind the first 768; 115 are never stored."""
+    found = _examined(_rollout(tmp_path / "rollout.jsonl"))
+    assert (found["calls"], found["exact"]) == (2, 2)
+    assert any("ChatGPT plan" in note for note in found["notes"])
+
+
+def _rollout(path: Path) -> Path:
+    """A session of Codex with two calls, the second of which reads what the rules let it."""
     rows: list[Row] = [
         {"type": "session_meta", "payload": {"id": "s", "cwd": "/home/me", "cli_version": "0.60"}},
         {"type": "turn_context", "payload": {"model": "gpt-5.6-sol", "effort": "high"}},
@@ -257,11 +371,9 @@ def test_codex_by_its_own_rules(tmp_path: Path) -> None:
             rows.append({"type": kind, "payload": payload})
     for second, row in enumerate(rows):
         row["timestamp"] = f"2026-10-03T10:00:{second:02}.000Z"
-    path = tmp_path / "rollout.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = _examined(path)
-    assert (found["calls"], found["exact"]) == (2, 2)
-    assert any("ChatGPT plan" in note for note in found["notes"])
+    return path
 
 
 def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:

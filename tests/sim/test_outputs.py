@@ -15,6 +15,10 @@ from calibration.served.server import Server, load_trace
 from reports import files, validation
 from reports.outputs_page import FILES, page
 from sim import Result, load_config, run
+from sim.doctor.diagnose import diagnose
+from sim.doctor.examine import examine
+from sim.doctor.outcome import Diagnosis
+from sim.doctor.what_if import price
 from sim.hardware.profile import load
 from sim.jobs.runner import Workers
 from sim.results.about import described, is_record
@@ -24,6 +28,7 @@ from sim.studies.fewest_gpus import fewest_gpus
 from sim.studies.goals import Goal, limits_of
 from sim.studies.tuning import Wanted, search
 from tests.calibration import benches
+from tests.doctor.logs import FIRST, billed_file, call
 from tests.jobs.sweeping import written
 
 RUNS = {
@@ -104,7 +109,15 @@ def outputs(
         ("sweep.json", _swept(tmp_path_factory.mktemp("sweep")).summary()),
         *_searched(tmp_path_factory.mktemp("search")),
         *_validated(tmp_path_factory.mktemp("validation")),
+        ("doctor.json", _diagnosed(tmp_path_factory.mktemp("doctor"))),
     ]
+
+
+def _diagnosed(folder: Path) -> Diagnosis:
+    """Forty lanes of three calls, the second of which comes too late."""
+    later = [call(900, 6400, 0, [[1, 100]]), call(960, 6400, 6400, [[1, 100]])]
+    log = examine(billed_file(folder, *[[FIRST, *later]] * 40))
+    return diagnose(log, price(log), invoice_usd=10.0)
 
 
 def _swept(folder: Path) -> sweep.Sweep:

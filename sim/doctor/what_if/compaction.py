@@ -103,22 +103,23 @@ def _replaced(lane: Lane, size: float, left: int) -> Iterator[Call]:
             state.undone += max(0, recorded.marked - call.marked)
         elif call.how in ("shorter", "first") or call.marked < recorded.marked:
             state = _State()
-        here = _sized(call, call.marked + state.undone - state.removed)
-        if here.marked > size:
+        marked = call.marked + state.undone - state.removed
+        if marked > size:
             yield ping(before, call.at_s)
-            state.removed += here.marked - left
-            here = replace(_sized(call, left), prompt=new(head), read_at=ROOT)
+            state.removed += marked - left
+            here = _sized(call, left, new(head))
         elif state.undone or state.removed:
-            here = replace(here, prompt=new(before.prompt), read_at=ROOT)
+            here = _sized(call, marked, new(before.prompt))
+        else:
+            here = call
         yield here
         before, recorded = here, call
 
 
-def _sized(call: Call, marked: int) -> Call:
-    """A call with a prompt of ``marked`` tokens; what it was billed then says nothing more."""
-    if marked == call.marked:
-        return call
+def _sized(call: Call, marked: int, prompt: int) -> Call:
+    """A call with another prompt, of ``marked`` tokens; what it was billed then says nothing more."""
     tail = max(0, call.billed.total - call.marked)
     written = tuple(0 for _ in call.billed.written)
     marked = max(1, marked)
-    return replace(call, marked=marked, billed=Tokens(marked + tail, written, 0))
+    billed = Tokens(marked + tail, written, 0)
+    return replace(call, marked=marked, billed=billed, prompt=prompt, read_at=ROOT)

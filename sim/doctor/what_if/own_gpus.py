@@ -53,7 +53,8 @@ def changes(case: Case) -> Iterator[Change]:
             f"own GPUs: {model} on {count} {gpu.upper()} at ${GPU_HOUR_USD:.2f} an hour, paid {{}}",
             settings,
             "another model: bills are compared, not answers; GPUs pay for input and output alike, held "
-            "against the input. Times are a datasheet roofline, uncalibrated",
+            "against the input. Times are a datasheet roofline, uncalibrated; lanes "
+            "without dates are taken as spread evenly over their months",
             "other answers",
         )
 
