@@ -6,6 +6,7 @@ Rules as read from vLLM 0.33.0 (``v1/core/single_type_kv_cache_manager.py``, ``v
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 from workloads.subclassing import mypyc_attr
 
@@ -100,6 +101,7 @@ class States(Kind):
         return min(blocks, 3)  # the present one, the one before, and one that is in flight
 
 
+@lru_cache(maxsize=256)
 def kind_of(name: str) -> Kind:
     """The kind that ``name`` names; ValueError says what is allowed.
 
