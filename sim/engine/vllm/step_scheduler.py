@@ -180,7 +180,7 @@ class StepScheduler:
         assert groups is not None
         if hit is not None:
             start = hit.blocks * groups.block_size
-            groups.held(request.table).junction = hit.junction
+            request.table.junction = hit.junction
         return groups.cut(request.table, start, tokens, request.known_tokens, self._most_at_once)
 
     def _victim(self) -> Request:
