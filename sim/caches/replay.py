@@ -12,6 +12,7 @@ from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
 from sim.caches.groups.cache import GroupedCache, GroupEvicted
 from sim.caches.groups.config import Groups, require_eagle, require_groups_fit, require_whole_blocks
 from sim.caches.groups.replay import GroupReplay
+from sim.caches.lookahead import LookaheadTree
 from sim.caches.runs import Evicted
 from workloads.content import Tree
 from workloads.errors import InputError
@@ -66,7 +67,8 @@ class BlockConfig(Schema):
     ``groups`` are those of a model that mixes layers (``[full, "swa:128"]``; ``groups/kinds.py``): each
     takes blocks of its own, and ``capacity_blocks`` are those of all together. Left out, an engine takes
     its model's, a replay one of full attention. ``eagle``: a hit loses its last block, as beside a draft
-    model of the EAGLE or MTP kind.
+    model of the EAGLE or MTP kind; ``lookahead_hashes``: instead of that a block's hash covers the token
+    after it too. An engine's ``speculative`` options set one of them.
     """
 
     kind: Literal["block"]
@@ -77,6 +79,7 @@ class BlockConfig(Schema):
     cache_reply: bool = True
     groups: Groups | None = None
     eagle: bool = False
+    lookahead_hashes: bool = False
 
     @field_validator("eviction")
     @classmethod
@@ -93,6 +96,8 @@ class BlockConfig(Schema):
     def _groups_as_in_the_engine(self) -> BlockConfig:
         if self.grouped and not self.is_engines_own:
             raise ValueError("groups and eagle go with eviction: lru and cache_reply: true only")
+        if self.eagle and self.lookahead_hashes:
+            raise ValueError("eagle and lookahead_hashes are two ways for one end; allowed: one of them")
         require_whole_blocks(self.layer_groups, self.block_size)
         if self.eagle:
             require_eagle(self.layer_groups)
@@ -124,7 +129,11 @@ class BlockConfig(Schema):
 
     def content(self, trace: Trace) -> Tree:
         """In whose nodes the cache keeps its blocks: a policy that tells runs apart wants segments."""
-        return trace.chains if POLICIES[self.eviction].joins else trace.message_tree
+        return self._seen(trace.chains if POLICIES[self.eviction].joins else trace.message_tree)
+
+    def _seen(self, tree: Tree) -> Tree:
+        """``tree`` as hashes see it."""
+        return LookaheadTree(tree) if self.lookahead_hashes else tree
 
     def queue(self, trace: Trace, capacity_blocks: int, future: Future | None = None) -> Eviction:
         """A fresh eviction policy for a cache of ``capacity_blocks`` blocks."""
@@ -136,7 +145,7 @@ class BlockConfig(Schema):
     ) -> GroupedCache:
         """A fresh cache of ``capacity_blocks`` blocks with its groups."""
         return GroupedCache(
-            trace.chains,
+            self._seen(trace.chains),
             self.block_size,
             capacity_blocks,
             self.layer_groups,

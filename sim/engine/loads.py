@@ -74,7 +74,7 @@ class Loads:
 
     def held_blocks(self, block_size: int) -> int:
         """Blocks that the loading requests hold, those of the cache included."""
-        return sum(-(-request.known_tokens // block_size) for request in self.loading)
+        return sum(max(r.held_blocks, -(-r.known_tokens // block_size)) for r in self.loading)
 
     def check(self) -> None:
         """Assert that what is ready was loaded."""

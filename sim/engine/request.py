@@ -19,8 +19,9 @@ class Request:
     """
 
     __slots__ = (
-        "base", "cached", "computed", "finish_step", "generated", "index", "last_token_s", "order",
-        "output_tokens", "phase", "preemptions", "prompt_tokens", "reply", "row", "table",
+        "accepts", "base", "cached", "computed", "finish_step", "generated", "held_blocks", "index",
+        "last_token_s", "order", "output_tokens", "phase", "preemptions", "prompt_tokens", "reply", "row",
+        "table",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,8 @@ class Request:
         self.computed = 0  # tokens with KV as scheduled, while not in decode
         self.generated = generated  # output tokens, as of the last time it entered or left decode
         self.cached = 0  # tokens found when this replica first admitted it
+        self.held_blocks = 0  # KV blocks per group of layers, where every step is decided
+        self.accepts: list[int] | None = None  # drafts that it will accept, the next ones last
         self.base = 0
         self.finish_step = 0
         self.order = 0  # place in the running list: grows with every admission

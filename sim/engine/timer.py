@@ -43,15 +43,16 @@ class Timer:
         """There is nothing to compute."""
         self._event = None
 
-    def wake(self, begin: Callable[[], None]) -> None:
-        """Call ``begin`` at this instant, once all that arrives in it has arrived."""
+    def wake(self, begin: Callable[[], None], at_s: float = 0.0) -> None:
+        """Call ``begin`` at this instant, or ``at_s`` if that is later, once all that arrives in it has
+        arrived."""
 
         def woken(event: object) -> None:
             if event is self._event:
                 self._env.take_turn(self._priority)
                 begin()
 
-        self._event = At(self._env, self._env.now_s, self._priority, woken)
+        self._event = At(self._env, at_s, self._priority, woken)
 
     def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""

@@ -11,12 +11,14 @@ from sim.engine.interface import AnyReplica, Compute
 from sim.engine.kv import MemoryOf, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.loads import Source
+from sim.engine.lockstep import Lockstep
 from sim.engine.request import Request
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.replica import SglangReplica
 from sim.engine.step_records import StepRecorder
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.replica import VllmReplica
+from sim.engine.vllm.speculation import Drafter
 from sim.engine.vllm.step_scheduler import Rank
 from workloads.clients import Retries
 from workloads.trace import Trace
@@ -43,6 +45,10 @@ class ReplicaPlan:
     """``prefill``: requests end here with their first token and go on at a replica that decodes."""
     too_long: Callable[[int, int], bool] | None = None
     """Whether a request of (prompt, output) tokens is longer than the engine serves; None: none is."""
+    drafter: Drafter | None = None
+    """How long drafts take; None: nothing."""
+    lockstep: Lockstep | None = None
+    """The data parallel ranks with which its steps begin and end; the same object in the plan of each."""
     compute: Compute | None = None
     """How long a step takes, in the place of the latency model; every step is then decided by itself."""
 
@@ -90,6 +96,8 @@ class ReplicaPlan:
             source=source,
             recorder=recorder,
             compute=self.compute,
+            drafter=self.drafter,
+            lockstep=self.lockstep,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sim.hardware.dense import MOST_PARAMS
 from sim.hardware.model import Cache, Layer, Model
@@ -117,6 +117,13 @@ class ModelByHand(Schema):
             kv_cache_dtype=self.dtype,
             value_bytes=value_bytes,
         )
+
+
+ModelName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),
+]
+"""A model in a configuration: a name, a path, or its figures."""
 
 
 def _weight(name: str, params: int, each: float, count: int = 1, used: int = 1) -> Weight:

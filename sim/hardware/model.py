@@ -113,6 +113,8 @@ class Model:
     """Of a value in ``dtype``."""
     quantization: str = "none"
     """Name of the checkpoint's format."""
+    has_mtp: bool = False
+    """Whether its checkpoint has a module for multi-token prediction that is like its last layer."""
     dense: DenseDecoder | None = None
     """The plain shape, where the model is one that `calibration` can build; else None."""
 

@@ -13,7 +13,7 @@ from sim.results.pricing import Price
 from sim.results.records import Floats, Ints, Records
 from sim.results.request_log import ABORTED, NAN, REJECTED, TIMED_OUT
 from sim.results.step_log import StepLog
-from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving
+from sim.results.summary import CacheFigures, Figures, Latencies, SavedFigure, Saving, SpecDecode
 from sim.results.summary_cost import CostFigures
 from sim.results.window import WHOLE, Window
 
@@ -190,8 +190,23 @@ def summarise(everything: Records, price: Price | None, window: Window = WHOLE) 
         "engine_iterations": engine.iterations if engine else None,
         "gpu_busy_seconds": records.gpu_busy_s if engine else None,
         "extrapolated_seconds": engine.extrapolated_s if engine and records.whole else None,
+        **drafts(records),
         "cache": cache_figures(records),
         "cost": cost_figures(records, price, duration, sessions),
+    }
+
+
+def drafts(records: Records) -> SpecDecode:
+    """What came of speculative decoding; nothing where there was none, or where it is not known."""
+    engine = records.engine
+    if engine is None or not engine.spec_decode_num_drafts or not records.whole:
+        return {}
+    count, accepted = engine.spec_decode_num_drafts, engine.spec_decode_num_accepted_tokens
+    return {
+        "spec_decode_num_drafts": count,
+        "spec_decode_num_draft_tokens": engine.spec_decode_num_draft_tokens,
+        "spec_decode_num_accepted_tokens": accepted,
+        "spec_decode_mean_acceptance_length": 1 + accepted / count,
     }
 
 

@@ -42,7 +42,12 @@ class EngineTotals:
     abandoned_tokens: int = 0
     """Tokens computed for requests that were given up or lost with their replica (less their hits)."""
     surplus_tokens: int = 0
-    """Tokens computed for requests that had ended: SGLang decides a step before it knows the last one's."""
+    """Tokens computed for nothing: rejected drafts, and those of requests that had ended, as a step is
+    decided before the results of the one before are known."""
+    spec_decode_num_drafts: int = 0
+    """Verifications: once per request and step that had drafts."""
+    spec_decode_num_draft_tokens: int = 0
+    spec_decode_num_accepted_tokens: int = 0
     loaded_tokens: int = 0
     """Tokens whose KV came over a link: from a lower tier, or from the replica that prefilled them."""
     queries_tokens: int = 0

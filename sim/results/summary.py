@@ -26,7 +26,11 @@ Tpot = Annotated[
 ]
 Itl = Annotated[
     Figure,
-    About("ms", "Gap between two tokens of a reply, pooled over all requests: long replies weigh more."),
+    About(
+        "ms",
+        "Gap between two tokens of a reply, pooled over all requests: long replies weigh more. Tokens that "
+        "one step gives together (speculative decoding) count as one.",
+    ),
 ]
 E2el = Annotated[Figure, About("ms", "End-to-end latency: arrival to the last token.")]
 QueueTime = Annotated[Figure, About("ms", "Arrival to the first admission by the engine's scheduler.")]
@@ -163,7 +167,28 @@ class Served(TypedDict):
     ]
 
 
-class Figures(Served, Latencies):
+class SpecDecode(TypedDict):
+    """What came of speculative decoding, where there is some; vLLM's names."""
+
+    spec_decode_num_drafts: NotRequired[
+        Annotated[
+            Count,
+            About("count", "Verifications: once per request and step with drafts (speculative decoding)."),
+        ]
+    ]
+    spec_decode_num_draft_tokens: NotRequired[Annotated[Count, About("tokens", "Tokens drafted.")]]
+    spec_decode_num_accepted_tokens: NotRequired[
+        Annotated[Count, About("tokens", "Those of them that were accepted.")]
+    ]
+    spec_decode_mean_acceptance_length: NotRequired[
+        Annotated[
+            Figure,
+            About("tokens", "Mean tokens per verification: 1 + accepted / drafts, as vLLM logs it."),
+        ]
+    ]
+
+
+class Figures(Served, Latencies, SpecDecode):
     """What one system did with the trace. Figures are of completed requests of the measured window."""
 
     engine_iterations: Annotated[Count, About("count", "Iterations of all replicas.")]
@@ -362,7 +387,7 @@ def _figures() -> list[str]:
 
 FIGURES = _figures()
 """Every figure of a system by name; those of ``cache`` and ``cost`` have that before them."""
-HIGHER = ("throughput", "good", "hit", "completed", "saved", "output_tokens_per_s")
+HIGHER = ("throughput", "good", "hit", "completed", "saved", "output_tokens_per_s", "accept")
 """A figure whose name has one of these is better when it is higher; all others when they are lower."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
 from sim.caches.groups.config import groups_of
@@ -19,15 +19,17 @@ from sim.engine.link import LinkSpeed
 from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
+from sim.engine.vllm.speculative import Speculative
 from sim.fleet.fleet import Fleet
-from sim.fleet.plan import Failure, Hardships
+from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
-from sim.hardware.by_hand import ModelByHand
+from sim.hardware.by_hand import ModelName
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.systems import drafting
 from sim.systems.failures import FailureConfig, require_order
 from sim.systems.layer_groups import with_groups
 from sim.systems.pool import Pool
@@ -40,10 +42,6 @@ from workloads.trace import Trace
 
 Dtype = Literal["auto", "half", "float16", "bfloat16", "float", "float32"]
 KvCacheDtype = Literal["auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "int8"]
-ModelName = Annotated[
-    Annotated[str, Tag("name")] | Annotated[ModelByHand, Tag("figures")],
-    Discriminator(lambda value: "name" if isinstance(value, str) else "figures"),
-]
 
 
 class EngineSystem(Pool):
@@ -110,6 +108,8 @@ class EngineSystem(Pool):
             cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
         elif model is not None and self._keeps_groups:
             cache = with_groups(cache, model)
+        if self.kv_link is None:
+            cache = drafting.with_drafts(cache, self._speculative(key), key)
         if self.pools is None:
             system = self.filled_in(model, cache, key, folder)
         else:
@@ -126,6 +126,15 @@ class EngineSystem(Pool):
                 tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
+
+    def _speculative(self, key: str) -> Speculative | None:
+        """The pools' common options of speculative decoding; InputError if they differ."""
+        found = [drafting.speculative_of(pool.engine) for pool in self._pools()]
+        if any(options != found[0] for options in found):
+            raise InputError(
+                f"{key}.pools: engine.speculative differs between pools; allowed: the same in all of them"
+            )
+        return found[0]
 
     @property
     def _keeps_groups(self) -> bool:
@@ -185,6 +194,11 @@ class EngineSystem(Pool):
         notes = []
         for pool in pools:
             notes += [f"approximate: {text}" for text in pool.engine.approximations(self.cache)]
+        if options := self._speculative(""):
+            timed = all(pool.latency.kind == "roofline" for pool in pools)
+            travels = self.kv_link is not None
+            about = drafting.approximations(options, self.cache, travels=travels, timed=timed)
+            notes += [f"approximate: {text}" for text in about]
         if not self._kv.is_own:
             notes.append(
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
@@ -260,13 +274,11 @@ class EngineSystem(Pool):
             def remote(env: Clock) -> Source:
                 return RemotePrefill(link.on(env), size, kv_bytes)
 
-        plans = [
-            plan
-            for role in ("both", "prefill", "decode")
-            for pool in pools
-            if pool.role == role
-            for plan in pool.plans(trace, cache, model, folder, tier_hits, remote)
-        ]
+        plans: list[ReplicaPlan] = []
+        for role in ("both", "prefill", "decode"):
+            for pool in pools:
+                if pool.role == role:
+                    plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
         records = Fleet(
             trace,
             plans,
@@ -332,10 +344,12 @@ def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list
                 "pipeline stages work on one step one after the other; with several steps in flight "
                 f"throughput is up to {pool.pipeline_parallel} times as high"
             )
-        if pool.data_parallel > 1:
+        if pool.waits_for_ranks(model):
+            notes.append("a step of data parallel ranks takes as long as that of the slowest of them")
+        elif pool.data_parallel > 1 and model.experts > 1:
             notes.append(
-                "data parallel ranks are replicas of their own that share experts evenly; that they wait "
-                "for each other in every step is not modelled"
+                "that data parallel ranks wait for each other in every step is not modelled: times are too "
+                "short by as much as their loads differ"
             )
         if pool.parallel.gpus > 1:
             notes.append("what GPUs send to each other takes no time")

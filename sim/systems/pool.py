@@ -14,7 +14,9 @@ from sim.caches.groups.config import groups_of
 from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
+from sim.engine.lockstep import Lockstep
 from sim.engine.vllm.config import VllmEngine
+from sim.engine.vllm.speculation import Drafter
 from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
@@ -22,6 +24,7 @@ from sim.hardware.latency_config import Latency, Roofline
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
+from sim.systems.drafting import draft_of, speculative_of
 from sim.systems.layer_groups import block_part
 from workloads.errors import InputError
 from workloads.schema import Schema
@@ -70,11 +73,21 @@ class Pool(Schema):
             )
         return profile
 
+    def _drafter(self, model: Model | None, key: str, folder: Path) -> Drafter | None:
+        """How long making drafts takes, if a model makes them and a roofline says it."""
+        options, draft = speculative_of(self.engine), draft_of(self.engine, model, key, folder)
+        if options is None or draft is None or self.latency.kind != "roofline":
+            return None
+        self._require_split(draft.model, key)
+        profile = self.latency.profile(draft.model, self.gpu(key, folder), key, folder, self.parallel)
+        return Drafter(IterationTime(profile.coefficients), options.num_speculative_tokens)
+
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
         """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""
         gpu = self.gpu(key, folder)
         self._require_split(model, key)
         self.profile(model, key, folder)
+        self._drafter(model, key, folder)
         kind = self.engine.kv(cache, key)
         size = kind.block_size(cache)
         engine = self.engine.with_limits(gpu, size, f"{key}.engine")
@@ -90,6 +103,8 @@ class Pool(Schema):
                 memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
             elif model is not None and gpu is not None:
                 budget, memory = engine.budget(model, gpu, memory, self.parallel, key)
+                if draft := draft_of(engine, model, key, folder):
+                    budget = draft.in_budget(budget, self.parallel)
                 blocks = budget.blocks(size, block_part(model, groups_of(cache)))
                 budget.require_room(blocks - engine.null_blocks, model, key)
                 memory = memory.model_copy(update={"kv_blocks": blocks, "estimate": True})
@@ -222,6 +237,11 @@ class Pool(Schema):
             )
         return notes
 
+    def waits_for_ranks(self, model: Model | None) -> bool:
+        """Whether its data parallel ranks compute their steps together: vLLM's do if they share experts."""
+        shares = model is not None and model.experts > 1
+        return self.data_parallel > 1 and shares and self.engine.kind == "vllm"
+
     @property
     def usable_blocks(self) -> int:
         """KV blocks of a replica that hold content, once filled in."""
@@ -235,13 +255,16 @@ class Pool(Schema):
         folder: Path,
         tier_hits: dict[str, int],
         remote: SourceOf | None,
+        before: int = 0,
     ) -> list[ReplicaPlan]:
-        """The replicas of one run; hits in lower tiers are added to ``tier_hits``.
+        """The replicas of one run, numbered from ``before`` on; hits in lower tiers are added to
+        ``tier_hits``.
 
         ``remote`` brings a prompt's KV to replicas that only decode; they have no tiers of their own.
         """
         profile = self.profile(model, "", folder)
         time = IterationTime(profile.coefficients, profile.domain)
+        drafter = self._drafter(model, "", folder)
         kv_bytes = None if model is None else model.kv_bytes_per_token
         setting = KvSetting(trace, self.usable_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
         kind, found = self.engine.kv(cache, ""), []
@@ -249,12 +272,18 @@ class Pool(Schema):
         too_long = None
         if self.count_too_long(trace, cache):
             too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
-        for _ in range(self.ranks):
+        together = self.waits_for_ranks(model)
+        lockstep = None
+        for rank in range(self.ranks):
+            if together and rank % self.data_parallel == 0:
+                lockstep = Lockstep(before + rank + self.data_parallel - 1)
             memory, source = kind.parts(cache, setting)
             plan = ReplicaPlan(
                 memory=memory,
                 latency=time,
-                options=self.engine.options(),
+                drafter=drafter,
+                lockstep=lockstep,
+                options=self.engine.options(cache, trace.seed),
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
                 gpus=self.tensor_parallel * self.pipeline_parallel,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.caches.block import BlockTable
+from sim.caches.lookahead import LookaheadTree
 from sim.engine.events import ARRIVAL, At, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.request import Request
@@ -43,11 +44,13 @@ class Drive:
         caching: bool = True,
         groups: Sequence[str] | None = None,
         eagle: bool = False,
+        lookahead: int = 0,
         concurrency: int | None = None,
         same_arrival: bool = False,
         coefficients: Coefficients = ONE_SECOND,
     ) -> None:
         self.trace = trace
+        self._content = LookaheadTree(trace.content, lookahead) if lookahead else trace.content
         self.env = Clock()
         self.log = RequestLog(trace)
         self.recorder = StepRecorder()
@@ -60,7 +63,7 @@ class Drive:
             0,
             self.env,
             memory_of(
-                trace.content,
+                self._content,
                 block_size,
                 blocks,
                 caching=caching,
@@ -134,7 +137,7 @@ class Drive:
         trace = self.trace
         row = RequestRow(index, 0.0 if self._same_arrival else self.env.now)
         self.added[index] = len(self.recorder.records)
-        table = BlockTable(trace.content.route(trace.reply[index]), self._prompt_tokens[index], index)
+        table = BlockTable(self._content.route(trace.reply[index]), self._prompt_tokens[index], index)
         self.replica.submit(Request(row, table, trace.output_tokens[index], []))
 
 

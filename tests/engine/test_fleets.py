@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.speculation import Speculation
 from tests.caches.cases import QUICK
 from tests.engine.situations import TRAVELS, Situation
 from tests.engine.test_against_oracle import Case, cases
@@ -25,12 +26,15 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 OPTIONS = (
     "asynchronous", "priority", "threshold", "watermark", "no full reserve", "record_steps", "deadlines",
-    "failures",
+    "failures", "speculation",
 )  # fmt: skip
 """Options that once were refused beside KV that travels."""
 PAIRS = [(kind, option) for kind in TRAVELS for option in OPTIONS] + [
     ("asynchronous", "deadlines"),
     ("asynchronous", "failures"),
+    ("speculation", "deadlines"),
+    ("speculation", "failures"),
+    ("speculation", "priority"),
 ]
 
 
@@ -50,6 +54,12 @@ def _drawn(situation: Situation, case: Case) -> dict[str, Any]:
     if situation.chose("no full reserve"):  # half-admitted prompts may push each other out for ever
         options = replace(options, scheduler_reserve_full_isl=False)
         blocks += rng.randint(2, 12)
+    if situation.has("speculation", 0.1):
+        rates = sorted((rng.random() for _ in range(rng.randint(1, 4))), reverse=True)
+        drafts = len(rates)
+        speculation = Speculation(drafts, drafts * rng.randint(0, 1), acceptance_rates=tuple(rates))
+        options = replace(options, speculation=speculation, max_num_batched_tokens=max(tokens, 1 + drafts))
+        blocks += 1 + (3 * drafts + 2) // case.block_size
     around = situation.draw(block_size=case.block_size, caching=case.caching)
     return {"blocks": blocks, "options": options, **around}
 

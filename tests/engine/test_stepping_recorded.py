@@ -32,7 +32,7 @@ HERE = [
 
 
 @cache
-def _trace(folder: Path, requests: int) -> Trace:
+def recorded_trace(folder: Path, requests: int) -> Trace:
     """The first ``requests`` requests of a recorded trace, with their names and priorities."""
     rows = read_rows(folder / "trace.jsonl.gz")[:requests]
     names = ("id", "tokens", "output_tokens", "cache_salt", "priority", "arrival")
@@ -83,7 +83,7 @@ def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
     )
 
 
-def _as_recorded(record: StepRecord, step: int, ids: list[str]) -> dict[str, Any]:
+def as_recorded(record: StepRecord, step: int, ids: list[str]) -> dict[str, Any]:
     def pairs(admissions: list[tuple[int, int]]) -> list[tuple[str, int]]:
         return [(ids[i], tokens) for i, tokens in admissions]  # not a dict: their order counts
 
@@ -103,10 +103,10 @@ def _as_recorded(record: StepRecord, step: int, ids: list[str]) -> dict[str, Any
     }
 
 
-def _idle(step: int, blocks: int) -> dict[str, Any]:
+def idle(step: int, blocks: int) -> dict[str, Any]:
     """A step of an empty engine: recorded, but the simulator jumps over it."""
     record = StepRecord(0, 0, step, [], [], [], [], [], free=blocks, running=0, waiting=0)
-    return _as_recorded(record, step, [])
+    return as_recorded(record, step, [])
 
 
 def schedules_as_recorded(folder: Path, name: str, traces: Path | None = None) -> None:
@@ -115,7 +115,7 @@ def schedules_as_recorded(folder: Path, name: str, traces: Path | None = None) -
     The trace lies beside the recording, or in a folder of the same name in ``traces``.
     """
     args = recorded_arguments(folder, name)
-    trace = _trace(folder if traces is None else traces / folder.name, args["limit"] or 1 << 30)
+    trace = recorded_trace(folder if traces is None else traces / folder.name, args["limit"] or 1 << 30)
     steps, rows = (read_rows(folder / f"{name}.{kind}.jsonl.gz") for kind in ("steps", "req"))
     drive = _drive(trace, args)
     records = drive.run()
@@ -127,9 +127,7 @@ def schedules_as_recorded(folder: Path, name: str, traces: Path | None = None) -
         step = want["step"]
         for field in ("sched", "new", "resumed"):
             want[field] = list(want[field].items())
-        assert want == (
-            _as_recorded(at[step], step, ids) if step in at else _idle(step, args["blocks"] - 1)
-        )
+        assert want == (as_recorded(at[step], step, ids) if step in at else idle(step, args["blocks"] - 1))
     if len(rows) == len(trace):
         assert number[-1] == steps[-1]["step"]
 

@@ -171,3 +171,16 @@ def test_shared_cases(shared_data: Path, case: str) -> None:
     model = system._model("", folder)
     assert model is not None
     assert (model.params, model.weight_bytes, model.kv_bytes_per_token) == CASES[case]
+
+
+def test_ranks_that_share_experts_wait_for_each_other(tmp_path: Path) -> None:
+    """In vLLM's engine; those of a dense model are engines of their own, SGLang's are said not to wait."""
+
+    def notes(**options: Any) -> str:
+        found = config(tmp_path, **options, data_parallel=2)
+        return " ".join(run(found).summary()["systems"]["e"]["notes"])
+
+    experts = {"model": "qwen3-30b-a3b", "expert_parallel": 2}
+    assert "as long as that of the slowest of them" in notes(**experts)
+    assert "data parallel ranks wait" in notes(**experts, engine={"kind": "sglang"})
+    assert "data parallel" not in notes(model="llama-3.1-8b")

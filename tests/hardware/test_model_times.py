@@ -103,6 +103,135 @@ def test_windows_and_choices() -> None:
     assert states.sequence == pytest.approx(head + 2 * model.state_bytes_per_request / 1e12)
 
 
+def by_hand(
+    *,
+    read: float,
+    experts: float = 0.0,
+    touched: float = 0.0,
+    flop_16: float,
+    flop_8: float = 0.0,
+    head_flop: float,
+    pair_flop: float,
+    kv_bytes: float,
+) -> Coefficients:
+    """Bytes at 1 TB/s, FLOP at 100 TFLOP/s in 16 bit and at 200 in 8."""
+    return Coefficients(
+        floor=read / 1e12,
+        experts=experts / 1e12,
+        touched=touched,
+        token=flop_16 / 1e14 + flop_8 / 2e14,
+        sequence=head_flop / 1e14,
+        pair=pair_flop / 1e14,
+        prefill_kv=kv_bytes / 1e12,
+        decode_kv=kv_bytes / 1e12,
+    )
+
+
+def same_terms(found: Coefficients, wanted: Coefficients) -> None:
+    """Every term that both have, but for the windows."""
+    for name in ("floor", "experts", "touched", "token", "sequence", "pair", "prefill_kv", "decode_kv"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-9), name
+
+
+def test_gpt_oss_120b_by_hand() -> None:
+    """36 layers of width 2880: 64 heads of 64, 8 of keys; 4 of 128 experts of 2880, in 4.25 bits."""
+    d, q, kv = 2880, 64 * 64, 8 * 64
+    attention, biases = d * q + 2 * d * kv + q * d, q + 2 * kv + d
+    router, expert, head = d * 128, 3 * d * d, d * 201_088
+    wanted = by_hand(
+        read=2 * (36 * (attention + biases + router + 128) + head),
+        experts=36 * 128 * (expert * 4.25 / 8 + 2 * 3 * d),
+        touched=4 / 128,
+        flop_16=2 * 36 * (attention + router + 4 * expert),
+        head_flop=2 * head,
+        pair_flop=18 * 4 * q,
+        kv_bytes=18 * 2 * kv * 2,
+    )
+    found = coefficients("gpt-oss-120b")
+    same_terms(found, wanted)
+    [window] = found.windows
+    assert (window.tokens, window.pair, window.decode_kv) == (128, found.pair, found.decode_kv)
+
+
+def test_qwen3_30b_a3b_fp8_by_hand() -> None:
+    """48 layers of width 2048: 32 heads of 128, 4 of keys; 8 of 128 experts of 768; 8 bit, a scale of 4
+    bytes for each 128 x 128."""
+    d, q, kv, eight = 2048, 32 * 128, 4 * 128, 1 + 4 / 128**2
+    attention, router = d * q + 2 * d * kv + q * d, d * 128
+    expert, head = 3 * d * 768, d * 151_936
+    wanted = by_hand(
+        read=48 * (attention * eight + 2 * router) + 2 * head,
+        experts=48 * 128 * expert * eight,
+        touched=8 / 128,
+        flop_16=2 * 48 * router,
+        flop_8=2 * 48 * (attention + 8 * expert),
+        head_flop=2 * head,
+        pair_flop=48 * 4 * q,
+        kv_bytes=98_304,
+    )
+    same_terms(coefficients("qwen3-30b-a3b-fp8"), wanted)
+
+
+def test_deepseek_v3_by_hand() -> None:
+    """61 layers of width 7168, 3 of them dense; 128 heads over a latent of 512 + 64; 8 of 256 experts of
+    2048 and a shared one. On each of 8 GPUs an eighth, but for the ways down to the latents and the router.
+    """
+    d, eight = 7168, 1 + 4 / 128**2
+    down_q, down_kv = d * 1536, d * 576
+    up = 1536 * 128 * 192 + 512 * 128 * (128 + 128) + 128 * 128 * d
+    dense, shared, router, head = 3 * d * 18_432, 3 * d * 2048, d * 256, d * 129_280
+    scales = (d // 128) * (5 - 4.5) * 4  # the last row of blocks of the 576 is half empty
+    wanted = by_hand(
+        read=61 * ((down_q + down_kv + up / 8) * eight + scales)
+        + (3 * dense + 58 * shared) / 8 * eight
+        + 58 * 2 * router
+        + 2 * head / 8,
+        experts=58 * 256 / 8 * shared * eight,
+        touched=8 / 256,
+        flop_16=2 * 58 * router,
+        flop_8=2 * (61 * (down_q + down_kv + up / 8) + (3 * dense + 58 * 9 * shared) / 8),
+        head_flop=2 * head / 8,
+        pair_flop=61 * 2 * 16 * (192 + 128),
+        kv_bytes=61 * 576 * 2,
+    )
+    same_terms(coefficients("deepseek-v3", Parallel(tensor=8, expert=8)), wanted)
+
+
+def test_gemma_3_27b_by_hand() -> None:
+    """62 layers of width 5376, 10 of them full: 32 heads of 128, 16 of keys; the output head is tied."""
+    d, q, kv = 5376, 32 * 128, 16 * 128
+    layer, head = d * q + 2 * d * kv + q * d + 3 * d * 21_504, d * 262_208
+    wanted = by_hand(
+        read=2 * (62 * layer + head),
+        flop_16=2 * 62 * layer,
+        head_flop=2 * head,
+        pair_flop=10 * 4 * q,
+        kv_bytes=10 * 2 * kv * 2,
+    )
+    same_terms(coefficients("gemma-3-27b"), wanted)
+
+
+def test_a_prefill_and_a_decode_by_hand() -> None:
+    """Qwen3 30B in fp8 on an H200 (4.8 TB/s, 1979 TFLOP/s in 8 bit): bytes and FLOP of two iterations."""
+    gpu = catalogue.gpu("h200")
+    assert (gpu.memory_bandwidth_gb_per_s, gpu.fp8_tflops, gpu.bf16_tflops) == (4800, 1979, 989)
+    time = IterationTime(roofline(catalogue.model("qwen3-30b-a3b-fp8", Path()), gpu).coefficients)
+    experts, rest, router, head = (
+        48 * 128 * 3 * 2048 * 768,
+        48 * 2048 * 128 * 72,
+        48 * 2048 * 128,
+        2048 * 151_936,
+    )
+    eight = 1 + 4 / 128**2
+    flop_s = 8192 * 2 * ((rest + experts / 16) / 1979e12 + router / 989e12)
+    pairs_s = 8192 * 8193 / 2 * 48 * 4 * 32 * 128 / 989e12
+    prefill = time.fixed_s(8192, 1) + time.prefill_s(0, 8192)
+    assert prefill == pytest.approx(flop_s + pairs_s + 8192 * 98_304 / 4.8e12 + 2 * head / 989e12, rel=1e-6)
+    read = experts * eight * (1 - (15 / 16) ** 32) + rest * eight + 2 * router + 2 * head
+    decode = time.decodes_s(32, 32 * 4095)
+    assert decode == pytest.approx((read + 32 * 4096 * 98_304) / 4.8e12 + 32 * 2 * head / 989e12, rel=1e-6)
+
+
 SIZES = st.integers(1, 40)
 
 

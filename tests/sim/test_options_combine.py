@@ -17,6 +17,14 @@ ENGINE: dict[str, dict[str, Any]] = {
     "threshold": {"long_prefill_token_threshold": 512},
     "watermark": {"watermark": 0.05},
     "no full reserve": {"scheduler_reserve_full_isl": False},
+    "speculation": {
+        "speculative": {
+            "method": "draft_model",
+            "model": {"parameters": 1e8, "kv_bytes_per_token": 4096},
+            "num_speculative_tokens": 3,
+            "acceptance_rate": 0.6,
+        }
+    },
     "sglang": {"kind": "sglang"},
 }
 SYSTEM: dict[str, dict[str, Any]] = {

@@ -62,7 +62,7 @@ class SglangEngine(Schema):
             )
         return notes
 
-    def options(self) -> SglangEngine:
+    def options(self, cache: Any = None, seed: int = 0) -> SglangEngine:
         """The scheduler's options are these."""
         return self
 

@@ -20,8 +20,8 @@ class Batch:
     """
 
     __slots__ = (
-        "admitted", "chunks", "completed", "context", "decodes", "finishing", "left", "loads", "lost",
-        "preempted", "recomputed", "scheduled", "tokens", "uneven",
+        "admitted", "chunks", "completed", "context", "decodes", "drafted", "finishing", "given", "left",
+        "loads", "lost", "preempted", "recomputed", "sampled", "scheduled", "tokens", "uneven",
     )  # fmt: skip
 
     def __init__(self, decodes: int = 0, context: int = 0, uneven: int = 0) -> None:
@@ -51,6 +51,12 @@ class Batch:
         """Decodes of this step that were preempted while it was in flight: their token still comes."""
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
+        self.drafted = 0
+        """Drafts among ``tokens``: what decodes compute beyond one token each."""
+        self.given: dict[Request, int] | None = None
+        """Tokens that each request got, once drafts are verified; None without drafts."""
+        self.sampled: dict[Request, tuple[int, int]] | None = None
+        """(drafts, those that will be accepted) of each request that gets tokens; None without drafts."""
 
     def followed_by(self, decodes: int, context: int, uneven: int) -> Batch:
         """A step of decodes alone in the place of this one: the same object, if this is such a step too."""

@@ -12,6 +12,8 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from sim.caches.groups.config import most_blocks
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
+from sim.engine.vllm.speculation import Speculation
+from sim.engine.vllm.speculative import Speculative
 from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.gpu import GIB
@@ -46,6 +48,8 @@ class SchedulerOptions:
     """Admit a request only if its whole known sequence fits, not just the first chunk."""
     async_scheduling: bool = True
     """Schedule the next step before the results of the present one are there."""
+    speculation: Speculation | None = None
+    """Speculative decoding; None: none."""
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Policy):
@@ -57,6 +61,11 @@ class SchedulerOptions:
             raise ValueError(
                 f"max_num_batched_tokens is {self.max_num_batched_tokens}; allowed: at least "
                 f"max_num_seqs ({self.max_num_seqs})"
+            )
+        if self.speculation is not None and self.max_num_batched_tokens < self.speculation.least_tokens:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens}; allowed: at least "
+                f"{self.speculation.least_tokens}, what one request takes with its drafts"
             )
         if self.long_prefill_token_threshold < 0:
             raise ValueError(
@@ -84,6 +93,7 @@ class SchedulerOptions:
             self.policy == "fcfs"
             and not cuts_prompts
             and self.watermark == 0
+            and self.speculation is None
             and self.scheduler_reserve_full_isl
         )
 
@@ -94,7 +104,8 @@ class VllmEngine(Schema):
     ``max_model_len`` is the longest prompt with its reply that is served; longer requests are rejected
     (default: the model's longest context). ``version`` is the release whose memory is estimated: "0.19".
     ``fast_forward: false`` takes every iteration as an event of its own: slower, same records. Options
-    other than the batch limits and ``async_scheduling``, and recorded steps, always do.
+    other than the batch limits and ``async_scheduling``, speculative decoding and recorded steps always
+    do.
     """
 
     null_blocks: ClassVar[int] = 1
@@ -111,12 +122,20 @@ class VllmEngine(Schema):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool = True
     fast_forward: bool = True
+    speculative: Speculative | None = None
 
     @model_validator(mode="after")
     def _budget_holds_the_batch(self) -> VllmEngine:
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({seqs})")
+        if tokens is not None and self.speculative is not None:
+            least = self.speculative.speculation(None, 0, 0).least_tokens
+            if tokens < least:
+                raise ValueError(
+                    f"max_num_batched_tokens ({tokens}) must be at least {least}, what one request takes "
+                    "with its drafts"
+                )
         return self
 
     @field_validator("version", mode="before")
@@ -152,6 +171,8 @@ class VllmEngine(Schema):
         Of a window that is what an admission reserves, were the request preempted right before its end.
         """
         total = prompt_tokens + output_tokens - 1
+        if self.speculative is not None:
+            total = self.speculative.most_slots(total, self.max_model_len)
         if total <= blocks // len(groups) * block_size:
             return True
         if len(groups) == 1 and groups[0] == "full":
@@ -200,11 +221,15 @@ class VllmEngine(Schema):
             return self.model_copy(update={"max_model_len": model.max_position_embeddings})
         return self
 
-    def options(self) -> SchedulerOptions:
-        """The scheduler's options; limits must be resolved."""
+    def options(self, cache: Any = None, seed: int = 0) -> SchedulerOptions:
+        """The scheduler's options; limits must be resolved. ``seed``: of what is accepted of drafts."""
         assert self.max_num_batched_tokens is not None and self.max_num_seqs is not None
-        others = {"kind", "version", "max_model_len", "fast_forward"}
-        return SchedulerOptions(**self.model_dump(exclude=others))
+        others = {"kind", "version", "max_model_len", "fast_forward", "speculative"}
+        speculation = None
+        if self.speculative is not None:
+            ahead = int(getattr(cache, "lookahead_hashes", False))
+            speculation = self.speculative.speculation(self.max_model_len, ahead, seed)
+        return SchedulerOptions(**self.model_dump(exclude=others), speculation=speculation)
 
 
 def in_flight_tokens(max_num_batched_tokens: int, async_scheduling: bool) -> int:

@@ -7,6 +7,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.timer import Timer
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.notes import Notes
+from sim.engine.vllm.speculation import Drafter, verification_s
 
 
 class Durations:
@@ -16,7 +17,10 @@ class Durations:
     requests decode.
     """
 
-    def __init__(self, latency: IterationTime, timer: Timer, notes: Notes) -> None:
+    def __init__(
+        self, latency: IterationTime, timer: Timer, notes: Notes, drafter: Drafter | None = None
+    ) -> None:
+        self._drafter = drafter
         self._latency = latency
         self._timer = timer
         self._notes = notes
@@ -24,6 +28,9 @@ class Durations:
     def of(self, batch: Batch) -> float:
         """How long ``batch`` takes, s."""
         latency, chunks = self._latency, batch.chunks
+        if batch.sampled is not None:
+            drafts_s = 0.0 if self._drafter is None else self._drafter.step_s(batch)
+            return verification_s(latency, batch) + drafts_s
         if not chunks:
             return latency.decodes_s(batch.decodes, batch.context, batch.uneven)
         seconds = latency.decode_s(batch.decodes, batch.context, batch.uneven, batch.tokens - batch.decodes)

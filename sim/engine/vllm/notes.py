@@ -89,6 +89,8 @@ class Notes:
             decodes = self._count_decodes(batch, at_s)
         if batch.completed:
             first_tokens = self._note_completed(batch.completed, at_s)
+        if batch.given is not None:  # the tokens of a step come together: one gap, whatever their number
+            first_tokens += sum(batch.given.values()) - len(batch.given)
         for request in batch.left:
             request.last_token_s = at_s
         self.steps.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
@@ -114,14 +116,19 @@ class Notes:
         The budget may leave out a decode for a step: its gap is longer and is noted by itself.
         """
         assert batch.scheduled is not None
-        for request in batch.completed:
-            request.generated += request.phase != GONE
+        given = batch.given
+        if given is None:
+            for request in batch.completed:
+                request.generated += request.phase != GONE
         chunks = {request for request, _, _ in batch.chunks}
         decodes = 0
         for request in batch.scheduled:
             if request in chunks or request.phase == GONE:
                 continue
-            request.generated += 1
+            if given is None:
+                request.generated += 1
+            elif request not in given:
+                continue
             if request.last_token_s == self._timer.began_s:
                 decodes += 1
             else:

@@ -18,6 +18,7 @@ from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
+from sim.engine.lockstep import Lockstep
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
@@ -26,6 +27,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.durations import Durations
 from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
+from sim.engine.vllm.speculation import Drafter
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
 from sim.results.step_log import StepLog
 from workloads.content import Route
@@ -59,6 +61,8 @@ class VllmReplica:
         source: Source | None = None,
         recorder: StepRecorder | None = None,
         compute: Compute | None = None,
+        drafter: Drafter | None = None,
+        lockstep: Lockstep | None = None,
     ) -> None:
         self.number = number
         self.recorder = recorder
@@ -68,11 +72,12 @@ class VllmReplica:
         self._left = left
         self._rank = rank
         self._compute = compute
-        self._fast_forward = fast_forward
+        self._fast_forward = fast_forward and lockstep is None
+        self._lockstep = lockstep
         self._source = source
         self._timer = Timer(number, env, self._end)
         self._notes = Notes(number, latency, self._timer, recorder)
-        self._durations = Durations(latency, self._timer, self._notes)
+        self._durations = Durations(latency, self._timer, self._notes, drafter)
         self.steps, self.totals = self._notes.steps, self._notes.totals
         self._leaving = Leaving(self._timer, self._abandon, self._woken)
         self._changed: Callable[[int], None] = _unwatched
@@ -142,6 +147,9 @@ class VllmReplica:
 
     def _woken(self) -> None:
         """Look whether there is something to compute, after a rest."""
+        if self._lockstep is not None and self._lockstep.until_s > self._env.now_s:
+            self._timer.wake(self._woken, self._lockstep.until_s)
+            return
         self.memory.now_s = self._env.now_s
         self._begin()
 
@@ -216,6 +224,8 @@ class VllmReplica:
             more = runs.repeats(batch, self._ahead)
         if runs is not None and more:
             self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
+        elif self._lockstep is not None:
+            self._lockstep.enter(self._env, self._timer, seconds)
         else:
             self._timer.start((), seconds, 0.0, 1)
         self._changed(self.number)
@@ -247,6 +257,9 @@ class VllmReplica:
         self.totals.note_usage(self.memory)
         if isinstance(self.memory, GroupedCache):
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
+        if batch.sampled is not None:
+            assert isinstance(self._scheduler, StepScheduler)
+            self._scheduler.verify(batch, self._ahead, self.totals)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)

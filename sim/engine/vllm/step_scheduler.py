@@ -6,6 +6,9 @@ at a cost per change of the batch.
 
 Asynchronous scheduling decides a step while the one before it computes, without its results: a sampled
 token that is not there yet counts as schedulable, and blocks are published and given back a step late.
+
+With speculative decoding a decode computes its drafts too, and `verify` takes back those that are rejected
+once the results are there; a step that is decided before counts as if all were accepted.
 """
 
 from __future__ import annotations
@@ -18,19 +21,22 @@ from sim.caches.block import BlockTable
 from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.caches.tables import Hit
 from sim.engine.loads import Loads
-from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
+from sim.engine.request import DECODE, GONE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.progress import Progress
+from sim.engine.vllm.speculation import Speculation
+from sim.results.records import EngineTotals
 from workloads.content import Route
 
 Rank = tuple[int, float, str]
 """Place in a priority queue: (priority, arrival in s, id as text)."""
+NO_DRAFTS = Speculation(0)
 
 
 class StepScheduler:
     """A loop over all running requests for each step. ``computed`` counts every token scheduled so far, in
-    flight or not; ``generated`` the results."""
+    flight or not, drafts included; ``generated`` the results."""
 
     def __init__(
         self,
@@ -50,6 +56,9 @@ class StepScheduler:
             threshold or options.max_num_batched_tokens, options.max_num_batched_tokens
         )
         self._options = options
+        self._speculation = options.speculation or NO_DRAFTS
+        self._speculates = options.speculation is not None
+        self._hash_lookahead = self._speculation.hash_lookahead_tokens
         self._loads = loads
         self._rank = rank
         self._by_priority = options.policy == "priority"
@@ -113,9 +122,11 @@ class StepScheduler:
         batch.completed, batch.finishing = [], []
         scheduled: dict[Request, int] = {}
         batch.scheduled = scheduled
+        batch.sampled = {} if self._speculates else None
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
         if not batch.preempted:
-            self._schedule_waiting(batch, scheduled, limit, budget)
+            prefills = self._speculates and any(request.phase == PREFILL for request in scheduled)
+            self._schedule_waiting(batch, scheduled, limit, budget, prefills=prefills)
         self._longest = 0
         for request, tokens in scheduled.items():
             self._advance(batch, request, tokens)
@@ -130,15 +141,21 @@ class StepScheduler:
 
         Returns the budget left. A victim that had tokens in this step gives them back.
         """
-        budget = self._options.max_num_batched_tokens
+        budget, draft_slots = self._options.max_num_batched_tokens, self._speculation.draft_slots
         for request in list(self.running):
-            if not budget:
+            if budget <= draft_slots:
                 break
             if request.phase in (WAITING, LAST):
                 continue  # preempted by one before it; asynchronous: its last token is in flight
             tokens = 1
+            if self._speculates and request.phase == DECODE:
+                if _surely_ends(request):
+                    continue
+                tokens = min(self._speculation.at_most(request.computed), limit, budget - draft_slots)
+                if tokens < 1:
+                    continue
             if request.phase == PREFILL:
-                tokens = min(request.known_tokens - request.computed, limit, budget)
+                tokens = min(request.known_tokens - request.computed, limit, budget - draft_slots)
                 if self._cuts:
                     tokens = self._cut(request, None, tokens)
                     if not tokens:
@@ -150,26 +167,35 @@ class StepScheduler:
                     break
             else:
                 scheduled[request] = tokens
-                budget -= tokens
+                budget -= tokens + draft_slots
         return budget
 
     def _extend(self, request: Request, tokens: int, in_flight: Batch | None) -> bool:
         """Allocate blocks for ``tokens`` more tokens and publish those they fill; False: no room."""
-        memory, table = self.memory, request.table
+        memory, table, held = self.memory, request.table, request.held_blocks
         size, upto = memory.block_size, request.computed + tokens
+        slots = self._speculation.slots(upto)
+        blocks = -(-slots // size)
         if self._groups is not None:
             settled = request.computed - _tokens_in(in_flight, request)
-            if not self._groups.extend(table, request.computed, upto, settled):
+            before = held * size if self._speculates else request.computed
+            if not self._groups.extend(table, before, max(before, slots), settled):
                 return False
-        elif needed := -(-upto // size) - -(-request.computed // size):
-            if needed > memory.free_blocks:
+        elif blocks > held:
+            if blocks - held > memory.free_blocks:
                 return False
-            memory.take(needed)
+            memory.take(blocks - held)
+        request.held_blocks = max(held, blocks)
         # Asynchronous: blocks with tokens in flight have no content yet.
-        written = min(upto, request.known_tokens)
+        written = self._written(request, upto)
         if written // size > table.published or self._groups is not None:
             memory.publish(table, written)
         return True
+
+    def _written(self, request: Request, computed: int) -> int:
+        """Tokens of which full blocks can be found, of ``computed`` ones: those that are known."""
+        known = request.prompt_tokens + request.generated - self._hash_lookahead
+        return computed if computed < known else known
 
     def _cut(self, request: Request, hit: Hit | None, tokens: int) -> int:
         """Of ``tokens`` prompt tokens those that end where a state can be kept; 0: not in this step.
@@ -195,70 +221,101 @@ class StepScheduler:
         What those would have filled stays published. Generated tokens are kept.
         """
         tokens = scheduled.pop(victim, 0)
-        self.memory.release(victim.table, -(-(victim.computed + tokens) // self.memory.block_size))
+        self.memory.release(victim.table, victim.held_blocks)
         del self.running[victim]
         batch.recomputed += victim.computed
         victim.preemptions += 1
-        victim.computed = 0
+        victim.computed = victim.held_blocks = 0
         victim.phase = WAITING
         batch.preempted = [*batch.preempted, victim]
         self._queue(victim, first=True)
-        return tokens
+        return tokens + self._speculation.draft_slots if tokens else 0
 
     def _schedule_waiting(
-        self, batch: Batch, scheduled: dict[Request, int], limit: int, budget: int
+        self,
+        batch: Batch,
+        scheduled: dict[Request, int],
+        limit: int,
+        budget: int,
+        *,
+        prefills: bool,
     ) -> None:
         """Admit what was loaded, then the queue in order, while budget, slots and memory last.
 
         A request that does not fit blocks the queue. One whose KV can be loaded leaves it for its load.
+        ``prefills``: prompts that were begun before are in this step.
         """
         memory, size, loads, options = self.memory, self.memory.block_size, self._loads, self._options
         whole, cuts = options.scheduler_reserve_full_isl, self._cuts
-        running, waiting = self.running, self.waiting
-        while budget and len(running) < options.max_num_seqs:
+        running, waiting, draft_slots = self.running, self.waiting, self._speculation.draft_slots
+        uniform, drafts = self._speculates and not prefills, self._speculation.num_speculative_tokens
+        others = bool(scheduled)
+        while budget > draft_slots and len(running) < options.max_num_seqs:
+            most = min(limit, budget - draft_slots)
             if loads is not None and loads.ready:
-                request = loads.admit()
+                request = loads.ready[0]
                 known, cached = request.known_tokens, request.computed
+                tokens = min(known - cached, most)
+                if uniform and known - cached == 1:
+                    tokens = self._padded(cached, budget - draft_slots)
+                if not tokens:
+                    return
+                loads.admit()
                 held = -(-cached // size)
-                memory.give_back(-(-known // size) - held)
+                memory.give_back(request.held_blocks - held)
             elif waiting:
                 request = waiting[0]
                 known = request.known_tokens
                 hit = memory.lookup(request.table, known)
                 spare = self._watermark if running else 0
-                tokens = min(known - hit.blocks * size, limit, budget)
+                cached = hit.blocks * size
+                tokens = min(known - cached, most)
                 if cuts:
                     tokens = self._cut(request, hit, tokens)
-                    if not tokens:
-                        return
-                upto = hit.blocks * size + tokens
+                elif uniform and known - cached == 1 and (others or cached):
+                    tokens = self._padded(cached, budget - draft_slots)
+                if not tokens:
+                    return
+                upto = self._speculation.slots(cached + tokens)
                 if not memory.fits(request.table, hit, whole and known, upto, self._in_flight, spare):
                     return
                 found = None if loads is None else loads.source.find(request, hit.blocks)
                 loading = found is not None and found.tokens > 0
-                if loading and -(-known // size) - hit.blocks + hit.idle + spare > memory.free_blocks:
+                room = -(-self._speculation.slots(known + drafts) // size)
+                if loading and room - hit.blocks + hit.idle + spare > memory.free_blocks:
                     return  # a load needs room for all of it
                 waiting.popleft()
                 cached = memory.acquire(request.table, hit)
                 held = hit.blocks
                 if loading:
                     assert loads is not None and found is not None
-                    memory.take(-(-known // size) - held)
+                    memory.take(room - held)
+                    request.held_blocks = room
                     loads.begin(request, cached + found.tokens)
                     batch.loads.append((request, found))
                     continue
             else:
                 return
-            if not cuts:
-                tokens = min(known - cached, limit, budget)
-            memory.grow(request.table, held * size, cached + tokens)
-            memory.publish(request.table, cached + tokens)
+            slots = max(held * size, self._speculation.slots(cached + tokens))
+            memory.grow(request.table, held * size, slots)
+            request.held_blocks = -(-slots // size)
+            memory.publish(request.table, self._written(request, cached + tokens))
             request.computed = cached
             request.phase = PREFILL
             running[request] = None
             batch.admitted.append((request, known, cached))
             scheduled[request] = tokens
-            budget -= tokens
+            budget -= tokens + draft_slots
+
+    def _padded(self, cached: int, budget: int) -> int:
+        """Tokens of a request of whose prompt the last token is left: placeholders make it as wide as the
+        decodes beside it, whose graph then serves all; they are rejected. 0: the step has no room for it.
+        """
+        wide = 1 + self._speculation.num_speculative_tokens
+        longest = self._speculation.max_model_len
+        if longest is not None and cached + wide + 1 > longest:
+            return 1
+        return wide if wide <= budget else 0
 
     def _advance(self, batch: Batch, request: Request, tokens: int) -> None:
         """Count the tokens of ``request`` in this step as computed, and what it gets for them."""
@@ -269,15 +326,66 @@ class StepScheduler:
             batch.decodes += 1
             batch.context += before
             self._longest = max(self._longest, before)
+            if batch.sampled is not None:
+                drafts = tokens - 1
+                batch.drafted += drafts
+                accepted = min(drafts, self._accepts(request).pop()) if drafts else 0
+                batch.sampled[request] = drafts, accepted
         else:
             batch.chunks.append((request, before, tokens))
             if request.computed < request.known_tokens:
                 return
             request.phase = DECODE
             batch.completed.append(request)
+            if batch.sampled is not None:
+                batch.sampled[request] = request.computed - request.known_tokens, 0
+        if batch.sampled is not None:
+            return
         if request.computed == request.final_tokens:
             request.phase = LAST
             batch.finishing.append(request)
+
+    # -- drafts ------------------------------------------------------------------------------------
+
+    def _accepts(self, request: Request) -> list[int]:
+        """Drafts that the verifications of ``request`` accept, the next one last."""
+        if request.accepts is None:
+            request.accepts = self._speculation.accepted(request.index, request.output_tokens)[::-1]
+        return request.accepts
+
+    def verify(self, batch: Batch, ahead: Batch | None, totals: EngineTotals) -> None:
+        """The results of ``batch`` are there: each request gets its tokens, and rejected drafts are gone.
+
+        ``ahead`` was decided as if there were none.
+        """
+        assert batch.sampled is not None
+        given: dict[Request, int] = {}
+        later = {} if ahead is None or ahead.sampled is None else ahead.sampled
+        size = self.memory.block_size
+        for request, (drafts, accepted) in batch.sampled.items():
+            left = request.output_tokens - request.generated
+            if request.phase == GONE or not left:
+                continue  # asynchronous: it ended with the step before
+            given[request] = min(1 + accepted, left)
+            request.generated += given[request]
+            if drafts:
+                totals.spec_decode_num_drafts += 1
+                totals.spec_decode_num_draft_tokens += drafts
+                totals.spec_decode_num_accepted_tokens += accepted
+            if request.phase != WAITING:  # else it was preempted, and none of it has KV any more
+                request.computed -= drafts - accepted
+                totals.surplus_tokens += drafts - accepted
+                if ahead is not None and request in later:
+                    ahead.context -= drafts - accepted
+                if given[request] == left:
+                    totals.surplus_tokens += request.computed - request.final_tokens
+                    request.computed = request.final_tokens
+                written = self._written(request, request.prompt_tokens + request.generated - 1)
+                if written // size > request.table.published or self._groups is not None:
+                    self.memory.publish(request.table, written)
+            if given[request] == left:
+                batch.finishing.append(request)
+        batch.given = given
 
     # -- requests that leave -----------------------------------------------------------------------
 
@@ -287,21 +395,19 @@ class StepScheduler:
             self.waiting.remove(request)
             return
         self.memory.publish(request.table, request.computed)  # asynchronous: what was in flight
-        self.memory.release(request.table, -(-request.computed // self.memory.block_size))
+        self.memory.release(request.table, request.held_blocks)
         del self.running[request]
         if self._loads is not None:
             self._loads.source.left(request)
 
     def drop(self, request: Request, in_flight: Batch | None) -> None:
         """Take a running or loading request out and give back what it holds; full blocks stay cached."""
-        size = self.memory.block_size
+        self.memory.release(request.table, request.held_blocks)
         if request.phase != LOADING:
-            self.memory.release(request.table, -(-request.computed // size))
             del self.running[request]
             return
         assert self._loads is not None
         self._loads.drop(request)
-        self.memory.release(request.table, -(-request.known_tokens // size))
         request.computed = 0  # nothing was computed for it yet
 
     # -- what others see ---------------------------------------------------------------------------
@@ -321,10 +427,12 @@ class StepScheduler:
         private = 0
         for request in self.running:
             assert request.phase != WAITING and request.generated < request.output_tokens
-            assert 0 < request.computed <= request.final_tokens
+            wide = 1 + self._speculation.num_speculative_tokens
+            assert self._speculates or 0 < request.computed <= request.final_tokens
             in_flight = request.computed - request.known_tokens + 1
-            assert in_flight in (0, 1, 2) if request.phase in (DECODE, LAST) else in_flight <= 0
-            private += memory.private_blocks(request.table, -(-request.computed // size))
+            assert 0 <= in_flight <= 2 * wide if request.phase in (DECODE, LAST) else in_flight <= 0
+            assert request.held_blocks >= -(-request.computed // size)
+            private += memory.private_blocks(request.table, request.held_blocks)
         if self._loads is not None:
             self._loads.check()
             published = sum(request.table.published for request in self._loads.loading)
@@ -334,6 +442,12 @@ class StepScheduler:
         assert all(request.phase == WAITING and not request.computed for request in self.waiting)
         ranks = [self._rank(request) for request in self.waiting] if self._by_priority else []
         assert ranks == sorted(ranks)
+
+
+def _surely_ends(request: Request) -> bool:
+    """Whether the step in flight ends a decode even if it rejects all drafts (asynchronous only)."""
+    in_flight = request.computed >= request.known_tokens
+    return in_flight and request.generated + 1 >= request.output_tokens
 
 
 def _tokens_in(batch: Batch | None, request: Request) -> int:

@@ -16,6 +16,12 @@ from sim.hardware.reader.served import served_types
 from workloads.documents import read_json
 from workloads.errors import InputError
 
+MTP = {
+    "deepseek_v3", "deepseek_v32", "glm4_moe", "glm_moe_dsa", "mimo",
+    "qwen3_next", "qwen3_5", "qwen3_5_moe",
+}  # fmt: skip
+"""Families with a module for multi-token prediction that is a layer like the last one
+(`sim.hardware.draft`)."""
 QUANT_FILE = "hf_quant_config.json"
 
 
@@ -57,7 +63,8 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
     if model.params > MOST_PARAMS:
         raise InputError(f"{where}: {model.params:.3g} parameters; at most {MOST_PARAMS:.0e}")
     dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None
-    return replace(model, name=name, dense=dense)
+    has_mtp = f.text("model_type") in MTP and raw.get("num_nextn_predict_layers") != 0
+    return replace(model, name=name, dense=dense, has_mtp=has_mtp)
 
 
 def of_dense(shape: DenseDecoder) -> Model:
