@@ -4,7 +4,8 @@
 
 Writes a transcript of so many calls as one agent file (Claude Code's rows, OpenAI's request log, WEKA's
 sessions), and a folder of transcripts with large tool results, as ~/.claude has them. Every file is read
-in a process of its own, whose peak memory is told.
+in a process of its own, whose processor time and peak memory are told: the former is the time on a machine
+that does nothing else.
 """
 
 from __future__ import annotations
@@ -139,11 +140,11 @@ def generate(folder: Path, requests: int, megabytes: int) -> dict[str, tuple[str
 def read(kind: str, path: Path) -> None:
     """Read one file in this process and print its figures as JSON."""
     importer = FORMATS[kind].model_validate({"kind": "trace", "format": kind, "path": str(path)})
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     trace = importer.build(0, path.parent)
-    took_s = time.perf_counter() - start
+    took_s, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps({"requests": len(trace), "s": took_s, "peak_gb": peak_gb}))
+    print(json.dumps({"requests": len(trace), "s": took_s, "cpu_s": cpu_s, "peak_gb": peak_gb}))
 
 
 def main() -> None:
@@ -159,7 +160,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         files = generate(Path(folder), options.requests, options.megabytes)
-        print(f"{'file':38} {'requests':>9} {'MB':>7} {'s':>6} {'MB/s':>6} {'peak GB':>8}")
+        print(f"{'file':38} {'requests':>9} {'MB':>7} {'s':>6} {'CPU s':>6} {'MB/CPU s':>9} {'peak GB':>8}")
         for what, (kind, path) in files.items():
             size = (
                 sum(file.stat().st_size for file in path.rglob("*"))
@@ -170,8 +171,8 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             row = json.loads(done.stdout)
             print(
-                f"{what:38} {row['requests']:9,} {size / 1e6:7.0f} {row['s']:6.1f} "
-                f"{size / 1e6 / row['s']:6.0f} {row['peak_gb']:8.2f}"
+                f"{what:38} {row['requests']:9,} {size / 1e6:7.0f} {row['s']:6.1f} {row['cpu_s']:6.1f} "
+                f"{size / 1e6 / row['cpu_s']:9.0f} {row['peak_gb']:8.2f}"
             )
 
 

@@ -5,7 +5,6 @@ Heavy imports happen inside the commands: ``--help`` is instant, and only measur
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calibration import options
+from calibration import cli_import, cli_served, cli_validate, options
+from calibration.cli_validate import Loads, Seeds
 from reports import terminal
 from workloads.errors import InputError
 
@@ -36,10 +36,6 @@ Models = Annotated[
     list[str],
     typer.Option("--model", metavar="NAME", help="Catalogue name or config.json; may be repeated."),
 ]
-Loads = Annotated[
-    str, typer.Option("--loads", metavar="SHARES", help="Busy shares to validate at: 0.4,0.6,0.8.")
-]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Traces to validate with.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 MaxDrift = Annotated[
     float,
@@ -108,7 +104,7 @@ def run(
         if path in failed:
             continue
         with _or_next(path, failed, len(jobs)), held_runner(model, device, kind, grid, seed) as runner:
-            _validate(path, runner, seeds, shares, quiet)
+            cli_validate.with_engine(path, runner, seeds, shares, quiet)
     if failed:
         raise InputError(
             f"{len(failed)} of {len(jobs)} models failed, see above; what was measured is kept"
@@ -154,44 +150,15 @@ def fit(
     options.require_installed("scipy", "sklearn")
     from calibration.build import build
 
-    if os.path.lexists(out) or out.suffix != ".yaml":
-        raise InputError(f"--out {out}: allowed: a new file name ending in .yaml")
+    options.new_profile(out, "")
 
     from reports import calibration as report
     from reports import files
 
-    files.require_writable(out.parent)
     built = build(samples, out, max_drift)
     files.put(out.parent, {out.name: built.profile.to_yaml().encode()})
     terminal.show(report.profile_table(built.profile))
     typer.echo(f"Written: {out}")
-
-
-@app.command()
-def validate(
-    profile: Annotated[Path, typer.Option("--profile", metavar="FILE", help="A measured profile.")],
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="What the profile must be of.")
-    ] = None,
-    seeds: Seeds = 3,
-    loads: Loads = "0.6",
-    quiet: Quiet = False,
-) -> None:
-    """Serve the same traces with the real engine and with the simulator, and print both."""
-    from calibration.validate_input import require_runnable
-    from sim.hardware.profile import load
-
-    shares = options.busy_shares(loads)
-    loaded = load(profile)
-    require_runnable(loaded, profile, model)
-    options.require_installed("torch", "scipy")
-    from calibration.run import held_runner
-
-    assert loaded.model is not None and loaded.protocol is not None and loaded.hardware is not None
-    device = "cuda" if loaded.protocol.clock == "cuda_event" else "cpu"
-    held = held_runner(loaded.model, device, loaded.model.dtype, loaded.protocol.grid, loaded.protocol.seed)
-    with held as runner:
-        _validate(profile, runner, seeds, shares, quiet)
 
 
 @app.command()
@@ -231,6 +198,13 @@ def third_party(
     terminal.show(report.third_party_table(compared))
 
 
+app.command()(cli_validate.validate)
+app.command("import")(cli_import.import_tables)
+app.command("from-bench")(cli_served.from_bench)
+app.command("from-log")(cli_served.from_log)
+app.command("from-metrics")(cli_served.from_metrics)
+
+
 def _calibrate(
     runner: Runner, path: Path, plan: dict[str, Any], hardware: str | None, max_drift: float, quiet: bool
 ) -> None:
@@ -247,24 +221,6 @@ def _calibrate(
 
         terminal.show(report.profile_table(built.profile))
         typer.echo(f"Written: {path}")
-
-
-def _validate(path: Path, runner: Runner, seeds: int, loads: tuple[float, ...], quiet: bool) -> None:
-    from calibration.validate import CHATS, Setup
-    from calibration.validate_input import require_same_device
-    from sim.hardware.profile import load
-
-    profile = load(path)
-    require_same_device(profile, path, runner)
-    assert profile.protocol is not None
-    grid = profile.protocol.grid
-    with terminal.time_left(quiet) as progress:
-        setup = Setup(profile, runner, CHATS[grid], grid)
-        compared = setup.validate(seeds=seeds, loads=loads, say=progress)
-    if not quiet:
-        from reports import calibration as report
-
-        terminal.show(report.validation_table(profile, compared))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sim.hardware.dense import DenseDecoder
 
 FOLDER = Path("runs/calibration")
+VALIDATIONS = Path("runs/validation")
 
 
 def job(
@@ -68,7 +69,32 @@ def require_installed(*packages: str, extra: str = "calibration") -> None:
     """InputError if an optional package is not installed."""
     for package in packages:
         if find_spec(package) is None:
+            fitting = (
+                " (for a GPU, with the build of torch that fits its driver)"
+                if extra == "calibration"
+                else ""
+            )
             raise InputError(
                 f"{package} is not installed; allowed: pip install -e '.[{extra}]' in the project's "
-                "folder (for a GPU, with the build of torch that fits its driver)"
+                f"folder{fitting}"
             )
+
+
+def validation_folder(out: Path | None, path: Path) -> Path:
+    """Where the figures of a validation of ``path`` go; InputError unless they can be written there."""
+    from reports import files
+
+    folder = out or VALIDATIONS / path.stem
+    files.require_writable(folder)
+    return folder
+
+
+def new_profile(out: Path | None, stem: str) -> Path:
+    """``out``, or a file of that stem among the profiles; InputError unless it can be written anew."""
+    from reports import files
+
+    path = out or FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}.yaml"
+    if os.path.lexists(path) or path.suffix != ".yaml":
+        raise InputError(f"--out {path}: allowed: a new file name ending in .yaml")
+    files.require_writable(path.parent)
+    return path

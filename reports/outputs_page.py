@@ -12,13 +12,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 
+from sim.doctor.outcome import Diagnosis
 from sim.results.about import Described, described, is_record
-from sim.results.summary import Summary
+from sim.results.summary import Summary, Timing
 from sim.results.tables import RequestColumns, SampleColumns, StepColumns
+from sim.results.validation import EngineValidation, Validation
 from sim.studies.outputs import CapacitySummary, FleetSummary, HabitSummary, SearchSummary, SweepSummary
 
 FILES: dict[str, Any] = {
     "summary.json": Summary,
+    "timing.json": Timing,
     "requests.parquet": RequestColumns,
     "steps.parquet": StepColumns,
     "timeseries.parquet": SampleColumns,
@@ -27,9 +30,13 @@ FILES: dict[str, Any] = {
     "sweep.json": SweepSummary,
     "search.json": SearchSummary,
     "fewest-gpus.json": FleetSummary,
+    "validation.json": Validation,
+    "engine-validation.json": EngineValidation,
+    "doctor.json": Diagnosis,
 }
 WRITERS = {
     "summary.json": "python -m sim run",
+    "timing.json": "python -m sim run",
     "requests.parquet": "python -m sim run",
     "steps.parquet": "python -m sim run",
     "timeseries.parquet": "python -m sim run",
@@ -38,6 +45,9 @@ WRITERS = {
     "sweep.json": "python -m sim sweep",
     "search.json": "python -m sim search",
     "fewest-gpus.json": "python -m sim search --recipe fewest-gpus",
+    "validation.json": "python -m calibration validate --against",
+    "engine-validation.json": "python -m calibration validate",
+    "doctor.json": "python -m sim doctor",
 }
 INTRODUCTION = """\
 # Outputs

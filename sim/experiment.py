@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from math import inf
@@ -20,7 +21,7 @@ from sim.results.intervals import Repetitions
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.steady import Measured
-from sim.results.summary import MeasuredWindow, Summary, SystemEntry, WeighedClaim
+from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
 from sim.results.window import Window
 from sim.systems.base import System
@@ -74,8 +75,8 @@ class Result:
         twins: dict[str, SystemEntry] = {}
         for name, run in self.runs.items():
             window, of_twin = self.measure.windows[name]
-            systems[name] = self._entry(name, run, run.records, window, run.simulation_s)
-            twins[name] = self._entry(name, run, run.twin, of_twin, run.twin_simulation_s)
+            systems[name] = self._entry(name, run, run.records, window)
+            twins[name] = self._entry(name, run, run.twin, of_twin)
             if systems[name]["cost"]["pricing"] in ("gpu_hours", "provider"):
                 cost = systems[name]["cost"]
                 before = twins[name]["cost"]["cost_usd_total"]
@@ -89,12 +90,9 @@ class Result:
             "name": self.config.name,
             "seed": self.config.seed,
             "version": metadata.version("prefixsim"),
-            "python": platform.python_version(),
             "requests": len(self.trace),
             "window": self._window(),
             "warnings": validity.of_experiment(self.measure),
-            "load_s": self.load_s,
-            "simulation_s": sum(r.simulation_s + r.twin_simulation_s for r in self.runs.values()),
             "systems": systems,
             "no_cache": twins,
             "savings": {},
@@ -123,6 +121,22 @@ class Result:
             summary["side_by_side"] = owning_or_renting.rows(summary)
             summary["crossovers"] = owning_or_renting.crossovers(summary)
         return summary
+
+    def timing(self) -> Timing:
+        """The content of timing.json."""
+        requests = len(self.trace)
+        return {
+            "python": platform.python_version(),
+            "load_s": self.load_s,
+            "systems": {
+                name: {
+                    "simulation_s": run.simulation_s,
+                    "no_cache_simulation_s": run.twin_simulation_s,
+                    "simulated_requests_per_s": requests / run.simulation_s,
+                }
+                for name, run in self.runs.items()
+            },
+        }
 
     def repetitions(self) -> Repetitions | None:
         """What tells how far the figures may be off; None for a run too small for that."""
@@ -159,9 +173,7 @@ class Result:
             "outside_ratio": validity.outside_ratio(runs),
         }
 
-    def _entry(
-        self, name: str, run: SystemRun, records: Records, window: Window, simulation_s: float
-    ) -> SystemEntry:
+    def _entry(self, name: str, run: SystemRun, records: Records, window: Window) -> SystemEntry:
         figures = metrics.summarise(records, run.price, window)
         if self.config.slo is not None:
             figures["request_goodput"] = self.config.slo.goodput(records, window, figures["duration"])
@@ -176,8 +188,6 @@ class Result:
             "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
             "warnings": validity.of_run(records, window, load_end_s, full_s, steady=is_steady),
             **figures,
-            "simulation_s": simulation_s,
-            "simulated_requests_per_s": len(records) / simulation_s,
         }
         return cast(SystemEntry, entry)
 
@@ -200,6 +210,8 @@ def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     workload: Workload = config.workload
     trace = workload.build(config.seed, config.folder)
+    if config.clients is not None:
+        config.clients.apply(trace)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
     trace.require_countable()
@@ -231,6 +243,15 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     return Result(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
 
 
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """InputError of a part that does not know in which system it is, with the name of that."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error) if key in str(error) else f"{key}: {error}") from None
+
+
 def _run_system(
     name: str, system: System, trace: Trace, folder: Path, say: Progress, strategies: bool
 ) -> SystemRun:
@@ -241,10 +262,11 @@ def _run_system(
         return lambda done: say(part, done, len(trace))
 
     start = time.perf_counter()
-    records = system.run(trace, key, folder, told(name))
-    middle = time.perf_counter()
-    twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
-    end = time.perf_counter()
+    with _named(key):
+        records = system.run(trace, key, folder, told(name))
+        middle = time.perf_counter()
+        twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
+        end = time.perf_counter()
     compare = None
     if strategies and isinstance(system, ProviderSystem):
         say(f"{name}: other strategies", 0, None)

@@ -2,58 +2,151 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import gamma
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from workloads.popularity import zipf_shares
 from workloads.schema import MOST, MOST_S, Schema
 from workloads.trace import Trace
 
 
-class Poisson(Schema):
-    """Independent arrivals: exponential gaps with mean 1 / rate."""
+class Steady(Schema):
+    """What all drawn arrivals at one mean rate have in common."""
 
     RATE: ClassVar[str] = "rate_per_s"
     """The field that makes arrivals denser, every other draw the same."""
-    process: Literal["poisson"]
-    rate_per_s: PositiveFloat
+    process: str
+    rate_per_s: float = Field(gt=0, le=MOST)
 
     @property
     def most_per_s(self) -> float:
         """The highest rate, 1/s."""
         return self.rate_per_s
+
+    def apply(self, trace: Trace) -> None:
+        """Note that ``trace`` was built with times that could go on."""
+        trace.drawn_starts = True
+
+
+class Poisson(Steady):
+    """Independent arrivals: exponential gaps with mean 1 / rate."""
+
+    process: Literal["poisson"]
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
         return np.cumsum(rng.exponential(1 / self.rate_per_s, n))
 
-    def apply(self, trace: Trace) -> None:
-        """Note that ``trace`` was built with times that could go on."""
-        trace.drawn_starts = True
 
-
-class EvenlySpaced(Schema):
+class EvenlySpaced(Steady):
     """Evenly spaced arrivals, the first one at time 0."""
 
-    RATE: ClassVar[str] = "rate_per_s"
-    """The field that makes arrivals denser, every other draw the same."""
     process: Literal["uniform"]
-    rate_per_s: PositiveFloat
-
-    @property
-    def most_per_s(self) -> float:
-        """The highest rate, 1/s."""
-        return self.rate_per_s
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
         return np.arange(n) / self.rate_per_s
 
+
+class Gamma(Steady):
+    """Bursts: gamma gaps of mean 1 / rate, with a standard deviation of ``cv`` times their mean.
+
+    1 is Poisson's process, above 1 arrivals come in bursts. vLLM's ``--burstiness`` is 1 / cv^2. Default:
+    the chats of Azure's trace (1.09, computed from it). Its code requests have 13.2; the API clients of
+    ServeGen (Xiang et al. 2025) a median of 1.0 to 1.3 in windows of 600 s, one in ten 4 to 5.
+    """
+
+    process: Literal["gamma"]
+    cv: float = Field(default=1.1, ge=0.01, le=100)
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """The first ``n`` arrivals, in s from the start."""
+        shape = self.cv**-2
+        return np.cumsum(rng.gamma(shape, 1 / (shape * self.rate_per_s), n))
+
+
+class Weibull(Steady):
+    """Bursts with longer tails: Weibull gaps of mean 1 / rate; below a shape of 1 they are burstier.
+
+    One in four of ServeGen's client windows is of this kind, with a shape of 0.92 in the median (the
+    default; 0.32 in the lowest tenth).
+    """
+
+    process: Literal["weibull"]
+    shape: float = Field(default=0.92, ge=0.1, le=100)
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """The first ``n`` arrivals, in s from the start."""
+        mean = gamma(1 + 1 / self.shape)
+        return np.cumsum(rng.weibull(self.shape, n) / (mean * self.rate_per_s))
+
+
+class PerClient(Steady):
+    """The sum of independent clients, few of which send most: the share of client i is ~ i^-zipf.
+
+    Each client's gaps are gamma with ``cv``. This is how ServeGen composes a load; the exponent is that of
+    BurstGPT's generator (Wang et al. 2024), 1.1. Clients that differ in more than their rate are classes
+    of a ``mix``.
+    """
+
+    process: Literal["clients"]
+    clients: int = Field(default=100, ge=1, le=100_000)
+    zipf: float = Field(default=1.1, ge=0, le=10)
+    cv: float = Field(default=1.1, ge=0.01, le=100)
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """The first ``n`` arrivals of all clients, in s from the start."""
+        shares = zipf_shares(self.clients, self.zipf)
+        seeds = [child.integers(2**63) for child in rng.spawn(self.clients)]
+        draws = n * shares * 1.2 + 10
+        while True:  # until every client is known for as long as the n-th arrival takes
+            each = [
+                Gamma(process="gamma", rate_per_s=self.rate_per_s * share, cv=self.cv).times_s(
+                    np.random.default_rng(seed), int(many)
+                )
+                for seed, share, many in zip(seeds, shares.tolist(), draws.tolist(), strict=True)
+            ]
+            known_s = min(float(times[-1]) for times in each)
+            times: NDArray[np.float64] = np.sort(np.concatenate(each))
+            if np.searchsorted(times, known_s, side="right") >= n:
+                return times[:n]
+            draws *= 2
+
+
+class Replayed(Schema):
+    """The starts of sessions one by one, in s, ``speed`` times as fast; so many sessions there are.
+
+    What ``python -m workloads fit`` writes where starts follow no simple process.
+    """
+
+    RATE: ClassVar[str] = "speed"
+    """The field that makes arrivals denser, every other draw the same."""
+    process: Literal["replayed"]
+    at_s: list[Annotated[float, Field(ge=0, le=MOST_S)]] = Field(min_length=1, max_length=1_000_000)
+    speed: float = Field(default=1.0, gt=0, le=MOST)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Replayed:
+        if any(after < before for before, after in pairwise(self.at_s)):
+            raise ValueError("at_s: allowed: ascending times")
+        return self
+
+    @property
+    def most_per_s(self) -> float:
+        """The mean rate, 1/s."""
+        return len(self.at_s) * self.speed / max(self.at_s[-1], 1.0)
+
+    def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """The first ``n`` arrivals, or as many as there are, in s from the start."""
+        return np.array(self.at_s[:n]) / self.speed
+
     def apply(self, trace: Trace) -> None:
-        """Note that ``trace`` was built with times that could go on."""
-        trace.drawn_starts = True
+        """Nothing: such times do not go on."""
 
 
 class Profile(Schema):
@@ -140,7 +233,20 @@ class Recorded(Schema):
             trace.arrival_s = [None if at is None else at / self.speed for at in trace.arrival_s]
 
 
-Arrivals = Annotated[Poisson | EvenlySpaced | Profile | ClosedLoop, Field(discriminator="process")]
+AnyArrivals = Poisson | EvenlySpaced | Gamma | Weibull | PerClient | Profile | Replayed | ClosedLoop
+Arrivals = Annotated[AnyArrivals, Field(discriminator="process")]
+
+
+def _shortest(value: Any) -> Any:
+    """A rate alone is Poisson's process, a number of users alone a closed loop."""
+    if isinstance(value, dict) and "process" not in value:
+        alone = {"rate_per_s": "poisson", "concurrency": "closed_loop"}
+        return next(({"process": alone[key], **value} for key in value if key in alone), value)
+    return value
+
+
+GeneratedArrivals = Annotated[Arrivals, BeforeValidator(_shortest)]
+"""``{rate_per_s: 2}`` or ``{concurrency: 32}`` will do."""
 
 
 def fill_process(value: Any) -> Any:

@@ -1,42 +1,30 @@
-"""``python -m workloads``: what a trace is, and the same trace in another format."""
+"""``python -m workloads``: what a trace is, the same in another format, and traces that are made."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workloads import cli_files
+from workloads.cli_files import BlockSize, FormatName, OutFile, Settings, SkipLines, Target, TraceFile
+from workloads.cli_making import anonymise, fit, generate
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from workloads.base import Workload
     from workloads.describing import Description, Spread
-    from workloads.trace import Trace
 
 app = typer.Typer(
     name="python -m workloads",
-    help="Traces: what they are, and the same in another format.",
+    help="Traces: what they are, the same in another format, and ones that are made.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-TraceFile = Annotated[Path, typer.Argument(metavar="FILE", help="A trace, or a folder of its files.")]
-FormatName = Annotated[
-    str | None, typer.Option("--format", metavar="NAME", help="By default found from the file.")
-]
-Settings = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the format; may be repeated."),
-]
-SkipLines = Annotated[
-    int, typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines.")
-]
 
 
 @app.callback()
@@ -58,7 +46,7 @@ def describe(
     """What a trace is: requests, sessions, lengths, times, reuse, and what it cannot tell."""
     from workloads.describing import describe as described
 
-    found = described(_load(file, format_name, settings, skip_bad_lines))
+    found = described(cli_files.load(file, format_name, settings, skip_bad_lines))
     if figure is not None:
         from workloads.figure import draw
 
@@ -76,71 +64,21 @@ def describe(
 @app.command()
 def convert(
     file: TraceFile,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write.")],
-    to: Annotated[
-        str, typer.Option("--to", metavar="NAME", help="parquet (the project's own), mooncake or tokens.")
-    ] = "parquet",
+    out: OutFile,
+    to: Target = "parquet",
     format_name: FormatName = None,
     settings: Settings = [],  # noqa: B006 (typer copies it)
     skip_bad_lines: SkipLines = 0,
-    block_size: Annotated[
-        int | None, typer.Option("--block-size", metavar="N", min=1, help="Tokens of a block (mooncake).")
-    ] = None,
+    block_size: BlockSize = None,
 ) -> None:
     """Write a trace in another format. No text is written: there is none in a trace."""
-    from workloads.writing import WRITERS
-
-    if to not in WRITERS:
-        raise InputError(f"--to {to}: allowed: {', '.join(WRITERS)}")
-    trace = _load(file, format_name, settings, skip_bad_lines)
-    if not out.name or out.is_dir():
-        raise InputError(f"{out}: cannot be written: a folder; allowed: the name of a file")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        said = WRITERS[to](trace, part, block_size)
-        part.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):  # it is not there if all went well, or could not be made
-            part.unlink()
-    typer.echo(f"{out}: {len(trace):,} requests as {to}")
-    for note in [*trace.notes, *said]:
-        typer.echo(f"- {note}")
+    trace = cli_files.load(file, format_name, settings, skip_bad_lines)
+    cli_files.write_trace(trace, out, to, block_size)
 
 
-def _load(file: Path, format_name: str | None, settings: list[str], skip_bad_lines: int) -> Trace:
-    """The trace of a file with the settings of the command line."""
-    import yaml
-    from pydantic import TypeAdapter, ValidationError
-
-    from workloads.registry import TraceWorkload
-
-    config: dict[str, Any] = {"kind": "trace", "path": str(file), "format": format_name or "guess"}
-    for setting in settings:
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise InputError(f"--set {setting}: allowed: KEY=VALUE")
-        at = config
-        *above, last = key.split(".")
-        for step in above:
-            at = at.setdefault(step, {})
-            if not isinstance(at, dict):
-                raise InputError(f"--set {setting}: {step} = {at!r} has no settings of its own")
-        try:
-            at[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {setting}: {value!r} is not YAML") from None
-    if skip_bad_lines:
-        config["skip_bad_lines"] = skip_bad_lines
-    try:
-        workload: Workload = TypeAdapter[Any](TraceWorkload).validate_python(config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(": ".join([*map(str, first["loc"][-1:]), first["msg"]])) from None
-    trace = workload.build(0, Path.cwd())
-    trace.require_countable()
-    return trace
+app.command()(generate)
+app.command()(fit)
+app.command()(anonymise)
 
 
 def _print(found: Description) -> None:

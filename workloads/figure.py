@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from workloads.describing import Description
+    from workloads.fitting import Fit
 
 
 def draw(found: Description, path: Path) -> None:
@@ -37,6 +38,34 @@ def draw(found: Description, path: Path) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,g}"))
         axis.set_minor_formatter(NullFormatter())
     figure.suptitle(f"{found.origin}: lengths, and prompt tokens seen before")
+    _save(figure, path)
+
+
+def curves(found: Fit, origin: str, path: Path) -> None:
+    """Write the hit-rate curves of a trace and of what was fitted to it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from workloads.fitting import CAPACITIES_TOKENS
+
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    millions = [tokens / 1e6 for tokens in CAPACITIES_TOKENS]
+    for place, rates in enumerate(found.drawn):
+        label = f"drawn, {len(found.drawn)} seeds" if place == 0 else None
+        axes.plot(millions, rates, color="tab:orange", linewidth=1, label=label)
+    axes.plot(millions, found.recorded, color="tab:blue", marker="o", label=origin)
+    axes.set(xscale="log", xlabel="capacity, million tokens", ylabel="LRU hit rate, by tokens", ylim=(0, 1))
+    axes.set_xticks(millions, [f"{value:g}" for value in millions], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib import pyplot as plt
+
     try:
         figure.savefig(path, dpi=150, format=path.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -53,13 +54,23 @@ class Exponential(Schema):
 
 
 class Geometric(Schema):
-    """Whole numbers from 1: each further one with probability 1 - 1/mean."""
+    """Whole numbers from 1: each further one with probability 1 - 1/mean.
+
+    With ``second``, a second one has that probability, and those that have it exceed 1 by so many (1 or
+    more, of that mean): half of all chats are over after one turn, the others go on for 6 in the mean with
+    ``{mean: 5, second: 0.5}``.
+    """
 
     distribution: Literal["geometric"]
     mean: float = Field(ge=1)
+    second: float | None = Field(default=None, ge=0, le=1)
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
-        return rng.geometric(1 / self.mean, n).astype(np.float64)
+        if self.second is None:
+            return rng.geometric(1 / self.mean, n).astype(np.float64)
+        goes_on, further = rng.spawn(2)
+        more: Floats = further.geometric(1 / self.mean, n).astype(np.float64)
+        return 1.0 + np.where(goes_on.random(n) < self.second, more, 0.0)
 
 
 class Lognormal(Schema):
@@ -85,6 +96,60 @@ class Lognormal(Schema):
         return rng.lognormal(mu, self.sigma, n)
 
 
+class Pareto(Schema):
+    """Heavy-tailed: at least ``least``, above x with probability (least / x)^alpha."""
+
+    distribution: Literal["pareto"]
+    least: PositiveFloat
+    alpha: float = Field(gt=0, le=100)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.least * (1.0 + rng.pareto(self.alpha, n))
+
+
+class Quantiles(Schema):
+    """As measured: ``values`` are quantiles at equal steps of probability, the least and greatest included.
+
+    Between them values are equally likely: ``[0, 10, 100]`` is 0 to 10 in half of all draws.
+    """
+
+    distribution: Literal["quantiles"]
+    values: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, max_length=100_000)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Quantiles:
+        if any(after < before for before, after in pairwise(self.values)):
+            raise ValueError("values: allowed: ascending numbers")
+        return self
+
+    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        places = np.linspace(0, 1, len(self.values)) if len(self.values) > 1 else [0.5]
+        found: Floats = np.interp(rng.random(n), places, self.values)
+        return found
+
+
+class Mixture(Schema):
+    """One of several distributions for each draw: part i with a probability in proportion to its weight."""
+
+    distribution: Literal["mixture"]
+    parts: list[Distribution] = Field(min_length=1, max_length=100)
+    weights: list[Annotated[float, Field(gt=0, le=MOST)]]
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> Mixture:
+        if len(self.parts) != len(self.weights):
+            raise ValueError(f"weights: {len(self.weights)}; allowed: as many as parts ({len(self.parts)})")
+        return self
+
+    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        chosen, *streams = rng.spawn(1 + len(self.parts))
+        bounds = np.cumsum(self.weights) / sum(self.weights)
+        which = np.searchsorted(bounds, chosen.random(n), side="right")
+        draws = [part.sample(one, n) for part, one in zip(self.parts, streams, strict=True)]
+        found: Floats = np.stack(draws)[np.minimum(which, len(draws) - 1), np.arange(n)]
+        return found
+
+
 def _number_is_constant(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):  # a bare number
         return {"distribution": "constant", "value": value}
@@ -95,7 +160,7 @@ def _number_is_constant(value: Any) -> Any:
 
 Distribution = Annotated[
     Annotated[
-        Constant | Uniform | Exponential | Geometric | Lognormal,
+        Constant | Uniform | Exponential | Geometric | Lognormal | Pareto | Quantiles | Mixture,
         Field(discriminator="distribution"),
     ],
     BeforeValidator(_number_is_constant),

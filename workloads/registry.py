@@ -32,7 +32,14 @@ from workloads.formats.sharegpt import ShareGptTrace
 from workloads.formats.tokens import TokensTrace
 from workloads.formats.tracelab import TraceLabTrace
 from workloads.formats.vllm_bench import VllmBenchTrace
+from workloads.formats.vllm_kv_events import VllmKvEvents
+from workloads.generators.agent import AgentWorkload
+from workloads.generators.batch import BatchWorkload
 from workloads.generators.chat import ChatWorkload
+from workloads.generators.fitted import FittedWorkload
+from workloads.generators.long_documents import LongDocumentsWorkload
+from workloads.generators.mix import MixWorkload
+from workloads.generators.rag import RagWorkload
 from workloads.generators.script import ScriptWorkload
 
 KnownTrace = (
@@ -57,6 +64,7 @@ KnownTrace = (
     | TokensTrace
     | TraceLabTrace
     | VllmBenchTrace
+    | VllmKvEvents
 )
 AnyTrace = KnownTrace | GuessedTrace
 FORMATS: dict[str, Any] = {
@@ -71,10 +79,21 @@ def _fill_format(value: Any) -> Any:
     return value
 
 
+GeneratedWorkload = (
+    AgentWorkload | BatchWorkload | ChatWorkload | FittedWorkload | LongDocumentsWorkload | RagWorkload
+)
+"""Workloads that are drawn, sessions that start by a process."""
 TraceWorkload = Annotated[AnyTrace, Field(discriminator="format")]
-WorkloadConfig = Annotated[
-    Annotated[ChatWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
+ClassWorkload = Annotated[
+    Annotated[GeneratedWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")],
     BeforeValidator(_fill_format),
 ]
-WithArrivals = ChatWorkload | KnownTrace
+"""What may be a class of a mix."""
+WorkloadConfig = Annotated[
+    Annotated[
+        GeneratedWorkload | MixWorkload | ScriptWorkload | TraceWorkload, Field(discriminator="kind")
+    ],
+    BeforeValidator(_fill_format),
+]
+WithArrivals = GeneratedWorkload | MixWorkload | KnownTrace
 """Workloads whose sessions begin at times that ``arrival`` sets."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from sim.caches.eviction import Eviction, Lru, PolicySetting
 from sim.caches.node_runs import NodeRuns
+from sim.caches.runs import BRAID, Run
 from sim.caches.runs import Evicted as Evicted
-from sim.caches.runs import Run
 from sim.caches.tables import MISS as MISS
 from sim.caches.tables import BlockTable as BlockTable
 from sim.caches.tables import Hit as Hit
@@ -206,15 +206,18 @@ class BlockCache:
         self.queue.check()
         assert 0 <= self.empty_blocks <= self.capacity_blocks
         free = {id(run) for run in self.queue.idle()}
-        held = 0
+        held = idle = 0
         for node, runs in self.resident.items():
             runs.check()
-            assert runs.found or runs.copies
-            for run in runs:
+            for run in runs.found if runs.copies is None else runs:
                 assert run.node == node
-                assert (run.refs == 0) == (id(run) in free) and run.refs >= 0
-                held += run.hi - run.lo if run.refs else 0
-        assert self.cached_blocks == held + self.queue.blocks
+                if run.refs:
+                    assert run.refs > 0 and id(run) not in free
+                    held += run.hi - run.lo
+                else:
+                    assert id(run) in free
+                    idle += run.hi - run.lo
+        assert idle == self.queue.blocks
         assert self.empty_blocks + self.queue.blocks + held <= self.capacity_blocks
 
     def _evict(self, blocks: int) -> None:
@@ -224,6 +227,10 @@ class BlockCache:
         while blocks:
             run = queue.pop(blocks)
             size = run.hi - run.lo
+            if run.node == BRAID:
+                self._unravel(run, min(blocks, size))
+                blocks -= min(blocks, size)
+                continue
             if evicted:
                 run.report(blocks if blocks < size else size, evicted)
             if blocks < size:
@@ -233,9 +240,19 @@ class BlockCache:
                     run.hi -= blocks
                 return
             runs = resident[run.node]
-            if (len(runs.found) == 1 and runs.copies is None) or not runs.remove(run):
+            found = runs.found
+            if runs.copies is None and found[0] is run:  # nearly always
+                if len(found) == 1:
+                    del resident[run.node]
+                else:
+                    del found[0]
+            elif not runs.remove(run):
                 del resident[run.node]
             blocks -= size
+
+    def _unravel(self, braid: Run, blocks: int) -> None:
+        """The first ``blocks`` blocks of the runs that ``braid`` stands for are evicted."""
+        raise NotImplementedError("only a cache with groups of layers has braids")
 
     def _expire(self) -> None:
         while blocks := self.queue.expired():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from itertools import pairwise
 from operator import attrgetter
 
 from sim.caches.runs import Run
@@ -113,18 +112,22 @@ class NodeRuns:
 
     def remove(self, run: Run) -> bool:
         """``run`` is gone; whether any is left."""
-        if len(self.found) == 1 and self.copies is None:
+        found = self.found
+        if len(found) == 1 and self.copies is None:
             return False  # it was the only one, and this goes with it
-        i = bisect_left(self.found, run.lo, key=_lo)
-        if i < len(self.found) and self.found[i] is run:
-            del self.found[i]
+        i = 0 if found and found[0] is run else bisect_left(found, run.lo, key=_lo)
+        if i < len(found) and found[i] is run:
+            del found[i]
         else:
             assert self.copies is not None
             self.copies.remove(run)
-        return bool(self.found or self.copies)
+        return bool(found or self.copies)
 
     def check(self) -> None:
         """Assert that what is found is sorted and apart."""
-        for run, deeper in pairwise(self.found):
-            assert run.hi <= deeper.lo
-        assert all(run.lo < run.hi for run in self)
+        assert self.found or self.copies
+        end = 0
+        for run in self.found:
+            assert end <= run.lo < run.hi
+            end = run.hi
+        assert all(run.lo < run.hi for run in self.copies or ())

@@ -8,6 +8,8 @@ from typing import Any
 
 Evicted = Callable[[int, int, int], None]
 """Called with (owner, first, last) for evicted blocks, ``first >= last``, counting down."""
+BRAID = -2
+"""The node of what stands in a queue for several runs whose blocks go in turns (``groups/braid.py``)."""
 
 
 class Run:

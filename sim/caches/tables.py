@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any
 
 from sim.caches.node_runs import NodeRuns
 from sim.caches.runs import Run
@@ -15,15 +14,20 @@ class BlockTable:
 
     __slots__ = (
         "at",
+        "base",
         "entries",
         "first",
         "groups",
+        "junction",
         "owner",
         "prompt_tokens",
         "published",
         "route",
         "states",
     )
+
+    base: int
+    """Where a cache has groups of layers: what is still to be added to the nodes of ``route``."""
 
     def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
         self.route = route
@@ -32,11 +36,19 @@ class BlockTable:
         self.entries: list[tuple[Run, int]] = []  # (run, its hi when taken)
         self.published = 0  # leading blocks of the request that are in the map
         self.at = 0  # index in the route of the node in which the next block ends
-        self.groups: Any = None
-        """Where a cache has groups of layers: what the request holds of each (``groups/``)."""
+        # Where a cache has groups of layers (``groups/``):
+        self.groups: list[BlockTable] | None = None  # a table for each, this one for the first
+        self.junction = 0  # of its last lookup, see `Hit`
         # Of the table of one group:
         self.first = 0  # blocks before it are not held: given back, or not needed when the request came
         self.states: list[int] | None = None  # blocks held for states that are not in the map
+
+    def own_route(self) -> Route:
+        """The way through the nodes of its group."""
+        if self.base:
+            self.route = Route([node + self.base for node in self.route.nodes], self.route.ends)
+            self.base = 0
+        return self.route
 
 
 class Hit:
@@ -93,12 +105,15 @@ def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, 
     return Hit(pos, idle, pieces) if pos else MISS
 
 
-def trailing(resident: dict[int, NodeRuns], route: Route, size: int, end: int, blocks: int) -> Hit | None:
+def trailing(
+    resident: dict[int, NodeRuns], table: BlockTable, size: int, end: int, blocks: int
+) -> Hit | None:
     """The last ``blocks`` blocks before number ``end``, if one run has all of them; else None.
 
     None does not say that they are not cached. O(log nodes + log runs).
     """
-    runs = resident.get(route.nodes[bisect_left(route.ends, end * size)])
+    route = table.route
+    runs = resident.get(route.nodes[bisect_left(route.ends, end * size)] + table.base)
     if runs is None or runs.copies is not None:
         return None
     run = runs.reaching(end)

@@ -22,8 +22,9 @@ class Memory(Schema):
     ``gpu_memory_utilization`` (vLLM) and ``mem_fraction_static`` (SGLang) are the engines' options.
     ``reserved_gib`` takes the place of all that is estimated: activations, what lies outside of PyTorch,
     CUDA graphs. ``kv_blocks`` is the engine's own count: ``num_gpu_blocks`` as vLLM prints it, its null
-    block included, or SGLang's ``max_total_num_tokens`` in pages. ``estimate`` marks a count that was
-    computed here; it stands in resolved configurations.
+    block included, or SGLang's ``max_total_num_tokens`` in pages; nothing is computed then, so no other key
+    goes with it. ``estimate`` marks a count that was computed here; it stands in resolved configurations,
+    beside what it was computed from.
     """
 
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
@@ -37,6 +38,21 @@ class Memory(Schema):
         if self.estimate and self.kv_blocks is None:
             raise ValueError("estimate goes with kv_blocks; allowed: both or none")
         return self
+
+    @model_validator(mode="after")
+    def _computed_or_given(self) -> Memory:
+        if self.kv_blocks is not None and not self.estimate and self.shares:
+            raise ValueError(
+                f"{' and '.join(self.shares)} would change nothing: kv_blocks = {self.kv_blocks} is given, "
+                "not computed; allowed: kv_blocks alone, or the others without it"
+            )
+        return self
+
+    @property
+    def shares(self) -> list[str]:
+        """The keys given from which a number of blocks is computed."""
+        keys = ("gpu_memory_utilization", "mem_fraction_static", "reserved_gib")
+        return [key for key in keys if getattr(self, key) is not None]
 
 
 @dataclass(frozen=True, slots=True)

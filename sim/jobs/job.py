@@ -13,8 +13,6 @@ from typing import Any
 from sim.config import Config
 from workloads.errors import InputError
 
-TIMING = ("load_s", "simulation_s", "simulated_requests_per_s")
-"""Keys of a summary that tell how long the simulator took: the only ones that differ from run to run."""
 NAME_DIGITS = 20
 """Hexadecimal digits of a name, 80 bits: a million jobs share one with a chance of 1 in 10**12."""
 
@@ -40,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job: a summary without wall-clock times and these apart, or why there is none."""
+    """What became of a job: its summary and how long it took, or why there is none."""
 
     name: str
     summary: str = ""
@@ -56,27 +54,13 @@ def execute(job: Job) -> Outcome:
     from sim.experiment import run
 
     try:
-        summary: Any = run(job.config).summary()
+        result = run(job.config)
+        summary = result.summary()
     except InputError as error:
         return Outcome(job.name, error=str(error))
     except MemoryError:
         return Outcome(job.name, error="not enough memory; make the workload smaller")
-    return Outcome(
-        job.name, _json(without_timing(summary)), _json({key: summary[key] for key in TIMING[:2]})
-    )
-
-
-def without_timing(value: Any) -> Any:
-    """``value``, a summary or a part of one, without wall-clock times.
-
-    >>> without_timing({"load_s": 0.2, "systems": {"one": {"completed": 3, "simulation_s": 1.5}}})
-    {'systems': {'one': {'completed': 3}}}
-    """
-    if isinstance(value, dict):
-        return {key: without_timing(item) for key, item in value.items() if key not in TIMING}
-    if isinstance(value, list):
-        return [without_timing(item) for item in value]
-    return value
+    return Outcome(job.name, _json(summary), _json(result.timing()))
 
 
 def _json(value: Any) -> str:

@@ -222,6 +222,11 @@ def priced_as(library: str | None, model: str) -> str | None:
     return f"priced as {known.id}: {model} is taken for an endpoint of one region (+10 %){other}"
 
 
+def is_priced(library: str, model: str) -> bool:
+    """Whether the price library has ``model`` among those of one of its providers."""
+    return _find(library, model) is not None
+
+
 def models(library: str) -> list[ModelInfo]:
     """The models that the price library has of one of its providers."""
     return list(_provider(library).models)

@@ -214,8 +214,6 @@ class SystemEntry(Figures):
     warnings: Annotated[
         list[str], About("", "Why figures may mislead: overload, a cache still filling, too few requests.")
     ]
-    simulation_s: Annotated[float, About("s", "Wall-clock time of the simulation.")]
-    simulated_requests_per_s: Annotated[float, About("1/s", "Requests / wall-clock time.")]
     regret: NotRequired[
         Annotated[Regret, About("", "A provider's other caching strategies, where they were tried.")]
     ]
@@ -328,21 +326,15 @@ class Comparison(TypedDict):
 
 
 class Summary(TypedDict):
-    """Everything but the three timing figures follows from configuration and seed.
-
-    Those are ``load_s``, ``simulation_s`` and ``simulated_requests_per_s``.
-    """
+    """Everything follows from configuration and seed: the same ones give the same bytes."""
 
     schema_version: Annotated[int, About("", "Changes when a key changes its meaning.")]
     name: Annotated[str, About("", "Name of the experiment.")]
     seed: Annotated[int, About("", "Seed of all random draws.")]
     version: Annotated[str, About("", "Version of prefixsim.")]
-    python: Annotated[str, About("", "Version of Python.")]
     requests: Annotated[int, About("requests", "Requests of the trace.")]
     window: Annotated[MeasuredWindow, About("", "What part of the run the figures are about.")]
     warnings: Annotated[list[str], About("", "Why the figures of all systems may mislead.")]
-    load_s: Annotated[float, About("s", "Wall-clock time to make or read the trace.")]
-    simulation_s: Annotated[float, About("s", "Wall-clock time of all simulations.")]
     systems: Annotated[dict[str, SystemEntry], About("", "Each system with its cache, by name.")]
     no_cache: Annotated[dict[str, SystemEntry], About("", "Each system without a cache, by name.")]
     savings: Annotated[
@@ -364,6 +356,22 @@ class Summary(TypedDict):
             About("", "Every engine paid by the hour beside every provider, where there is a provider."),
         ]
     ]
+
+
+class SystemTiming(TypedDict):
+    """How long the simulator took for one system."""
+
+    simulation_s: Annotated[float, About("s", "Wall-clock time of the simulation with the cache.")]
+    no_cache_simulation_s: Annotated[float, About("s", "Wall-clock time of the one without.")]
+    simulated_requests_per_s: Annotated[float, About("1/s", "Requests / ``simulation_s``.")]
+
+
+class Timing(TypedDict):
+    """How long the simulator took, and under what: other on every run."""
+
+    python: Annotated[str, About("", "Version of Python.")]
+    load_s: Annotated[float, About("s", "Wall-clock time to make or read the trace.")]
+    systems: Annotated[dict[str, SystemTiming], About("", "Each system, by name.")]
 
 
 def _is_number(kind: Any) -> bool:

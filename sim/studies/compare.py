@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.jobs.job import TIMING
 from sim.results.about import described, is_record
+from sim.results.staging import settle
 from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.errors import InputError
@@ -38,6 +38,7 @@ class Finished:
     def read(folder: Path) -> Finished:
         """The run in ``folder``; InputError if there is none."""
         path = folder / "summary.json"
+        settle(folder)
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -68,7 +69,7 @@ def _has_all(part: Any, record: Any) -> bool:
     return isinstance(part, dict) and all(
         field.key in part and (not is_record(field.kind) or _has_all(part[field.key], field.kind))
         for field in described(record)
-        if field.always and field.key not in TIMING
+        if field.always
     )
 
 

@@ -12,7 +12,7 @@ from sim.results.steady import last_start_s
 from sim.studies.rate_sample import RateSample, requests_needed, sample_of
 from sim.studies.search import Verdict
 from sim.systems.engine import EngineSystem
-from workloads.generators.chat import ChatWorkload
+from workloads.generators.generated import Generated
 from workloads.registry import WithArrivals
 from workloads.schema import MOST_S, Schema
 from workloads.trace import Trace
@@ -57,7 +57,7 @@ class Load:
     @cached_property
     def configured_s(self) -> float | None:
         """For how long sessions start as configured; None for a recorded trace."""
-        if not isinstance(self.workload, ChatWorkload):
+        if not isinstance(self.workload, Generated):
             return None
         by_sessions = (self.workload.sessions or float("inf")) / self.rate
         return min(by_sessions, self.workload.duration_s or float("inf"))

@@ -14,7 +14,6 @@ from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from sim.jobs.job import TIMING
 from sim.results.about import described, is_record
 from sim.results.summary import SavedFigure, Saving, SystemEntry, is_better_high
 from workloads.errors import InputError
@@ -135,8 +134,6 @@ def _numbers(record: Any, before: str) -> Iterator[tuple[str, str]]:
     for field in described(record):
         kinds = [kind for kind in (get_args(field.kind) or (field.kind,)) if kind is not NoneType]
         path = before + field.key
-        if field.key in TIMING:
-            continue
         if get_origin(field.kind) is dict or get_origin(kinds[0]) is dict:
             inner = get_args(field.kind if get_origin(field.kind) is dict else kinds[0])[1]
             if inner in (int, float):

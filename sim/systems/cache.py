@@ -13,6 +13,7 @@ from sim.caches import CacheConfig, NoCache
 from sim.caches.base import ReplayCache
 from sim.caches.partitioned import partitioned
 from sim.caches.tiered import TieredConfig
+from sim.fleet.garbage import no_garbage_collection
 from sim.hardware import catalogue
 from sim.results.pricing import Price
 from sim.results.records import Records
@@ -113,20 +114,21 @@ def _replay(trace: Trace, cache: ReplayCache, tick: Callable[[int], None]) -> Re
         counted.full = any(evicted)
         checkpoints.append(counted)
 
-    for done, (at, request) in enumerate(trace.instant_order()):
-        if done % TICK_REQUESTS == 0:
-            tick(done)
-        while at >= times_s[len(checkpoints)]:
-            note(times_s[len(checkpoints)])
-        served = cache.serve(request, at)
-        log.arrival_s[request] = at
-        log.end(request, COMPLETED)
-        log.hit_tokens[request] = served.hit_tokens
-        hit_blocks += served.hit_blocks
-        query_blocks += served.query_blocks
-        for tier, tokens in served.tiers:
-            tiers[tier] = tiers.get(tier, 0) + tokens
-            log.tier[request] = tier  # the slowest one comes last
+    with no_garbage_collection():
+        for done, (at, request) in enumerate(trace.instant_order()):
+            if done % TICK_REQUESTS == 0:
+                tick(done)
+            while at >= times_s[len(checkpoints)]:
+                note(times_s[len(checkpoints)])
+            served = cache.serve(request, at)
+            log.arrival_s[request] = at
+            log.end(request, COMPLETED)
+            log.hit_tokens[request] = served.hit_tokens
+            hit_blocks += served.hit_blocks
+            query_blocks += served.query_blocks
+            for tier, tokens in served.tiers:
+                tiers[tier] = tiers.get(tier, 0) + tokens
+                log.tier[request] = tier  # the slowest one comes last
     cache.check()
     tick(len(trace))
     records = Records.of(log)

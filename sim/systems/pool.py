@@ -95,6 +95,11 @@ class Pool(Schema):
         if memory.kv_blocks is None:
             stated = kind.stated_blocks(cache, key)
             if stated is not None:
+                if memory.shares:
+                    raise InputError(
+                        f"{key}.memory: {' and '.join(memory.shares)} would change nothing: the cache's "
+                        f"capacity of {stated} blocks is given; allowed: one of both"
+                    )
                 memory = memory.model_copy(update={"kv_blocks": stated + engine.null_blocks})
             elif model is not None and gpu is not None:
                 budget, memory = engine.budget(model, gpu, memory, self.parallel, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from pathlib import Path
 
@@ -26,11 +27,16 @@ from workloads.trace import Trace
 
 def test_validate_serves_and_simulates(made: Path, calibration: Cli) -> None:
     """Hits equal on every request, cache on and off, two seeds; times within a factor of three."""
-    done = calibration("validate", "--profile", made, "--seeds", "2")
+    done = calibration("validate", "--profile", made, "--seeds", "2", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("9 of 9") == 4 and "noise floor" in done.stdout
     for text in ("TTFT", "TPOT", "E2E", "steps", "p99", "cache off"):
         assert text in done.stdout
+    found = json.loads(Path("runs/validation/tiny/engine-validation.json").read_text())
+    assert [run["equal_requests"] for run in found["runs"]] == [9] * 4
+    assert found["errors"]["E2E mean"]["largest"] >= found["errors"]["E2E mean"]["median"] > 0
+    page = Path("runs/validation/tiny/engine-validation.html").read_text()
+    assert page.count("<img ") == 1 and "seed 2, load 60%, cache off" in page
 
 
 def test_hits_are_equal_and_times_are_near(made: Path, runner: Runner) -> None:

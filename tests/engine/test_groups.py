@@ -22,6 +22,7 @@ from tests.engine.driving_steps import Drive, Livelock, naive_scheduler_over, na
 from tests.engine.test_stepping_recorded import schedules_as_recorded
 from tests.oracles.naive_groups import NaiveGroupPool
 from tests.oracles.naive_vllm import NaiveRequest
+from workloads.content import ROOT
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -205,3 +206,14 @@ def _open_loop(case: Case, seed: int) -> None:
         caching=case.caching,
         asynchronous=case.options.async_scheduling,
     )
+
+
+@ASYNC
+@pytest.mark.parametrize("window", range(5, 12))
+def test_most_blocks_of_a_lone_decode(window: int, asynchronous: bool) -> None:
+    """A window holds most right before it gives a block back, wherever in the run of steps that is."""
+    trace = Trace()
+    prompt = trace.content.append(ROOT, 5)
+    trace.add(prompt=prompt, reply=trace.content.append(prompt, 60), output_tokens=60, arrival_s=0.0)
+    groups = [f"swa:{window}", f"swa:{window + 2}"]
+    _both(trace, blocks=100, block_size=4, groups=groups, asynchronous=asynchronous)

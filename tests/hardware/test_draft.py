@@ -74,6 +74,10 @@ def test_time_of_a_step_by_hand() -> None:
     heads = 2 * 4 + 1
     by_hand = 1 + 0.5 * 58 + 0.25 * heads + 0.125 * (200 + 8) + 2 * 50 * 51 / 2
     assert verification_s(one, batch) == by_hand
+    batch.uneven = 40
+    beside = IterationTime(Coefficients(step=1, uneven=0.5, beside=0.25, beside_token=0.125, beside_kv=2))
+    assert verification_s(beside, batch) == 1 + 0.5 * 40 + (0.25 + 0.125 * 50) * 2 + 2 * (200 + 8)
+    batch.uneven = 0
     draft = IterationTime(Coefficients(step=0.5, token=0.0625, decode_kv=0.03125))
     first = 0.5 + 0.0625 * 58 + 0.03125 * 208
     further = 0.5 + 0.0625 * 3 + 0.03125 * (200 + 6 + 50 + 3)

@@ -46,26 +46,41 @@ def revised(
 
 
 def prompts(
-    sessions: list[list[tuple[int, int]]], texts: list[Any], text_tokens: int, habits: dict[str, Any]
+    sessions: list[list[tuple[int, int]]],
+    texts: list[Any],
+    text_tokens: int,
+    habits: dict[str, Any],
+    steps: list[str] | None = None,
+    document_tokens: int = 0,
 ) -> list[list[Message]]:
     """The messages of every prompt, request by request.
 
     ``sessions`` are lists of (user tokens, reply tokens) per turn; ``texts`` names the text of each
-    request's system message.
+    request's system message. ``steps`` says of each turn whether the user asks, has the last prompt
+    answered again (regenerate) or rewrites the last question (edit). Each session has its own document.
     """
     out: list[list[Message]] = []
-    for turns_of_one in sessions:
+    for session, turns_of_one in enumerate(sessions):
         turns: list[tuple[Message, Message]] = []
         summary: Message = []
+        document = words(document_tokens, "document", session)
         for user_tokens, reply_tokens in turns_of_one:
             request = len(out)
-            turns, summary = revised(turns, summary, request, habits["history"])
-            system = system_message(words(text_tokens, "text", texts[request]), request, habits)
+            step = "ask" if steps is None or not turns else steps[request]
             said = words(user_tokens, "user", request)
+            if step == "edit":
+                turns = turns[:-1]
+            if step == "regenerate":
+                turns, said = turns[:-1], turns[-1][0]
+            else:
+                turns, summary = revised(turns, summary, request, habits["history"])
+            system = system_message(words(text_tokens, "text", texts[request]), request, habits)
             fields = habits["dynamic_fields"]
-            sent = said + (words(fields["tokens"], "fields", request) if fields["kind"] == "user" else [])
+            resent = step == "regenerate" and fields.get("kept")
+            new_fields = fields["kind"] == "user" and not resent
+            sent = said + (words(fields["tokens"], "fields", request) if new_fields else [])
             history = [message for turn in turns for message in turn]
-            out.append([message for message in (system, summary, *history, sent) if message])
+            out.append([message for message in (system, document, summary, *history, sent) if message])
             remembered = sent if fields.get("kept") else said
             turns = [*turns, (remembered, words(reply_tokens, "reply", request))]
     return out

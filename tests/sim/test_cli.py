@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,14 +14,7 @@ import yaml
 from tests.refusing import Cli
 from tests.sim.bad import written
 
-TIMING = {"load_s", "simulation_s", "simulated_requests_per_s"}
 SMALL = ("--set", "workload.sessions=40")
-
-
-def _untimed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _untimed(v) for k, v in value.items() if k not in TIMING}
-    return value
 
 
 @pytest.fixture
@@ -30,12 +22,12 @@ def quickstart(root: Path) -> Path:
     return root / "configs" / "quickstart.yaml"
 
 
-def test_run_writes_four_files(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
-    """The default folder is runs/NAME in the current one; it holds the four files and no others."""
+def test_run_writes_five_files(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
+    """The default folder is runs/NAME in the current one; it holds the five files and no others."""
     done = cli("run", quickstart, *SMALL)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "quickstart"
-    names = ["config.yaml", "report.html", "requests.parquet", "summary.json"]
+    names = ["config.yaml", "report.html", "requests.parquet", "summary.json", "timing.json"]
     assert sorted(p.name for p in folder.iterdir()) == names
     assert str(Path("runs/quickstart/report.html")) in done.stdout
     for said in ("TTFT", "TPOT", "hit rate", "uncalibrated"):
@@ -56,7 +48,6 @@ def test_summary_and_table(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
         "p99_ttft_ms",
         "mean_tpot_ms",
         "engine_iterations",
-        "simulation_s",
     ):
         assert entry[key] > 0
     assert entry["calibrated"] is False
@@ -84,16 +75,16 @@ def test_resolved_config_runs_again(cli: Cli, tmp_path: Path, quickstart: Path) 
     assert cli("run", quickstart, *SMALL, "--out", "a", "--quiet").returncode == 0
     assert cli("run", tmp_path / "a" / "config.yaml", "--out", "b", "--quiet").returncode == 0
     a, b = (json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab")
-    assert _untimed(a) == _untimed(b)
+    assert a == b
 
 
 def test_same_bytes_whatever_the_hash_seed(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
-    """Two processes with different PYTHONHASHSEED: equal summary (timing apart), records, report."""
+    """Two processes with different PYTHONHASHSEED: equal summary, records, report."""
     for seed in ("1", "2"):
         env = {"PYTHONHASHSEED": seed}
         assert cli("run", quickstart, *SMALL, "--out", seed, "--quiet", env=env).returncode == 0
     one, two = ((tmp_path / x / "summary.json").read_text() for x in "12")
-    assert json.dumps(_untimed(json.loads(one))) == json.dumps(_untimed(json.loads(two)))
+    assert one == two
     for name in ("requests.parquet", "config.yaml"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 

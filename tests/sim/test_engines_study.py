@@ -10,18 +10,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from tests.refusing import Cli
-from tests.sim.test_cli import TIMING
 
 
 def _summary(folder: Path) -> Any:
-    def untimed(value: Any) -> Any:
-        return (
-            {k: untimed(v) for k, v in value.items() if k not in TIMING}
-            if isinstance(value, dict)
-            else value
-        )
-
-    return untimed(json.loads((folder / "summary.json").read_text()))
+    return json.loads((folder / "summary.json").read_text())
 
 
 def test_the_study(cli: Cli, tmp_path: Path, root: Path) -> None:

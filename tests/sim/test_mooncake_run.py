@@ -34,8 +34,7 @@ def test_fleet_serves_every_request(result: Result) -> None:
     assert summary["total_output_tokens"] == 4_122_048
     records = result.runs["fleet"].records
     assert [int((records.replica == number).sum()) for number in range(4)] == [3008, 3008, 3008, 3007]
-    for key in ("simulation_s", "engine_iterations", "simulated_requests_per_s"):
-        assert summary[key] > 0
+    assert summary["engine_iterations"] > 0
 
 
 def test_block_cache_finds_no_more_than_the_ids_allow(result: Result) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow.parquet as pq
 import pytest
 
-from reports import files
+from calibration.served.against import hold_against
+from calibration.served.server import Server, load_trace
+from reports import files, validation
 from reports.outputs_page import FILES, page
 from sim import Result, load_config, run
+from sim.doctor.diagnose import diagnose
+from sim.doctor.examine import examine
+from sim.doctor.outcome import Diagnosis
+from sim.doctor.what_if import price
+from sim.hardware.profile import load
 from sim.jobs.runner import Workers
 from sim.results.about import described, is_record
 from sim.studies import capacity, habits, sweep
@@ -20,6 +27,8 @@ from sim.studies.axes import parse
 from sim.studies.fewest_gpus import fewest_gpus
 from sim.studies.goals import Goal, limits_of
 from sim.studies.tuning import Wanted, search
+from tests.calibration import benches
+from tests.doctor.logs import FIRST, billed_file, call
 from tests.jobs.sweeping import written
 
 RUNS = {
@@ -95,11 +104,21 @@ def outputs(
     chats = load_config(root / "configs/studies/habits.yaml", ["workload.sessions=4"])
     return [
         *(("summary.json", result.summary()) for result in results.values()),
+        *(("timing.json", result.timing()) for result in results.values()),
         ("capacity.json", capacity.study(capacities, 0.2, _quietly).summary()),
         ("habits.json", habits.study(chats, _quietly).summary()),
         ("sweep.json", _swept(tmp_path_factory.mktemp("sweep")).summary()),
         *_searched(tmp_path_factory.mktemp("search")),
+        *_validated(tmp_path_factory.mktemp("validation")),
+        ("doctor.json", _diagnosed(tmp_path_factory.mktemp("doctor"))),
     ]
+
+
+def _diagnosed(folder: Path) -> Diagnosis:
+    """Forty lanes of three calls, the second of which comes too late."""
+    later = [call(900, 6400, 0, [[1, 100]]), call(960, 6400, 6400, [[1, 100]])]
+    log = examine(billed_file(folder, *[[FIRST, *later]] * 40))
+    return diagnose(log, price(log), invoice_usd=10.0)
 
 
 def _swept(folder: Path) -> sweep.Sweep:
@@ -120,6 +139,28 @@ def _searched(folder: Path) -> list[tuple[str, Any]]:
     return [
         ("search.json", search(wanted, 2, runs).summary()),
         ("fewest-gpus.json", fewest_gpus(experiment, axes, None, limits, 2, runs).summary()),
+    ]
+
+
+def _validated(folder: Path) -> list[tuple[str, Any]]:
+    """A run with hits beside its simulation, and what a real engine's run would be."""
+    trace = benches.trace_file(folder / "trace.jsonl", 20)
+    server = Server.of("llama-3.1-8b", "h100-sxm", 1, [])
+    run = benches.matched(benches.write(folder / "b.json", benches.simulated(trace)), trace)
+    run.hit_tokens = run.input_tokens // 2
+    against = hold_against(server, run, load_trace(trace, []))
+    profile = load(next((Path(__file__).parents[2] / "calibration" / "profiles").glob("*.yaml")))
+    figures = {"steps, sum": 1.0} | {
+        f"{name} {which}": 1.0 for name in ("TTFT", "TPOT", "E2E") for which in ("mean", "p50", "p99")
+    }
+    made = SimpleNamespace(
+        seed=1, load=0.6, cache=True, busy_share=0.6, requests=3, hits_equal=3, real_hits=9,
+        simulated_hits=9, steps=SimpleNamespace(mape=0.1), drift=(0.0, 0.1), real_s=figures,
+        simulated_s=figures, error=lambda name: 0.0,
+    )  # fmt: skip
+    return [
+        ("validation.json", validation.of_requests(against)),
+        ("engine-validation.json", validation.of_engine(profile, [made])),  # type: ignore[list-item]
     ]
 
 

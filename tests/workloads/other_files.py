@@ -146,6 +146,37 @@ def vllm_bench(folder: Path) -> Path:
     return folder / "t.json"
 
 
+def vllm_kv_events(folder: Path) -> Path:
+    """Blocks of one token: what is new of each prompt at once, its reply token by token."""
+    rows: list[Row] = []
+    for t in turns():
+        mine = [other for other in turns() if other.session == t.session and other.number == t.number - 1]
+        first = mine[0].input_tokens + mine[0].output_tokens if mine else 0
+        name = t.session
+
+        def store(at_s: float, start: int, stop: int, name: str = name) -> Row:
+            return {
+                "ts": at_s,
+                "events": [
+                    {
+                        "type": "BlockStored",
+                        "block_hashes": [f"{name}{i}" for i in range(start, stop)],
+                        "parent_block_hash": f"{name}{start - 1}" if start else None,
+                        "token_ids": list(range(start, stop)),
+                        "block_size": 1,
+                    }
+                ],
+            }
+
+        rows.append(store(t.sent_s, first, t.input_tokens))
+        for i in range(t.input_tokens, t.input_tokens + t.output_tokens):
+            share = (i - t.input_tokens + 1) / t.output_tokens
+            rows.append(store(t.sent_s + share * (t.ended_s - t.sent_s), i, i + 1))
+    rows.append({"ts": turns()[-1].ended_s + 9, "events": [["BlockRemoved", ["alpha3"], "GPU"]]})
+    rows.append({"ts": turns()[-1].ended_s + 9, "events": [["AllBlocksCleared"]]})
+    return lines(folder / "t.jsonl", rows)
+
+
 def prefixsim(folder: Path) -> Path:
     """The project's own file, of the same conversation."""
     log = WRITERS["openai_messages"][1](folder)
@@ -165,6 +196,7 @@ ALL: dict[str, Callable[[Path], Path]] = {
     "azure": azure,
     "burstgpt": burstgpt,
     "vllm_bench": vllm_bench,
+    "vllm_kv_events": vllm_kv_events,
     "prefixsim": prefixsim,
 }
 """A writer for every format."""

@@ -11,7 +11,6 @@ import yaml
 
 from sim import load_config, run
 from tests.chats import workload
-from tests.conftest import _within
 from tests.refusing import Cli
 from tests.workloads.one_chat import tokens, turns
 from tests.workloads.other_files import ALL
@@ -27,15 +26,6 @@ from workloads.writing import WRITERS
 def small_chat(sessions: int) -> Trace:
     """A generated chat."""
     return workload({}, sessions=sessions).build(3, Path())
-
-
-@pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """``python -m workloads ARGS`` within this process, in an empty folder."""
-    from workloads.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    return _within(main, capsys)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
@@ -117,7 +107,7 @@ def test_settings(tool: Cli, tmp_path: Path) -> None:
     for wrong, said in (
         (("--set", "block_size"), "--set block_size: allowed: KEY=VALUE"),
         (("--set", "size=5", "--format", "mooncake"), "unknown key 'size'"),
-        (("--set", "size=[5"), "is not YAML"),
+        (("--set", "size=[5"), "--set size=[5: not YAML: expected"),
         (("--format", "moon"), "'moon' found using 'format' does not match"),
     ):
         done = tool("describe", other, "--skip-bad-lines", "1", *wrong)

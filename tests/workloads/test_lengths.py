@@ -25,6 +25,11 @@ ADAPTER: TypeAdapter[Any] = TypeAdapter(Distribution)
         ({"distribution": "geometric", "mean": 1}, 1.0),
         ({"distribution": "lognormal", "mean": 80, "sigma": 1.0}, 80.0),
         ({"distribution": "lognormal", "median": 80, "sigma": 0.5}, 80 * np.exp(0.125)),
+        ({"distribution": "geometric", "mean": 5, "second": 0.5}, 3.5),
+        ({"distribution": "pareto", "least": 300, "alpha": 2.5}, 500.0),
+        ({"distribution": "quantiles", "values": [0, 10, 100]}, 30.0),
+        ({"distribution": "quantiles", "values": [4]}, 4.0),
+        ({"distribution": "mixture", "parts": [2, 30], "weights": [3, 1]}, 9.0),
     ],
 )
 def test_mean(written: Any, mean: float) -> None:

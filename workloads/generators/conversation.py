@@ -42,6 +42,23 @@ class SystemMessages:
         return at
 
 
+def send(trace: Trace, at: int, messages: Several) -> int:
+    """Put ``messages`` behind the segment ``at`` as one segment of new content, and return it."""
+    segment = trace.content.append(at, messages.tokens)
+    _hold(trace, segment, messages)
+    return segment
+
+
+def _hold(trace: Trace, segment: int, messages: Several) -> None:
+    """``segment`` holds ``messages``."""
+    if messages.stop - messages.first > 1:
+        trace.several[segment] = messages
+        return
+    trace.several.pop(segment, None)
+    if messages.resent_replies:
+        trace.resent_replies.add(segment)
+
+
 class Conversation:
     """The history of one session as its client will send it, habits applied.
 
@@ -68,27 +85,53 @@ class Conversation:
         self._system = system
         self._path.clear()
 
-    def ask(self, user_tokens: int) -> int:
-        """Revise the history, add a user message and return the segment at which the prompt ends."""
+    def ask(self, user_tokens: int, *, rewritten: bool = False) -> int:
+        """Revise the history, add a user message and return the segment at which the prompt ends.
+
+        ``rewritten``: the message takes the place of the last one, whose reply is dropped.
+        """
+        if rewritten:
+            self._take_back(2)
         self._messages, unchanged = self._history.revise(self._messages)
         self._messages.append(user_tokens + self._kept)
         self._keep(unchanged)
+        return self._send()
+
+    def ask_again(self) -> int:
+        """Take the last reply back and return the segment at which the same prompt ends once more."""
+        self._take_back(1)
+        return self._send()
+
+    def compact(self, summary_tokens: int) -> None:
+        """Put one new message in the place of the whole history."""
+        self._messages = [summary_tokens]
+        self._path.clear()
+
+    def answered(self, reply_tokens: int, reply: int | None) -> None:
+        """Add the reply to the last question, which was generated at the segment ``reply``.
+
+        None: behind content that the history drops, so that it will stand behind something else.
+        """
+        self._messages.append(reply_tokens)
+        if reply is not None and not self._dropped:  # else it will stand behind a shorter message
+            self._path.append((reply, len(self._messages)))
+
+    def _send(self) -> int:
+        """Put all messages that are not there yet into one segment; dropped fields stand behind it."""
         at, known = self._path[-1] if self._path else (self._system, 0)
         messages = len(self._messages)
-        new = Several(self._messages, known, messages, messages - 1)
-        at = self._trace.content.append(at, new.tokens)
-        self._path.append((at, messages))
-        self._hold(at, new)
+        if known < messages:
+            at = send(self._trace, at, Several(self._messages, known, messages, messages - 1))
+            self._path.append((at, messages))
         if self._dropped:
             at = self._trace.content.append(at, self._dropped)
             self._trace.continuations.add(at)
         return at
 
-    def answered(self, reply_tokens: int, reply: int) -> None:
-        """Add the reply to the last question, which was generated at the segment ``reply``."""
-        self._messages.append(reply_tokens)
-        if not self._dropped:  # else it will stand behind a shorter message
-            self._path.append((reply, len(self._messages)))
+    def _take_back(self, messages: int) -> None:
+        """Forget the last messages. Segments keep the list of lengths that they were made with."""
+        self._messages = self._messages[:-messages]
+        self._keep(len(self._messages))
 
     def _keep(self, messages: int) -> None:
         """Only so many leading messages stand where they were; the last of them ends a segment."""
@@ -99,16 +142,6 @@ class Conversation:
                 held = trace.several[segment]
                 upper = held.part(held.first, messages)
                 above = trace.content.cut(segment, upper.tokens)
-                self._hold(above, upper)
-                self._hold(segment, held.part(messages, held.stop))
+                _hold(trace, above, upper)
+                _hold(trace, segment, held.part(messages, held.stop))
                 path.append((above, messages))
-
-    def _hold(self, segment: int, messages: Several) -> None:
-        """``segment`` holds ``messages``."""
-        several = self._trace.several
-        if messages.stop - messages.first > 1:
-            several[segment] = messages
-            return
-        several.pop(segment, None)
-        if messages.resent_replies:
-            self._trace.resent_replies.add(segment)

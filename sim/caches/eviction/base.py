@@ -98,7 +98,10 @@ class Eviction(ABC):
 
     def check(self) -> None:
         """Assert the invariants; O(runs)."""
-        idle = list(self.idle())
-        assert len({id(run) for run in idle}) == len(idle)
-        assert sum(run.hi - run.lo for run in idle) == self.blocks
-        assert all(run.refs == 0 and run.lo < run.hi for run in idle)
+        blocks, seen = 0, set()
+        for run in self.idle():
+            assert run.refs == 0 and run.lo < run.hi
+            assert run not in seen
+            seen.add(run)
+            blocks += run.hi - run.lo
+        assert blocks == self.blocks

@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sim.caches.block import UNLIMITED, BlockCache
+from sim.caches.groups.braid import BraidedLru, GroupPool, Strand
 from sim.caches.groups.group import GROUP, FullGroup, Group, StateGroup, WindowGroup
 from sim.caches.groups.kinds import Full, Kind, States, Window, kind_of
+from sim.caches.groups.leaving import leave_in_turn
 from sim.caches.groups.prefix import Prefixes
 from sim.caches.tables import MISS, BlockTable, Hit
 from workloads.content import Tree
@@ -23,16 +25,6 @@ from workloads.content import Tree
 GroupEvicted = Callable[..., None]
 """Called with (owner, first, last) for evicted blocks, ``first >= last``, counting down; of several groups
 with the number of the group as the fourth."""
-
-
-class Held:
-    """What one request holds: a table for each group, and the junction of its last lookup."""
-
-    __slots__ = ("junction", "tables")
-
-    def __init__(self, tables: list[BlockTable]) -> None:
-        self.tables = tables
-        self.junction = 0
 
 
 class GroupedCache:
@@ -58,11 +50,13 @@ class GroupedCache:
         self.width = len(groups)
         """Groups; a full block of every one is needed per ``block_size`` tokens."""
         self._told = evicted
-        self.pool = BlockCache(
+        self._queue = BraidedLru(UNLIMITED if capacity_blocks is None else capacity_blocks)
+        self.pool = GroupPool(
             content,
             block_size,
             capacity_blocks,
             caching=caching,
+            queue=self._queue,
             evicted=self._evicted if evicted is not None else None,
         )
         self.capacity_blocks = self.pool.capacity_blocks
@@ -75,19 +69,23 @@ class GroupedCache:
         self.has_states = any(isinstance(group, StateGroup) for group in self.groups)
         """Whether prompts have to be cut where a state can be kept, and states can be used a step later
         only."""
-        self.sliding = [group for group in self.groups if group.kind.next_step(0, block_size) < UNLIMITED]
+        self.sliding = [group for group in self.groups if not isinstance(group, FullGroup)]
         """Those that give blocks back while a request runs."""
-        self._prefixes = Prefixes(self.groups, eagle)
-        self._eagle = eagle
+        self._leaps = {group.kind.leap for group in self.sliding if group.kind.leap}
+        self.has_chunks = bool(self._leaps)
+        self._in_turns = [group for group in self.sliding if not group.kind.leap]
+        prefixes = Prefixes(self.groups, eagle)
+        self._find = prefixes.find_plain if prefixes.is_plain else prefixes.find
+        self.eagle = eagle
         self._new_states: set[tuple[int, int]] = set()  # (node, block) published in the present step
 
     def _group(self, kind: Kind, number: int) -> Group:
         if isinstance(kind, States):
             return StateGroup(self.pool, kind, number)
-        if isinstance(kind, Window):
-            return WindowGroup(self.pool, kind, number)
         if isinstance(kind, Full):
             return FullGroup(self.pool, kind, number)
+        if isinstance(kind, Window):
+            return WindowGroup(self.pool, kind, number)
         return Group(self.pool, kind, number)
 
     # -- the pool ----------------------------------------------------------------------------------
@@ -134,21 +132,27 @@ class GroupedCache:
 
     # -- a request ---------------------------------------------------------------------------------
 
-    def held(self, table: BlockTable) -> Held:
-        """What the request of ``table`` holds."""
-        held: Held | None = table.groups
-        if held is None:
-            tables = [self.groups[0].table(table)]
-            for group in self.groups[1:]:
-                tables.append(group.table(table))
-            held = table.groups = Held(tables)
-        return held
+    def tables(self, table: BlockTable) -> list[BlockTable]:
+        """What the request of ``table`` holds, group by group."""
+        tables = table.groups
+        if tables is None:
+            tables = table.groups = [table]
+            table.base = 0
+            for i in range(1, self.width):
+                base = i << GROUP
+                held = BlockTable(table.route, table.prompt_tokens, table.owner + base)
+                held.base = base
+                tables.append(held)
+            if self.has_states:
+                for group, held in zip(self.groups, tables, strict=True):
+                    held.states = [] if isinstance(group, StateGroup) else None
+        return tables
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
         """Longest prefix of the first ``known_tokens`` tokens that every group can serve."""
         if not self.caching or known_tokens <= self.block_size:
             return MISS
-        return self._prefixes.find(self.held(table).tables, known_tokens)
+        return self._find(table.groups or self.tables(table), known_tokens)
 
     def fits(
         self, table: BlockTable, hit: Hit, known_tokens: int, upto: int, in_flight_tokens: int, spare: int
@@ -168,7 +172,7 @@ class GroupedCache:
         return most + hit.idle + spare <= self.pool.free_blocks
 
     def _waits(self, table: BlockTable, blocks: int) -> bool:
-        for group, held in zip(self.groups, self.held(table).tables, strict=True):
+        for group, held in zip(self.groups, self.tables(table), strict=True):
             if (
                 isinstance(group, StateGroup)
                 and (group.node_of(held, blocks - 1), blocks - 1) in self._new_states
@@ -179,10 +183,12 @@ class GroupedCache:
     def acquire(self, table: BlockTable, hit: Hit) -> int:
         """Make the request a holder of the blocks of ``hit``, which must be fresh; their tokens."""
         if hit.blocks:
-            assert hit.groups is not None
-            tables, hits = self.held(table).tables, hit.groups
-            for group in self.groups:
-                group.hold(tables[group.number], hits[group.number] or hit)
+            hits = hit.groups
+            assert hits is not None
+            for held, found in zip(table.groups or self.tables(table), hits):  # noqa: B905 (hot)
+                mine = found or hit
+                self.pool.acquire(held, mine)
+                held.first = mine.pieces[0][1] if mine.pieces else mine.blocks
         return hit.blocks * self.block_size
 
     def needed(self, before: int, upto: int) -> int:
@@ -197,7 +203,7 @@ class GroupedCache:
     def grown(self, table: BlockTable, before: int, upto: int) -> None:
         """The request has got the blocks to go on from ``before`` tokens to ``upto``."""
         if self.has_states:
-            for group, held in zip(self.groups, self.held(table).tables, strict=True):
+            for group, held in zip(self.groups, self.tables(table), strict=True):
                 group.grown(held, before, upto)
 
     def extend(self, table: BlockTable, before: int, upto: int, settled: int) -> bool:
@@ -212,27 +218,53 @@ class GroupedCache:
         return True
 
     def pass_through(self, table: BlockTable, computed: int, prompt_tokens: int, total_tokens: int) -> bool:
-        """Let a request that has ``computed`` tokens compute its prompt at once, then token by token.
+        """Let a request that has ``computed`` tokens compute its prompt at once, then go on token by token.
 
         In one go, for a request alone in an engine: what it takes comes from the head of the queue and what
         it leaves behind goes to its end, so if enough is free for all of it, it does not matter which comes
-        first. False, and nothing is done, if that is not so or several groups give back in turns.
+        first. False, and nothing is done, if that is not so.
         """
-        if len(self.sliding) > 1 or self.has_states or not self.caching:
-            return False
-        size, pool = self.block_size, self.pool
-        needed = self.width * (-(-total_tokens // size) - computed // size)
-        if needed > pool.empty_blocks and needed > pool.free_blocks:
+        needed = self.width * (-(-total_tokens // self.block_size) - -(-computed // self.block_size))
+        pool = self.pool
+        if not self.caching or needed > pool.empty_blocks + self._queue.blocks:
             return False
         pool.take(needed)
-        tables = self.held(table).tables
-        for group in self.groups:
-            group.pass_through(tables[group.number], prompt_tokens, total_tokens)
+        for group, held in zip(self.groups, table.groups or self.tables(table)):  # noqa: B905 (hot)
+            group.pass_through(held, computed, prompt_tokens, total_tokens)
+        if total_tokens > prompt_tokens:
+            if self.has_chunks:
+                for settled in self.leaps_within(prompt_tokens, total_tokens - 1):
+                    self.leave_in_turns([(table, settled - 1, 0, 0)])
+                    self.slide(table, settled)
+            self.leave_in_turns([(table, total_tokens - 1, 0, 0)])
         return True
+
+    def leaps_within(self, first: int, last: int) -> list[int]:
+        """The numbers of tokens after ``first`` up to ``last`` with which a request leaves a chunk
+        behind."""
+        found = {at for leap in self._leaps for at in range((first // leap + 1) * leap, last + 1, leap)}
+        return sorted(found)
+
+    def leave_in_turns(self, leaving: list[tuple[BlockTable, int, int, int]]) -> None:
+        """Give back what leaves the windows of requests that go on token by token, side by side.
+
+        For each its table, its tokens that are settled in its last step, the number of that step less
+        those tokens, and its place among the requests. No chunk ends on the way.
+        """
+        strands: list[Strand] = []
+        for table, settled, shift, order in leaving:
+            tables = self.tables(table)
+            for group in self._in_turns:
+                strands += group.leave_in_turns(tables[group.number], settled, shift, order)
+        if strands and strands[0].order == strands[-1].order:  # all of one request and group
+            for strand in strands:
+                leave_in_turn(self.pool, strand.run)
+        elif strands:
+            self._queue.release_in_turns(strands, self.block_size)
 
     def publish(self, table: BlockTable, tokens: int) -> None:
         """Enter the request's full blocks among its first ``tokens`` tokens into the map."""
-        for group, held in zip(self.groups, self.held(table).tables, strict=True):
+        for group, held in zip(self.groups, self.tables(table), strict=True):
             before = held.published
             group.publish(held, tokens)
             if self.has_states and isinstance(group, StateGroup) and held.published > before:
@@ -244,20 +276,26 @@ class GroupedCache:
 
     def slide(self, table: BlockTable, settled: int) -> None:
         """Give back what no token after the first ``settled`` looks at, group by group."""
-        tables = self.held(table).tables
+        tables = self.tables(table)
         for group in self.sliding:
             group.slide(tables[group.number], settled)
 
     def release(self, table: BlockTable, blocks: int) -> None:
         """Give back all that the request of ``blocks`` blocks holds, group by group."""
-        tables = self.held(table).tables
-        for group in self.groups:
-            group.release(tables[group.number], blocks)
+        for held in table.groups or self.tables(table):
+            mine = blocks
+            if held.states is not None:
+                mine = held.published + len(held.states)
+                held.states = []
+            elif held.first > held.published:
+                mine -= held.first - held.published  # of those never published, what was given back
+            self.pool.release(held, mine)
+            held.first = 0
         table.groups = None  # it holds the table itself, and would wait for the garbage collector
 
     def private_blocks(self, table: BlockTable, blocks: int) -> int:
         """Blocks held by the request of ``blocks`` blocks that are not in the map, of all groups."""
-        tables = self.held(table).tables
+        tables = self.tables(table)
         return sum(
             group.private_blocks(held, blocks) for group, held in zip(self.groups, tables, strict=True)
         )
@@ -279,7 +317,7 @@ class GroupedCache:
         prompt_end = max(table.prompt_tokens, known_tokens - 1)
         if start >= prompt_end:
             return tokens
-        last = max(0, known_tokens // size - 1) * size if self._eagle else (known_tokens - 1) // size * size
+        last = max(0, known_tokens // size - 1) * size if self.eagle else (known_tokens - 1) // size * size
         end = start + tokens
         if end < prompt_end:
             aligned = end // size * size
@@ -288,7 +326,7 @@ class GroupedCache:
         stops = [last]
         if start % size:
             stops.append((start // size + 1) * size)
-        junction = self.held(table).junction
+        junction = table.junction
         if start < junction < end:
             stops.append(start + (junction - start) // size * size)
         return max(0, min([stop for stop in stops if start < stop < end], default=end) - start)

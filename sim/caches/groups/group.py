@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from sim.caches.block import BlockCache
+from sim.caches.groups.braid import GroupPool, Strand
 from sim.caches.groups.kinds import Kind
-from sim.caches.groups.leaving import front, leave_in_turn, leave_together
-from sim.caches.node_runs import NodeRuns
+from sim.caches.groups.leaving import front, leave_together
 from sim.caches.runs import Run
-from sim.caches.tables import BlockTable, Hit
+from sim.caches.tables import BlockTable
 from workloads.content import Route
 
 GROUP = 40
@@ -25,28 +24,11 @@ class Group:
     request's.
     """
 
-    def __init__(self, pool: BlockCache, kind: Kind, number: int) -> None:
+    def __init__(self, pool: GroupPool, kind: Kind, number: int) -> None:
         self.pool = pool
         self.kind = kind
         self.number = number
-        self._base = number << GROUP
         self._size = pool.block_size
-
-    def table(self, of: BlockTable) -> BlockTable:
-        """A table of this group for the request of ``of``."""
-        base, route = self._base, of.route
-        if not base:
-            return of
-        mine = Route([node + base for node in route.nodes], route.ends)
-        return BlockTable(mine, of.prompt_tokens, of.owner + base)
-
-    def hold(self, held: BlockTable, hit: Hit) -> None:
-        """The request takes the blocks of ``hit``, a prefix without what its next token does not look
-        at."""
-        self.pool.acquire(held, hit)
-        for run, _ in held.entries:
-            run.up = False
-        held.first = hit.pieces[0][1] if hit.pieces else hit.blocks
 
     def needed(self, before: int, upto: int) -> int:
         """Blocks that a request needs to go on from ``before`` tokens to ``upto``."""
@@ -61,8 +43,18 @@ class Group:
     def grown(self, held: BlockTable, before: int, upto: int) -> None:
         """The request has got the blocks that it `needed`."""
 
+    def pass_through(self, held: BlockTable, computed: int, prompt: int, total: int) -> None:
+        """The request has got the blocks to go on from ``computed`` tokens to ``total``.
+
+        Publish them, and give back what lies behind the ``prompt`` if it goes on from there.
+        """
+        self.publish(held, total)
+        if total > prompt:
+            self.slide(held, prompt)
+
     def publish(self, held: BlockTable, tokens: int) -> None:
         """Enter the full blocks among the first ``tokens`` tokens into the map."""
+        held.own_route()
         self.pool.publish(held, tokens)
 
     def slide(self, held: BlockTable, settled: int) -> None:
@@ -75,118 +67,100 @@ class Group:
             pool.give_back(upto - first)
         else:
             if held.published < upto:
-                pool.publish(held, settled)
+                self.publish(held, settled)
             leave_together(pool, front(pool, held, upto), held.owner)
         held.first = upto
 
-    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
-        """Publish all of ``total`` tokens and `slide` with ``prompt`` tokens, with one more, and so on.
+    def leave_in_turns(self, held: BlockTable, settled: int, shift: int, order: int) -> list[Strand]:
+        """Take what no token after the first ``settled`` looks at out of what the request holds, for blocks
+        that are given back one by one.
 
-        The request has all its blocks; nobody looks on, so all that counts is the order in which they go.
+        ``shift`` is the step, counted as the strands' user does, less the tokens that are settled in it;
+        ``order`` is the place of the request among others of one step.
         """
-        kind, size = self.kind, self._size
-        settled = prompt
-        while settled < total:
-            upto = kind.skipped_tokens(settled) // size
-            if upto > held.first:
-                self._pass(held, upto, in_turn=False)
-            settled = kind.next_step(settled, size)
-        self.pool.publish(held, total)
-
-    def release(self, held: BlockTable, blocks: int) -> None:
-        """Give back all that a request of ``blocks`` blocks holds, the deepest block first."""
-        if held.first > held.published:
-            blocks -= held.first - held.published  # of those never published, what was given back
-        self.pool.release(held, blocks)
-        held.first = 0
+        pool, first = self.pool, held.first
+        upto = self.kind.skipped_tokens(settled) // self._size
+        if upto <= first:
+            return []
+        held.first = upto
+        if not pool.caching:
+            pool.give_back(upto - first)
+            return []
+        if held.published < upto:
+            self.publish(held, settled)
+        begin, place = self._size + self.kind.behind + shift, (order, self.number)
+        strands = []
+        for run in front(pool, held, upto):
+            run.refs -= 1
+            if not run.refs:
+                strands.append(Strand(run, begin, place))
+        return strands
 
     def private_blocks(self, held: BlockTable, blocks: int) -> int:
         """Blocks held by a request of ``blocks`` blocks that are not in the map."""
         return blocks - max(held.published, held.first)
 
-    def _pass(self, held: BlockTable, upto: int, *, in_turn: bool) -> None:
-        """Publish the blocks before number ``upto`` and give them back."""
-        pool = self.pool
-        if held.published > upto:
-            runs = front(pool, held, upto)
-        else:
-            pool.publish(held, upto * self._size)
-            runs = [run for run, _ in held.entries]
-            held.entries = []
-        if in_turn:
-            leave_in_turn(pool, runs, held.owner)
-        else:
-            leave_together(pool, runs, held.owner)
-        held.first = upto
-
 
 class FullGroup(Group):
     """A group that gives nothing back while a request runs."""
 
-    def hold(self, held: BlockTable, hit: Hit) -> None:
-        self.pool.acquire(held, hit)
-
-    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
-        self.pool.publish(held, total)
-
-    def release(self, held: BlockTable, blocks: int) -> None:
-        self.pool.release(held, blocks)
+    def pass_through(self, held: BlockTable, computed: int, prompt: int, total: int) -> None:
+        self.publish(held, total)
 
 
 class WindowGroup(Group):
     """A group whose requests give back one block after the other while they decode."""
 
-    def pass_through(self, held: BlockTable, prompt: int, total: int) -> None:
-        """What leaves the window block by block is one run that goes from its shallow end."""
-        kind, size = self.kind, self._size
-        if prompt < total:
-            at_once = kind.skipped_tokens(prompt) // size
-            in_turn = kind.skipped_tokens(total - 1) // size
-            if held.first < at_once < in_turn and self._lays(held, at_once, in_turn, total // size):
-                return
-            if at_once > held.first:
-                self._pass(held, at_once, in_turn=False)
-            if in_turn > held.first:
-                self._pass(held, in_turn, in_turn=True)
-        self.pool.publish(held, total)
+    def pass_through(self, held: BlockTable, computed: int, prompt: int, total: int) -> None:
+        if prompt == total:
+            self.publish(held, total)
+            return
+        pool, together = self.pool, self.kind.skipped_tokens(prompt) // self._size
+        leaving, turning, staying = self.lay(
+            held.route, held.base, held.owner, held.published, prompt, total
+        )
+        for run in reversed(leaving):
+            pool.queue.release(run, held.owner)
+        leave_together(pool, front(pool, held, together), held.owner)
+        for run in turning + staying:
+            run.refs = 1
+            held.entries.append((run, run.hi))
+        held.published, held.first = total // self._size, together
 
-    def _lays(self, held: BlockTable, at_once: int, in_turn: int, stop: int) -> bool:
-        """The usual case of `pass_through`: what is new lies in one node in which it is the first.
+    def lay(
+        self, route: Route, base: int, owner: int, pos: int, prompt: int, total: int
+    ) -> tuple[list[Run], list[Run], list[Run]]:
+        """Enter a request's blocks from number ``pos`` on into the map, for nobody yet: those that leave
+        together after its ``prompt``, those that leave in turns up to ``total`` tokens, those that stay.
 
-        It becomes three runs: blocks that leave together, that leave in turn, and that stay.
+        Three runs in each node at most, instead of one that is cut twice.
         """
-        pool, lo, route = self.pool, held.published, held.route
-        if lo >= at_once or in_turn == stop or route.ends[held.at] // self._size < stop:
-            return False
-        node, owner = route.nodes[held.at], held.owner
-        together, turn = Run(node, lo, at_once, owner, 0), Run(node, at_once, in_turn, owner, 0)
-        turn.up = in_turn - at_once > 1
-        rest = Run(node, in_turn, stop, owner, 1)
-        runs = pool.resident.get(node)
-        if runs is None:
-            runs = pool.resident[node] = NodeRuns(together)
-            runs.found += (turn, rest)
-        elif runs.vacant(lo, stop):
-            runs.add_new([together, turn, rest])
-        else:
-            return False
-        pool.queue.release(together, owner)
-        if held.entries:
-            leave_together(pool, [run for run, _ in held.entries], owner)
-        pool.queue.release(turn, owner)
-        held.entries = [(rest, stop)]
-        held.published, held.first = stop, in_turn
-        return True
+        kind, size = self.kind, self._size
+        together, in_turns = kind.skipped_tokens(prompt) // size, kind.skipped_tokens(total - 1) // size
+        stop, at = total // size, bisect_left(route.ends, pos * size + 1)
+        leaving: list[Run] = []
+        turning: list[Run] = []
+        staying: list[Run] = []
+        while pos < stop:
+            node, end = route.nodes[at] + base, route.ends[at] // size
+            at += 1
+            upto = stop if stop < end else end
+            new = []
+            for cut, runs in ((together, leaving), (in_turns, turning), (stop, staying)):
+                end = cut if cut < upto else upto
+                if pos < end:
+                    run = Run(node, pos, end, owner, 0)
+                    runs.append(run)
+                    new.append(run)
+                    pos = end
+            if new:
+                self.pool.lay(new)
+        return leaving, turning, staying
 
 
 class StateGroup(Group):
     """A group of layers that keep a state: a request gets a block for the state that it computes next, and
     keeps the one before until that is computed."""
-
-    def table(self, of: BlockTable) -> BlockTable:
-        held = super().table(of)
-        held.states = []
-        return held
 
     def needed(self, before: int, upto: int) -> int:
         return int(-(-upto // self._size) > -(-before // self._size))
@@ -201,6 +175,11 @@ class StateGroup(Group):
             assert held.states is not None
             held.states.append(block)
 
+    def pass_through(self, held: BlockTable, computed: int, prompt: int, total: int) -> None:
+        assert held.states is not None
+        held.states += range(-(-computed // self._size), -(-total // self._size))
+        super().pass_through(held, computed, prompt, total)
+
     def publish(self, held: BlockTable, tokens: int) -> None:
         size, states = self._size, held.states
         stop = tokens // size
@@ -209,12 +188,27 @@ class StateGroup(Group):
         held.published = stop
         assert states is not None
         while states and states[0] < stop:
-            block = states.pop(0)
-            self.pool.add(held, self.node_of(held, block), block, block + 1)
+            lo, n = states[0], 1
+            while n < len(states) and states[n] == lo + n < stop:
+                n += 1
+            del states[:n]
+            self._add(held, lo, lo + n)
+
+    def _add(self, held: BlockTable, lo: int, hi: int) -> None:
+        """Enter the states of blocks ``lo .. hi - 1`` into the map."""
+        size, route = self._size, held.own_route()
+        at = bisect_left(route.ends, (lo + 1) * size)
+        while lo < hi:
+            upto = min(hi, route.ends[at] // size)
+            if lo < upto:
+                self.pool.add(held, route.nodes[at], lo, upto)
+                lo = upto
+            at += 1
 
     def node_of(self, held: BlockTable, block: int) -> int:
         """The node of the pool in which block number ``block`` of the request lies."""
-        return held.route.nodes[bisect_left(held.route.ends, (block + 1) * self._size)]
+        route = held.own_route()
+        return route.nodes[bisect_left(route.ends, (block + 1) * self._size)]
 
     def slide(self, held: BlockTable, settled: int) -> None:
         pool, states = self.pool, held.states
@@ -227,10 +221,9 @@ class StateGroup(Group):
         if held.entries and held.entries[0][0].lo < upto:
             leave_together(pool, front(pool, held, upto), held.owner)
 
-    def release(self, held: BlockTable, blocks: int) -> None:
-        assert held.states is not None
-        self.pool.release(held, held.published + len(held.states))
-        held.states = []
+    def leave_in_turns(self, held: BlockTable, settled: int, shift: int, order: int) -> list[Strand]:
+        held.first = 0  # what lies between states is not held
+        return super().leave_in_turns(held, settled, shift, order)
 
     def private_blocks(self, held: BlockTable, blocks: int) -> int:
         assert held.states is not None

@@ -6,6 +6,7 @@ Rules as read from vLLM 0.33.0 (``v1/core/single_type_kv_cache_manager.py``, ``v
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 from workloads.subclassing import mypyc_attr
 
@@ -17,6 +18,11 @@ class Kind(ABC):
     drops = True
     """Whether a draft model that works on these layers costs a hit its last block."""
 
+    behind = -1
+    """How many tokens after its end a block is left behind, each in its turn; -1: not so, one by one."""
+    leap = 0
+    """Blocks are left behind together, all those of so many tokens; 0: not so."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -24,19 +30,9 @@ class Kind(ABC):
     def skipped_tokens(self, tokens: int) -> int:
         """Leading tokens that the token after the first ``tokens`` does not look at."""
 
-    @abstractmethod
-    def next_step(self, tokens: int, size: int) -> int:
-        """The next number of tokens after ``tokens`` with which another block of ``size`` is left
-        behind."""
-
     def last_blocks(self, size: int) -> int:
         """Blocks right before it that a token needs wherever it stands; 0 if that depends on its place."""
         return 0
-
-    @abstractmethod
-    def phases(self, size: int) -> set[int]:
-        """Remainders, by ``size``, of the numbers of tokens with which a block of ``size`` is left
-        behind."""
 
     @abstractmethod
     def most_blocks(self, blocks: int, in_flight_tokens: int, size: int) -> int:
@@ -50,12 +46,6 @@ class Full(Kind):
     def skipped_tokens(self, tokens: int) -> int:
         return 0
 
-    def next_step(self, tokens: int, size: int) -> int:
-        return 1 << 60
-
-    def phases(self, size: int) -> set[int]:
-        return set()
-
     def most_blocks(self, blocks: int, in_flight_tokens: int, size: int) -> int:
         return blocks
 
@@ -66,18 +56,13 @@ class Window(Kind):
     def __init__(self, name: str, tokens: int) -> None:
         super().__init__(name)
         self.tokens = tokens
+        self.behind = tokens - 1
 
     def skipped_tokens(self, tokens: int) -> int:
         return max(0, tokens - self.tokens + 1)
 
-    def next_step(self, tokens: int, size: int) -> int:
-        return (self.skipped_tokens(tokens) // size + 1) * size + self.tokens - 1
-
     def last_blocks(self, size: int) -> int:
         return -(-(self.tokens - 1) // size)
-
-    def phases(self, size: int) -> set[int]:
-        return {(self.tokens - 1) % size}
 
     def most_blocks(self, blocks: int, in_flight_tokens: int, size: int) -> int:
         held = -(-(self.tokens - 1 + in_flight_tokens) // size) + 1  # it may begin inside a block
@@ -90,16 +75,10 @@ class Chunks(Kind):
 
     def __init__(self, name: str, tokens: int) -> None:
         super().__init__(name)
-        self.tokens = tokens
+        self.tokens = self.leap = tokens
 
     def skipped_tokens(self, tokens: int) -> int:
         return tokens // self.tokens * self.tokens
-
-    def next_step(self, tokens: int, size: int) -> int:
-        return self.skipped_tokens(tokens) + self.tokens
-
-    def phases(self, size: int) -> set[int]:
-        return {0}
 
     def most_blocks(self, blocks: int, in_flight_tokens: int, size: int) -> int:
         return min(blocks, -(-(self.tokens + in_flight_tokens) // size))
@@ -110,23 +89,19 @@ class States(Kind):
     the end of a block can be found again; a request needs the last one only."""
 
     drops = False
+    behind = 1
 
     def skipped_tokens(self, tokens: int) -> int:
         return max(0, tokens - 1)
 
-    def next_step(self, tokens: int, size: int) -> int:
-        return (self.skipped_tokens(tokens) // size + 1) * size + 1
-
     def last_blocks(self, size: int) -> int:
         return 1
-
-    def phases(self, size: int) -> set[int]:
-        return {1 % size}
 
     def most_blocks(self, blocks: int, in_flight_tokens: int, size: int) -> int:
         return min(blocks, 3)  # the present one, the one before, and one that is in flight
 
 
+@lru_cache(maxsize=256)
 def kind_of(name: str) -> Kind:
     """The kind that ``name`` names; ValueError says what is allowed.
 

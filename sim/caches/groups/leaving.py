@@ -42,14 +42,11 @@ def leave_together(pool: BlockCache, pieces: list[Run], owner: int) -> None:
                 _join_after(pool, piece)
 
 
-def leave_in_turn(pool: BlockCache, pieces: list[Run], owner: int) -> None:
-    """No longer hold ``pieces``: the shallowest block goes to the queue first, then the one behind it."""
-    for piece in pieces:
-        piece.refs -= 1
-        if not piece.refs:
-            pool.queue.release(piece, owner)
-            piece.up = piece.hi - piece.lo > 1
-            _join_after(pool, piece)
+def leave_in_turn(pool: BlockCache, run: Run) -> None:
+    """``run``, which nobody holds now, goes to the queue from its shallow end."""
+    pool.queue.release(run, run.owner)
+    run.up = run.hi - run.lo > 1
+    _join_after(pool, run)
 
 
 def _join_after(pool: BlockCache, run: Run) -> None:

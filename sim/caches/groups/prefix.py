@@ -41,16 +41,15 @@ class Alike:
         if self.found is not None and self.found.blocks == blocks:
             return self.found
         size = self._size
-        hit = leading(
-            self._pool.resident, table.route, size, self.kind.skipped_tokens(blocks * size) // size, blocks
-        )
+        first = self.kind.skipped_tokens(blocks * size) // size
+        hit = leading(self._pool.resident, table.own_route(), size, first, blocks)
         assert hit.blocks == blocks
         return hit
 
     def _leading(self, tables: list[BlockTable], begin: int, cap: int) -> int:
         resident, size = self._pool.resident, self._size
         for number in self.numbers:
-            hit = leading(resident, tables[number].route, size, begin, cap)
+            hit = leading(resident, tables[number].own_route(), size, begin, cap)
             cap = hit.blocks or begin
         if not begin and len(self.numbers) == 1:
             self.found = hit
@@ -64,7 +63,7 @@ class Alike:
         while pos:
             low, apart, run = 0, False, None
             for number in self.numbers:
-                found = covered_below(resident, tables[number].route, size, pos)
+                found = covered_below(resident, tables[number].own_route(), size, pos)
                 if found is None:
                     return 0
                 lo, hi, run = found
@@ -101,7 +100,10 @@ class Prefixes:
         ]
         self._alike = sorted(alike, key=lambda one: not isinstance(one.kind, Full))
         self._has_full = isinstance(self._alike[0].kind, Full)
-        self._is_plain = self._has_full and len(self._alike) == len(groups) == 2 and not eagle
+        self.is_plain = self._has_full and len(self._alike) == len(groups) == 2 and not eagle
+        self._first, self._second = self._alike[0].numbers[0], self._alike[-1].numbers[0]
+        self._need = self._alike[-1].kind.last_blocks(self._size)
+        """Blocks that the last kind needs wherever a prefix ends; 0 if that depends on where."""
 
     def find(self, tables: list[BlockTable], known_tokens: int) -> Hit:
         """The longest prefix of the first ``known_tokens`` tokens; at least one token is left to compute.
@@ -112,8 +114,6 @@ class Prefixes:
         if len(self._groups) == 1:
             (alone,) = self._alike
             return self._hit(tables, alone.longest(tables, known_tokens - 1, alone.drops), 0)
-        if self._is_plain:
-            return self._find_plain(tables, known_tokens)
         tokens, longest, full = known_tokens - 1, 0, -1
         dropped: set[int] = set()
         while True:
@@ -141,28 +141,28 @@ class Prefixes:
                 break
         return self._hit(tables, tokens // size, longest)
 
-    def _find_plain(self, tables: list[BlockTable], known_tokens: int) -> Hit:
-        """`find` for a group of full attention and another one: each is asked once."""
-        full, other = self._alike
-        first, second, size = full.numbers[0], other.numbers[0], self._size
-        hit = leading(self._pool.resident, tables[first].route, size, 0, (known_tokens - 1) // size)
+    def find_plain(self, tables: list[BlockTable], known_tokens: int) -> Hit:
+        """`find` where `is_plain`, a group of full attention and another one: each is asked once."""
+        first, second, size, need = self._first, self._second, self._size, self._need
+        resident = self._pool.resident
+        hit = leading(resident, tables[first].own_route(), size, 0, (known_tokens - 1) // size)
         longest = hit.blocks
         if not longest:
             return MISS
-        need = other.kind.last_blocks(size)
         if 0 < need <= longest:
-            usual = trailing(self._pool.resident, tables[second].route, size, longest, need)
+            usual = trailing(resident, tables[second], size, longest, need)
             if usual is not None:
                 hit.idle += usual.idle
                 hit.groups = [None, usual] if first == 0 else [usual, None]
                 return hit
+        other = self._alike[1]
         blocks = other.longest(tables, longest * size, False)
         if not blocks:
             hit = Hit(0, 0, [])
             hit.junction = longest * size
             return hit
         if blocks < longest:
-            hit = leading(self._pool.resident, tables[first].route, size, 0, blocks)
+            hit = leading(resident, tables[first].route, size, 0, blocks)
             hit.junction = longest * size
         last = other.hit(tables[second], blocks)
         hit.idle += last.idle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.caches.base import Served
 from sim.caches.groups.cache import GroupedCache
+from sim.caches.groups.lone import LoneRequests
 from sim.caches.tables import BlockTable
 from workloads.trace import Trace
 
@@ -19,6 +20,7 @@ class GroupReplay:
 
     def __init__(self, trace: Trace, cache: GroupedCache) -> None:
         self.cache = cache
+        self._lone = LoneRequests(cache) if LoneRequests.has_groups_of(cache) else None
         self._trace = trace
         self._end = trace.content.end
 
@@ -32,11 +34,27 @@ class GroupReplay:
         prompt = self._end[self._trace.prompt[request]]
         total = prompt + self._trace.output_tokens[request] - 1
         table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
+        if self._lone is not None:
+            found = self._lone.serve(table, prompt, total)
+            if found is not None:
+                return Served(found * size, found, prompt // size)
         hit = cache.lookup(table, prompt)
-        cache.held(table).junction = hit.junction
+        table.junction = hit.junction
         computed = cache.acquire(table, hit)
-        if cache.pass_through(table, computed, prompt, total):
-            computed = total
+        if cache.has_states or not cache.pass_through(table, computed, prompt, total):
+            self._compute(table, computed, prompt)
+            if total > prompt:
+                cache.slide(table, prompt)
+                if not cache.pass_through(table, prompt, prompt, total):
+                    self._generate(table, prompt, total)
+        cache.release(table, -(-total // size))
+        if cache.has_states:
+            cache.new_step()
+        return Served(hit.blocks * size, hit.blocks, prompt // size)
+
+    def _compute(self, table: BlockTable, computed: int, prompt: int) -> None:
+        """Compute the prompt, at once or up to one place after the other where a state can be kept."""
+        cache = self.cache
         while computed < prompt:
             upto = prompt
             if cache.has_states:
@@ -45,38 +63,17 @@ class GroupReplay:
             cache.grow(table, computed, upto)
             cache.publish(table, upto)
             computed = upto
-        if total > computed:
-            self._generate(table, prompt, total)
-        cache.release(table, -(-total // size))
-        cache.new_step()
-        return Served(hit.blocks * size, hit.blocks, prompt // size)
 
     def _generate(self, table: BlockTable, prompt: int, total: int) -> None:
-        """Go on from ``prompt`` tokens to ``total``, as if token by token.
-
-        What a token needs is taken from the head of the queue and what it leaves goes to its end: if
-        enough is free for all of them, it does not matter which comes first.
-        """
+        """Go on token by token from ``prompt`` tokens to ``total``."""
         cache, size = self.cache, self.cache.block_size
-        cache.slide(table, prompt)
-        if cache.has_states or cache.needed(prompt, total) > cache.free_blocks:
-            # Blocks are taken, filled and given back with these remainders only.
-            due = {0, size - 1}.union(*(group.kind.phases(size) for group in cache.sliding))
-            for tokens in range(prompt, total):
-                if tokens % size not in due:
-                    continue
+        # Blocks are taken, filled and given back with these remainders only.
+        due = {0, size - 1, *(group.kind.behind % size for group in cache.sliding)}
+        for tokens in range(prompt, total):
+            if tokens % size in due:
                 cache.slide(table, tokens)
                 cache.grow(table, tokens, tokens + 1)
                 cache.publish(table, tokens + 1)
-            return
-        cache.grow(table, prompt, total)
-        cache.publish(table, total)
-        tokens = prompt
-        while cache.sliding:
-            tokens = min([group.kind.next_step(tokens, size) for group in cache.sliding])
-            if tokens >= total:
-                return
-            cache.slide(table, tokens)
 
     def check(self) -> None:
         """Assert the cache's invariants and that nothing is held between requests."""

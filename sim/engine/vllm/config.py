@@ -81,8 +81,8 @@ class SchedulerOptions:
 
     @property
     def in_flight_tokens(self) -> int:
-        """Tokens that may be scheduled without their results: one step's or, asynchronous, two."""
-        return self.max_num_batched_tokens * (2 if self.async_scheduling else 1)
+        """Tokens that may be scheduled without their results."""
+        return in_flight_tokens(self.max_num_batched_tokens, self.async_scheduling)
 
     @property
     def plain(self) -> bool:
@@ -177,7 +177,8 @@ class VllmEngine(Schema):
             return True
         if len(groups) == 1 and groups[0] == "full":
             return False
-        at_once = self.options().in_flight_tokens
+        assert self.max_num_batched_tokens is not None, "with_limits() first"
+        at_once = in_flight_tokens(self.max_num_batched_tokens, self.async_scheduling)
         return most_blocks(groups, total, total, at_once, block_size) <= blocks
 
     def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> VllmEngine:
@@ -229,6 +230,11 @@ class VllmEngine(Schema):
             ahead = int(getattr(cache, "lookahead_hashes", False))
             speculation = self.speculative.speculation(self.max_model_len, ahead, seed)
         return SchedulerOptions(**self.model_dump(exclude=others), speculation=speculation)
+
+
+def in_flight_tokens(max_num_batched_tokens: int, async_scheduling: bool) -> int:
+    """Tokens that may be scheduled without their results: one step's or, asynchronous, two."""
+    return max_num_batched_tokens * (2 if async_scheduling else 1)
 
 
 def batch_defaults(gpu: Gpu | None) -> tuple[int, int]:

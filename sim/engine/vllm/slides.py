@@ -25,9 +25,7 @@ class Slides:
         self._memory = memory
         self._size = memory.block_size
         self._lag = lag
-        self._phases = sorted(
-            {phase for group in memory.sliding for phase in group.kind.phases(self._size)}
-        )
+        self._phases = sorted({max(0, group.kind.behind) % self._size for group in memory.sliding})
         self._steady: list[dict[Request, int]] = [{} for _ in range(self._size)]
         """By remainder: requests, and the step from which on only their phase counts."""
         self._first: list[Slide] = []
@@ -72,12 +70,49 @@ class Slides:
         """Give back what is `due`; ``decodes`` have the blocks of these steps already.
 
         What is held is highest right before something is given back: the memory keeps how much that is.
+        Where each window gives back one block every ``block_size`` steps, no less is taken, so that is in
+        the last of these steps: those before them pass together.
         """
+        at, size = first, self._size
+        if upto - first > 2 * size:
+            for point in [*self._points(first, upto), upto - 1]:
+                if point - at > 2 * size:
+                    self._pass(at, point + 1 - size)
+                    at = point + 1 - size
+                self._singly(at, point + 1, upto, decodes)
+                at = point + 1
+        else:
+            self._singly(first, upto, upto, decodes)
+
+    def _points(self, first: int, upto: int) -> list[int]:
+        """The steps in which a request leaves behind more than one block of a window: what its prompt had,
+        or a chunk."""
+        points = {slide[0] for slide in self._first if slide[0] < upto}
+        if self._memory.has_chunks:
+            for requests in self._steady:
+                for request in requests:
+                    settled = request.base - self._lag  # in step 0
+                    leaps = self._memory.leaps_within(settled + first - 1, settled + upto - 1)
+                    points.update([tokens - settled for tokens in leaps])
+        return sorted(points)
+
+    def _pass(self, first: int, upto: int) -> None:
+        """Let the steps from number ``first`` up to ``upto``, more than ``block_size``, pass in one go."""
+        leaving = []
+        for requests in self._steady:
+            for request, start in requests.items():
+                if start < upto:
+                    shift = self._lag - request.base
+                    leaving.append((request.table, upto - 1 - shift, shift, request.order))
+        self._memory.leave_in_turns(leaving)
+
+    def _singly(self, first: int, upto: int, taken: int, decodes: Decodes) -> None:
+        """Give back what is due block by block; ``decodes`` have the blocks up to step ``taken``."""
         memory, last = self._memory, -1
         for step, _, request, settled in self.due(first, upto):
             if step > last:
                 last = step
-                later = memory.width * decodes.needs(step, upto - step)
+                later = memory.width * decodes.needs(step, taken - step)
                 memory.peak_blocks = max(
                     memory.peak_blocks, memory.capacity_blocks - memory.free_blocks - later
                 )

@@ -87,7 +87,8 @@ def verification_s(latency: IterationTime, batch: Batch) -> float:
 
     The output head gives logits for each of their tokens.
     """
-    seconds = latency.verify_s(batch.decodes, batch.context, batch.drafted)
+    prompt_tokens = batch.tokens - batch.decodes - batch.drafted
+    seconds = latency.verify_s(batch.decodes, batch.context, batch.drafted, batch.uneven, prompt_tokens)
     for _, before, new in batch.chunks:
         seconds += latency.prefill_s(before, new)
     return seconds + latency.fixed_s(batch.tokens, batch.decodes + batch.drafted + len(batch.chunks))

@@ -65,6 +65,7 @@ class StepScheduler:
         self._watermark = options.watermark_blocks(memory.capacity_blocks)
         self._progress = Progress()
         self._now = 0.0
+        self._longest = 0  # tokens in KV of the longest decode in the step that is being decided
 
     @property
     def waiting_tokens(self) -> int:
@@ -126,8 +127,10 @@ class StepScheduler:
         if not batch.preempted:
             prefills = self._speculates and any(request.phase == PREFILL for request in scheduled)
             self._schedule_waiting(batch, scheduled, limit, budget, prefills=prefills)
+        self._longest = 0
         for request, tokens in scheduled.items():
             self._advance(batch, request, tokens)
+        batch.uneven = batch.decodes * self._longest - batch.context
         self._progress.made_by(batch, self.running, self.waiting, self.memory.capacity_blocks)
         return batch
 
@@ -203,7 +206,7 @@ class StepScheduler:
         assert groups is not None
         if hit is not None:
             start = hit.blocks * groups.block_size
-            groups.held(request.table).junction = hit.junction
+            request.table.junction = hit.junction
         return groups.cut(request.table, start, tokens, request.known_tokens, self._most_at_once)
 
     def _victim(self) -> Request:
@@ -322,6 +325,7 @@ class StepScheduler:
         if request.phase == DECODE:
             batch.decodes += 1
             batch.context += before
+            self._longest = max(self._longest, before)
             if batch.sampled is not None:
                 drafts = tokens - 1
                 batch.drafted += drafts

@@ -1,0 +1,96 @@
+"""What the commands read and write: a trace with settings, a file as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from workloads.base import Workload
+    from workloads.trace import Trace
+
+TraceFile = Annotated[Path, typer.Argument(metavar="FILE", help="A trace, or a folder of its files.")]
+OutFile = Annotated[Path, typer.Argument(metavar="OUT", help="Where to write.")]
+FormatName = Annotated[
+    str | None, typer.Option("--format", metavar="NAME", help="By default found from the file.")
+]
+Target = Annotated[
+    str, typer.Option("--to", metavar="NAME", help="parquet (the project's own), mooncake or tokens.")
+]
+BlockSize = Annotated[
+    int | None, typer.Option("--block-size", metavar="N", min=1, help="Tokens of a block (mooncake).")
+]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the format; may be repeated."),
+]
+SkipLines = Annotated[
+    int, typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines.")
+]
+
+
+def load(file: Path, format_name: str | None, settings: list[str], skip_bad_lines: int) -> Trace:
+    """The trace of a file with the settings of the command line."""
+    from workloads.registry import TraceWorkload
+
+    config: dict[str, Any] = {"kind": "trace", "path": str(file), "format": format_name or "guess"}
+    put(config, settings)
+    if skip_bad_lines:
+        config["skip_bad_lines"] = skip_bad_lines
+    trace = validated(TraceWorkload, config).build(0, Path.cwd())
+    trace.require_countable()
+    return trace
+
+
+def put(config: dict[str, Any], settings: list[str]) -> None:
+    """Put settings of the command line (KEY=VALUE, keys with dots) into a configuration."""
+    from workloads.documents import assign
+
+    for setting in settings:
+        assign(config, setting)
+
+
+def validated(kind: Any, config: dict[str, Any]) -> Workload:
+    """The workload that ``config`` describes; InputError names the key."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        workload: Workload = TypeAdapter[Any](kind).validate_python(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(": ".join([*map(str, first["loc"][-1:]), first["msg"]])) from None
+    return workload
+
+
+def write_whole(out: Path, write: Callable[[Path], Any]) -> Any:
+    """What ``write`` returns, its file then being in the place of ``out``; or InputError, and no file."""
+    if not out.name or out.is_dir():
+        raise InputError(f"{out}: cannot be written: a folder; allowed: the name of a file")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        said = write(part)
+        part.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):  # it is not there if all went well, or could not be made
+            part.unlink()
+    return said
+
+
+def write_trace(trace: Trace, out: Path, to: str, block_size: int | None) -> None:
+    """Write ``trace`` in the format ``to``, and say what a reader has to know of it."""
+    from workloads.writing import WRITERS
+
+    if to not in WRITERS:
+        raise InputError(f"--to {to}: allowed: {', '.join(WRITERS)}")
+    said = write_whole(out, lambda part: WRITERS[to](trace, part, block_size))
+    typer.echo(f"{out}: {len(trace):,} requests as {to}")
+    for note in [*trace.notes, *said]:
+        typer.echo(f"- {note}")
