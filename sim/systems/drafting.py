@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sim.caches import EngineCache
@@ -66,8 +67,10 @@ def with_drafts(cache: EngineCache, options: Speculative | None, key: str) -> En
     return cache.model_copy(update={"eagle": True})
 
 
-def approximations(options: Speculative, cache: EngineCache, *, travels: bool, timed: bool) -> list[str]:
-    """What is not as in an engine; ``travels``: KV goes over links; ``timed``: the draft takes time."""
+def approximations(
+    options: Speculative, cache: EngineCache, latencies: Collection[str], *, travels: bool
+) -> list[str]:
+    """What is not as in an engine; ``latencies``: kinds of ``latency``; ``travels``: KV goes over links."""
     notes = []
     mean = 1 + sum(options.rates)
     if options.needs_next_token and (travels or not isinstance(cache, BlockConfig)):
@@ -75,8 +78,10 @@ def approximations(options: Speculative, cache: EngineCache, *, travels: bool, t
             "with drafts of the EAGLE and MTP kinds a hit loses its last block where KV travels; here it "
             "does not, so hits are up to a block too long"
         )
-    if options.method != "ngram" and not timed:
+    if options.method != "ngram" and {"constant", "linear"} & set(latencies):
         notes.append("drafts take no time: the latency that is given does not say how long they take")
+    elif options.method != "ngram" and set(latencies) != {"roofline"}:
+        notes.append("drafts take the time of a datasheet roofline: the profile does not have them")
     notes.append(
         f"drafts are accepted at random, {mean:.2f} tokens per step on average as given, whatever the text"
     )

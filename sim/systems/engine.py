@@ -195,9 +195,9 @@ class EngineSystem(Pool):
         for pool in pools:
             notes += [f"approximate: {text}" for text in pool.engine.approximations(self.cache)]
         if options := self._speculative(""):
-            timed = all(pool.latency.kind == "roofline" for pool in pools)
+            latencies = [pool.latency.kind for pool in pools]
             travels = self.kv_link is not None
-            about = drafting.approximations(options, self.cache, travels=travels, timed=timed)
+            about = drafting.approximations(options, self.cache, latencies, travels=travels)
             notes += [f"approximate: {text}" for text in about]
         if not self._kv.is_own:
             notes.append(

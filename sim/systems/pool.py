@@ -74,12 +74,15 @@ class Pool(Schema):
         return profile
 
     def _drafter(self, model: Model | None, key: str, folder: Path) -> Drafter | None:
-        """How long making drafts takes, if a model makes them and a roofline says it."""
+        """How long making drafts takes, if a model makes them: its roofline, beside a measured profile
+        too."""
         options, draft = speculative_of(self.engine), draft_of(self.engine, model, key, folder)
-        if options is None or draft is None or self.latency.kind != "roofline":
+        gpu, latency = self.gpu(key, folder), self.latency
+        if options is None or draft is None or gpu is None or latency.kind in ("constant", "linear"):
             return None
         self._require_split(draft.model, key)
-        profile = self.latency.profile(draft.model, self.gpu(key, folder), key, folder, self.parallel)
+        roofline = latency if latency.kind == "roofline" else Roofline()
+        profile = roofline.profile(draft.model, gpu, key, folder, self.parallel)
         return Drafter(IterationTime(profile.coefficients), options.num_speculative_tokens)
 
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:

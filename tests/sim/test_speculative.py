@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from reports.rows import compare
+from sim import hardware
 from sim.config import load_config
 from sim.experiment import run
+from workloads.trace import Trace
 
 CHATS = {
     "kind": "chat", "sessions": 60, "arrival": {"process": "poisson", "rate_per_s": 4},
@@ -78,3 +80,42 @@ def test_it_is_said(tmp_path: Path) -> None:
     lengths = [found[part]["mtp"]["spec_decode_mean_acceptance_length"] for part in ("no_cache", "systems")]
     (row,) = [row for row in compare(found, "mtp") if row.label == "tokens per verification"]
     assert [row.without, row.with_cache] == [f"{length:.2f}" for length in lengths]
+
+
+@pytest.mark.parametrize(
+    ("latency", "said"),
+    [
+        ({"kind": "constant", "iteration_s": 0.01}, "drafts take no time"),
+        ({"profile": "h200.llama-3.1-8b.tp1.yaml"}, "drafts take the time of a datasheet roofline"),
+        ({"mbu": 0.5}, None),
+    ],
+)
+def test_time_of_drafts(tmp_path: Path, latency: dict[str, Any], said: str | None) -> None:
+    """By the roofline of the draft, also beside a profile; a step that is given has none for them."""
+    shipped = Path(hardware.__file__).parent / "profiles"
+    if "profile" in latency:
+        latency = {"profile": str(shipped / latency["profile"])}
+    figures = {"parameters": 1e9, "kv_bytes_per_token": 4096}
+    eagle = {"method": "eagle", "model": figures, "num_speculative_tokens": 4, "acceptance_rate": 0.7}
+    system = {
+        "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "latency": latency,
+        "engine": {"speculative": eagle},
+    }  # fmt: skip
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"name": "c", "workload": CHATS, "systems": {"e": system}}))
+    found: Any = load_config(path).systems["e"]
+    drafter = found._drafter(found._model("", tmp_path), "", tmp_path)
+    bandwidth = 4.8e12 * latency.get("mbu", 1)
+    if "kind" in latency:
+        assert drafter is None
+    else:
+        assert drafter.passes == 4
+        assert drafter.latency.decodes_s(1, 0) == pytest.approx((2e9 + 4096) / bandwidth, rel=1e-3)
+    notes = " ".join(found.notes(found_trace(path), tmp_path))
+    assert (said in notes) if said else ("drafts take" not in notes)
+
+
+def found_trace(path: Path) -> Trace:
+    """The trace of the configuration at ``path``."""
+    config = load_config(path)
+    return config.workload.build(config.seed, path.parent)
