@@ -100,7 +100,7 @@ def test_profiles_that_do_not_fit(made: Path, calibration: Cli, tmp_path: Path) 
     other = tmp_path / "p.yaml"
     other.write_text(text.replace("kvprofile/1", "kvprofile/2"))
     for command in (("validate", "--profile"), ("show",)):
-        refused(calibration, tmp_path, *command, other, said=("p.yaml: schema = kvprofile/2",))
+        refused(calibration, tmp_path, *command, other, said=("p.yaml: schema = 'kvprofile/2'",))
     profile = load(made)
     assert profile.hardware is not None
     other.write_text(text.replace(f"device: {profile.hardware.device}", "device: another CPU"))
@@ -115,7 +115,11 @@ def test_profiles_that_do_not_fit(made: Path, calibration: Cli, tmp_path: Path) 
     for text in ("", "[1]", "text"):
         other.write_text(text)
         refused(
-            calibration, tmp_path, "show", other, said=("p.yaml: ", "allowed: a profile, keys and values")
+            calibration,
+            tmp_path,
+            "show",
+            other,
+            said=("p.yaml: ", "allowed: a profile in YAML, keys and values"),
         )
 
 

@@ -274,7 +274,7 @@ class StepScheduler:
                     tokens = self._cut(request, hit, tokens)
                 elif uniform and known - cached == 1 and (others or cached):
                     tokens = self._padded(cached, budget - draft_slots)
-                if not tokens:
+                if not tokens and (cuts or uniform):
                     return
                 upto = self._speculation.slots(cached + tokens)
                 if not memory.fits(request.table, hit, whole and known, upto, self._in_flight, spare):
@@ -286,6 +286,9 @@ class StepScheduler:
                     return  # a load needs room for all of it
                 waiting.popleft()
                 cached = memory.acquire(request.table, hit)
+                tokens = (
+                    tokens or known - cached
+                )  # a memory that finds all of a prompt still computes its last
                 held = hit.blocks
                 if loading:
                     assert loads is not None and found is not None
