@@ -20,6 +20,8 @@ from workloads.trace import Trace
 CAPACITIES_TOKENS = (1_000_000, 3_000_000, 10_000_000, 50_000_000)
 POISSON_CV = (0.9, 1.1)
 """Between these the gaps between starts are taken for those of Poisson's process."""
+WINDOW_STARTS, FEWEST_WINDOWS = 30, 20
+"""Burstiness is measured in windows that hold so many starts in the mean, if there are so many of them."""
 ArrivalKind = Literal["fitted", "replayed"]
 Kind = Literal["fitted", "chat", "agent"]
 """Shapes of whole sessions, or a kind whose lengths and gaps are drawn independently."""
@@ -128,10 +130,24 @@ def _arrival(shapes: Shapes, kind: ArrivalKind) -> dict[str, Any]:
     if not len(gaps) or not gaps.any():
         return {"process": "closed_loop", "concurrency": len(starts)}
     rate = float(f"{1 / gaps.mean():.6g}")
-    cv = float(gaps.std() / gaps.mean())
+    cv = _burstiness(starts)
     if POISSON_CV[0] <= cv <= POISSON_CV[1]:
         return {"process": "poisson", "rate_per_s": rate}
     return {"process": "gamma", "rate_per_s": rate, "cv": float(f"{min(max(cv, 0.01), 100):.4g}")}
+
+
+def _burstiness(starts: Floats) -> float:
+    """The coefficient of variation of independent gaps whose counts vary as those of ``starts`` do.
+
+    Over windows of many gaps the variance of counts by their mean tends to its square. The gaps themselves
+    would tell of the clock too: starts that are collected in ticks of 3 s are not bursts for a cache.
+    """
+    windows = len(starts) // WINDOW_STARTS
+    if windows < FEWEST_WINDOWS:
+        gaps = np.diff(starts)
+        return float(gaps.std() / gaps.mean())
+    counts = np.histogram(starts, windows)[0]
+    return float((counts.var() / counts.mean()) ** 0.5)
 
 
 def _measured(trace: Trace, shapes: Shapes) -> dict[str, Floats]:
