@@ -233,8 +233,9 @@ class Recorded(Schema):
             trace.arrival_s = [None if at is None else at / self.speed for at in trace.arrival_s]
 
 
-AnyArrivals = Poisson | EvenlySpaced | Gamma | Weibull | PerClient | Profile | Replayed | ClosedLoop
-Arrivals = Annotated[AnyArrivals, Field(discriminator="process")]
+DrawnArrivals = Poisson | EvenlySpaced | Gamma | Weibull | PerClient | Profile | ClosedLoop
+Arrivals = Annotated[DrawnArrivals, Field(discriminator="process")]
+"""As many as one asks for."""
 
 
 def _shortest(value: Any) -> Any:
@@ -245,7 +246,9 @@ def _shortest(value: Any) -> Any:
     return value
 
 
-GeneratedArrivals = Annotated[Arrivals, BeforeValidator(_shortest)]
+GeneratedArrivals = Annotated[
+    Annotated[DrawnArrivals | Replayed, Field(discriminator="process")], BeforeValidator(_shortest)
+]
 """``{rate_per_s: 2}`` or ``{concurrency: 32}`` will do."""
 
 
