@@ -79,6 +79,7 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
         id=f"{hardware.device}, {model.name}, {model.dtype}, torch {software.torch}, "
         f"{software.attention_backend}",
         calibrated=True,
+        origin="measured",
         source=f"measured in {len(kept)} passes over {len(training.steps)} configurations",
         coefficients=coefficients,
         created=head["created"],

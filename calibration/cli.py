@@ -5,7 +5,6 @@ Heavy imports happen inside the commands: ``--help`` is instant, and only measur
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calibration import options
+from calibration import cli_import, cli_served, options
 from reports import terminal
 from workloads.errors import InputError
 
@@ -154,13 +153,11 @@ def fit(
     options.require_installed("scipy", "sklearn")
     from calibration.build import build
 
-    if os.path.lexists(out) or out.suffix != ".yaml":
-        raise InputError(f"--out {out}: allowed: a new file name ending in .yaml")
+    options.new_profile(out, "")
 
     from reports import calibration as report
     from reports import files
 
-    files.require_writable(out.parent)
     built = build(samples, out, max_drift)
     files.put(out.parent, {out.name: built.profile.to_yaml().encode()})
     terminal.show(report.profile_table(built.profile))
@@ -229,6 +226,10 @@ def third_party(
     from reports import calibration as report
 
     terminal.show(report.third_party_table(compared))
+
+
+app.command("from-bench")(cli_served.from_bench)
+app.command("import")(cli_import.import_tables)
 
 
 def _calibrate(

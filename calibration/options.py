@@ -72,3 +72,14 @@ def require_installed(*packages: str, extra: str = "calibration") -> None:
                 f"{package} is not installed; allowed: pip install -e '.[{extra}]' in the project's "
                 "folder (for a GPU, with the build of torch that fits its driver)"
             )
+
+
+def new_profile(out: Path | None, stem: str) -> Path:
+    """``out``, or a file of that stem among the profiles; InputError unless it can be written anew."""
+    from reports import files
+
+    path = out or FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}.yaml"
+    if os.path.lexists(path) or path.suffix != ".yaml":
+        raise InputError(f"--out {path}: allowed: a new file name ending in .yaml")
+    files.require_writable(path.parent)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from reports import units
+from sim.hardware.origin import Tables
 from sim.hardware.profile import Errors, Profile
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ def profile_table(profile: Profile) -> RenderableType:
     parts.append(_coefficients(profile))
     if profile.fit is not None:
         parts += [_rates(profile), *(Text(line, style="yellow") for line in doubts(profile))]
+    if profile.tables is not None:
+        parts.append(_tables(profile.tables))
     if profile.heldout is not None:
         parts.append(_errors(profile))
     return Group(*parts)
@@ -59,18 +63,26 @@ def _coefficients(profile: Profile) -> Table:
     values = {
         name: value
         for name, value in c.model_dump().items()
-        if name not in ("hinges", "sequence_hinges", "p")
+        if isinstance(value, float) and name not in ("p", "touched")
     }
     values |= {f"hinge {k}": value for k, value in c.hinges.items()}
     values |= {f"sequence hinge {k}": value for k, value in c.sequence_hinges.items()}
+    for window in c.windows:
+        parts = {"pair": window.pair, "prefill_kv": window.prefill_kv, "decode_kv": window.decode_kv}
+        values |= {f"window of {window.tokens}: {name}": value for name, value in parts.items()}
     for name, value in values.items():
         if value:
             ends = intervals.get(name)
             shown = f"{_s(ends[0])} to {_s(ends[1])}" if ends else ""
             table.add_row(name, _s(value), shown)
-    if c.p is not None:
-        table.add_row("p", f"{c.p:g}", "")
+    for name, number in (("p", c.p), ("touched", c.touched)):
+        if number:
+            table.add_row(name, f"{number:g}", "")
     return table
+
+
+def _tables(tables: Tables) -> Text:
+    return Text(f"imported from {tables.source} {tables.version} ({tables.licence}): {tables.tables}")
 
 
 def _rates(profile: Profile) -> Table:
@@ -126,6 +138,8 @@ def _errors(profile: Profile) -> Group:
             *(f"{value:.1%}" for value in (e.mape, e.p90, e.p99, e.max)),
             *(f"{value:+.1%}" for value in (e.bias, e.sum_err)),
         )
+    if math.isnan(heldout.noise_floor):
+        return Group(table)
     floor = f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
     return Group(table, Text(floor))
 

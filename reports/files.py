@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.results.staging import settle, staged
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
 from workloads.errors import InputError
@@ -30,6 +27,7 @@ def require_free(path: Path, config: Config, folder: Path, force: bool) -> None:
     resolved, the seed included), unless ``force``; and where its config.yaml is the file ``path`` itself,
     unless that is resolved already, so that nothing of it would be lost.
     """
+    settle(folder)
     mine = folder / "config.yaml"
     if not mine.is_file():
         return
@@ -120,7 +118,7 @@ def write(result: Result, summary: Summary, folder: Path) -> None:
     leaves the files of an earlier run as they were. Other files in the folder are left alone.
     """
     text = json.dumps(summary, indent=2, allow_nan=False)
-    with _staged(folder) as staging:
+    with staged(folder) as staging:
         (staging / "config.yaml").write_text(result.config.to_yaml(), encoding="utf-8")
         (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
         write_requests(result, staging / "requests.parquet")
@@ -133,31 +131,9 @@ def write(result: Result, summary: Summary, folder: Path) -> None:
 
 def put(folder: Path, contents: dict[str, bytes]) -> None:
     """Write ``contents`` (by file name) into ``folder``, all or none; InputError if that fails."""
-    with _staged(folder) as staging:
+    with staged(folder) as staging:
         for name, content in contents.items():
             (staging / name).write_bytes(content)
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A folder whose files are moved into ``folder`` in the end, all or none; InputError if that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-        try:
-            yield staging
-            names = sorted(path.name for path in staging.iterdir())
-            for name in names:
-                if (folder / name).is_dir():
-                    raise InputError(
-                        f"--out {folder}: {name} is a folder there; allowed: a file, or nothing"
-                    )
-            for name in names:
-                (staging / name).replace(folder / name)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: {error.strerror}") from None
 
 
 def write_requests(result: Result, path: Path) -> None:

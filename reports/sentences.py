@@ -21,6 +21,8 @@ QUANTITIES = {
 def sentence(summary: Summary, system: str) -> str:
     """One sentence on tokens, time and money saved; it says so where nothing is saved."""
     saved = summary["savings"][system]
+    if not summary["systems"][system]["sessions"]:
+        return "No request was measured."
     parts = [_tokens(saved["computed_prompt_tokens"])]
     objects = summary["systems"][system]["cost"].get("bill", {}).get("cache_object_tokens")
     if objects:

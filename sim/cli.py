@@ -14,6 +14,7 @@ import typer
 from reports import terminal
 from sim import cli_hardware
 from sim.commands.compare import compare
+from sim.commands.doctor import doctor
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines
 from sim.commands.search import search
 from sim.commands.sweep import sweep
@@ -186,24 +187,6 @@ def capacity(
 
 
 @app.command()
-def doctor(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Calls with what was billed, JSON Lines.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-) -> None:
-    """Hold recorded calls against the caching rules: how many are met, what was missed, why, in dollars."""
-    from reports.doctor import text
-    from sim.doctor.examine import examine
-
-    diagnosis = examine(path)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(diagnosis, indent=1))
-    else:
-        typer.echo(text(diagnosis))
-
-
-@app.command()
 def breakeven(
     offers: Annotated[
         list[str] | None,
@@ -270,7 +253,7 @@ def check(
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
-for command in (sweep, search, compare):
+for command in (doctor, sweep, search, compare):
     app.command()(command)
 
 

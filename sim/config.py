@@ -26,6 +26,7 @@ from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import SystemConfig
 from sim.yamlfile import Document
 from workloads.errors import InputError
+from workloads.policies import ClientPolicies
 from workloads.registry import WorkloadConfig
 from workloads.schema import Schema
 
@@ -43,6 +44,8 @@ class Config(Schema):
     seeds: int = Field(default=1, ge=1, le=1000)
     """How many seeds to run, from ``seed`` on: figures are then means, with the intervals of the seeds."""
     workload: WorkloadConfig
+    clients: ClientPolicies | None = None
+    """What clients do beside their conversations: keep-warm pings, compaction at a size."""
     systems: dict[Name, SystemConfig] = Field(min_length=1)
     warmup_s: NonNegativeFloat | Literal["auto"] = "auto"
     """Requests that arrive before this time are served, and left out of every figure; by default found."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from math import inf
@@ -200,6 +201,8 @@ def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     workload: Workload = config.workload
     trace = workload.build(config.seed, config.folder)
+    if config.clients is not None:
+        config.clients.apply(trace)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
     trace.require_countable()
@@ -231,6 +234,15 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     return Result(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
 
 
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """InputError of a part that does not know in which system it is, with the name of that."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error) if key in str(error) else f"{key}: {error}") from None
+
+
 def _run_system(
     name: str, system: System, trace: Trace, folder: Path, say: Progress, strategies: bool
 ) -> SystemRun:
@@ -241,10 +253,11 @@ def _run_system(
         return lambda done: say(part, done, len(trace))
 
     start = time.perf_counter()
-    records = system.run(trace, key, folder, told(name))
-    middle = time.perf_counter()
-    twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
-    end = time.perf_counter()
+    with _named(key):
+        records = system.run(trace, key, folder, told(name))
+        middle = time.perf_counter()
+        twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
+        end = time.perf_counter()
     compare = None
     if strategies and isinstance(system, ProviderSystem):
         say(f"{name}: other strategies", 0, None)

@@ -31,18 +31,15 @@ def generate(
     block_size: BlockSize = None,
 ) -> None:
     """Write the requests of a configuration's workload to a file."""
-    import yaml
-
+    from workloads.documents import assign, read_yaml
     from workloads.registry import WorkloadConfig
 
-    try:
-        content = yaml.safe_load(config.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{config}: cannot be read: {error}") from None
-    workload = content.get("workload", content) if isinstance(content, dict) else None
+    content = read_yaml(config, "an experiment, or a workload alone")
+    workload = content.get("workload", content)
     if not isinstance(workload, dict) or "kind" not in workload:
         raise InputError(f"{config}: no workload; allowed: an experiment, or a mapping with kind")
-    cli_files.put(workload, settings)
+    for setting in settings:
+        assign(workload, setting)
     given = content.get("seed", 0) if seed is None else seed
     if not isinstance(given, int) or given < 0:
         raise InputError(f"{config}: seed = {given!r}; allowed: a whole number of at least 0")

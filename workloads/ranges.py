@@ -34,14 +34,16 @@ class RangeTree:
         # root does the namespace tell anything that the segment does not.
         self._children: dict[tuple[Hashable, int, int], int] = {}
 
-    def insert(self, namespace: Hashable, runs: Sequence[Run]) -> int:
-        """Add a prompt and return the segment at which it ends; the root for a prompt without ids.
+    def insert(self, namespace: Hashable, runs: Sequence[Run], parent: int = ROOT) -> int:
+        """Add a prompt and return the segment at which it ends: ``parent`` for one without ids.
+
+        ``runs`` are the ids behind ``parent``, a segment at which a prompt of this namespace ends.
 
         How the ids are divided into runs makes no difference. Cost: O(runs + segments on the path).
         """
         if any(count < 1 for _, count in runs):
             raise ValueError(f"a run has at least one id: {list(runs)}")
-        at, run, used = ROOT, 0, 0
+        at, run, used = parent, 0, 0
         while run < len(runs):
             begin = runs[run][0] + used
             child = self._children.get((namespace, at, begin))

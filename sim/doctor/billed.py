@@ -3,83 +3,85 @@
 One lane (a main thread or one sub-agent) a line, in the form of ``claude_code_compact``: ``id`` and
 ``requests``. A request has ``t`` (s), ``model``, ``in`` (the marked part of the prompt in tokens), its
 blocks of 64 tokens (``hash_runs``), ``ttl`` (the lifetime asked for) and ``billed``: {input, write_5m,
-write_1h, read} as the API's own counters have them. ``how`` says what the client did to the prompt, where
-the log says so.
+write_1h, read} as the API's own counters have them. ``how`` says what the client did to the prompt,
+``after`` what the call answers (``user`` or anything else), ``api_time`` (s) how long it took, where the
+log says so. A lane may name its ``client``, ``session``, ``project`` and ``month``, and whether it is an
+``agent``'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sim.doctor.calls import FEBRUARY, Call, Lane, Prompts, Tokens, turn_of
 from workloads.errors import InputError
-from workloads.formats.jsonl import number, whole
-from workloads.formats.reader import rows
+from workloads.formats.jsonl import Row, number, whole
+from workloads.formats.reader import Reader
+from workloads.ranges import Run
 
 BLOCK_TOKENS = 64
 TTLS = ("5m", "1h")
-Run = tuple[int, int]
-"""(first block id, number of consecutive ids)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The input of one call as billed: neither read nor written, written by lifetime, read."""
-
-    plain: int
-    written: tuple[int, int]
-    """For five minutes and for an hour."""
-    read: int
-
-    @property
-    def total(self) -> int:
-        """The whole prompt."""
-        return self.plain + sum(self.written) + self.read
+def recognises(row: Row) -> bool:
+    """Whether a row of a file has calls with what was billed, or is meant to have."""
+    requests = row.get("requests")
+    if not isinstance(requests, list):
+        return "requests" in row
+    return not requests or any(isinstance(one, dict) and "billed" in one for one in requests)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a lane."""
-
-    at_s: float
-    model: str
-    marked: int
-    """Tokens up to the last mark."""
-    blocks: tuple[Run, ...]
-    ttl: int
-    """The number of the lifetime asked for, in `TTLS`."""
-    how: str
-    billed: Tokens
+def lanes(path: Path, folder: Path = Path()) -> list[Lane]:
+    """Every lane of the file, or of the files of a folder; InputError names line, call, field and value."""
+    prompts = Prompts(BLOCK_TOKENS)
+    reader = Reader(path, folder)
+    return [lane for lane in reader.each(lambda where, _, row: _lane(where, row, prompts)) if lane.calls]
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The calls of one thread, in order of time."""
+def _lane(where: str, row: Row, prompts: Prompts) -> Lane:
+    requests = row.get("requests")
+    if not isinstance(requests, list):
+        raise InputError(f"{where}: requests = {str(requests)[:60]}; allowed: a list of objects")
+    name = str(row.get("id"))
+    calls: list[Call] = []
+    before: tuple[Run, ...] = ()
+    for i, one in enumerate(requests, start=1):
+        call, before = _call(one, f"{where}, request {i}", f"{where} {name}", calls, before, prompts)
+        call.client = str(one.get("version") or row.get("client") or "")
+        calls.append(call)
+    for i, (earlier, later) in enumerate(pairwise(calls), start=2):
+        if later.at_s < earlier.at_s:
+            raise InputError(
+                f"{where}, request {i}: t = {later.at_s!r}; allowed: at least {earlier.at_s!r}, that of "
+                "the call before"
+            )
+    month = str(row.get("month") or "")
+    return Lane(
+        id=name,
+        calls=calls,
+        session=str(row.get("session") or name),
+        project=str(row.get("project") or ""),
+        agent=bool(row.get("agent")),
+        start=_first_day(month),
+        month=month,
+        prompts=prompts,
+    )
 
-    id: str
-    calls: list[Call]
+
+def _first_day(month: str) -> datetime:
+    try:
+        return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        return FEBRUARY
 
 
-def lanes(path: Path) -> Iterator[Lane]:
-    """Every lane of the file; InputError names line, call, field and value."""
-    for where, _, row in rows(path):
-        requests = row.get("requests")
-        if not isinstance(requests, list):
-            raise InputError(f"{where}: requests = {str(requests)[:60]}; allowed: a list of objects")
-        calls = [_call(one, f"{where}, request {i}") for i, one in enumerate(requests, start=1)]
-        for i, (before, after) in enumerate(pairwise(calls), start=2):
-            if after.at_s < before.at_s:
-                raise InputError(
-                    f"{where}, request {i}: t = {after.at_s!r}; allowed: at least {before.at_s!r}, that of "
-                    "the call before"
-                )
-        yield Lane(str(row.get("id")), calls)
-
-
-def _call(row: Any, where: str) -> Call:
+def _call(
+    row: Any, where: str, lane: str, earlier: list[Call], before: tuple[Run, ...], prompts: Prompts
+) -> tuple[Call, tuple[Run, ...]]:
+    """A call with its blocks; ``before`` are the blocks of the last of the ``earlier`` calls."""
     if not isinstance(row, dict):
         raise InputError(f"{where}: {str(row)[:60]!r}; allowed: an object")
     ttl, model, billed = row.get("ttl"), row.get("model"), row.get("billed")
@@ -95,15 +97,25 @@ def _call(row: Any, where: str) -> Call:
     plain, short, long, read = (
         whole(billed, key, f"{where}, billed", 0) for key in ("input", "write_5m", "write_1h", "read")
     )
-    return Call(
-        at_s=number(row, "t", where),
+    at_s, marked, runs = number(row, "t", where), whole(row, "in", where), _blocks(row, where)
+    last = earlier[-1] if earlier else None
+    prompt = prompts.add(lane, runs) if last is None else prompts.add(lane, runs, before, last.prompt)
+    call = Call(
+        at_s=at_s,
         model=model,
-        marked=whole(row, "in", where),
-        blocks=_blocks(row, where),
+        marked=marked,
+        prompt=prompts.at(lane, runs, prompt, marked // BLOCK_TOKENS),
+        read_at=prompts.at(lane, runs, prompt, read // BLOCK_TOKENS),
         ttl=TTLS.index(ttl),
-        how=str(row.get("how", "")),
         billed=Tokens(plain, (short, long), read),
+        how=str(row.get("how", "")),
+        output_tokens=whole(row, "out", where, 0) if "out" in row else 0,
     )
+    if row.get("api_time") is not None:
+        call.ended_s = at_s + number(row, "api_time", where)
+    after = row.get("after")
+    call.turn = turn_of(last, at_s) if after is None else "user" if after == "user" else "tool"
+    return call, runs
 
 
 def _blocks(row: dict[str, Any], where: str) -> tuple[Run, ...]:
@@ -119,20 +131,3 @@ def _blocks(row: dict[str, Any], where: str) -> tuple[Run, ...]:
                     "numbers of at least 0 and 1"
                 )
     return tuple(found)
-
-
-def shared_blocks(one: tuple[Run, ...], other: tuple[Run, ...]) -> int:
-    """How many leading blocks two prompts share.
-
-    >>> shared_blocks(((1, 5), (20, 3)), ((1, 5), (20, 2), (90, 4)))
-    7
-    """
-    shared = 0
-    mine, theirs = iter(one), iter(other)
-    (a, left), (b, rest) = next(mine, (0, 0)), next(theirs, (0, 0))
-    while left and rest and a == b:
-        common = min(left, rest)
-        shared += common
-        a, left = (a + common, left - common) if left > common else next(mine, (0, 0))
-        b, rest = (b + common, rest - common) if rest > common else next(theirs, (0, 0))
-    return shared

@@ -6,6 +6,8 @@ import heapq
 
 from sim.engine.request import DECODE, PREFILL, Request
 
+FEW = 64
+"""Entries of requests that are gone, beyond as many as there are others, which a heap may carry."""
 NEVER = 1 << 62
 """The step count at which nothing finishes."""
 
@@ -18,7 +20,7 @@ class Decodes:
     an iteration needs is kept per residue of ``step``.
     """
 
-    __slots__ = ("_finish", "_needs", "block_size", "context", "count", "next_finish", "step")
+    __slots__ = ("_finish", "_longest", "_needs", "block_size", "context", "count", "next_finish", "step")
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
@@ -29,6 +31,7 @@ class Decodes:
         """The step count at which the next decode finishes."""
         self._needs = [0] * block_size  # residue of step -> decodes that need a block then
         self._finish: list[tuple[int, int, Request]] = []
+        self._longest: list[tuple[int, int, Request]] = []  # by tokens in KV, the most first
 
     def enter(self, request: Request) -> None:
         """``request`` has its first (or, resumed, its next) token and goes on token by token."""
@@ -39,6 +42,10 @@ class Decodes:
         self.context += request.computed
         self._needs[-request.base % self.block_size] += 1
         heapq.heappush(self._finish, (request.finish_step, request.order, request))
+        if len(self._longest) > 2 * self.count + FEW:
+            self._longest = [entry for entry in self._longest if _decodes(entry)]
+            heapq.heapify(self._longest)
+        heapq.heappush(self._longest, (-request.base, request.order, request))
         if request.finish_step < self.next_finish:
             self.next_finish = request.finish_step
 
@@ -84,6 +91,19 @@ class Decodes:
             allowed += 1
         return steps
 
+    @property
+    def longest(self) -> int:
+        """Tokens in KV of the decode that has most; 0 of none. Amortised O(log n)."""
+        entries = self._longest
+        while entries and not _decodes(entries[0]):
+            heapq.heappop(entries)
+        return self.step - entries[0][0] if entries else 0
+
+    @property
+    def uneven(self) -> int:
+        """KV tokens by which all of them together fall short of the longest: count x (longest - mean)."""
+        return self.count * self.longest - self.context
+
     def _look_ahead(self) -> None:
         """Which decode finishes next, now that some have left."""
         finish = self._finish
@@ -112,6 +132,7 @@ class Decodes:
         assert self.count == len(requests) == sum(self._needs)
         assert self.next_finish == min((request.finish_step for request in requests), default=NEVER)
         assert self.context == sum(request.base + self.step for request in requests)
+        assert self.longest == max((request.base + self.step for request in requests), default=0)
         for request in requests:
             assert self._needs[-request.base % self.block_size] > 0
 
@@ -119,3 +140,8 @@ class Decodes:
 def _valid(entry: tuple[int, int, Request]) -> bool:
     finish_step, order, request = entry
     return request.phase == DECODE and request.order == order and request.finish_step == finish_step
+
+
+def _decodes(entry: tuple[int, int, Request]) -> bool:
+    _, order, request = entry
+    return request.phase == DECODE and request.order == order

@@ -12,12 +12,19 @@ class IterationTime:
     """The profile's formula, and its closed form for a run of decode iterations.
 
     While the batch stays the same, every decode iteration reads one more KV token per request, so its
-    time grows by a constant: iteration j of a run takes ``first + j * slope``, j from 0.
+    time grows by a constant: iteration j of a run takes ``first + j * slope``, j from 0. ``uneven`` is the
+    number of KV tokens by which the decodes fall short of the longest one: the same in all of a run.
     """
 
     def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
         self._decode_kv_s = coefficients.decode_kv
+        self._uneven_s = coefficients.uneven
+        self._beside_s = coefficients.beside
+        self._beside_token_s = coefficients.beside_token
+        self._beside_kv_s = coefficients.beside_kv
+        self.request_s = coefficients.request
+        """By how much later its client sees a request begin and end."""
         self._domain = domain
         self.is_bounded = domain is not None
         """Whether there is a domain outside of which times are extrapolated."""
@@ -43,7 +50,7 @@ class IterationTime:
                 weights += token_s * min(tokens, upto)
             for upto, sequence_s in self._sequence_hinges:
                 weights += sequence_s * min(sequences, upto)
-            self._fixed_s[key] = c.step + weights + c.sequence * sequences
+            self._fixed_s[key] = c.step + weights + c.sequence * sequences + c.link * tokens
         return self._fixed_s[key]
 
     def prefill_s(self, cached: int, new: int) -> float:
@@ -58,12 +65,16 @@ class IterationTime:
             seconds += window.prefill_kv * (before + new)
         return seconds
 
-    def decode_s(self, decodes: int, context: int) -> float:
+    def decode_s(self, decodes: int, context: int, uneven: int = 0, prompt_tokens: int = 0) -> float:
         """What ``decodes`` decodes with ``context`` tokens in KV together add, in s.
 
-        A window that their mean context has outgrown is full for each of them; of a chunk half is seen.
+        ``prompt_tokens`` are the new ones of prefills beside them; 0: there is none. A window that their
+        mean context has outgrown is full for each of them; of a chunk half is seen.
         """
-        seconds = self._decode_kv_s * (context + decodes)
+        seconds = self._decode_kv_s * (context + decodes) + self._uneven_s * uneven
+        if prompt_tokens:
+            seconds += (self._beside_s + self._beside_token_s * prompt_tokens) * decodes
+            seconds += self._beside_kv_s * (context + decodes)
         for window in self._windows:
             full = window.tokens * decodes
             seen = float(context + decodes)
@@ -72,14 +83,14 @@ class IterationTime:
             seconds += window.decode_kv * seen
         return seconds
 
-    def decodes_s(self, decodes: int, context: int) -> float:
+    def decodes_s(self, decodes: int, context: int, uneven: int = 0) -> float:
         """How long an iteration of ``decodes`` decodes alone takes, in s."""
         fixed_s = self._decodes_fixed_s.get(decodes)
         if fixed_s is None:
             fixed_s = self._decodes_fixed_s[decodes] = self.fixed_s(decodes, decodes)
         if self._windows:
-            return self.decode_s(decodes, context) + fixed_s
-        return self._decode_kv_s * (context + decodes) + fixed_s
+            return self.decode_s(decodes, context, uneven) + fixed_s
+        return self._decode_kv_s * (context + decodes) + self._uneven_s * uneven + fixed_s
 
     def slope_s(self, decodes: int, context: int) -> float:
         """By how much each further decode iteration of the same batch takes longer, in s."""

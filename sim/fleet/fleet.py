@@ -65,6 +65,8 @@ class Fleet:
         self._clients = Clients(trace)
         self._prompt_tokens = trace.input_tokens
         self._plans = plans
+        self._unseen_s = max(plan.latency.request_s for plan in plans)
+        """By how much later clients see replies begin and end than replicas; of unlike ones the most."""
         self._hardships = hardships
         self._tick = tick
         self._done = 0
@@ -126,11 +128,15 @@ class Fleet:
         self._try(RequestRow(event.subject, self.env.now_s))
 
     def _try(self, row: RequestRow) -> None:
-        """The client sends the request of ``row``, for the first time or again."""
+        """The client sends the request of ``row``, for the first time or again.
+
+        What a replica has not completed when its client would still see it in time is given up then.
+        """
         deadline_s = self._hardships.deadline_s
         if deadline_s is not None:
-            due_s = self.env.now_s + deadline_s[row.index]
-            At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries))
+            ends_s = self.env.now_s + deadline_s[row.index]
+            due_s = max(self.env.now_s, ends_s - self._unseen_s)
+            At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries, ends_s))
         self._send(row)
 
     def _send(self, row: RequestRow) -> None:
@@ -186,15 +192,19 @@ class Fleet:
             return
         if self._where is not None:
             del self._where[request.index]
-        self._over(row, ABORTED if row.aborted else COMPLETED)
+        if not row.aborted:
+            row.first_token_s += self._unseen_s
+            row.finished_s += self._unseen_s
+        self._over(row, ABORTED if row.aborted else COMPLETED, self._unseen_s)
 
-    def _over(self, row: RequestRow, status: str) -> None:
-        """The request of ``row`` has ended: its session goes on, or ends."""
+    def _over(self, row: RequestRow, status: str, seen_after_s: float = 0.0) -> None:
+        """The request of ``row`` has ended, which its client sees ``seen_after_s`` from now: its session
+        goes on, or ends."""
         self.log.write(row, status)
         self._done += 1
         if self._done % TICK_REQUESTS == 0:
             self._tick(self._done)
-        after = self._clients.after(row.index, self.env.now_s)
+        after = self._clients.after(row.index, self.env.now_s + seen_after_s)
         if after is None:
             return
         if after.at_s > self.env.now_s:
@@ -218,7 +228,7 @@ class Fleet:
 
     def _give_up(self, event: At) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
-        row, tries = event.subject
+        row, tries, ends_s = event.subject
         assert self._where is not None
         self.env.take_turn(AFTER_REPLICAS)
         if row.tries != tries or row.index not in self._where:
@@ -233,7 +243,11 @@ class Fleet:
             decodes = self._group(replica.number) is self._decoders
         if decodes:
             self._waste(row)
-        self._failed(row, TIMED_OUT)
+        row.first_token_s += self._unseen_s
+        if ends_s > self.env.now_s:
+            At(self.env, ends_s, AFTER_REPLICAS, lambda event: self._failed(row, TIMED_OUT))
+        else:
+            self._failed(row, TIMED_OUT)
 
     def _left(self, request: Request) -> None:
         """A replica has dropped ``request``; what it was preempted there still counts."""

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from sim.engine.events import AFTER_REPLICAS, At, Clock
 from sim.engine.interface import AnyReplica
+from workloads.errors import InputError
+
+MOST_SAMPLES = 5_000_000
 
 
 class Snapshot(NamedTuple):
@@ -49,6 +52,11 @@ class Sampler:
 
     def _look(self, event: At) -> None:
         self._env.take_turn(AFTER_REPLICAS)
+        if len(self.samples) > MOST_SAMPLES:
+            raise InputError(
+                f"sample_s = {self._interval_s:g}: over {MOST_SAMPLES:,} samples by "
+                f"{self._env.now_s:,.0f} s; allowed: a longer interval"
+            )
         for place, replica in enumerate(self._replicas):
             totals = replica.totals
             now = totals.queries_tokens, totals.hits_tokens

@@ -5,9 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,8 +16,10 @@ from pydantic import (
     field_validator,
 )
 
+from workloads.documents import read_yaml
 from workloads.errors import InputError
 from workloads.formats.files import find_file
+from workloads.shown import shown
 
 FOLDER = Path(__file__).parent / "gpus"
 GIB = 2**30
@@ -43,6 +43,10 @@ class Gpu(BaseModel):
     fp8_tflops: PositiveFloat | None = Field(default=None, le=1e7)
     """Dense, 8-bit operands (fp8 or int8); None: computed in 16 bit."""
     fp4_tflops: PositiveFloat | None = Field(default=None, le=1e7)
+    link_gb_per_s: PositiveFloat | None = Field(default=None, le=1e7)
+    """What a collective with its neighbours reaches each way: most of NVLink, a part of PCIe."""
+    link_latency_us: float = Field(default=10.0, ge=0, le=1e6)
+    """Of starting a collective."""
     source: str
     checked: bool = False
 
@@ -97,18 +101,13 @@ def gpu(name: str, key: str = "hardware", folder: Path | None = None) -> Gpu:
 
 
 def _read(path: Path) -> Gpu:
-    try:
-        data: Any = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        raise InputError(f"{path}: not YAML; allowed: a GPU with {_keys()}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: not a mapping; allowed: a GPU with {_keys()}")
+    data = read_yaml(path, f"a GPU with {_keys()}")
     try:
         return Gpu.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        value = f" = {data[key]!r}" if key in data else ""
+        value = f" = {shown(data[key])}" if key in data else ""
         raise InputError(f"{path}: {key}{value}: {first['msg']}; allowed: a GPU with {_keys()}") from None
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from sim.hardware import profile as profiles
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.origin import Serves
 from sim.hardware.parallel import ONE_GPU, Parallel
 from sim.hardware.profile import Coefficients, Profile, Seconds
 from sim.hardware.roofline import roofline
@@ -59,12 +60,13 @@ class ProfileFile(Schema):
         """
         path = find_file(self.path, folder)
         profile = profiles.load(path)
-        gpus = profile.tensor_parallel
-        if parallel != Parallel(tensor=gpus):
+        if parallel != profile.parallel:
             raise InputError(
-                f"{key}.latency.profile = {path}: measured on {gpus} GPU(s) together, not on "
-                f"{parallel}; allowed: tensor_parallel {gpus}, or another profile"
+                f"{key}.latency.profile = {path}: measured on {profile.parallel} GPU(s) together, not on "
+                f"{parallel}; allowed: {_options(profile.parallel)}, or another profile"
             )
+        if profile.serves is not None:
+            _require_served(profile.serves, model, gpu, f"{key}.latency.profile = {path}")
         shape = None if model is None else model.dense
         if (
             model is not None
@@ -114,6 +116,32 @@ def _stated(kind: str, coefficients: Coefficients) -> Profile:
         source="stated in the configuration",
         coefficients=coefficients,
     )
+
+
+def _options(parallel: Parallel) -> str:
+    """As a configuration says it."""
+    parts = {
+        "tensor_parallel": parallel.tensor,
+        "pipeline_parallel": parallel.pipeline,
+        "expert_parallel": parallel.expert,
+        "data_parallel": parallel.data,
+    }
+    several = [f"{name} {count}" for name, count in parts.items() if count > 1]
+    return ", ".join(several) or "tensor_parallel 1"
+
+
+def _require_served(serves: Serves, model: Model | None, gpu: Gpu | None, where: str) -> None:
+    if model is not None and not serves.is_same_model(model):
+        raise InputError(
+            f"{where}: its times are of {serves.model} in {serves.dtype} ({serves.quantization}), not of "
+            f"{model.name} in {model.dtype} ({model.quantization}); allowed: a profile of that model, or "
+            "no model in the system"
+        )
+    if gpu is not None and serves.gpu != gpu.name:
+        raise InputError(
+            f"{where}: its times are of {serves.gpu}, not of {gpu.name}; allowed: a profile of that GPU, "
+            "or no hardware in the system"
+        )
 
 
 def _fill_kind(value: Any) -> Any:

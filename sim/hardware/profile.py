@@ -5,6 +5,7 @@ The simulator reads profiles and nothing else about speed. This module never imp
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,12 @@ from pydantic import (
 )
 
 from sim.hardware.dense import DenseDecoder
+from sim.hardware.origin import Origin, Serves, Tables
+from sim.hardware.parallel import Parallel
+from workloads.documents import read_yaml
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.shown import shown
 
 
 class Part(Schema):
@@ -54,12 +59,22 @@ class Coefficients(Part):
             + pair * sum over prefills of n_i * (h_i + (n_i + 1) / 2)
             + rectangle * sum over prefills of n_i * (h_i + n_i)
             + prefill_kv * sum over prefills of (h_i + n_i) + prefill * (number of prefills)
-            + decode_kv * sum over decodes of (h_i + 1)
+            + decode_kv * sum over decodes of (h_i + 1) + uneven * D * (longest h_i - mean h_i)
+            + beside * D + beside_token * D * P + beside_kv * sum over decodes of (h_i + 1)
+            + link * T
 
-    and the last four again for each of ``windows``, with what is seen of h_i: in a prefill exactly, in
-    decodes as if each had their mean. ``p`` = None stands for the limit: the larger of ``read`` and
-    ``token * T``. An expert is read if one of T tokens is sent to it: with 8 of 128 each, 8 for one token
-    and 51 for 8 tokens, on average (routed evenly).
+    with D decodes, and with the three of ``beside`` only in iterations that also have prefills, of P new
+    tokens together. ``pair``, ``prefill_kv`` and ``decode_kv`` come again for each of ``windows``, with
+    what is seen of h_i: in a prefill exactly, in decodes as if each had their mean. ``p`` = None stands
+    for the limit: the larger of ``read`` and ``token * T``. An expert is read if one of T tokens is sent
+    to it: with 8 of 128 each, 8 for one token and 51 for 8 tokens, on average (routed evenly).
+
+    Decodes beside a prefill cost more than alone where one kernel does both: it cuts their single query up
+    like a chunk of a prompt. Decodes of uneven lengths keep few processors busy with the longest of them:
+    with contexts of 100, 100 and 400 tokens, D * (longest - mean) is 3 * (400 - 200) = 600 tokens. While
+    the batch stays the same it does not change, so a run of decode iterations keeps its closed form.
+
+    ``request`` is no part of an iteration: the client sees each reply begin and end that much later.
     """
 
     step: Seconds = Field(default=0, description="s per iteration")
@@ -81,6 +96,22 @@ class Coefficients(Part):
     )
     sequence_hinges: dict[PositiveInt, Seconds] = Field(
         default={}, description="s per sequence up to the k-th: the output head's product is small too"
+    )
+    uneven: Seconds = Field(
+        default=0, description="s per KV token by which the decodes fall short of the longest of them"
+    )
+    beside: Seconds = Field(default=0, description="s per decode beside prefills, more than alone")
+    beside_token: Seconds = Field(
+        default=0, description="s per decode beside prefills and new prompt token in the iteration"
+    )
+    beside_kv: Seconds = Field(
+        default=0, description="s per KV token read in a decode beside prefills, more than alone"
+    )
+    link: Seconds = Field(
+        default=0, description="s per new token of what GPUs send to each other; its latency is in step"
+    )
+    request: Seconds = Field(
+        default=0, description="s per request that its client sees and that no iteration takes"
     )
     windows: list[Window] = Field(default=[], description="layers that see a part of the context only")
 
@@ -176,8 +207,9 @@ class Heldout(Part):
     by_family: dict[str, Errors]
     baselines: dict[str, Errors]
     noise_floor: float = Field(
+        default=math.nan,
         allow_inf_nan=True,
-        description="mean disagreement of two halves of the passes, relative; NaN of one",
+        description="mean disagreement of two halves of the passes, relative; NaN of one or none",
     )
 
 
@@ -200,17 +232,35 @@ class Transfer(Part):
     gb_per_s: float | None = Field(default=None, description="None: more blocks took no longer")
 
 
+class BenchFit(Part):
+    """How a profile was fitted to the requests of a benchmark, and how well it meets them and others."""
+
+    file: str
+    sha256: str
+    split: str = Field(description="which requests were fitted and which held out")
+    fitted_requests: PositiveInt
+    heldout_requests: PositiveInt
+    parameters: dict[str, float]
+    fitted_errors: dict[str, float] = Field(description="relative errors of means, by metric")
+    heldout_errors: dict[str, float]
+
+
 class Profile(Part):
     """Coefficients and where they come from; what follows ``coefficients`` exists if measured."""
 
     schema_: Literal["kvprofile/1"] = Field(default="kvprofile/1", alias="schema")
     id: str
     calibrated: bool = Field(description="measured on the device, not derived from a datasheet")
+    origin: Origin = "stated"
     source: str
     coefficients: Coefficients
     created: str | None = None
     tool_version: str | None = None
     model: DenseDecoder | None = None
+    serves: Serves | None = Field(
+        default=None, description="of what the times are, where not measured here"
+    )
+    tables: Tables | None = None
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
     domain: Domain | None = None
     hardware: Hardware | None = None
@@ -219,10 +269,18 @@ class Profile(Part):
     samples: SamplesFile | None = None
     fit: Fit | None = None
     heldout: Heldout | None = None
+    bench: BenchFit | None = None
     transfer: list[Transfer] = Field(default=[])
     overhead_s: dict[str, float] = Field(
-        default={}, description="seconds of: an empty launch, host work of a step beside the device's"
+        default={},
+        description="seconds of: an empty launch, host work of a step beside the device's, what the "
+        "client of a request waits beside the engine's work",
     )
+
+    @property
+    def parallel(self) -> Parallel:
+        """The GPUs whose times these are."""
+        return Parallel(tensor=self.tensor_parallel) if self.serves is None else self.serves.parallel
 
     def to_yaml(self) -> str:
         """The file's text: keys in order, nothing that is absent."""
@@ -233,17 +291,8 @@ class Profile(Part):
 def load(path: Path) -> Profile:
     """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(raw, dict):
-            raise InputError(f"{path}: {str(raw)[:60]!r}; allowed: a profile, keys and values in YAML")
-        return Profile.model_validate(raw)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; allowed: a profile in YAML") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; allowed: a profile in YAML") from None
+        return Profile.model_validate(read_yaml(path, "a profile in YAML"))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "profile"
-        raise InputError(f"{path}: {key} = {str(first['input'])[:60]}: {first['msg']}") from None
+        raise InputError(f"{path}: {key} = {shown(first['input'])}: {first['msg']}") from None

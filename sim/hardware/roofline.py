@@ -44,6 +44,7 @@ class _Roofline:
             schema="kvprofile/1",
             id=f"{several}{gpu.name}, {model.name}, {served}{kept}, roofline",
             calibrated=False,
+            origin="datasheet",
             source=f"datasheet roofline, mfu {self.mfu:g}, mbu {self.mbu:g}; GPU: {gpu.source.strip()}",
             coefficients=self.coefficients(),
         )

@@ -18,14 +18,16 @@ def ttft(claimed: float, records: Records, twin: Records) -> Weighed:
     if np.isnan(without):
         given = " unless its latency is given" if records.hosted is not None else ""
         return None, [f"the system has no times{given}"]
+    if not without:
+        return None, ["the first token takes no time here"]
     conditions = []
     if records.hosted is not None:
         conditions.append(_prompt_needed(claimed, records.hosted.latency))
         reads = records.cache_read_input_tokens > 0
         if reads.any():
             one, other = ((r.first_token_s - r.arrival_s)[reads].mean() for r in (records, twin))
-            share, saved = reads.mean(), 1 - one / other
-            conditions.append(f"requests that read: {share:.1%}; what they save is {saved:.1%}")
+            saved = f"what they save is {1 - one / other:.1%}" if other else "they take no time"
+            conditions.append(f"requests that read: {reads.mean():.1%}; {saved}")
         mean = records.input_tokens.mean()
         conditions.append(f"the prompts of this trace have {mean:,.0f} tokens in the mean")
     return 1 - with_cache / without, conditions

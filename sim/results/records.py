@@ -6,6 +6,7 @@ from the start of the trace.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sim.results.request_log import COMPLETED, STATUS, RequestLog
 from sim.results.step_log import StepLog
 from sim.results.window import WHOLE, Checkpoint, Window, between
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from sim.engine.interface import KvMemory
@@ -263,7 +265,13 @@ class Records:
             return
         assert (np.isnan(self.finished_s) != done).all()
         assert (self.arrival_s[done] <= self.scheduled_s[done]).all()
-        assert (self.scheduled_s[done] < self.first_token_s[done]).all()
+        assert (self.scheduled_s[done] <= self.first_token_s[done]).all()
+        if (self.scheduled_s[done] == self.first_token_s[done]).any():
+            at_s = float(self.scheduled_s[done][self.scheduled_s[done] == self.first_token_s[done]].max())
+            raise InputError(
+                f"an iteration at {at_s:.6g} s is shorter than what a 64-bit clock tells there "
+                f"({math.ulp(at_s):.1g} s); allowed: longer iterations, or a workload that ends before"
+            )
         assert (self.first_token_s[done] <= self.finished_s[done]).all()
         assert (hits < self.input_tokens).all(), "an engine computes at least the last prompt token"
         # The last sampled token of a request is never computed.

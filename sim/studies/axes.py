@@ -18,9 +18,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sim.yamlfile import Document, Loader
+from sim.yamlfile import Document
+from workloads.documents import Tree
 from workloads.errors import InputError
 
 Label = str | int | float | bool | None
@@ -156,8 +155,8 @@ def point(axes: list[Axis], settings: Iterable[Setting]) -> Point:
 def _label(text: str) -> Label:
     """The value where it is a single one, else the text."""
     try:
-        value = yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = Tree(text, "", numbered=False).data
+    except InputError:
         return text.strip()  # the configuration's own reading will say what is wrong
     fine = isinstance(value, int | bool | str) or (isinstance(value, float) and math.isfinite(value))
     return value if fine else text.strip()

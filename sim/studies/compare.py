@@ -13,6 +13,7 @@ from typing import Any
 
 from sim.jobs.job import TIMING
 from sim.results.about import described, is_record
+from sim.results.staging import settle
 from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.errors import InputError
@@ -38,6 +39,7 @@ class Finished:
     def read(folder: Path) -> Finished:
         """The run in ``folder``; InputError if there is none."""
         path = folder / "summary.json"
+        settle(folder)
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

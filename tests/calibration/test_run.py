@@ -29,7 +29,8 @@ from workloads.errors import InputError
 
 def test_ctrl_c_keeps_the_samples(tmp_path: Path, root: Path) -> None:
     """A real process that is interrupted while it measures: what it says, its code, what it leaves."""
-    command = [sys.executable, "-m", "calibration", "run", *TINY, "--passes", "500", "--out", "p.yaml"]
+    long = ("--model", "tiny-1m", "--device", "cpu", "--passes", "1000", "--quiet")  # takes minutes
+    command = [sys.executable, "-m", "calibration", "run", *long, "--out", "p.yaml"]
     env = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
     taking = tmp_path / "p.samples.jsonl"

@@ -3,63 +3,54 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reports.doctor import text
-from sim.doctor.billed import lanes, shared_blocks
+from reports.doctor import how_exact
+from sim.doctor.billed import lanes
+from sim.doctor.calls import shared_units
 from sim.doctor.causes import CAUSES
-from sim.doctor.examine import Diagnosis, examine
+from sim.doctor.diagnose import diagnose
+from sim.doctor.examine import examine
+from sim.doctor.outcome import Diagnosis, GroupEntry
+from sim.doctor.what_if import price
+from tests.doctor.logs import FIRST, Row, Transcript, billed_file, call
 from tests.refusing import Cli, refused
 from workloads.errors import InputError
 
-Row = dict[str, Any]
-OPUS = "claude-opus-4-5"
 
-
-def _call(t: float, marked: int, read: int, runs: list[list[int]], **more: Any) -> Row:
-    """A call that reads ``read`` of its ``marked`` tokens and writes the rest; 3 tokens lie behind."""
-    billed = {"input": 3, "write_5m": marked - read, "write_1h": 0, "read": read}
-    base = {"t": t, "model": OPUS, "in": marked, "ttl": "5m", "how": "append", "hash_runs": runs}
-    return {**base, "billed": billed, **more}
-
-
-def _file(folder: Path, calls: list[Row]) -> Path:
-    path = folder / "billed.jsonl"
-    path.write_text(json.dumps({"id": "lane", "requests": calls}) + "\n")
-    return path
-
-
-FIRST = _call(0, 6400, 0, [[1, 100]], how="first")
+def _examined(path: Path) -> Diagnosis:
+    return diagnose(examine(path))
 
 
 @pytest.mark.parametrize(
-    ("call", "cause", "exact"),
+    ("later", "cause", "exact"),
     [
-        (_call(60, 7000, 6400, [[1, 109]]), None, True),
-        (_call(309, 7000, 6400, [[1, 109]]), None, True),
-        (_call(311, 7000, 0, [[1, 109]]), "expired", True),
-        (_call(60, 7000, 0, [[1, 109]]), "lost", False),
-        (_call(60, 7000, 1000, [[1, 109]]), "lost_but_head", False),
-        (_call(60, 7000, 6000, [[1, 109]]), "partly_lost", False),
-        (_call(60, 7000, 6500, [[1, 109]]), "unlogged", False),
-        (_call(60, 5000, 0, [[1, 10], [500, 68]], how="compact_boundary"), "compaction", True),
-        (_call(60, 7000, 0, [[1, 50], [500, 59]], how="microcompact_boundary"), "microcompaction", True),
-        (_call(60, 7000, 0, [[1, 50], [500, 59]]), "shortened", True),
-        (_call(60, 7000, 0, [[1, 109]], model="claude-sonnet-4-5"), "model_changed", True),
+        (call(60, 7000, 6400, [[1, 109]]), None, True),
+        (call(309, 7000, 6400, [[1, 109]]), None, True),
+        (call(311, 7000, 0, [[1, 109]]), "expired", True),
+        (call(60, 7000, 0, [[1, 109]]), "lost", False),
+        (call(60, 7000, 1000, [[1, 109]]), "lost_but_head", False),
+        (call(60, 7000, 6000, [[1, 109]]), "partly_lost", False),
+        (call(60, 7000, 6500, [[1, 109]]), "unlogged", False),
+        (call(60, 5000, 0, [[1, 10], [500, 68]], how="compact_boundary"), "compaction", True),
+        (call(60, 7000, 0, [[1, 50], [500, 59]], how="microcompact_boundary"), "microcompaction", True),
+        (call(60, 7000, 0, [[1, 50], [500, 59]]), "shortened", True),
+        (call(60, 7000, 0, [[1, 109]], model="claude-sonnet-4-5"), "model_changed", True),
         (
-            _call(60, 4000, 0, [[1, 62]])
+            call(60, 4000, 0, [[1, 62]])
             | {"billed": {"input": 4003, "write_5m": 0, "write_1h": 0, "read": 0}},
             "below_minimum",
             True,
         ),
     ],
 )
-def test_each_cause(tmp_path: Path, call: Row, cause: str | None, exact: bool) -> None:
+def test_each_cause(tmp_path: Path, later: Row, cause: str | None, exact: bool) -> None:
     """What the rules foresee is exact, causes or not; what is lost inside the lifetime is named alone."""
-    found = examine(_file(tmp_path, [FIRST, call]))
+    found = _examined(billed_file(tmp_path, [FIRST, later]))
     assert [one["cause"] for one in found["causes"] if one["cause"] != "first_call"] == [cause] * bool(
         cause
     )
@@ -69,9 +60,15 @@ def test_each_cause(tmp_path: Path, call: Row, cause: str | None, exact: bool) -
 
 def test_dollars_of_a_loss(tmp_path: Path) -> None:
     """6,400 tokens of Opus 4.5 written at 6.25 instead of read at 0.50 a million: 36.8 thousandths."""
-    found = examine(_file(tmp_path, [FIRST, _call(60, 7000, 0, [[1, 109]])]))
+    found = _examined(billed_file(tmp_path, [FIRST, call(60, 7000, 0, [[1, 109]])]))
     loss = next(one for one in found["causes"] if one["cause"] == "lost")
-    assert loss == {"cause": "lost", "calls": 1, "tokens": 6400, "usd": pytest.approx(0.0368)}
+    assert loss == {
+        "cause": "lost",
+        "provider_reason": "unavailable",
+        "calls": 1,
+        "tokens": 6400,
+        "usd": pytest.approx(0.0368),
+    }
     assert found["absolute_error_usd"] == pytest.approx(0.0368)
     assert found["billed_usd"] == pytest.approx((6400 + 7000) * 6.25e-6 + 6 * 5e-6)
     assert found["predicted_usd"] == pytest.approx(found["billed_usd"] - 0.0368)
@@ -80,17 +77,17 @@ def test_dollars_of_a_loss(tmp_path: Path) -> None:
 
 def test_a_read_keeps_an_entry_and_an_hour_lasts(tmp_path: Path) -> None:
     """Calls 200 s apart keep each other's five minutes; an entry of an hour outlives half of one."""
-    calls = [FIRST, *(_call(200 * i, 6400, 6400, [[1, 100]]) for i in range(1, 5))]
-    assert examine(_file(tmp_path, calls))["exact"] == 5
+    calls = [FIRST, *(call(200 * i, 6400, 6400, [[1, 100]]) for i in range(1, 5))]
+    assert _examined(billed_file(tmp_path, calls))["exact"] == 5
     hour = {"input": 3, "write_5m": 0, "write_1h": 6400, "read": 0}
-    long = [FIRST | {"ttl": "1h", "billed": hour}, _call(1800, 6400, 6400, [[1, 100]], ttl="1h")]
-    assert examine(_file(tmp_path, long))["exact"] == 2
+    long = [FIRST | {"ttl": "1h", "billed": hour}, call(1800, 6400, 6400, [[1, 100]], ttl="1h")]
+    assert _examined(billed_file(tmp_path, long))["exact"] == 2
 
 
 def test_shared_blocks_are_counted_across_runs() -> None:
-    assert shared_blocks(((1, 4),), ((1, 2), (3, 2), (9, 1))) == 4
-    assert shared_blocks(((1, 4),), ((2, 4),)) == 0
-    assert shared_blocks((), ((1, 1),)) == 0
+    assert shared_units(((1, 4),), ((1, 2), (3, 2), (9, 1))) == 4
+    assert shared_units(((1, 4),), ((2, 4),)) == 0
+    assert shared_units((), ((1, 1),)) == 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +98,7 @@ def test_the_shared_bills_are_reproduced(
 ) -> None:
     """Call by call; every call that is not exact has a cause that says so."""
     path = shared_data / "billed_sessions" / f"{name}.jsonl.gz"
-    found = examine(path)
+    found = _examined(path)
     assert found["calls"] == sum(len(lane.calls) for lane in lanes(path))
     assert found["exact"] >= exact * found["calls"]
     assert found["within_1_percent"] >= near * found["calls"]
@@ -114,14 +111,168 @@ def test_the_shared_bills_are_reproduced(
         assert (lost["calls"], round(lost["usd"] / found["billed_usd"], 2)) == (39, 0.27)
 
 
+def test_losses_as_an_expectation_meet_the_other_half(shared_data: Path) -> None:
+    """Fitted by kind of turn and version on every other lane, the rest is met within 3 %."""
+    found = _examined(shared_data / "billed_sessions" / "claude_code.jsonl.gz")
+    halves = found["expected"]
+    assert [half["lanes"] for half in halves] == [129, 129]
+    for half in halves:
+        assert abs(half["expected_usd"] / half["billed_usd"] - 1) <= 0.03
+        assert half["predicted_usd"] / half["billed_usd"] - 1 < -0.03, "the rules alone are too low"
+    every = {one["turn"]: one for one in found["lost_alive"] if one["client"] == "all"}
+    assert every["user"]["share"] > 5 * every["tool"]["share"]
+    few = _examined(shared_data / "billed_sessions" / "pi.jsonl.gz")
+    assert few["expected"] == [], "two lanes foretell nothing"
+
+
+def test_a_reply_in_three_rows_is_one_call(tmp_path: Path) -> None:
+    """A transcript has a row for each block of a reply, all with the same usage."""
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one", "two", "three")
+    talk.ask(60, "go on").reply(65, 6400, 600, "four", "five")
+    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    assert (found["calls"], found["exact"]) == (2, 2)
+    assert found["billed_usd"] == pytest.approx(7000 * 6.25e-6 + 6400 * 0.5e-6 + 6 * 5e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "exact"),
+    [
+        (lambda talk: talk.ask(900, "late").reply(905, 0, 7000, "x"), "expired", True),
+        (lambda talk: talk.ask(60, "soon").reply(65, 0, 7000, "x"), "lost", False),
+        (
+            lambda talk: talk.cut(50, "compact_boundary").ask(60, "sum").reply(65, 0, 5000, "x"),
+            "compaction",
+            True,
+        ),
+        (
+            lambda talk: talk.cut(50, "microcompact_boundary").ask(60, "on").reply(65, 0, 6000, "x"),
+            "microcompaction",
+            True,
+        ),
+        (lambda talk: talk.ask(60, "less").reply(65, 0, 5000, "x"), "shortened", True),
+        (
+            lambda talk: talk.ask(60, "other").reply(65, 0, 7000, "x", model="claude-sonnet-4-5"),
+            "model_changed",
+            True,
+        ),
+    ],
+)
+def test_causes_in_a_transcript(
+    tmp_path: Path, change: Callable[[Transcript], Transcript], cause: str, exact: bool
+) -> None:
+    """The same causes, told by what a transcript shows."""
+    talk = change(Transcript().ask(0, "hello").reply(5, 0, 6400, "one"))
+    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    assert [one["cause"] for one in found["causes"] if one["cause"] != "first_call"] == [cause]
+    assert found["exact"] == 1 + exact
+
+
+def test_what_the_provider_says_itself_is_counted(tmp_path: Path) -> None:
+    said = {"diagnostics": {"cache_miss_reason": {"type": "messages_changed"}}}
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "less")
+    found = _examined(talk.reply(65, 0, 5000, "x", **said).write(tmp_path / "s.jsonl"))
+    (reason,) = found["reasons"]
+    assert (reason["reason"], reason["calls"], reason["said"]) == ("messages_changed", 1, 1)
+
+
+def test_groups_add_up(tmp_path: Path) -> None:
+    """Sessions, days and projects each have all that was billed; names are shown if asked for."""
+    for number, folder in enumerate(("one", "two")):
+        talk = Transcript(f"0{number}", f"/home/me/{folder}").ask(0, "a").reply(5, 0, 6400, "x")
+        talk.ask(900, "b").reply(905, 0, 6500, "y").write(tmp_path / f"{number}.jsonl")
+    log = examine(tmp_path)
+    found = diagnose(log)
+    for key in ("by_session", "by_day", "by_project", "by_version"):
+        groups: list[GroupEntry] = found[key]
+        assert sum(one["billed_usd"] for one in groups) == pytest.approx(found["billed_usd"])
+        assert sum(one["lost_usd"] for one in groups) == pytest.approx(found["lost_usd"])
+        assert {one["worst"] for one in groups} == {"expired"}
+    assert [one["name"] for one in found["by_day"]] == ["2026-02-03"]
+    assert [one["name"] for one in found["by_project"]] == ["project 1", "project 2"]
+    named = diagnose(log, names=True)
+    assert {one["name"] for one in named["by_project"]} == {"/home/me/one", "/home/me/two"}
+
+
+def test_an_invoice_is_reconciled(tmp_path: Path) -> None:
+    """A call that read 100 tokens more than was logged: somebody wrote them."""
+    path = billed_file(tmp_path, [FIRST | {"out": 1000}, call(60, 7000, 6500, [[1, 109]])])
+    found = diagnose(examine(path), invoice_usd=1.0)
+    invoice = found["invoice"]
+    assert invoice["input_usd"] == found["billed_usd"]
+    assert invoice["output_usd"] == pytest.approx(1000 * 25e-6)
+    assert invoice["difference_usd"] == pytest.approx(1 - found["billed_usd"] - 0.025)
+    assert invoice["unlogged_at_least_usd"] == pytest.approx(100 * 6.25e-6)
+    assert "at least" in how_exact(found)[-1]
+    less = diagnose(examine(path), invoice_usd=0.01)
+    assert "more than the invoice" in how_exact(less)[-1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "fails"),
+    [
+        ("lost_usd>5", False),
+        ("lost_usd > 0.01", True),
+        ("lost_share > 10%", True),
+        ("lost_share>0.99", False),
+        ("exact_share < 1", False),
+        ("expired_usd >= 0.03", True),
+        ("lost_but_head_usd > 0", False),
+    ],
+)
+def test_a_check_for_ci(cli_here: Cli, tmp_path: Path, condition: str, fails: bool) -> None:
+    """Exit code 1 if the condition holds, and a line that says by which figure."""
+    path = billed_file(tmp_path, [FIRST, call(900, 6400, 0, [[1, 100]])])
+    done = cli_here("doctor", path, "--json", "--no-what-if", "--fail-if", condition)
+    assert done.returncode == fails, done.stderr
+    assert (f"fails: {condition}" in done.stderr) == fails
+    json.loads(done.stdout)
+
+
+def test_bad_conditions_and_formats(cli_here: Cli, tmp_path: Path) -> None:
+    path = billed_file(tmp_path, [FIRST])
+    run = partial(refused, cli_here, tmp_path, "doctor", path)
+    run("--fail-if", "lost_usd=5", said=("--fail-if lost_usd=5: not a condition; allowed: FIGURE",))
+    run("--fail-if", "tokens > 5", said=("no figure 'tokens'; allowed: calls,",))
+    run("--format", "nothing", said=("--format nothing; allowed: billed, agent_text_logs",))
+    run("--format", "mooncake", said=("format mooncake has no counts of what a provider read",))
+    run("--provider", "antropic", said=("did you mean 'anthropic'",))
+
+
+def test_codex_by_its_own_rules(tmp_path: Path) -> None:
+    """A ChatGPT login reads in steps of 1,024 tokens behind the first 768; 115 are never stored."""
+    rows: list[Row] = [
+        {"type": "session_meta", "payload": {"id": "s", "cwd": "/home/me", "cli_version": "0.60"}},
+        {"type": "turn_context", "payload": {"model": "gpt-5.6-sol", "effort": "high"}},
+    ]
+    total = {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0}
+    for number, (sent, cached) in enumerate(((10_000, 0), (12_000, 768 + 8 * 1024))):
+        last = {"input_tokens": sent, "cached_input_tokens": cached, "output_tokens": 20}
+        total = {key: total[key] + last[key] for key in total}
+        info = {"last_token_usage": last, "total_token_usage": total}
+        for kind, payload in (
+            ("response_item", {"type": "message", "role": "user", "content": f"question {number}"}),
+            ("response_item", {"type": "message", "role": "assistant", "content": f"answer {number}"}),
+            ("event_msg", {"type": "token_count", "info": info}),
+        ):
+            rows.append({"type": kind, "payload": payload})
+    for second, row in enumerate(rows):
+        row["timestamp"] = f"2026-10-03T10:00:{second:02}.000Z"
+    path = tmp_path / "rollout.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = _examined(path)
+    assert (found["calls"], found["exact"]) == (2, 2)
+    assert any("ChatGPT plan" in note for note in found["notes"])
+
+
 def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
     """The figures as JSON; as text the first line says how far the bill is reproduced."""
-    path = _file(tmp_path, [FIRST, _call(60, 7000, 6400, [[1, 109]])])
+    path = billed_file(tmp_path, [FIRST, call(60, 7000, 6400, [[1, 109]])])
     done = cli_here("doctor", path, "--json")
     assert done.returncode == 0, done.stderr
     found: Diagnosis = json.loads(done.stdout)
-    assert found == examine(path)
-    assert "2 of 2 calls exact (100.0%)" in text(found)
+    log = examine(path)
+    assert found == json.loads(json.dumps(diagnose(log, price(log))))
+    assert "2 of 2 calls exact (100.0%)" in how_exact(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -138,16 +289,16 @@ def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
     ],
 )
 def test_bad_logs(cli_here: Cli, tmp_path: Path, change: Row, said: tuple[str, ...]) -> None:
-    path = _file(tmp_path, [{**FIRST, **change}])
+    path = billed_file(tmp_path, [{**FIRST, **change}])
     refused(cli_here, tmp_path, "doctor", path, said=said)
 
 
 def test_no_calls_and_times_that_go_back(tmp_path: Path) -> None:
     """A log without calls, and one whose second call came before its first."""
     with pytest.raises(InputError, match="no calls; allowed: one lane"):
-        examine(_file(tmp_path, []))
+        examine(billed_file(tmp_path, []))
     with pytest.raises(InputError, match="request 2: t = 1; allowed: at least 5"):
-        examine(_file(tmp_path, [{**FIRST, "t": 5}, {**FIRST, "t": 1}]))
+        _examined(billed_file(tmp_path, [{**FIRST, "t": 5}, {**FIRST, "t": 1}]))
     (tmp_path / "empty.jsonl").write_text('{"id": "x", "requests": 3}\n')
     with pytest.raises(InputError, match="requests = 3; allowed: a list"):
-        examine(tmp_path / "empty.jsonl")
+        _examined(tmp_path / "empty.jsonl")

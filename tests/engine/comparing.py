@@ -23,6 +23,12 @@ REALISTIC = Coefficients(
     prefill_kv=2e-8,
     prefill=1e-4,
     decode_kv=4e-8,
+    uneven=1e-8,
+    beside=3e-6,
+    beside_token=2e-8,
+    beside_kv=1e-8,
+    link=1e-6,
+    request=5e-3,
 )
 """Of the size of an 8B model on a large GPU; decode iterations get longer with the context."""
 CLOSE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-9}

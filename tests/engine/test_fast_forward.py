@@ -111,9 +111,10 @@ def test_the_profile_is_used() -> None:
     fast, _ = _both(trace, blocks=100)
     c = REALISTIC
     assert c.p is not None
-    fixed = [c.step + c.sequence + (c.floor**c.p + (c.token * new) ** c.p) ** (1 / c.p) for new in (10, 1)]
+    knee = [(c.floor**c.p + (c.token * new) ** c.p) ** (1 / c.p) for new in (10, 1)]
+    fixed = [c.step + c.sequence + s + c.link * new for s, new in zip(knee, (10, 1), strict=True)]
     prefill = fixed[0] + c.pair * 55 + c.prefill_kv * 10 + c.prefill
     decodes = 2 * fixed[1] + c.decode_kv * (11 + 12)
-    assert fast.first_token_s[0] == pytest.approx(1.0 + prefill, **CLOSE)
-    assert fast.finished_s[0] == pytest.approx(1.0 + prefill + decodes, **CLOSE)
+    assert fast.first_token_s[0] == pytest.approx(1.0 + prefill + c.request, **CLOSE)
+    assert fast.finished_s[0] == pytest.approx(1.0 + prefill + decodes + c.request, **CLOSE)
     assert np.isfinite(fast.finished_s).all()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import ROUTERS
+from sim.hardware.profile import Coefficients
 from sim.results.records import Records
 from tests.caches.cases import QUICK, trace_of
 from tests.engine.comparing import REALISTIC, same_records
@@ -86,6 +87,23 @@ def test_a_deadline_that_is_just_kept(way: dict[str, bool]) -> None:
     missed = _run(_trace((0.0, 16, 5)), Hardships(deadline_s=[4.999]), way)
     assert (kept.status[0], missed.status[0]) == ("completed", "timed_out")
     assert missed.engine is not None and missed.engine.abandoned_tokens == 16 + 4
+
+
+@EVERY_WAY
+def test_what_a_client_sees_later(way: dict[str, bool]) -> None:
+    """With 0.25 s per request replies begin and end that much later, and follow-ups are sent then.
+
+    Ended at 5 in the replica, a reply is seen at 5.25: kept by that deadline, missed by one of 5.
+    """
+    late = Coefficients(step=1.0, request=0.25)
+    trace = _trace((0.0, 16, 5), (None, 16, 2))
+    records = _run(trace, Hardships(deadline_s=[5.25, 99]), way, coefficients=late)
+    assert records.status.tolist() == ["completed", "completed"]
+    assert records.first_token_s.tolist() == [1.25, 6.5]
+    assert records.arrival_s.tolist() == [0.0, 5.25] and records.finished_s.tolist() == [5.25, 7.5]
+    records = _run(trace, Hardships(deadline_s=[5.0, 99]), way, coefficients=late)
+    assert records.status.tolist() == ["timed_out", "completed"]
+    assert records.first_token_s[0] == 1.25 and records.arrival_s.tolist() == [0.0, 5.0]
 
 
 @EVERY_WAY

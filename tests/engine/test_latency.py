@@ -27,6 +27,11 @@ COEFFICIENTS = st.builds(
     rectangle=st.floats(0, 1e-8),
     hinges=st.dictionaries(st.integers(1, 300), st.floats(0, 1e-3), max_size=3),
     sequence_hinges=st.dictionaries(st.integers(1, 8), st.floats(0, 1e-3), max_size=2),
+    uneven=st.floats(0, 1e-6),
+    beside=st.floats(0, 1e-4),
+    beside_token=st.floats(0, 1e-6),
+    beside_kv=st.floats(0, 1e-6),
+    link=st.floats(0, 1e-4),
 )
 SEQUENCE = st.tuples(st.integers(0, 5000), st.integers(1, 500))
 """(tokens in KV, new tokens)."""
@@ -52,14 +57,27 @@ def _formula(c: Coefficients, prefills: list[tuple[int, int]], contexts: list[in
         + c.prefill_kv * sum(held + new for held, new in prefills)
         + c.prefill * len(prefills)
         + c.decode_kv * sum(held + 1 for held in contexts)
+        + c.uneven * sum(max(contexts) - held for held in contexts)
+        + bool(prefills) * _beside(c, sum(new for _, new in prefills), contexts)
+        + c.link * tokens
     )
+
+
+def _beside(c: Coefficients, prompt_tokens: int, contexts: list[int]) -> float:
+    per_decode = c.beside + c.beside_token * prompt_tokens
+    return sum(per_decode + c.beside_kv * (held + 1) for held in contexts)
 
 
 def _iteration_s(time: IterationTime, prefills: list[tuple[int, int]], contexts: list[int]) -> float:
     tokens = sum(new for _, new in prefills) + len(contexts)
     total = time.fixed_s(tokens, len(prefills) + len(contexts))
     total += sum(time.prefill_s(held, new) for held, new in prefills)
-    return total + time.decode_s(len(contexts), sum(contexts))
+    prompt_tokens = sum(new for _, new in prefills)
+    return total + time.decode_s(len(contexts), sum(contexts), _uneven(contexts), prompt_tokens)
+
+
+def _uneven(contexts: list[int]) -> int:
+    return len(contexts) * max(contexts, default=0) - sum(contexts)
 
 
 @QUICK

@@ -107,7 +107,7 @@ def test_settings(tool: Cli, tmp_path: Path) -> None:
     for wrong, said in (
         (("--set", "block_size"), "--set block_size: allowed: KEY=VALUE"),
         (("--set", "size=5", "--format", "mooncake"), "unknown key 'size'"),
-        (("--set", "size=[5"), "is not YAML"),
+        (("--set", "size=[5"), "--set size=[5: not YAML: expected"),
         (("--format", "moon"), "'moon' found using 'format' does not match"),
     ):
         done = tool("describe", other, "--skip-bad-lines", "1", *wrong)

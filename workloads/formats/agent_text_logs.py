@@ -15,8 +15,9 @@ from workloads.errors import InputError
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.history import START, Histories
-from workloads.formats.jsonl import Row, number, shown, text
+from workloads.formats.jsonl import Row, number, text
 from workloads.formats.reader import Reader
+from workloads.shown import shown
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from workloads.errors import InputError
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, Usage, added, messages, reply, usage
-from workloads.formats.exchange import SESSION_KEYS, as_dict, exchange, first, name
+from workloads.formats.exchange import SESSION_KEYS, as_dict, exchange, first, miss_reason, name
 from workloads.formats.history import START, Histories
 from workloads.formats.jsonl import Row, decoded
 from workloads.formats.reader import Reader
@@ -68,6 +68,7 @@ class ApiLog(CallLog):
             call = asked.get(custom) or Call(f"{reader.path}: custom_id {custom}", 0)
             call.input_tokens, call.output_tokens = used.input_tokens, used.output_tokens
             call.read_tokens, call.reasoning_tokens = used.read_tokens, used.reasoning_tokens
+            call.written_tokens = used.written_tokens
             if call.node is not None and answer is not None:
                 call.reply = histories.add(call.node, "assistant", answer)
             if custom not in asked:
@@ -93,7 +94,9 @@ def _call(
         sent_s=first_time(row, SENT, where) or first_time(response, ("created", "created_at"), where),
         ended_s=first_time(row, ENDED, where),
         after=responses.get(str(earlier), START) if earlier else START,
+        model=first(response, ("model",)) or first(body, ("model",)),
     )
+    call.said = miss_reason(response)
     if call.output_tokens is None and call.reply is None:
         limit = first(body, ("max_tokens", "max_completion_tokens", "max_output_tokens"))
         call.output_tokens = limit if type(limit) is int and limit > 0 else None

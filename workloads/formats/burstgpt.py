@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from workloads.errors import InputError
-from workloads.formats.jsonl import FINITE, Row, shown
+from workloads.formats.jsonl import FINITE, Row
 from workloads.formats.lengths_only import Length, LengthsTrace
 from workloads.formats.reader import Reader
 from workloads.formats.tables import column
+from workloads.shown import shown
 
 
 class BurstGptTrace(LengthsTrace):

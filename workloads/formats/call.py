@@ -29,6 +29,21 @@ class Call:
     """Part of ``output_tokens`` that is not resent."""
     read_tokens: int | None = None
     """What the provider says it found in its cache."""
+    written_tokens: tuple[int, int] | None = None
+    """What it says it wrote to its cache: for the usual lifetime, and for the long one."""
+    model: str | None = None
+    client: str = ""
+    """The version of the client that sent it."""
+    effort: str = ""
+    """How much the model was asked to think."""
+    project: str = ""
+    """The folder that the client worked in."""
+    cut: str = ""
+    """What the client says it did to the history before this call (``compact_boundary``)."""
+    answers_tool: bool | None = None
+    """Whether it answers a tool's result, where the log tells."""
+    said: str = ""
+    """Why the provider says that it found less than the call before had left."""
     head: int | None = None
     """The node of the unlogged head that the prompt begins with."""
     parent: str | None = None

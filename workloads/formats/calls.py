@@ -75,11 +75,7 @@ class CallLog(Schema):
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Read the file or folder, relative to ``folder`` (of the configuration) or the current one."""
-        reader = Reader(self.path, folder, self.skip_bad_lines, self.ENDINGS)
-        histories = Histories(counter(self.tokenizer, self.tokens_per_character, folder))
-        calls = self._ordered(reader, list(self.calls(reader, histories)))
-        link(calls, histories)
-        calls = self._first_sessions(reader, calls)
+        reader, histories, calls = self.linked(folder)
         trace = Trace(origin=reader.path.name, messages=all(call.node is not None for call in calls))
         content = CallContent(trace, histories, calls, self.reply_tokens)
         add_calls(trace, self, calls, content, seed)
@@ -88,6 +84,14 @@ class CallLog(Schema):
         if reader.several:
             trace.lines = None  # a line alone does not tell the file
         return trace
+
+    def linked(self, folder: Path) -> tuple[Reader, Histories, list[Call]]:
+        """The calls in their order, with their sessions and what each continues, and their messages."""
+        reader = Reader(self.path, folder, self.skip_bad_lines, self.ENDINGS)
+        histories = Histories(counter(self.tokenizer, self.tokens_per_character, folder))
+        calls = self._ordered(reader, list(self.calls(reader, histories)))
+        link(calls, histories)
+        return reader, histories, self._first_sessions(reader, calls)
 
     def _ordered(self, reader: Reader, calls: list[Call]) -> list[Call]:
         """By time, else as read."""

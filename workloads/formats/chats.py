@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from workloads.errors import InputError
 from workloads.formats.history import Histories
-from workloads.formats.jsonl import Row, decoded, digits, shown
+from workloads.formats.jsonl import Row, decoded, digits
 from workloads.schema import MOST
+from workloads.shown import shown
 
 IMAGE_TOKENS = 1000.0
 """About what an image of a megapixel takes with OpenAI and Anthropic."""
@@ -190,6 +191,8 @@ class Usage:
     output_tokens: int | None = None
     read_tokens: int | None = None
     reasoning_tokens: int = 0
+    written_tokens: tuple[int, int] | None = None
+    """Tokens written to a cache: for the usual lifetime, and for the long one where two are sold."""
 
 
 def usage(row: Any, where: str) -> Usage:
@@ -204,6 +207,9 @@ def usage(row: Any, where: str) -> Usage:
     if "input_tokens" in row and (read is not None or written is not None) and "total_tokens" not in row:
         sent = (sent or 0) + (read or 0) + (written or 0)
     cached = read if read is not None else count(details, where, "cached_tokens", "cache_read")
+    if written is None:
+        written = count(details, where, "cache_write_tokens", "cache_creation_tokens", "cache_creation")
+    long = count(_dict(row, "cache_creation"), where, "ephemeral_1h_input_tokens") or 0
     return Usage(
         input_tokens=sent or None,
         output_tokens=count(
@@ -211,6 +217,7 @@ def usage(row: Any, where: str) -> Usage:
         ),
         read_tokens=cached,
         reasoning_tokens=count(out, where, "reasoning_tokens", "reasoning") or 0,
+        written_tokens=None if written is None else (max(0, written - long), min(written, long)),
     )
 
 

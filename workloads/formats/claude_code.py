@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from workloads.formats.call import Call
 from workloads.formats.calls import CallLog
 from workloads.formats.chats import Message, added, listed, merged, usage
+from workloads.formats.exchange import miss_reason
 from workloads.formats.exchange import name as named
 from workloads.formats.history import Histories
 from workloads.formats.jsonl import Row, text
@@ -26,6 +27,8 @@ OTHER_ROWS = frozenset({
     "permission-mode", "custom-title", "agent-name",
 })  # fmt: skip
 COMPACTED = "compact_boundary"
+CLEARED = "microcompact_boundary"
+"""The history goes on, with old tool results cleared."""
 
 
 class ClaudeCodeLog(CallLog):
@@ -66,7 +69,7 @@ class ClaudeCodeLog(CallLog):
             ) -> None:  # fmt: skip
                 if row.get("type") == "progress" and isinstance(row.get("data"), dict):
                     row = _of_progress(row)
-                if str(row.get("type")) not in KINDS and row.get("subtype") != COMPACTED:
+                if str(row.get("type")) not in KINDS and row.get("subtype") not in (COMPACTED, CLEARED):
                     return
                 name, parent = _lane_name(where, row, file, chains)
                 if name not in lanes:
@@ -122,7 +125,13 @@ class _Lane:
         self._head: int | None = None
         self._waiting: list[Message] = []
         """Messages that no call has sent yet."""
+        self._folder: str | None = None
+        """Where the client was started: its shell may go elsewhere, its system prompt stays."""
         self._asked_s: float | None = None
+        self._tool = False
+        """Whether the last thing asked is a tool's result."""
+        self._cut = ""
+        """What the client did to the history since the last call."""
         self._open: Call | None = None
         self._open_id = ""
         self._copied = False
@@ -135,9 +144,11 @@ class _Lane:
 
     def read(self, where: str, line: int, row: Row) -> None:
         """Take in one row of the file."""
-        if row.get("subtype") == COMPACTED:
+        if row.get("subtype") in (COMPACTED, CLEARED):
             self._close()
-            self._node, self._waiting = None, []
+            self._cut = str(row["subtype"])
+            if self._cut == COMPACTED:
+                self._node, self._waiting = None, []
             return
         message = row.get("message")
         if not isinstance(message, dict):
@@ -149,6 +160,7 @@ class _Lane:
             self._rewind(row)
             self._waiting += listed(message.get("content"), "user")
             self._asked_s = seconds(row.get("timestamp"), "timestamp", where)
+            self._tool = _is_result(row, message)
         self._last_row = str(row.get("uuid"))
         if self._node is not None:
             self._after_row[self._last_row] = self._node
@@ -186,7 +198,8 @@ class _Lane:
         if rank > self._used:
             self._used = rank
             call.input_tokens, call.output_tokens = counts.input_tokens, counts.output_tokens
-            call.read_tokens = counts.read_tokens
+            call.read_tokens, call.written_tokens = counts.read_tokens, counts.written_tokens
+            call.said = miss_reason(message)
 
     def _begin(self, where: str, line: int, row: Row, message: Row) -> None:
         self._copied = self._open_id in self._seen
@@ -195,8 +208,13 @@ class _Lane:
         call.sent_s = self._asked_s
         if call.sent_s is None:
             call.sent_s = seconds(row.get("timestamp"), "timestamp", where)
+        call.model, call.client = str(message.get("model")), str(row.get("version") or "")
+        if self._folder is None:
+            self._folder = str(row.get("cwd") or "")
+        call.project, call.answers_tool = self._folder, self._tool
+        call.cut, self._cut = self._cut, ""
         kind = "sub-agent" if self._parent else "main"
-        facts = (row.get("version"), message.get("model"), row.get("cwd"), kind)
+        facts = (row.get("version"), message.get("model"), self._folder, kind)
         call.head = self._histories.head("\0".join(map(str, facts)))
         if self._node is None:
             self._node = call.head
@@ -223,3 +241,12 @@ class _Lane:
             self._calls.append(call)
         self._open = None
         self._asked_s = None
+
+
+def _is_result(row: Row, message: Row) -> bool:
+    """Whether a row of the user's side is the result of a tool."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return "toolUseResult" in row or any(
+        isinstance(part, dict) and part.get("type") == "tool_result" for part in parts
+    )

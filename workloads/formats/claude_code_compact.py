@@ -20,7 +20,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, number, shown, text, whole
+from workloads.formats.jsonl import Row, number, text, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
 from workloads.formats.weka_blocks import block_runs
@@ -28,6 +28,7 @@ from workloads.formats.weka_clock import Meaning, Span, meaning_of
 from workloads.ranges import RangeTree
 from workloads.schema import Schema
 from workloads.seeds import stream
+from workloads.shown import shown
 from workloads.trace import NONE, Trace
 
 Scope = Literal["local", "global"]

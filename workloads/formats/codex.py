@@ -66,6 +66,8 @@ class _Rollout:
         self._seen = seen
         self._parent: str | None = None
         self._facts = ["", "", ""]
+        self._model = self._effort = ""
+        self._cut = ""
         """Version, model with effort, and folder: what the unlogged head depends on."""
         self._node: int | None = None
         self._head: int | None = None
@@ -86,10 +88,11 @@ class _Rollout:
         if kind == "session_meta":
             self._meta(where, payload)
         elif kind == "turn_context":
-            self._facts[1] = f"{payload.get('model')} {payload.get('effort')}"
+            self._model, self._effort = str(payload.get("model") or ""), str(payload.get("effort") or "")
+            self._facts[1] = f"{self._model} {self._effort}"
             self._facts[2] = str(payload.get("cwd", self._facts[2]))
         elif kind == "compacted":
-            self._node, self._written = None, []
+            self._node, self._written, self._cut = None, [], "compacted"
             kept = payload.get("replacement_history")
             self._told = listed(kept) if kept else listed(payload.get("message"), "user")
         elif kind == "response_item":
@@ -144,6 +147,10 @@ class _Rollout:
     def _add(self, where: str, line: int, counts: list[int], counted_s: float | None, copied: bool) -> None:
         histories = self._histories
         call = Call(where, line, session=self.session, parent=self._parent)
+        call.model, call.effort = self._model or None, self._effort
+        call.client, call.project = self._facts[0], self._facts[2]
+        call.answers_tool = bool(self._told) and self._told[-1].role == "tool"
+        call.cut, self._cut = self._cut, ""
         call.head = histories.head("\0".join(self._facts))
         if self._node is None:
             self._node = call.head

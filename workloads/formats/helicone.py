@@ -52,6 +52,7 @@ class HeliconeLog(CallLog):
                 session=as_dict(row.get("request_properties")).get("Helicone-Session-Id"),
                 sent_s=seconds(row.get("request_created_at"), "request_created_at", where),
                 ended_s=seconds(row.get("response_created_at"), "response_created_at", where),
+                model=row.get("model") or response.get("model"),
             )
 
         return (call for call in reader.each(read) if call is not None)

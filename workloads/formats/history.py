@@ -56,6 +56,10 @@ class Histories:
             self.pieces[node] = self._cut(role, text)
         return node
 
+    def same_text(self, node: int) -> bytes:
+        """What is equal for messages of equal role and text, wherever they stand."""
+        return self._digests[node]
+
     def head(self, name: str) -> int:
         """The node of what stands before every message and is in no log: one for each ``name``."""
         digest = self._hash("head", name)

@@ -11,6 +11,7 @@ from typing import IO, Any
 from workloads.errors import InputError
 from workloads.formats.files import opened
 from workloads.schema import MOST
+from workloads.shown import shown
 
 FINITE = sys.float_info.max
 MOST_DIGITS = 20
@@ -131,11 +132,3 @@ def decoded(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
-
-
-def shown(value: object) -> str:
-    """The value as a message shows it: huge ones cut short."""
-    try:
-        return repr(value)[:60]
-    except RecursionError:
-        return f"{type(value).__name__} of many levels"

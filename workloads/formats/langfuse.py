@@ -60,6 +60,7 @@ class LangfuseLog(CallLog):
                 session=first(row, ("sessionId", "session_id", "traceId", "trace_id")),
                 sent_s=first_time(row, ("startTime", "start_time"), where),
                 ended_s=first_time(row, ("endTime", "end_time"), where),
+                model=first(row, ("model", "providedModelName", "provided_model_name")),
             )
 
         yield from (call for call in reader.each(read) if call is not None)
@@ -90,4 +91,5 @@ def _usage(details: Row, where: str) -> tuple[Usage, bool]:
         sent += read + written
     if total == exclusive:
         out += reasoning
-    return Usage(sent, out or None, read, reasoning), sure
+    wrote = (written, 0) if any(key in counts for key in WRITTEN) else None
+    return Usage(sent, out or None, read, reasoning, wrote), sure

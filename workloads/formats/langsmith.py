@@ -51,6 +51,7 @@ class LangSmithLog(CallLog):
                 session=first(as_dict(extra.get("metadata")), SESSION_KEYS) or row.get("trace_id"),
                 sent_s=seconds(row.get("start_time"), "start_time", where),
                 ended_s=seconds(row.get("end_time"), "end_time", where),
+                model=as_dict(extra.get("metadata")).get("ls_model_name"),
             )
 
         return (call for call in reader.each(read) if call is not None)

@@ -58,6 +58,7 @@ class LiteLlmLog(CallLog):
                 session=first(row, ("session_id", "trace_id")),
                 sent_s=seconds(row.get("startTime"), "startTime", where),
                 ended_s=seconds(row.get("endTime"), "endTime", where),
+                model=row.get("model"),
             )
 
         return (call for call in reader.each(read) if call is not None)

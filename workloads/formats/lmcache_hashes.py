@@ -15,10 +15,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, number, shown, whole
+from workloads.formats.jsonl import Row, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import close_loop, span_note
 from workloads.schema import Schema
+from workloads.shown import shown
 from workloads.trace import Trace
 
 

@@ -21,12 +21,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, shown, whole
+from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.lengths_only import LENGTHS_ONLY
 from workloads.formats.mooncake_text import MooncakeText
 from workloads.formats.reader import Reader, rows_of
 from workloads.formats.timing import SECONDS_PER_UNIT, close_loop, require_whole_ms, span_note
 from workloads.schema import Schema
+from workloads.shown import shown
 from workloads.trace import NONE, Trace
 
 BLOCK_TOKENS = 512

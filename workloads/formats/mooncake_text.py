@@ -15,9 +15,10 @@ from workloads.formats.calls import CallLog
 from workloads.formats.chats import added, listed, merged, messages
 from workloads.formats.exchange import name
 from workloads.formats.history import START, Histories
-from workloads.formats.jsonl import Row, number, shown, whole
+from workloads.formats.jsonl import Row, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import SECONDS_PER_UNIT, require_whole_ms
+from workloads.shown import shown
 
 
 class MooncakeText(CallLog):

@@ -90,6 +90,7 @@ def _call(
         session=first(attributes, SESSION) or trace_id,
         sent_s=first_time(span, ("startTimeUnixNano", "start_time"), where),
         ended_s=first_time(span, ("endTimeUnixNano", "end_time"), where),
+        model=first(attributes, ("gen_ai.response.model", "gen_ai.request.model")),
     )
 
 
@@ -107,7 +108,9 @@ def _usage(attributes: Row, where: str) -> Usage:
     sent, read, written = (count(attributes, where, *keys) for keys in (INPUT, READ, WRITTEN))
     if sent is not None and (read or 0) + (written or 0) > sent:
         sent += (read or 0) + (written or 0)
-    return Usage(sent, count(attributes, where, *OUTPUT), read, count(attributes, where, *REASONING) or 0)
+    reasoning = count(attributes, where, *REASONING) or 0
+    both = None if written is None else (written, 0)
+    return Usage(sent, count(attributes, where, *OUTPUT), read, reasoning, both)
 
 
 def _spans(row: Row, where: str) -> Iterator[tuple[object, Row]]:

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
 from workloads.formats.files import find_file
-from workloads.formats.jsonl import Row, shown
+from workloads.formats.jsonl import Row
 from workloads.formats.timing import close_loop
 from workloads.schema import Schema
+from workloads.shown import shown
 from workloads.trace import Trace
 
 VERSION = 1

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workloads.errors import InputError
-from workloads.formats.jsonl import FINITE, Row, shown
+from workloads.formats.jsonl import FINITE, Row
+from workloads.shown import shown
 
 _FRACTION = re.compile(r"\.(\d{6})\d+")
 

@@ -15,10 +15,11 @@ from pydantic import NonNegativeInt, PositiveFloat
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, shown, whole
+from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import link_replies, span_note
 from workloads.schema import Schema
+from workloads.shown import shown
 from workloads.trace import Trace
 
 Units = list[tuple[Hashable, int]]

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 from workloads.errors import InputError
-from workloads.formats.jsonl import FINITE, Row, number, shown
+from workloads.formats.jsonl import FINITE, Row, number
 from workloads.formats.lengths_only import Length, LengthsTrace
 from workloads.formats.reader import Reader
 from workloads.schema import MOST, MOST_S
+from workloads.shown import shown
 
 START = "start_times"
 

@@ -20,10 +20,11 @@ from pydantic import Field, NonNegativeInt
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, integers, number, shown, whole
+from workloads.formats.jsonl import Row, integers, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import close_loop, span_note
 from workloads.schema import MOST_S, Schema
+from workloads.shown import shown
 from workloads.trace import NONE, Trace
 
 FIELDS = (

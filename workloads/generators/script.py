@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from workloads.content import ROOT
-from workloads.schema import Schema
+from workloads.schema import MOST, Schema
 from workloads.trace import Trace
 
 
@@ -18,7 +18,7 @@ class ScriptRequest(Schema):
     prompt: list[str] = Field(min_length=1)
     reply: str
     at_s: NonNegativeFloat = 0.0
-    session: int = Field(default=0, ge=0)
+    session: int = Field(default=0, ge=0, le=MOST)
 
 
 class ScriptWorkload(Schema):

@@ -20,14 +20,16 @@ class SglangBatch:
 
     __slots__ = (
         "aborted", "admitted", "chunks", "context", "cut", "decodes", "finishing", "joined", "loads",
-        "orders", "recomputed", "retracted", "scheduled", "tokens",
+        "orders", "recomputed", "retracted", "scheduled", "tokens", "uneven",
     )  # fmt: skip
 
-    def __init__(self, decodes: int = 0, context: int = 0) -> None:
+    def __init__(self, decodes: int = 0, context: int = 0, uneven: int = 0) -> None:
         self.decodes = self.tokens = decodes
         """Also the tokens to compute; for prompts those are the sum of their chunks."""
         self.context = context
         """Tokens of the decodes that have KV before this step."""
+        self.uneven = uneven
+        """By how many of them all together fall short of the longest."""
         self.chunks: list[tuple[SglangRequest, int, int]] = NONE
         """(request, its tokens with KV before, tokens computed), the prompt begun earlier first."""
         self.scheduled: list[SglangRequest] = NONE

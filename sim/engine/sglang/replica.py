@@ -216,7 +216,7 @@ class SglangReplica:
             for _, before, new in batch.chunks:
                 seconds += latency.prefill_s(before, new)
         else:
-            seconds = latency.decodes_s(batch.decodes, batch.context)
+            seconds = latency.decodes_s(batch.decodes, batch.context, batch.uneven)
         steps = latency.steady_steps(batch.decodes, batch.context, steps)
         self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
         self._changed(self.number)

@@ -121,6 +121,8 @@ class RunningBatch:
                 return
         batch.decodes = batch.tokens = decodes.count + len(surplus)
         batch.context = decodes.context + sum(request.computed for request in surplus)
+        longest = max([decodes.longest, *[request.computed for request in surplus]])
+        batch.uneven = batch.decodes * longest - batch.context
         pages.allocate(1, surplus)
         if self._names_decodes:
             batch.scheduled = list(self.requests)
@@ -206,7 +208,8 @@ class RunningBatch:
         same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * decodes.count
-            ahead = SglangBatch(decodes.count, decodes.context + (same - 1) * decodes.count)
+            context = decodes.context + (same - 1) * decodes.count
+            ahead = SglangBatch(decodes.count, context, decodes.uneven)
             self._repeat(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are decided once more.
@@ -214,7 +217,7 @@ class RunningBatch:
             computing.finishing = ahead.finishing
             self._let_end(ahead.finishing)
             tokens += decodes.count
-            ahead = SglangBatch(decodes.count, decodes.context)
+            ahead = SglangBatch(decodes.count, decodes.context, decodes.uneven)
             if decodes.count:
                 self._repeat(1, ahead)
         return (ahead if ahead.decodes else None), tokens

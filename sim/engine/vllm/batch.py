@@ -21,13 +21,15 @@ class Batch:
 
     __slots__ = (
         "admitted", "chunks", "completed", "context", "decodes", "finishing", "left", "loads", "lost",
-        "preempted", "recomputed", "scheduled", "tokens",
+        "preempted", "recomputed", "scheduled", "tokens", "uneven",
     )  # fmt: skip
 
-    def __init__(self, decodes: int = 0, context: int = 0) -> None:
+    def __init__(self, decodes: int = 0, context: int = 0, uneven: int = 0) -> None:
         self.decodes = decodes
         self.context = context
         """Tokens of the decodes that have KV before this step."""
+        self.uneven = uneven
+        """By how many of them all together fall short of the longest."""
         self.tokens = decodes
         """To compute, those of prompts included."""
         self.chunks: list[tuple[Request, int, int]] = NONE
@@ -50,11 +52,11 @@ class Batch:
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
 
-    def followed_by(self, decodes: int, context: int) -> Batch:
+    def followed_by(self, decodes: int, context: int, uneven: int) -> Batch:
         """A step of decodes alone in the place of this one: the same object, if this is such a step too."""
         if self.chunks or self.lost or self.preempted:
-            return Batch(decodes, context)
+            return Batch(decodes, context, uneven)
         self.decodes = self.tokens = decodes
-        self.context = context
+        self.context, self.uneven = context, uneven
         self.finishing = NONE
         return self

@@ -188,13 +188,13 @@ class Decoding:
         same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * count
-            ahead = ahead.followed_by(count, decodes.context + (same - 1) * count)
+            ahead = ahead.followed_by(count, decodes.context + (same - 1) * count, decodes.uneven)
             self.advance(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are scheduled once more.
             assert steps == same + 1
             computing.finishing = ahead.finishing
-            ahead = ahead.followed_by(decodes.count, decodes.context)
+            ahead = ahead.followed_by(decodes.count, decodes.context, decodes.uneven)
             tokens += decodes.count
             self.advance(1, ahead)
         return (ahead if ahead.decodes else None), tokens

@@ -25,8 +25,8 @@ class Durations:
         """How long ``batch`` takes, s."""
         latency, chunks = self._latency, batch.chunks
         if not chunks:
-            return latency.decodes_s(batch.decodes, batch.context)
-        seconds = latency.decode_s(batch.decodes, batch.context)
+            return latency.decodes_s(batch.decodes, batch.context, batch.uneven)
+        seconds = latency.decode_s(batch.decodes, batch.context, batch.uneven, batch.tokens - batch.decodes)
         for _, before, new in chunks:
             seconds += latency.prefill_s(before, new)
         return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(chunks))
@@ -37,19 +37,20 @@ class Durations:
         """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
         prompts, and ``decodes`` alone."""
         latency = self._latency
-        count, context = decodes.count, decodes.context  # once those that ahead completes decode
+        count, context, uneven = decodes.count, decodes.context, decodes.uneven
+        # those of the steps after ahead, whose completed prompts decode
         leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
             leads.append(ahead)
             leads_s.append(self.of(ahead))
         else:
             if ahead is not None:
-                count, context = ahead.decodes, ahead.context
+                count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
             if batch.decodes == count and not batch.lost and not batch.chunks:
                 steps = latency.steady_steps(count, batch.context, steps)
                 self._timer.start((), seconds, latency.slope_s(count, batch.context), steps)
                 return
         self._notes.begins(leads, count, context)
         steps = len(leads) + latency.steady_steps(count, context, steps - len(leads))
-        first_s = latency.decodes_s(count, context)
+        first_s = latency.decodes_s(count, context, uneven)
         self._timer.start(leads_s, first_s, latency.slope_s(count, context), steps)

@@ -73,7 +73,7 @@ class RunScheduler:
             self._preempt_for_decodes(batch, in_flight)
             others = True
         batch.decodes = batch.tokens = decodes.count
-        batch.context = decodes.context
+        batch.context, batch.uneven = decodes.context, decodes.uneven
         decoding.advance(1, batch)
         decoding.publish_contested()
         if others:

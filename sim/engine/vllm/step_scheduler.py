@@ -56,6 +56,7 @@ class StepScheduler:
         self._watermark = options.watermark_blocks(memory.capacity_blocks)
         self._progress = Progress()
         self._now = 0.0
+        self._longest = 0  # tokens in KV of the longest decode in the step that is being decided
 
     @property
     def waiting_tokens(self) -> int:
@@ -115,8 +116,10 @@ class StepScheduler:
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
         if not batch.preempted:
             self._schedule_waiting(batch, scheduled, limit, budget)
+        self._longest = 0
         for request, tokens in scheduled.items():
             self._advance(batch, request, tokens)
+        batch.uneven = batch.decodes * self._longest - batch.context
         self._progress.made_by(batch, self.running, self.waiting, self.memory.capacity_blocks)
         return batch
 
@@ -265,6 +268,7 @@ class StepScheduler:
         if request.phase == DECODE:
             batch.decodes += 1
             batch.context += before
+            self._longest = max(self._longest, before)
         else:
             batch.chunks.append((request, before, tokens))
             if request.computed < request.known_tokens:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from sim.hardware.reader.families import FAMILIES
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.quantization import NONE, quantization
 from sim.hardware.reader.served import served_types
+from workloads.documents import read_json
 from workloads.errors import InputError
 
 QUANT_FILE = "hf_quant_config.json"
@@ -21,10 +21,11 @@ QUANT_FILE = "hf_quant_config.json"
 
 def read_file(path: Path, dtype: str = "auto", kv_cache_dtype: str = "auto") -> Model:
     """The model of the config.json at ``path``, with the hf_quant_config.json beside it, if any."""
-    raw = dict(_json(path))
+    raw = read_json(path, "a Hugging Face config.json")
     beside = path.with_name(path.name.replace("config.json", QUANT_FILE))
     if beside != path and beside.is_file() and "quantization_config" not in raw:
-        raw["quantization_config"] = {"quant_method": "modelopt", **_json(beside)}
+        written = read_json(beside, "what ModelOpt writes")
+        raw["quantization_config"] = {"quant_method": "modelopt", **written}
     own = path.stem.removesuffix("config").rstrip("_-.")  # OWNER--NAME_config.json in a common folder
     raw.setdefault("name", raw.get("_name_or_path") or own or path.parent.name or path.name)
     return read(raw, str(path), dtype, kv_cache_dtype)
@@ -66,13 +67,3 @@ def of_dense(shape: DenseDecoder) -> Model:
         served := served_types(Fields({"dtype": shape.dtype}, shape.name), NONE, shape.dtype, "auto"),
     )
     return replace(NONE.applied(model, served.value_bytes), name=shape.name, dense=shape)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        raw = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: not a JSON object; allowed: a Hugging Face config.json")
-    return raw

@@ -1,0 +1,112 @@
+"""Profiles made of tables that others measured: random steps timed by them, fitted, and others held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+
+import numpy as np
+
+from calibration import draw, fit, form
+from calibration.form import Floats, Offer, Step
+from sim.hardware import vllm_memory
+from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.memory import Memory
+from sim.hardware.origin import Serves, Tables
+from sim.hardware.parallel import Parallel
+from sim.hardware.profile import Coefficients, Heldout, Profile
+from sim.hardware.roofline import roofline
+from workloads.errors import InputError
+
+FITTED, HELD_OUT = 900, 300
+"""Steps."""
+BLOCK = 16
+"""Tokens."""
+LEAST_KV_TOKENS = 4096
+REQUEST_S = 4.8e-3
+"""What a client of vLLM's server waits for a request beside its iterations: parsing, tokenising, sending.
+
+Of 43 loads of dense models on H100, A100 and L40S with mostly cached prompts: TTFT = 2.8 steps + 4.8 ms, to
+2.5 % on average (public measurements, November 2026)."""
+Times = Callable[[Sequence[Step]], Floats]
+"""Seconds of steps by the tables."""
+
+
+def build(
+    times: Times,
+    model: Model,
+    gpu: Gpu,
+    parallel: Parallel,
+    *,
+    limits: draw.Limits,
+    uneven: bool,
+    without: tuple[str, ...],
+    tables: Tables,
+    more: Coefficients = Coefficients(),  # noqa: B008
+    seed: int = 0,
+) -> Profile:
+    """The profile of ``model`` on GPUs in parallel, fitted to what ``times`` says of random steps.
+
+    Of other random steps its errors are kept, beside those of the roofline. ``uneven``: the tables tell
+    decodes of uneven lengths apart. ``more``: what the tables leave out, added to the step and per token.
+    """
+    peak = roofline(model, gpu, parallel=parallel).coefficients
+    offer = Offer(
+        touched=peak.touched,
+        windows=tuple((window.tokens, window.chunked) for window in peak.windows),
+        without=without,
+    )
+    training = draw.steps(limits, FITTED, seed, "fitted steps", uneven=uneven)
+    heldout = draw.steps(limits, HELD_OUT, seed, "held-out steps", uneven=uneven)
+    found = form.fit(training, times(training), offer)
+    target = times(heldout)
+    predicted = form.seconds(found, heldout)
+    by_family = {
+        name: fit.errors(predicted[where], target[where])
+        for name in ("prefill", "decode", "mixed")
+        if (where := np.array([draw.family(step) == name for step in heldout])).any()
+    }
+    whole = {"step": found.step + more.step, "link": found.link + more.link, "request": REQUEST_S}
+    return Profile(
+        id=_name(model, gpu, parallel),
+        calibrated=True,
+        origin="imported",
+        source=f"fitted to {FITTED} steps made of tables that others measured: {tables.tables}",
+        coefficients=found.model_copy(update=whole),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=metadata.version("prefixsim"),
+        serves=Serves.of(model, gpu, parallel),
+        tables=tables,
+        domain=form.domain(training),
+        heldout=Heldout(
+            errors=fit.errors(predicted, target),
+            by_family=by_family,
+            baselines={"roofline": fit.errors(form.seconds(peak, heldout), target)},
+        ),
+    )
+
+
+def kv_tokens(model: Model, gpu: Gpu, parallel: Parallel, tokens: int, sequences: int) -> int:
+    """What the KV pool of vLLM would hold at these batch limits: more cannot be in one step."""
+    budget = vllm_memory.budget(
+        model,
+        gpu,
+        Memory(),
+        max_num_batched_tokens=tokens,
+        max_num_seqs=sequences,
+        parallel=parallel,
+    )
+    tokens = budget.blocks(BLOCK) * BLOCK
+    if tokens < LEAST_KV_TOKENS:
+        raise InputError(
+            f"--model: {model.name} leaves {max(0, tokens):,} tokens of KV on {parallel} {gpu.name}; "
+            f"allowed: at least {LEAST_KV_TOKENS:,} (more GPUs with --tp, or a smaller model)"
+        )
+    return tokens
+
+
+def _name(model: Model, gpu: Gpu, parallel: Parallel) -> str:
+    several = f"{parallel.gpus} x " if parallel.gpus > 1 else ""
+    served = model.dtype if model.quantization == "none" else model.quantization
+    return f"{several}{gpu.name}, {model.name}, {served}"

@@ -1,0 +1,1 @@
+"""What somebody's own server took, held against the simulator: benchmarks, logs, metrics."""

@@ -1,0 +1,152 @@
+"""Files into a folder: all or none, whatever ends the process while they are written.
+
+They are written into a folder of their own beside their place. A new folder of results is that folder,
+renamed. Into one that exists they are moved: renaming them to ``.ready-*`` is the instant from which they
+count. Before it nothing has changed; an error after it puts back what was there; and where the process is
+killed after it, the next command that looks into the folder moves the rest (`settle`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from workloads.errors import InputError
+
+try:
+    import fcntl
+except (
+    ImportError
+):  # Windows: nothing tells there whether a writer still lives, so nothing of his is removed
+    fcntl = None  # type: ignore[assignment]
+
+WRITING, READY, OLD = ".writing-", ".ready-", ".old"
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A folder whose files are moved into ``folder`` at the end, all or none; InputError if that fails.
+
+    Other files in ``folder`` are left alone; it and the folders above it are made if need be, and are gone
+    again if nothing is written.
+    """
+    made: list[Path] = []
+    staging = None
+    try:
+        settle(folder)
+        made = [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
+        home = folder if not made else folder.absolute().parent
+        home.mkdir(parents=True, exist_ok=True)
+        staging = home / f"{WRITING}{secrets.token_hex(8)}"
+        staging.mkdir()
+        with _held(staging):
+            yield staging
+            _require_files(staging, folder)
+            _put(staging, folder)
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        for place in made:  # the innermost first; those that hold something stay
+            with suppress(OSError):
+                place.rmdir()
+
+
+def settle(folder: Path) -> None:
+    """Finish what a killed process had begun to move into ``folder``, and remove what it only wrote.
+
+    Nothing happens to the files of processes that still live.
+    """
+    if fcntl is None:
+        return
+    for home in (folder, folder.absolute().parent):
+        with suppress(OSError):
+            for place in list(home.glob(f"{WRITING}*")):
+                with _held(place, wait=False) as free:
+                    if free:
+                        shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        if list(folder.glob(f"{READY}*")):
+            with _held(folder):
+                for place in list(folder.glob(f"{READY}*")):
+                    _move(place, folder)
+                    shutil.rmtree(place)
+
+
+def _require_files(staging: Path, folder: Path) -> None:
+    for path in sorted(staging.iterdir()):
+        if (folder / path.name).is_dir():
+            raise InputError(f"--out {folder}: {path.name} is a folder there; allowed: a file, or nothing")
+
+
+def _put(staging: Path, folder: Path) -> None:
+    if not folder.exists():
+        try:
+            os.rename(staging, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process made it in the meantime
+                raise
+        else:
+            return
+    with _held(folder):
+        names = [path.name for path in staging.iterdir()]
+        _keep_old(names, staging, folder)
+        ready = folder / f"{READY}{secrets.token_hex(8)}"
+        os.rename(staging, ready)
+        try:
+            _move(ready, folder)
+        except OSError:
+            _put_back([name for name in names if not (ready / name).exists()], ready, folder)
+            raise
+        finally:
+            shutil.rmtree(ready, ignore_errors=True)
+
+
+def _keep_old(names: list[str], staging: Path, folder: Path) -> None:
+    """Second names for the files that are about to be replaced."""
+    (staging / OLD).mkdir()
+    for name in names:
+        if not (folder / name).exists():
+            continue
+        try:
+            os.link(folder / name, staging / OLD / name)
+        except OSError:  # a file system without links
+            shutil.copy2(folder / name, staging / OLD / name)
+
+
+def _move(ready: Path, folder: Path) -> None:
+    for path in sorted(ready.iterdir()):
+        if path.name != OLD:
+            os.replace(path, folder / path.name)
+
+
+def _put_back(moved: list[str], ready: Path, folder: Path) -> None:
+    for name in moved:
+        old = ready / OLD / name
+        if old.exists():
+            os.replace(old, folder / name)
+        else:
+            (folder / name).unlink()
+
+
+@contextmanager
+def _held(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """A lock on ``folder``, which ends with the process; whether it was to be had."""
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

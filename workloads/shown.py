@@ -1,0 +1,24 @@
+"""Values and texts from outside, as a message shows them."""
+
+from __future__ import annotations
+
+import re
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+"""Characters that move a cursor, end a line or are half of one: all but the tab and the end of line."""
+
+
+def shown(value: object, most: int = 60) -> str:
+    """``value`` as a message shows it: on one line, of printable characters, a long one cut short."""
+    try:
+        text = repr(value[: most + 1] if isinstance(value, str | bytes | list | tuple) else value)
+    except RecursionError:
+        return f"{type(value).__name__} of many levels"
+    except ValueError:
+        return f"{type(value).__name__} of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def plain(text: str) -> str:
+    """``text`` for a terminal: what would move its cursor is written out, ``\\x1b``; ends of lines stay."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
