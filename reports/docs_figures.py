@@ -1,6 +1,6 @@
 """Makes the figures of the documentation from the shipped experiments.
 
-    python -m reports.docs_figures [quickstart | habits | both-worlds] [--sessions FILE]
+    python -m reports.docs_figures [quickstart | habits | both-worlds | generators] [--sessions FILE]
 
 ``--sessions`` is the file of coding-agent sessions that `configs/studies/both_worlds.yaml` needs
 (docs/providers.md says where it comes from).
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reports import canvas, figures, habit_figures, side_by_side
+from reports import canvas, figures, habit_figures, side_by_side, workload_figures
 from sim.config import load_config
 from sim.experiment import run
 from sim.studies import habits
@@ -41,12 +41,22 @@ def both_worlds(sessions: Path | None) -> None:
     _save("owning-or-renting", side_by_side.crossover(summary))
 
 
+def generators(sessions: Path | None) -> None:
+    """How large a cache has to be for each kind of generated workload."""
+    _save("generators", workload_figures.generators())
+
+
 def _save(name: str, figure: canvas.Figure) -> None:
     (FOLDER / f"{name}.png").write_bytes(canvas.png(figure))
     print(FOLDER / f"{name}.png")
 
 
-MAKERS = {"quickstart": quickstart, "habits": habit_pairs, "both-worlds": both_worlds}
+MAKERS = {
+    "quickstart": quickstart,
+    "habits": habit_pairs,
+    "both-worlds": both_worlds,
+    "generators": generators,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -37,23 +37,17 @@ SkipLines = Annotated[
 
 def load(file: Path, format_name: str | None, settings: list[str], skip_bad_lines: int) -> Trace:
     """The trace of a file with the settings of the command line."""
+    from workloads.documents import assign
     from workloads.registry import TraceWorkload
 
     config: dict[str, Any] = {"kind": "trace", "path": str(file), "format": format_name or "guess"}
-    put(config, settings)
+    for setting in settings:
+        assign(config, setting)
     if skip_bad_lines:
         config["skip_bad_lines"] = skip_bad_lines
     trace = validated(TraceWorkload, config).build(0, Path.cwd())
     trace.require_countable()
     return trace
-
-
-def put(config: dict[str, Any], settings: list[str]) -> None:
-    """Put settings of the command line (KEY=VALUE, keys with dots) into a configuration."""
-    from workloads.documents import assign
-
-    for setting in settings:
-        assign(config, setting)
 
 
 def validated(kind: Any, config: dict[str, Any]) -> Workload:

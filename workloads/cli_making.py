@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -31,18 +31,15 @@ def generate(
     block_size: BlockSize = None,
 ) -> None:
     """Write the requests of a configuration's workload to a file."""
-    import yaml
-
+    from workloads.documents import assign, read_yaml
     from workloads.registry import WorkloadConfig
 
-    try:
-        content = yaml.safe_load(config.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{config}: cannot be read: {error}") from None
-    workload = content.get("workload", content) if isinstance(content, dict) else None
+    content = read_yaml(config, "an experiment, or a workload alone")
+    workload = content.get("workload", content)
     if not isinstance(workload, dict) or "kind" not in workload:
         raise InputError(f"{config}: no workload; allowed: an experiment, or a mapping with kind")
-    cli_files.put(workload, settings)
+    for setting in settings:
+        assign(workload, setting)
     given = content.get("seed", 0) if seed is None else seed
     if not isinstance(given, int) or given < 0:
         raise InputError(f"{config}: seed = {given!r}; allowed: a whole number of at least 0")
@@ -81,28 +78,39 @@ def fit(
     arrival: Annotated[
         str, typer.Option("--arrival", metavar="KIND", help="Of sessions: fitted (a process) or replayed.")
     ] = "fitted",
+    kind: Annotated[
+        str,
+        typer.Option("--kind", metavar="KIND", help="fitted (shapes of sessions), or chat or agent."),
+    ] = "fitted",
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="PNG", help="Draw the hit-rate curves there.")
     ] = None,
 ) -> None:
     """Fit a generator to a trace: a configuration, and how far its draws are from the trace."""
+    from workloads.fitting import ArrivalKind, Kind
     from workloads.fitting import fit as fitted
     from workloads.shapes import write
 
-    if arrival not in ("fitted", "replayed"):
-        raise InputError(f"--arrival {arrival}: allowed: fitted, replayed")
+    if arrival not in get_args(ArrivalKind):
+        raise InputError(f"--arrival {arrival}: allowed: {', '.join(get_args(ArrivalKind))}")
+    if kind not in get_args(Kind):
+        raise InputError(f"--kind {kind}: allowed: {', '.join(get_args(Kind))}")
     trace = cli_files.load(file, format_name, settings, skip_bad_lines)
-    found = fitted(trace, seeds, "replayed" if arrival == "replayed" else "fitted", _hit_rates)
-    shapes = out.with_suffix(".sessions.parquet")
-    cli_files.write_whole(shapes, lambda part: write(found.shapes, part))
-    cli_files.write_whole(out, lambda part: part.write_text(_experiment(found, out, shapes)))
+    found = fitted(trace, seeds, cast(ArrivalKind, arrival), _hit_rates, cast(Kind, kind))
+    said = f"{out}: the configuration"
+    if kind == "fitted":
+        shapes = out.with_suffix(".sessions.parquet")
+        found.workload["path"] = shapes.name
+        cli_files.write_whole(shapes, lambda part: write(found.shapes, part))
+        said += f"; {shapes}: the shapes of {len(found.shapes.sessions):,} sessions"
+    cli_files.write_whole(out, lambda part: part.write_text(_experiment(found, out)))
     _print(trace, found)
     if figure is not None:
         from workloads.figure import curves
 
         curves(found, trace.origin, figure)
         typer.echo(f"Figure: {figure}")
-    typer.echo(f"{out}: the configuration; {shapes}: the shapes of {len(found.shapes.sessions):,} sessions")
+    typer.echo(said)
 
 
 def _hit_rates(trace: Trace, block_size: int | None, capacities_tokens: Sequence[int]) -> Sequence[float]:
@@ -116,15 +124,14 @@ def _hit_rates(trace: Trace, block_size: int | None, capacities_tokens: Sequence
     return rates
 
 
-def _experiment(found: Fit, out: Path, shapes: Path) -> str:
+def _experiment(found: Fit, out: Path) -> str:
     """A configuration that runs as it is."""
     import yaml
 
-    workload: dict[str, Any] = {"kind": "fitted", "path": shapes.name} | found.workload
     size = found.block_size or 16
     config = {
         "name": "".join(letter if letter.isalnum() else "-" for letter in out.stem).strip("-") or "fitted",
-        "workload": workload,
+        "workload": found.workload,
         "systems": {"unlimited": {"kind": "cache", "cache": {"kind": "block", "block_size": size}}},
     }
     return yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=108)

@@ -68,8 +68,8 @@ def merged(parts: Sequence[Part], origin: str) -> Trace:
 def _append_content(whole: Trace, trace: Trace) -> int:
     """Add the segments of ``trace`` below the root; returns by how much their numbers grow."""
     content, offset = whole.content, len(whole.content) - 1
-    content.parent += [ROOT if above == ROOT else above + offset for above in trace.content.parent[1:]]
-    content.end += trace.content.end[1:]
+    content.parent.extend(ROOT if above == ROOT else above + offset for above in trace.content.parent[1:])
+    content.end.extend(trace.content.end[1:])
     whole.continuations |= {segment + offset for segment in trace.continuations}
     whole.system_messages |= {segment + offset for segment in trace.system_messages}
     whole.resent_replies |= {segment + offset for segment in trace.resent_replies}

@@ -21,7 +21,7 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("workload.sessions=three", ("workload.sessions = 'three'", "valid integer")),
         ("workload.sessions=0", ("workload.sessions = 0", "greater than 0")),
         ("workload.user_tokens=-5", ("workload.user_tokens = -5", "greater than or equal to 0")),
-        ("workload.kind=chats", ("workload", "'chats'", "'chat', 'script', 'trace'")),
+        ("workload.kind=chats", ("workload", "'chats'", "did you mean 'chat'?", "'mix', 'script', 'trace'")),
         ("workload.turns={distribution: normal}", ("workload.turns", "'normal'", "'geometric'")),
         ("workload.arrival.rate_per_s=.nan", ("workload.arrival.rate_per_s = nan",)),
         ("systems.one.model=llama-3-9b", ("systems.one.model = 'llama-3-9b'", "did you mean 'llama-3-8b'", "qwen")),

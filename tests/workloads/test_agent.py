@@ -87,6 +87,12 @@ def test_subagents() -> None:
     assert _common(trace, chain[1], chain[4]) == 500 and _common(trace, chain[0], chain[1]) == 0
 
 
+def test_a_head_of_nobody() -> None:
+    """Is refused: every call of a session begins with its head."""
+    with pytest.raises(ValueError, match="allowed: all, tenant, session"):
+        _agent(system_prompt={"tokens": 100, "shared_by": "none"})
+
+
 def test_defaults_are_those_of_the_recorded_sessions() -> None:
     """Calls, growth, replies and gaps of 400 sessions near the published medians and means."""
     trace = AgentWorkload.model_validate(

@@ -15,8 +15,10 @@ from sim.caches.ideal import IdealConfig
 from tests.refusing import Cli, refused
 from tests.workloads.other_files import ALL
 from workloads.cli_making import _hit_rates
+from workloads.distributions import counts, quantiles
 from workloads.errors import InputError
 from workloads.fitting import fit, ks_distance
+from workloads.formats.own import write as write_own
 from workloads.generators.fitted import FittedWorkload
 from workloads.registry import FORMATS, WorkloadConfig
 from workloads.shapes import read, shapes_of, write
@@ -161,13 +163,12 @@ def test_arrivals_are_those_of_the_trace() -> None:
 
 
 def test_kolmogorov_smirnov() -> None:
-    """As scipy has it."""
-    from scipy.stats import ks_2samp
-
+    """The largest difference of the shares of values up to each value."""
     rng = np.random.default_rng(1)
     for _ in range(20):
         one, other = rng.integers(0, 9, 30).astype(float), rng.integers(1, 12, 50).astype(float)
-        assert ks_distance(one, other) == pytest.approx(ks_2samp(one, other).statistic)
+        expected = max(abs((one <= value).mean() - (other <= value).mean()) for value in range(13))
+        assert ks_distance(one, other) == pytest.approx(expected)
     assert ks_distance(np.array([]), np.array([])) == 0 and ks_distance(np.array([]), np.array([1.0])) == 1
 
 
@@ -187,8 +188,34 @@ def test_bad_input_of_the_command(tool: Cli, tmp_path: Path) -> None:
     """One message, and nothing half-written."""
     path = ALL["claude_code"](tmp_path)
     refused(tool, tmp_path, "fit", path, "g.yaml", "--arrival", "x", said=("allowed: fitted, replayed",))
+    refused(tool, tmp_path, "fit", path, "g.yaml", "--kind", "x", said=("allowed: fitted, chat, agent",))
     refused(tool, tmp_path, "fit", ALL["azure"](tmp_path), "g.yaml", said=("lengths only",))
     refused(tool, tmp_path, "fit", path, "nowhere/g.yaml", said=("g.sessions.parquet: cannot be written",))
+
+
+@pytest.mark.parametrize("kind", ["chat", "agent"])
+def test_short_configurations(tool: Cli, tmp_path: Path, kind: Any) -> None:
+    """Distributions of a chat's sessions, from which a chat like it is drawn; they run as they are."""
+    trace = _build(CHAT | {"sessions": 2000})
+    found = fit(trace, 1, "fitted", lambda one, size, at: [0.0] * len(at), kind)
+    assert len(found.distances) == 5 and max(found.distances.values()) < 0.05
+    write_own(trace, tmp_path / "t.parquet")
+    said = tool("fit", "t.parquet", "f.yaml", "--kind", kind, "--seeds", "1").stdout
+    assert "drawn independently of each other" in said and not list(tmp_path.glob("*.sessions.*"))
+    drawn = load_config(tmp_path / "f.yaml").workload.build(3, tmp_path)
+    assert len(drawn) == pytest.approx(len(trace), rel=0.1)
+    assert sum(drawn.output_tokens) == pytest.approx(sum(trace.output_tokens), rel=0.1)
+    assert _ideal(drawn) / sum(drawn.input_tokens) == pytest.approx(
+        _ideal(trace) / sum(trace.input_tokens), abs=0.02
+    )
+
+
+def test_distributions() -> None:
+    """Quantiles, whole numbers with their weights, one number."""
+    assert quantiles([5.0, 5.0]) == 5.0 and quantiles([]) == 1.0
+    assert quantiles([0, 10, 20])["values"][::25] == [0, 5, 10, 15, 20]
+    assert counts([1, 1, 2]) == {"distribution": "mixture", "parts": [1, 2], "weights": [2, 1]}
+    assert counts(list(range(100)))["distribution"] == "quantiles" and counts([3, 3]) == 3.0
 
 
 WITHIN = 0.03

@@ -134,12 +134,12 @@ def test_a_closed_loop_in_a_mix() -> None:
         _mix({"a": {"workload": chat}})
 
 
-def test_the_message_names_the_class(cli: Cli, tmp_path: Path) -> None:
+def test_the_message_names_the_class(cli_here: Cli, tmp_path: Path) -> None:
     """And the key in it."""
     classes = {"support": {"workload": {**CHAT, "turn": 5}}}
     config = {"name": "t", "workload": {"kind": "mix", "duration_s": 9, "classes": classes}}
     systems = {"c": {"kind": "cache", "cache": {"kind": "block", "block_size": 16}}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config | {"systems": systems}))
-    done = cli("check", tmp_path / "c.yaml")
+    done = cli_here("check", tmp_path / "c.yaml")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "support" in done.stderr and "unknown key 'turn' (did you mean 'turns'?)" in done.stderr

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from workloads.errors import InputError
 from workloads.generators.chat import SystemPrompt
@@ -79,6 +79,12 @@ class AgentWorkload(Generated):
     compaction: Compaction | None = Compaction()
     subagents: Subagents = Subagents()
     tenants: int = Field(default=1, gt=0, le=MOST)
+
+    @model_validator(mode="after")
+    def _shared_by_somebody(self) -> AgentWorkload:
+        if self.system_prompt.shared_by == "none":
+            raise ValueError("system_prompt.shared_by = none; allowed: all, tenant, session")
+        return self
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace; ``folder`` is not used."""

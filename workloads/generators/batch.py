@@ -47,7 +47,7 @@ class BatchWorkload(Generated):
         inputs = whole(self.input_tokens.sample(stream(seed, "input"), count), "workload.input_tokens")
         outputs = whole(self.output_tokens.sample(stream(seed, "output"), count), "workload.output_tokens")
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=count).tolist()
-        templates = drawn(stream(seed, "template"), np.array(self.templates.shares()), count)
+        templates = drawn(stream(seed, "template"), self.templates.shares(), count)
         if self.order == "grouped":
             templates.sort()
         elif self.order == "in_turn":

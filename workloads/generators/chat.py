@@ -57,7 +57,7 @@ class ChatWorkload(Generated):
     ``{kind: chat, sessions: 1000, arrival: {rate_per_s: 2}}`` is a whole workload. Defaults:
 
     - ``turns``: half of all chats have one, others go on with a probability of 0.8 a turn (Qwen-Bailian
-      trace A: 54 % have one, p90 5; He et al., ATC 2025).
+      trace A: 54 % have one, p90 5; Wang et al., ATC 2025).
     - ``think_time_s``: lognormal, median 100 s, p90 700 s (the same trace: 111 and 718 s from a turn to the
       next; ServeGen: about 100 s).
     - ``system_prompt``: 870 tokens, the same for all (inferred from Mooncake's conversation trace).

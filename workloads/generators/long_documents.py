@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from workloads.content import ROOT
@@ -49,7 +48,7 @@ class LongDocumentsWorkload(Generated):
         users = whole(self.user_tokens.sample(stream(seed, "user"), total), "workload.user_tokens")
         replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total), "workload.reply_tokens")
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=len(starts)).tolist()
-        documents = drawn(stream(seed, "document"), np.array(self.documents.shares()), len(starts)).tolist()
+        documents = drawn(stream(seed, "document"), self.documents.shares(), len(starts)).tolist()
         trace = Trace(messages=True)
         library = Library(trace, self.documents.lengths(seed, "documents"))
         request = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from workloads.content import ROOT
@@ -75,7 +74,7 @@ class RagWorkload(Generated):
         users = whole(self.user_tokens.sample(stream(seed, "user"), total), "workload.user_tokens")
         replies = whole(self.reply_tokens.sample(stream(seed, "reply"), total), "workload.reply_tokens")
         tenants: list[int] = stream(seed, "tenant").integers(self.tenants, size=len(starts)).tolist()
-        shares = np.array(self.documents.shares())
+        shares = self.documents.shares()
         found = drawn_sets(stream(seed, "retrieved"), shares, total, self.retrieved)
         if self.order == "fixed":
             found = [sorted(documents) for documents in found]

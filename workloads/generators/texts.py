@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from workloads.lengths import Distribution, Exponential, whole
@@ -24,10 +26,9 @@ class Texts(Schema):
         """The length of each text, the most popular one first."""
         return whole(self.tokens.sample(stream(seed, key), self.count), f"workload.{key}.tokens")
 
-    def shares(self) -> list[float]:
+    def shares(self) -> NDArray[np.float64]:
         """How often each one is asked for."""
-        found: list[float] = zipf_shares(self.count, self.zipf).tolist()
-        return found
+        return zipf_shares(self.count, self.zipf)
 
 
 class Library:
