@@ -1,8 +1,8 @@
 """Times the doctor on a folder of transcripts: ``python -m benchmarks.doctor``.
 
-The folder is made of the recorded calls with bills, repeated under new names until there are 21,000 calls
-of 273 sessions: rows as Claude Code writes them, three for each reply, with as much text as the tokens stand
-for. CPU seconds of the whole command, start and page included, without what-ifs and with all.
+The folder is made of the recorded calls with bills, repeated under new names until there are 21,000
+calls of 273 sessions: rows as Claude Code writes them, three for each reply, with as much text as the
+tokens stand for. CPU seconds of the whole command, start and page included, without what-ifs and with all.
 """
 
 from __future__ import annotations
