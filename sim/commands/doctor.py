@@ -64,6 +64,7 @@ def doctor(
     from sim.doctor.examine import examine
     from sim.doctor.fail_if import Condition
     from sim.doctor.what_if import price
+    from sim.fleet.garbage import no_garbage_collection
 
     folder = out or (None if as_json else Path("runs/doctor"))
     if folder is not None:
@@ -71,8 +72,9 @@ def doctor(
     checks = [Condition.parse(text) for text in conditions]
     with terminal.parts(quiet or as_json) as progress:
         progress("reading", 0, None)
-        found = examine(path, format, provider, skip_bad_lines or 0, model)
-        changes = price(found, progress) if what_if else []
+        with no_garbage_collection():
+            found = examine(path, format, provider, skip_bad_lines or 0, model)
+            changes = price(found, progress) if what_if else []
         diagnosis = diagnose(found, changes, names, invoice_usd)
         paths = []
         if folder is not None:

@@ -58,24 +58,25 @@ def _lane(where: str, row: Row, prompts: Prompts) -> Lane:
                 f"{where}, request {i}: t = {later.at_s!r}; allowed: at least {earlier.at_s!r}, that of "
                 "the call before"
             )
-    month = str(row.get("month") or "")
+    month = _month(row.get("month"))
     return Lane(
         id=name,
         calls=calls,
         session=str(row.get("session") or name),
         project=str(row.get("project") or ""),
         agent=bool(row.get("agent")),
-        start=_first_day(month),
-        month=month,
+        start=FEBRUARY if month is None else month,
+        month="" if month is None else f"{month:%Y-%m}",
         prompts=prompts,
     )
 
 
-def _first_day(month: str) -> datetime:
+def _month(value: Any) -> datetime | None:
+    """The first day of the month that a lane names; None where it names none."""
     try:
-        return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+        return datetime.strptime(str(value), "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
-        return FEBRUARY
+        return None
 
 
 def _call(

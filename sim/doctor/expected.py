@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sim.doctor.causes import LOST
 from sim.doctor.examine import Judged
+from sim.doctor.groups import version
 from sim.doctor.outcome import AliveEntry, Expected
 
 FEWEST_LANES = 20
@@ -38,12 +39,12 @@ def by_version(calls: Iterable[Judged]) -> list[AliveEntry]:
         before = judged.before
         if before is not None and 0 < before.marked <= judged.predicted.tokens.read:
             usd = judged.missed_usd if judged.cause in LOST else 0.0
-            for client in ("all", judged.call.client):
+            for client in ("all", version(judged)):
                 found[client, judged.call.turn].append(usd)
     ordered = sorted(found.items(), key=lambda one: (one[0][0] != "all", -sum(one[1]), one[0]))
     return [
         {
-            "client": client or "unknown",
+            "client": client,
             "turn": turn,
             "calls": len(usd),
             "lost": (lost := sum(one > 0 for one in usd)),

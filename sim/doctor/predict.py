@@ -47,9 +47,12 @@ def predict(lane: Lane, rules_of: RulesOf) -> list[Predicted]:
     count in steps of tokens, what is found is rounded down to a step.
 
     Entries lie at the nodes at which they end, so a call looks at those between the end of its prompt and
-    the first one that is alive: usually one.
+    the first one that is alive: usually one. After a pause in which all have expired it looks at one too.
     """
     entries: dict[tuple[str, int], list[Entry]] = {}
+    longest_s: dict[str, float] = {}
+    until_s: dict[str, float] = {}
+    """The longest lifetime asked for so far, and when every entry will have expired by it, by model."""
     found: list[Predicted] = []
     for call in lane.calls:
         rules = rules_of(call.model)
@@ -59,6 +62,8 @@ def predict(lane: Lane, rules_of: RulesOf) -> list[Predicted]:
             before = before or entry
             if _lives(entry, call, rules):
                 alive = entry
+                break
+            if call.at_s >= until_s[call.model]:
                 break
         cached = call.marked >= rules.min_tokens
         read = 0 if alive is None or not cached else readable(alive.tokens, rules)
@@ -78,6 +83,9 @@ def predict(lane: Lane, rules_of: RulesOf) -> list[Predicted]:
                     _put(here, length, replace(call, ttl=ttl))
         if call.billed.read and not call.ping:
             _note_read(entries.setdefault((call.model, call.read_at), []), call, rules)
+        ttl = call.ttl if call.early is None else max(call.ttl, call.early[2])
+        longest_s[call.model] = max(longest_s.get(call.model, 0.0), _seconds(rules, ttl))
+        until_s[call.model] = call.at_s + longest_s[call.model]
     return found
 
 
@@ -153,5 +161,10 @@ def _as_billed(call: Call) -> Tokens:
 
 
 def _lives(entry: Entry, call: Call, rules: Rules) -> bool:
-    lifetime = rules.lifetimes[entry.ttl]
-    return call.at_s - entry.used_s < max(lifetime.seconds, lifetime.longest_s or 0.0) + LATE_S
+    return call.at_s - entry.used_s < _seconds(rules, entry.ttl)
+
+
+def _seconds(rules: Rules, ttl: int) -> float:
+    """How long after the logged time of a request what it wrote or read can be found."""
+    lifetime = rules.lifetimes[ttl]
+    return max(lifetime.seconds, lifetime.longest_s or 0.0) + LATE_S

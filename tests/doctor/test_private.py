@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.doctor.logs import Transcript
+from reports.doctor_page import render
+from sim.doctor.diagnose import diagnose
+from sim.doctor.examine import examine
+from tests.doctor.logs import FIRST, Row, Transcript, call
 
 WORDS = ("zanzibar", "quokka", "umbrella", "secretplace", "marzipan")
 GUARDED = """
@@ -62,3 +66,15 @@ def test_names_are_shown_only_if_asked_for(tmp_path: Path) -> None:
     done = _run("doctor", _log(tmp_path), "--json", "--no-what-if", "--names", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "secretplace" in done.stdout
+
+
+def test_no_words_of_billed_rows(tmp_path: Path) -> None:
+    """Names of lanes, sessions, projects, clients and months are text as well."""
+    row: Row = {"id": "zanzibar", "session": "quokka", "project": "umbrella", "client": "marzipan cake"}
+    row |= {"month": "secretplace", "requests": [FIRST, call(60, 6400, 0, [[1, 100]])]}
+    path = tmp_path / "billed.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    found = diagnose(examine(path))
+    for text in (json.dumps(found), render(found)):
+        assert not [word for word in WORDS if word in text]
+    assert found["lost_alive"], "losses by client are told"

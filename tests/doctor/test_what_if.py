@@ -43,6 +43,16 @@ def test_the_better_lifetime_is_chosen_lane_by_lane(tmp_path: Path) -> None:
     assert _saved(found["of 5m and 1h the better lifetime for each lane"]) == pytest.approx(hour)
 
 
+def test_main_threads_and_sub_agents_apart(tmp_path: Path) -> None:
+    """An hour where a person pauses, five minutes where an agent does not."""
+    close = [FIRST, call(60, 6400, 6400, [[1, 100]])]
+    path = billed_file(tmp_path, [FIRST, LATER], close)
+    first, second = path.read_text().splitlines()
+    path.write_text(first + "\n" + second.replace('{"id"', '{"agent": true, "id"') + "\n")
+    found = _changes(path, "lifetimes")["lifetime 1h for main threads, 5m for sub-agents"]
+    assert _saved(found) == pytest.approx(6400 * (2 * WRITE - LONG - READ))
+
+
 def test_keep_warm_pings(tmp_path: Path) -> None:
     """Three pings in 15 minutes: each reads 6,400 tokens, sends 3 plain ones and gets one."""
     found = _changes(billed_file(tmp_path, [FIRST, LATER]), "keep-warm pings")

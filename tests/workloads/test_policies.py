@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.config import Config
 from sim.experiment import build_trace, run
+from tests.workloads.one_chat import UNTIMED, WRITERS
 from workloads.compaction import Compact
 from workloads.errors import InputError
+from workloads.keep_warm import KeepWarm
+from workloads.policies import ClientPolicies
+from workloads.registry import FORMATS
 from workloads.trace import NONE, Trace
 
 SCRIPT: dict[str, Any] = {
@@ -142,3 +148,60 @@ def test_bad_policies() -> None:
             Config.model_validate({**SCRIPT, "clients": clients})
     with pytest.raises(InputError, match="does not say what prompts share"):
         Compact().apply(Trace(lengths_only=True))
+
+
+@given(
+    turns=st.integers(1, 12),
+    think_s=st.integers(0, 900),
+    at_tokens=st.integers(400, 3000),
+    share=st.floats(0.1, 0.95),
+    open_loop=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_chat_stays_whole(
+    turns: int, think_s: int, at_tokens: int, share: float, open_loop: bool
+) -> None:
+    """Whatever the sizes: the tree is sound, every turn comes once, and none is longer than it may be."""
+    workload = SCRIPT["workload"] | {
+        "sessions": 2, "turns": turns, "think_time_s": float(think_s),
+        "system_prompt": {"tokens": 200, "shared_by": "all"},
+    }  # fmt: skip
+    plain = _trace(workload=workload)
+    compact = Compact(at_tokens=at_tokens, to_tokens=max(1, int(share * at_tokens)))
+    trace = _trace(workload=workload)
+    if open_loop:  # times of their own, as recorded ones have
+        for request in range(len(trace)):
+            if trace.arrival_s[request] is None:
+                before = trace.follower.index(request)
+                trace.arrival_s[request] = (trace.arrival_s[before] or 0.0) + think_s + 1
+                trace.continues[request], trace.follower[before] = before, NONE
+    ClientPolicies(compact=compact, keep_warm=KeepWarm(interval_s=200, until_s=500)).apply(trace)
+    trace.check()
+    assert len(trace.instant_order()) == len(trace) >= len(plain)
+    room = compact.to_tokens > 200  # else the system message alone is longer than what is to be left
+    for request, tokens in enumerate(plain.input_tokens):
+        now = trace.input_tokens[request]
+        assert trace.output_tokens[request] == plain.output_tokens[request]
+        assert now == tokens or room
+        new = 100  # of the user, which no summary holds
+        assert now <= max(at_tokens, compact.to_tokens + new, 0 if room else tokens, 200 + 300)
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "agent_text_logs"])
+def test_policies_on_any_log(tmp_path: Path, name: str) -> None:
+    """Every importer's trace stays sound under both policies."""
+    kind, write = WRITERS[name]
+    config: dict[str, Any] = {"kind": "trace", "format": kind, "path": str(write(tmp_path))}
+    if name in UNTIMED:
+        config["arrival"] = {"process": "closed_loop", "concurrency": 2}
+    trace: Trace = FORMATS[kind].model_validate(config).build(0, tmp_path)
+    before, longest = len(trace), max(trace.input_tokens)
+    shortest = min(trace.input_tokens)
+    policies = ClientPolicies(
+        compact=Compact(at_tokens=longest - 1, to_tokens=shortest - 1),
+        keep_warm=KeepWarm(interval_s=1, until_s=3),
+    )
+    policies.apply(trace)
+    trace.check()
+    assert len(trace) > before
+    assert max(trace.input_tokens[:before]) < longest

@@ -138,6 +138,8 @@ class _Lane:
         """Whether the call under way was read before, from a file that this one repeats."""
         self._blocks: list[Any] = []
         self._used: tuple[int, int, bool] = (-1, -1, False)
+        self._same: Row = {}
+        """The usage of the row before, of the same reply."""
         self._after_row: dict[str, int] = {}
         """The node that was the last message when a row had been read, by its uuid."""
         self._last_row = ""
@@ -193,13 +195,16 @@ class _Lane:
         call.ended_s = seconds(row.get("timestamp"), "timestamp", where)
         content = message.get("content")
         self._blocks += content if isinstance(content, list) else [content]
+        call.said = call.said or miss_reason(message)
+        if used == self._same:  # the rows of one reply repeat it
+            return
+        self._same = used
         counts = usage(used, f"{where}: message.usage")
         rank = (counts.output_tokens or 0, counts.input_tokens or 0, bool(message.get("stop_reason")))
         if rank > self._used:
             self._used = rank
             call.input_tokens, call.output_tokens = counts.input_tokens, counts.output_tokens
             call.read_tokens, call.written_tokens = counts.read_tokens, counts.written_tokens
-            call.said = miss_reason(message)
 
     def _begin(self, where: str, line: int, row: Row, message: Row) -> None:
         self._copied = self._open_id in self._seen
@@ -226,7 +231,7 @@ class _Lane:
         if self._node == call.head:  # nothing was asked in this file: what was is unknown
             self._node = self._histories.add(call.head, "user", "")
         call.node = self._node
-        self._open, self._blocks, self._used = call, [], (-1, -1, False)
+        self._open, self._blocks, self._used, self._same = call, [], (-1, -1, False), {}
 
     def _close(self) -> None:
         """The reply under way is complete."""

@@ -10,7 +10,7 @@ from sim.doctor.what_if.base import Case, Change, session_of
 
 
 def changes(case: Case) -> Iterator[Change]:
-    """Every lifetime that the provider sells, for all lanes and for each the cheapest."""
+    """Every lifetime that is sold for all lanes, the long one for main threads, for each the cheapest."""
     lanes = [lane for lane in case.found.lanes if len(_sold(case, lane)) > 1]
     if not lanes:
         return
@@ -23,6 +23,12 @@ def changes(case: Case) -> Iterator[Change]:
         for lane in lanes:
             saved[session_of(lane)] += case.as_it_is(lane) - costs[id(lane)][number]
         yield Change(f"lifetime {name} for every call", {name: saved})
+    if any(lane.agent for lane in lanes) and not all(lane.agent for lane in lanes):
+        by_kind = dict.fromkeys(case.sessions, 0.0)
+        for lane in lanes:
+            number = 0 if lane.agent else len(costs[id(lane)]) - 1
+            by_kind[session_of(lane)] += case.as_it_is(lane) - costs[id(lane)][number]
+        yield Change(f"lifetime {names[-1]} for main threads, {names[0]} for sub-agents", {"": by_kind})
     best = dict.fromkeys(case.sessions, 0.0)
     for lane in lanes:
         best[session_of(lane)] += case.as_it_is(lane) - min(costs[id(lane)])
