@@ -51,8 +51,9 @@ class Holder:
 class NaiveRadixWindows:
     """The tree, its two pools, and the life of a request in them."""
 
-    def __init__(self, full: int, swa: int, window: int) -> None:
-        self.full_free, self.swa_free, self.window = full, swa, window
+    def __init__(self, full: int, swa: int, window: int, interval: int = INTERVAL) -> None:
+        self.full_free, self.swa_free = full, swa
+        self.window, self.interval = window, interval
         self.root = Node([], [], None)
         self.recent: list[Node] = []  # nodes with KV of the window, the most recently used first
         self.time = 0.0
@@ -294,7 +295,7 @@ class NaiveRadixWindows:
             self._checkpoint(held, done=False)
         for step in range(len(request.output) - 1):
             computed = prompt + step
-            if step and computed - self.window >= held.gone + INTERVAL:
+            if step and computed - self.window >= held.gone + self.interval:
                 self._leave_window(held, computed)
             self._take(held, request.id, 1)
         self._checkpoint(held, done=True)
