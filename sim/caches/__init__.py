@@ -15,11 +15,19 @@ from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from sim.caches.off import NoCache
 from sim.caches.radix_replay import RadixConfig
+from sim.caches.radix_swa_replay import RadixSwaConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
 
 CacheConfig = Annotated[
-    BlockConfig | IdsConfig | IdealConfig | LayeredConfig | MessageConfig | RadixConfig | TieredConfig,
+    BlockConfig
+    | IdsConfig
+    | IdealConfig
+    | LayeredConfig
+    | MessageConfig
+    | RadixConfig
+    | RadixSwaConfig
+    | TieredConfig,
     Field(discriminator="kind"),
 ]
 
