@@ -181,6 +181,11 @@ class VllmEngine(Schema):
         at_once = in_flight_tokens(self.max_num_batched_tokens, self.async_scheduling)
         return most_blocks(groups, total, total, at_once, block_size) <= blocks
 
+    @property
+    def schedules_ahead(self) -> bool:
+        """Whether a step is scheduled while the one before computes."""
+        return self.async_scheduling
+
     def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> VllmEngine:
         """Fill in vLLM's batch limits for ``gpu``."""
         tokens, seqs = batch_defaults(gpu)
