@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.imported import REQUEST_S
 from sim.hardware.profile import Coefficients, Profile
 
 Values = dict[str, float]
@@ -58,7 +59,9 @@ PARAMETERS = (
     Parameter("mfu", 0.6, 0.02, 1.0, "share of the datasheet's compute that is reached"),
     Parameter("mbu", 0.7, 0.02, 1.0, "share of its bandwidth at which weights are read"),
     Parameter("kv_factor", 1.4, 1.0, 20.0, "times what reading KV takes at the datasheet's bandwidth", _kv),
-    Parameter("request_s", 5e-3, 1e-4, 10.0, "s that a client waits beside the engine's work", _request),
+    Parameter(
+        "request_s", REQUEST_S, 1e-4, 10.0, "s that a client waits beside the engine's work", _request
+    ),
 )
 
 
