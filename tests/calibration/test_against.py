@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.served.bench import made
 from calibration.served.comparison import compare
+from calibration.served.numbers import made
 from calibration.served.server import Server, load_trace
 from sim.results import metrics
 from tests.calibration import benches
