@@ -4,7 +4,8 @@
 
 FILE is a table of time per output token at fixed lengths and closed-loop concurrency (columns as in
 aiconfigurator-core's ``silicon_sample.csv``). Each row of vLLM and SGLang is simulated: so many requests at
-a time, lengths uniform from 0.8 to 1 of those stated, no prompt shared. Prints by model, GPU, GPUs together
+a time, no prompt shared, lengths as stated or, in InferenceMAX's runs (files named by a date), uniform from
+0.8 to 1 of them; vLLM before 0.14 does not schedule ahead. Prints by model, GPU, GPUs together
 and engine the median size of the error of TPOT, and its median, beside those of the roofline. DIR has
 further profiles, which take the place of those that ship: GPU.MODEL.ENGINE.tpN.yaml.
 """
@@ -36,7 +37,9 @@ MODELS = {
 }
 """(model, format of its matrices) there, and in the catalogue."""
 GPUS = {"h100_sxm": "h100-sxm", "h200_sxm": "h200"}
-ROUNDS = 3
+AHEAD = (0, 14)
+"""vLLM's first release that schedules ahead by default."""
+ROUNDS = 5
 """Requests for each of those that are under way together."""
 Group = tuple[str, str, int, str]
 """Model, GPU, GPUs together, engine."""
@@ -51,6 +54,10 @@ class Point:
     osl: int
     concurrency: int
     tpot_s: float
+    shortest: float
+    """Least length, as a part of the stated one."""
+    ahead: bool
+    """Whether the engine schedules a step while another computes."""
 
 
 def points(file: Path) -> list[Point]:
@@ -69,9 +76,15 @@ def points(file: Path) -> list[Point]:
                 int(row["osl"]),
                 int(float(row["batch_size"])),
                 float(row["silicon_tpot_ms"]) / 1e3,
+                0.8 if row["silicon_data_source"].startswith("source_file=20") else 1.0,
+                row["backend"] == "sglang" or _release(row["backend_version"]) >= AHEAD,
             )
         )
     return found
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2]) if version else ()
 
 
 def tpot_s(point: Point, latency: dict[str, Any]) -> float:
@@ -79,7 +92,7 @@ def tpot_s(point: Point, latency: dict[str, Any]) -> float:
     model, gpu, count, engine = point.group
 
     def lengths(tokens: int) -> dict[str, Any]:
-        return {"distribution": "uniform", "low": 0.8 * tokens, "high": tokens}
+        return {"distribution": "uniform", "low": point.shortest * tokens, "high": tokens}
 
     system = {
         "kind": "engine",
@@ -89,7 +102,7 @@ def tpot_s(point: Point, latency: dict[str, Any]) -> float:
         "cache": {"kind": "block", "block_size": 16, "groups": ["full"]}
         if engine == "vllm"
         else {"kind": "radix"},
-        "engine": {"kind": engine},
+        "engine": {"kind": engine} if point.ahead else {"kind": engine, "async_scheduling": False},
         "latency": latency,
     }
     workload = {

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GATES = {"linear_tflops": (0.60, 0.85), "weights_gb_per_s": (0.60, 1.0)}
 """Shares of the peak that a large model reaches on a large GPU; outside, something may be wrong."""
+NO_TIMES = ("p", "touched", "depth")
+"""Coefficients that are no seconds."""
 LARGE = 5e9
 """Parameters in layers from which the gates apply."""
 SHOWN: tuple[tuple[str, list[tuple[int, int]], int, int], ...] = (
@@ -63,7 +65,7 @@ def _coefficients(profile: Profile) -> Table:
     values = {
         name: value
         for name, value in c.model_dump().items()
-        if isinstance(value, float) and name not in ("p", "touched")
+        if isinstance(value, float) and name not in NO_TIMES
     }
     values |= {f"hinge {k}": value for k, value in c.hinges.items()}
     values |= {f"sequence hinge {k}": value for k, value in c.sequence_hinges.items()}
@@ -75,9 +77,12 @@ def _coefficients(profile: Profile) -> Table:
             ends = intervals.get(name)
             shown = f"{_s(ends[0])} to {_s(ends[1])}" if ends else ""
             table.add_row(name, _s(value), shown)
-    for name, number in (("p", c.p), ("touched", c.touched)):
-        if number:
-            table.add_row(name, f"{number:g}", "")
+    for name in NO_TIMES:
+        if number := getattr(c, name):
+            table.add_row(name, f"{number:.4g}", "")
+    if c.correction:
+        factors = c.correction.values()
+        table.add_row("correction", f"{min(factors):.2f} to {max(factors):.2f}", "")
     return table
 
 

@@ -25,7 +25,8 @@ class IterationTime:
         self._beside_token_s = coefficients.beside_token
         self._beside_kv_s = coefficients.beside_kv
         self.request_s = coefficients.request
-        """By how much later its client sees a request begin and end."""
+        self.depth = coefficients.depth
+        """By how much later its client sees a request begin and end: s, and times per output token."""
         self._domain = domain
         self.is_bounded = domain is not None
         """Whether there is a domain outside of which times are extrapolated."""

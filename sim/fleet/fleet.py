@@ -66,7 +66,9 @@ class Fleet:
         self._prompt_tokens = trace.input_tokens
         self._plans = plans
         self._unseen_s = max(plan.latency.request_s for plan in plans)
-        """By how much later clients see replies begin and end than replicas; of unlike ones the most."""
+        self._depth = max(plan.latency.depth for plan in plans)
+        """By how much later clients see replies begin and end than replicas, in s and in times per output
+        token; of unlike replicas the most."""
         self._hardships = hardships
         self._tick = tick
         self._done = 0
@@ -192,10 +194,15 @@ class Fleet:
             return
         if self._where is not None:
             del self._where[request.index]
-        if not row.aborted:
-            row.first_token_s += self._unseen_s
-            row.finished_s += self._unseen_s
-        self._over(row, ABORTED if row.aborted else COMPLETED, self._unseen_s)
+        if row.aborted:
+            self._over(row, ABORTED, self._unseen_s)
+            return
+        later_s, further = self._unseen_s, self._trace.output_tokens[row.index] - 1
+        if further:
+            later_s += self._depth * (row.finished_s - row.first_token_s) / further
+        row.first_token_s += later_s
+        row.finished_s += later_s
+        self._over(row, COMPLETED, later_s)
 
     def _over(self, row: RequestRow, status: str, seen_after_s: float = 0.0) -> None:
         """The request of ``row`` has ended, which its client sees ``seen_after_s`` from now: its session

@@ -8,22 +8,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from sim.hardware import profile as profiles
+from sim.hardware import shipped
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.origin import Serves
 from sim.hardware.parallel import ONE_GPU, Parallel
 from sim.hardware.profile import Coefficients, Profile, Seconds
-from sim.hardware.roofline import roofline
+from sim.hardware.roofline import MBU, MFU, roofline, typical_error
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 from workloads.schema import Schema
 
 
 class Roofline(Schema):
-    """Datasheet figures of the GPU, at the given fractions of its compute and bandwidth."""
+    """Datasheet figures of the GPU, at the given fractions of its compute and bandwidth.
+
+    The defaults are least wrong against measured tables; 1 is what the hardware could do at best.
+    """
 
     kind: Literal["roofline"] = "roofline"
-    mfu: float = Field(default=1.0, ge=1e-3, le=1)
-    mbu: float = Field(default=1.0, ge=1e-3, le=1)
+    mfu: float = Field(default=MFU, ge=1e-3, le=1)
+    mbu: float = Field(default=MBU, ge=1e-3, le=1)
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
@@ -35,7 +39,10 @@ class Roofline(Schema):
                 "latency of kind profile, constant or linear"
             )
         try:
-            return roofline(model, gpu, self.mfu, self.mbu, parallel)
+            profile = roofline(model, gpu, self.mfu, self.mbu, parallel)
+            if (self.mfu, self.mbu) == (MFU, MBU):
+                return profile.model_copy(update={"typical_error": typical_error(model)})
+            return profile
         except ValidationError as error:
             first = error.errors()[0]
             what = ".".join(map(str, first["loc"]))
@@ -43,6 +50,21 @@ class Roofline(Schema):
                 f"{key}.latency: the roofline of {model.name} on {gpu.name} has {what} = "
                 f"{first['input']:g} s; allowed: at most 1e+06"
             ) from None
+
+
+class Automatic(Schema):
+    """The profile that ships for the model on these GPUs, or else a roofline."""
+
+    kind: Literal["auto"] = "auto"
+
+    def profile(
+        self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
+    ) -> Profile:
+        """What ships, if it is of the same arithmetic; InputError if the system names no model or GPU."""
+        found = None
+        if model is not None and gpu is not None:
+            found = shipped.find(model, gpu, parallel)
+        return found or Roofline().profile(model, gpu, key, folder, parallel)
 
 
 class ProfileFile(Schema):
@@ -146,11 +168,12 @@ def _require_served(serves: Serves, model: Model | None, gpu: Gpu | None, where:
 
 def _fill_kind(value: Any) -> Any:
     if isinstance(value, dict) and "kind" not in value:
-        return {"kind": "profile" if "profile" in value else "roofline", **value}
+        kind = "profile" if "profile" in value else "roofline" if value else "auto"
+        return {"kind": kind, **value}
     return value
 
 
 Latency = Annotated[
-    Annotated[Roofline | ProfileFile | ConstantTime | LinearTime, Field(discriminator="kind")],
+    Annotated[Automatic | Roofline | ProfileFile | ConstantTime | LinearTime, Field(discriminator="kind")],
     BeforeValidator(_fill_kind),
 ]

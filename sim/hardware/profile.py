@@ -75,7 +75,11 @@ class Coefficients(Part):
     c(T) corrects the weights' term for how well products of T rows fill the GPU: ``correction`` has it at
     some T, between them it is a line in log T, beyond them constant; 1 without.
 
-    ``request`` is no part of an iteration: the client sees each reply begin and end that much later.
+    Asynchronous scheduling hides the host's work behind the GPU's; without it ``host_step`` and
+    ``host_sequence`` are added to ``step`` and ``sequence``.
+
+    ``request`` and ``depth`` are no part of an iteration: the client sees each reply begin and end later by
+    ``request`` and by ``depth`` times what the reply's tokens take on average.
     """
 
     step: Seconds = Field(default=0, description="s per iteration")
@@ -114,10 +118,24 @@ class Coefficients(Part):
     link: Seconds = Field(
         default=0, description="s per new token of what GPUs send to each other; its latency is in step"
     )
+    host_step: Seconds = Field(
+        default=0, description="s per iteration of the host's work, where no step is scheduled ahead"
+    )
+    host_sequence: Seconds = Field(
+        default=0, description="s per sequence of the host's work, where no step is scheduled ahead"
+    )
     request: Seconds = Field(
         default=0, description="s per request that its client sees and that no iteration takes"
     )
+    depth: float = Field(
+        default=0, ge=0, le=100, description="steps after its own in which a client sees a token"
+    )
     windows: list[Window] = Field(default=[], description="layers that see a part of the context only")
+
+    def synchronous(self) -> Coefficients:
+        """Those of an engine that schedules a step when the one before is over."""
+        whole = {"step": self.step + self.host_step, "sequence": self.sequence + self.host_sequence}
+        return self.model_copy(update={**whole, "host_step": 0.0, "host_sequence": 0.0})
 
 
 def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
@@ -265,6 +283,10 @@ class Profile(Part):
         default=None, description="of what the times are, where not measured here"
     )
     tables: Tables | None = None
+    typical_error: NonNegativeFloat | None = Field(
+        default=None,
+        description="mean size of an iteration's relative error, where it is not measured",
+    )
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that work together as one")
     domain: Domain | None = None
     hardware: Hardware | None = None
@@ -279,6 +301,25 @@ class Profile(Part):
         default={},
         description="seconds of: an empty launch, host work of a step beside the device's",
     )
+
+    def note(self) -> str:
+        """Where the times come from, and how far off they are."""
+        if not self.calibrated:
+            typical = self.typical_error
+            error = "" if typical is None else f"; an iteration is typically {typical:.0%} off"
+            return f"uncalibrated: times are not measured but computed ({self.id}){error}"
+        where = f"times are {self.origin}"
+        if self.tables is not None:
+            tables = self.tables
+            where += f" from {tables.source} {tables.version} ({tables.tables}; {tables.licence})"
+        elif self.origin == "measured":
+            where += f" on {self.id}"
+        else:
+            where += f": {self.source}"
+        if self.heldout is None:
+            return where
+        errors = self.heldout.errors
+        return f"{where}; an iteration is typically {errors.mape:.1%} off, bias {errors.bias:+.1%}"
 
     @property
     def parallel(self) -> Parallel:

@@ -26,6 +26,7 @@ from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.hardware import catalogue
 from sim.hardware.by_hand import ModelByHand
 from sim.hardware.catalogue import Model
+from sim.hardware.profile import Profile
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.systems.failures import FailureConfig, require_order
@@ -204,10 +205,11 @@ class EngineSystem(Pool):
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
         if model is not None:
-            notes += [f"approximate: {text}" for text in _approximations(model, pools, self.cache)]
+            notes += [
+                f"approximate: {text}" for text in _approximations(model, pools, profiles, self.cache)
+            ]
         for profile in profiles:
-            if not profile.calibrated:
-                notes.append(f"uncalibrated: times are not measured but computed ({profile.id})")
+            notes.append(profile.note())
         for pool in pools:
             notes += pool.memory_notes(trace, model, self.cache)
         return list(dict.fromkeys(notes))
@@ -316,7 +318,9 @@ class EngineSystem(Pool):
         return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
 
 
-def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list[str]:
+def _approximations(
+    model: Model, pools: list[Pool], profiles: list[Profile], cache: EngineCache
+) -> list[str]:
     """What is not as in an engine about this model on these GPUs."""
     notes = []
     kinds, one_group = {group.kind for group in model.kv_groups}, groups_of(cache) == ["full"]
@@ -326,7 +330,7 @@ def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list
         if one_group:
             notes.append("KV of layers with a window takes no blocks")
         notes.append("decodes see windows by their mean context")
-    for pool in pools:
+    for pool, profile in zip(pools, profiles, strict=True):
         if pool.pipeline_parallel > 1:
             notes.append(
                 "pipeline stages work on one step one after the other; with several steps in flight "
@@ -337,6 +341,6 @@ def _approximations(model: Model, pools: list[Pool], cache: EngineCache) -> list
                 "data parallel ranks are replicas of their own that share experts evenly; that they wait "
                 "for each other in every step is not modelled"
             )
-        if pool.parallel.gpus > 1:
+        if pool.parallel.gpus > 1 and profile.origin == "datasheet" and not profile.coefficients.link:
             notes.append("what GPUs send to each other takes no time")
     return notes

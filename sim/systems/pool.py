@@ -18,7 +18,7 @@ from sim.engine.vllm.config import VllmEngine
 from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
-from sim.hardware.latency_config import Latency, Roofline
+from sim.hardware.latency_config import Automatic, Latency
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
@@ -52,7 +52,7 @@ class Pool(Schema):
     data_parallel: PositiveInt = 1
     engine: Engine = VllmEngine()
     memory: Memory = Memory()
-    latency: Latency = Roofline()
+    latency: Latency = Automatic()
 
     def gpu(self, key: str, folder: Path) -> Gpu | None:
         """The GPU that ``hardware`` names, or that of the file; InputError if there is none."""
@@ -236,7 +236,10 @@ class Pool(Schema):
         ``remote`` brings a prompt's KV to replicas that only decode; they have no tiers of their own.
         """
         profile = self.profile(model, "", folder)
-        time = IterationTime(profile.coefficients, profile.domain)
+        coefficients = profile.coefficients
+        if not self.engine.schedules_ahead:
+            coefficients = coefficients.synchronous()
+        time = IterationTime(coefficients, profile.domain)
         kv_bytes = None if model is None else model.kv_bytes_per_token
         setting = KvSetting(trace, self.usable_blocks, kv_bytes, tier_hits, tiers=self.role != "decode")
         kind, found = self.engine.kv(cache, ""), []

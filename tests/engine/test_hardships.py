@@ -107,6 +107,15 @@ def test_what_a_client_sees_later(way: dict[str, bool]) -> None:
 
 
 @EVERY_WAY
+def test_what_a_client_sees_steps_later(way: dict[str, bool]) -> None:
+    """Half a step later, where a step takes 1 s; a reply of one token has no steps to go by."""
+    late = Coefficients(step=1.0, request=0.25, depth=0.5)
+    records = _run(_trace((0.0, 16, 5), (None, 16, 1)), Hardships(), way, coefficients=late)
+    assert records.first_token_s.tolist() == [1.75, 7.0]
+    assert records.arrival_s.tolist() == [0.0, 5.75] and records.finished_s.tolist() == [5.75, 7.0]
+
+
+@EVERY_WAY
 def test_a_blocked_head_that_gives_up_lets_the_next_one_in(way: dict[str, bool]) -> None:
     """The second needs more blocks than are free; when it leaves at 3.2 the third fits at 4."""
     trace = _trace((0.0, 32, 9), (0.5, 64, 2), (0.6, 16, 2))

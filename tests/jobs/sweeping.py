@@ -26,6 +26,7 @@ systems:
     kind: engine
     model: llama-3-8b
     hardware: h200
+    latency: {kind: roofline, mfu: 1, mbu: 1}  # short, so that few requests tell fleets apart
     cache: {kind: block, block_size: 16}
     price: {gpu_hour_usd: 3.50}
 """

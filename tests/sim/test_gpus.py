@@ -73,7 +73,7 @@ def test_a_gpu_from_a_file(tmp_path: Path) -> None:
         (json.dumps({**OWN, "name": "a\x1b[2J"}), "must be printable"),
         (
             json.dumps({**OWN, "memory_bandwidth_gb_per_s": 1e-300}),
-            "systems.one.latency: the roofline of Meta Llama 3 8B on Half an H100 has floor = 1.5",
+            "systems.one.latency: the roofline of Meta Llama 3 8B on Half an H100 has floor = 2.3",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def test_prefill_and_decode_apart() -> None:
     systems = _summary("disaggregation", "workload.sessions=300", "workload.arrival.rate_per_s=12")
     tpot_ms = {name: entry["mean_tpot_ms"] for name, entry in systems.items()}
     ttft_ms = {name: entry["mean_ttft_ms"] for name, entry in systems.items()}
-    assert tpot_ms["slow-link"] > 1.1 * tpot_ms["two-and-two"]
+    assert tpot_ms["slow-link"] > 1.05 * tpot_ms["two-and-two"]
     assert ttft_ms["one-and-three"] > ttft_ms["together"] > ttft_ms["two-and-two"]
 
 

@@ -90,6 +90,11 @@ class SglangEngine(Schema):
             raise ValueError(f"allowed: at least 1, or {UNCHUNKED} to prefill every prompt at once")
         return size
 
+    @property
+    def schedules_ahead(self) -> bool:
+        """Whether a step is decided while the one before computes."""
+        return not self.disable_overlap_schedule
+
     def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> SglangEngine:
         """Fill in SGLang's chunk for ``gpu``; InputError if pages do not divide it."""
         chunk = self.chunked_prefill_size

@@ -159,6 +159,11 @@ class VllmEngine(Schema):
         at_once = self.options().in_flight_tokens
         return most_blocks(groups, total, total, at_once, block_size) <= blocks
 
+    @property
+    def schedules_ahead(self) -> bool:
+        """Whether a step is scheduled while the one before computes."""
+        return self.async_scheduling
+
     def with_limits(self, gpu: Gpu | None, page_size: int, key: str) -> VllmEngine:
         """Fill in vLLM's batch limits for ``gpu``."""
         tokens, seqs = batch_defaults(gpu)
