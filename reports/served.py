@@ -31,8 +31,8 @@ def bench_table(fitted: Fitted) -> RenderableType:
         Text(fitted.profile.id, style="bold"),
         numbers_table(fitted.found),
         Text(
-            f"{fitted.found.simulations} simulations; error of the fitted ones: {fitted.found.error:.1%} "
-            "(mean size of a request's error as a share of the metric's mean, over TTFT, TPOT and E2E)"
+            f"error of the fitted requests: {fitted.found.error:.1%} (mean size of a request's error as a "
+            "share of the metric's mean, over TTFT, TPOT and E2E)"
         ),
         comparison_table(f"fitted requests ({fitted.fitted.requests:,})", fitted.fitted.metrics),
         comparison_table(f"held-out requests ({fitted.heldout.requests:,})", fitted.heldout.metrics),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.served.comparison import PER_REQUEST, Comparison, compare, values
+from calibration.served.comparison import Comparison, compare, values
 from calibration.served.measured import MeasuredRun
-from calibration.served.search import PARAMETERS, Found, Tell, Values, search
+from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, made
+from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
 from sim.hardware.profile import BenchFit, Profile
-from sim.hardware.roofline import roofline
-from sim.results.records import Records
+from sim.results.records import Floats
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -63,24 +64,40 @@ def earlier_half(trace: Trace) -> NDArray[np.bool_]:
     return half
 
 
-def made(server: Server, numbers: Values) -> Profile:
-    """The roofline of the server's model and GPU, changed by the numbers."""
-    profile = roofline(server.model, server.gpu, numbers["mfu"], numbers["mbu"], server.system.parallel)
-    for parameter in PARAMETERS:
-        if parameter.applied is not None:
-            profile = parameter.applied(profile, numbers)
-    return profile
-
-
-def error(run: MeasuredRun, records: Records, which: NDArray[np.bool_]) -> float:
+def error(run: MeasuredRun, predicted: dict[str, Floats], which: NDArray[np.bool_]) -> float:
     """Mean size of a request's error as a share of the metric's mean; the mean over TTFT, TPOT and E2E."""
-    measured, predicted = values(run), values(records)
-    shares = []
-    for name in PER_REQUEST:
-        known = which & ~np.isnan(measured[name]) & ~np.isnan(predicted[name])
-        if known.any() and (mean := measured[name][known].mean()) > 0:
-            shares.append(np.abs(predicted[name] - measured[name])[known].mean() / mean)
+    shares = [
+        np.abs(predicted[name] - measured)[known].mean() / measured[known].mean()
+        for name, measured, known in _known(run, predicted, which)
+    ]
     return float(np.mean(shares))
+
+
+def waited(run: MeasuredRun, predicted: dict[str, Floats], which: NDArray[np.bool_]) -> float:
+    """What to add to every TTFT and E2E so that `error` is least, s: a weighted median, or 0."""
+    short, weights = [], []
+    for name, measured, known in _known(run, predicted, which):
+        if name != "TPOT":
+            short.append((measured - predicted[name])[known])
+            weights.append(np.full(known.sum(), 1 / (known.sum() * measured[known].mean())))
+    by = np.concatenate(short)
+    order = np.argsort(by)
+    upto = np.cumsum(np.concatenate(weights)[order])
+    return max(0.0, float(by[order][np.searchsorted(upto, upto[-1] / 2)]))
+
+
+def _known(
+    run: MeasuredRun, predicted: dict[str, Floats], which: NDArray[np.bool_]
+) -> Iterator[tuple[str, Floats, NDArray[np.bool_]]]:
+    """Each metric that ``which`` requests have: its name, as measured, and which of them have it."""
+    for name, measured in values(run).items():
+        known = which & ~np.isnan(measured) & ~np.isnan(predicted[name])
+        if known.any() and measured[known].mean() > 0:
+            yield name, measured, known
+
+
+def _later(predicted: dict[str, Floats], by_s: float) -> dict[str, Floats]:
+    return {**predicted, "TTFT": predicted["TTFT"] + by_s, "E2E": predicted["E2E"] + by_s}
 
 
 def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: None) -> Fitted:
@@ -88,10 +105,19 @@ def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: 
     server.require_fit(trace)
     half = earlier_half(trace)
 
-    def off(numbers: Values) -> float:
-        return error(run, server.simulate(trace, made(server, numbers)), half)
+    def simulated(numbers: Values) -> dict[str, Floats]:
+        return values(server.simulate(trace, made(server, {**numbers, WAITED.name: 0.0})))
 
-    found = search(PARAMETERS, off, tell)
+    def least(numbers: Values) -> float:
+        predicted = simulated(numbers)
+        return error(run, _later(predicted, waited(run, predicted, half)), half)
+
+    def off(numbers: Values) -> float:
+        return error(run, _later(simulated(numbers), numbers[WAITED.name]), half)
+
+    numbers = search(SOUGHT, least, tell)
+    numbers[WAITED.name] = waited(run, simulated(numbers), half)
+    found = examine(NUMBERS, numbers, off, tell)
     profile = made(server, found.values)
     records = server.simulate(trace, profile)
     fitted, heldout = compare(run, records, half), compare(run, records, ~half)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.served.bench import made
 from calibration.served.comparison import STATISTICS, Metric, values
-from calibration.served.search import PARAMETERS, Found, Tell, Values, search
+from calibration.served.numbers import SOUGHT, Values, made, starts
+from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
 from calibration.served.server_metrics import ServerMetrics
 from sim.config import Config, load_config
@@ -140,14 +140,14 @@ def fit(server: ServerMetrics, simulated: Simulated, tell: Tell = lambda *_: Non
     absent = [name for name in FITTED if name not in server.latencies]
     if absent:
         raise InputError(f"{server.where}: no {absent[0]}; allowed: the metrics of vLLM 0.11 or later")
-    fixed = {parameter.name: parameter.start for parameter in PARAMETERS}
+    told = tuple(parameter for parameter in SOUGHT if parameter.name in TOLD)
 
     def off(numbers: Values) -> float:
-        metrics = simulated.beside(server, made(simulated.server, fixed | numbers)).metrics
+        metrics = simulated.beside(server, made(simulated.server, starts() | numbers)).metrics
         return float(np.mean([abs(metrics[name].error("mean")) for name in FITTED]))
 
-    found = search(tuple(p for p in PARAMETERS if p.name in TOLD), off, tell)
-    numbers = fixed | found.values
+    found = examine(told, search(told, off, tell), off, tell)
+    numbers = starts() | found.values
     profile = made(simulated.server, numbers)
     compared = simulated.beside(server, profile)
     errors = {f"{name} {s}": m.error(s) for name, m in compared.metrics.items() for s in STATISTICS}

@@ -20,7 +20,7 @@ from sim.engine.vllm.speculation import Drafter
 from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue, estimate
 from sim.hardware.catalogue import Gpu, Model
-from sim.hardware.latency_config import Automatic, Latency
+from sim.hardware.latency_config import Automatic, Latency, Roofline
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile

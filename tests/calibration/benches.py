@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from calibration.served.bench import made
 from calibration.served.matching import match
 from calibration.served.measured import MeasuredRun
+from calibration.served.numbers import made
 from calibration.served.server import Server, load_trace
 from sim.results import metrics
 from sim.results.records import Records

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.served.bench import made
 from calibration.served.comparison import compare
+from calibration.served.numbers import made
 from calibration.served.server import Server, load_trace
+from reports import files
+from sim import load_config, run
 from sim.results import metrics
 from tests.calibration import benches
 from tests.refusing import Cli, refused
@@ -68,6 +70,25 @@ def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli)
     page = Path("out/validation.html").read_text()
     assert page.count("<img ") == 4 and "Uncalibrated.</strong>" not in page
     assert page.endswith("</html>\n") and "Times: known" in page
+
+
+def test_our_own_run_is_met_exactly(served: Path, calibration: Cli) -> None:
+    """requests.parquet of a run, held against the same system: no error, the same hits."""
+    config = Path("run.yaml")
+    config.write_text(
+        f"name: own\nworkload: {{kind: trace, format: tokens, path: {served / 'trace.jsonl'}}}\n"
+        "systems:\n  mine: {kind: engine, model: llama-3.1-8b, hardware: h100-sxm}\n"
+    )
+    files.write_requests(run(load_config(config)), Path("requests.parquet"))
+    args = ("--trace", served / "trace.jsonl", *benches.SERVED, "--out", "out")
+    done = calibration("validate", "--against", "requests.parquet", *args)
+    assert done.returncode == 0, done.stderr
+    assert "equal on 40 requests" in done.stdout
+    found = json.loads(Path("out/validation.json").read_text())
+    assert found["hits"]["measured_tokens"] == found["hits"]["predicted_tokens"] > 0
+    assert "ITL" not in found["metrics"]
+    for metric in found["metrics"].values():
+        assert metric["error"] == pytest.approx(dict.fromkeys(metric["error"], 0.0), abs=1e-9)
 
 
 def test_a_roofline_is_marked(served: Path, calibration: Cli) -> None:

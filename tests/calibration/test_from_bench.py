@@ -29,7 +29,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_numbers_that_made_a_benchmark_are_found(calm: Path, calibration: Cli) -> None:
-    """All four within 2 %, from half of 24 requests, and the other half within 0.5 %."""
+    """All four within 1 %, from half of 24 requests, and the other half within 0.1 %."""
     args = (calm / "bench.json", "--trace", calm / "trace.jsonl", *benches.SERVED, "--out", "p.yaml")
     done = calibration("from-bench", *args)
     assert done.returncode == 0, done.stderr
@@ -37,13 +37,26 @@ def test_the_numbers_that_made_a_benchmark_are_found(calm: Path, calibration: Cl
         assert text in done.stdout
     profile = load(Path("p.yaml"))
     assert profile.bench is not None and profile.calibrated
-    assert profile.bench.parameters == pytest.approx(benches.TRUTH, rel=0.02)
-    assert all(abs(error) < 0.005 for error in profile.bench.heldout_errors.values())
+    assert profile.bench.parameters == pytest.approx(benches.TRUTH, rel=0.01)
+    assert all(abs(error) < 0.001 for error in profile.bench.heldout_errors.values())
     assert profile.source.startswith(
         "fitted to a benchmark: bench.json, 12 requests; the other 12: TTFT mean"
     )
     assert profile.origin == "fitted" and profile.serves is not None
     assert (profile.serves.model, profile.serves.gpu) == ("Meta Llama 3.1 8B", "NVIDIA H100 SXM 80GB")
+
+
+def test_they_are_found_under_load_too(tmp_path: Path) -> None:
+    """Requests that queue and share steps: within 2 %, the other half within 0.5 %."""
+    trace = benches.trace_file(tmp_path / "trace.jsonl", 60, every_s=0.4)
+    path = benches.write(tmp_path / "bench.json", benches.simulated(trace))
+    server = Server.of("llama-3.1-8b", "h100-sxm", 1, [])
+    run, sent = match(measured.read(path), load_trace(trace, []))
+    assert run.ttft_s.mean() > 0.1, "they queue"
+    fitted = bench.fit(server, run, sent)
+    assert fitted.found.values == pytest.approx(benches.TRUTH, rel=0.02) and not fitted.found.untold
+    for name in ("TTFT", "TPOT", "E2E"):
+        assert abs(fitted.heldout.error(f"{name} mean")) < 0.005
 
 
 def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -> None:

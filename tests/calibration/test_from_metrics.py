@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from calibration.served import server_metrics
-from calibration.served.bench import made
 from calibration.served.metrics_fit import Simulated
+from calibration.served.numbers import made, starts
 from calibration.served.prometheus import Histogram, parse
-from calibration.served.search import PARAMETERS
 from sim.hardware.profile import load
 from sim.results import metrics
 from sim.results.records import Records
@@ -29,7 +28,7 @@ systems:
   mine: {kind: engine, model: llama-3.1-8b, hardware: h100-sxm, latency: {kind: roofline}}
 """
 TTFT = "vllm:time_to_first_token_seconds"
-TRUTH = {**{p.name: p.start for p in PARAMETERS}, "mfu": 0.45, "mbu": 0.85}
+TRUTH = {**starts(), "mfu": 0.45, "mbu": 0.85}
 
 
 @pytest.fixture(scope="module")
