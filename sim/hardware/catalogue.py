@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,14 @@ def model(
         return reader.read_file(find_file(Path(name), folder), dtype, kv_cache_dtype)
     if name not in names("models") and is_folder(name, folder):
         return reader.read_file(find_file(Path(name) / CONFIG, folder), dtype, kv_cache_dtype)
-    return reader.read(_entry("models", key, name), name, dtype, kv_cache_dtype)
+    _require("models", key, name)
+    return _shipped(name, dtype, kv_cache_dtype)
+
+
+@cache
+def _shipped(name: str, dtype: str, kv_cache_dtype: str) -> Model:
+    """Read once: every run of every system asks for its model."""
+    return reader.read(_entry("models", name), name, dtype, kv_cache_dtype)
 
 
 def is_folder(name: str, folder: Path) -> bool:
@@ -63,7 +71,8 @@ def is_folder(name: str, folder: Path) -> bool:
 
 def source(name: str) -> str:
     """Where the numbers of the model called ``name`` come from."""
-    return str(_entry("models", "model", name)["source"])
+    _require("models", "model", name)
+    return str(_entry("models", name)["source"])
 
 
 def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:
@@ -77,11 +86,15 @@ def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:
     return found
 
 
-def _entry(kind: str, key: str, name: str) -> Any:
+def _entry(kind: str, name: str) -> Any:
+    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
+
+
+def _require(kind: str, key: str, name: str) -> None:
+    """InputError unless the catalogue has ``name``."""
     if name not in names(kind):
         near = get_close_matches(name, names(kind), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         also = "; or the path of a Hugging Face config.json or its folder" if kind == "models" else ""
         allowed = ", ".join(names(kind))
         raise InputError(f"{key} = {name!r} is not in the catalogue{hint}; allowed: {allowed}{also}")
-    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
