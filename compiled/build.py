@@ -4,7 +4,7 @@ mypyc, which comes with mypy, turns typed Python into C. Python imports ``block.
 before ``block.py`` beside it; remove the ``.so`` files (``make pure``) and the sources are run again. Build
 anew after every change of a source: a stale ``.so`` would hide it.
 
-Left interpreted are pydantic's models, dataclasses with slots, and what inherits from SimPy's classes.
+Left interpreted are pydantic's models and dataclasses with slots.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODULES = {
     "sim/caches": "runs node_runs tables block radix radix_nodes radix_tree radix_eviction lower tiers",
     "sim/caches/groups": "kinds leaving group prefix cache",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",
-    "sim/engine": "batch latency timer leaving loads request writers sources beside",
+    "sim/engine": "events batch latency timer leaving loads request writers sources beside",
     "sim/engine/vllm": "batch slides decoding durations notes progress run_scheduler step_scheduler"
     " replica memory",
     "sim/engine/sglang": "batch decodes admission queue running memory request retraction scheduler"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sim.engine.events import AFTER_REPLICAS, At, Clock
+from sim.engine.events import AFTER_REPLICAS, Clock
 from sim.engine.interface import AnyReplica
 
 
@@ -45,10 +45,9 @@ class Sampler:
         self._interval_s = interval_s
         self._seen = [(0, 0)] * len(replicas)
         self._number = 0
-        At(env, env.now_s, AFTER_REPLICAS + 1, self._look)
+        env.at(env.now_s, AFTER_REPLICAS + 1, self._look)
 
-    def _look(self, event: At) -> None:
-        self._env.take_turn(AFTER_REPLICAS)
+    def _look(self, _: None) -> None:
         for place, replica in enumerate(self._replicas):
             totals = replica.totals
             now = totals.queries_tokens, totals.hits_tokens
@@ -67,4 +66,4 @@ class Sampler:
             )
         if self._going_on() and self._env.peek() < float("inf"):
             self._number += 1
-            At(self._env, self._number * self._interval_s, AFTER_REPLICAS + 1, self._look)
+            self._env.at(self._number * self._interval_s, AFTER_REPLICAS + 1, self._look)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.engine.events import At, Clock
+from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
@@ -190,9 +190,8 @@ class SglangReplica:
             )
         scheduler.running.ratio.reset()
 
-    def _loaded(self, event: At) -> None:
+    def _loaded(self, request: SglangRequest) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
-        request: SglangRequest = event.subject
         if request.phase == GONE:
             return
         self._catch_up()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.caches.groups.cache import EngineMemory, GroupedCache
-from sim.engine.events import At, Clock
+from sim.engine.events import Clock
 from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
@@ -192,9 +192,8 @@ class VllmReplica:
                 self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
         return batch
 
-    def _loaded(self, event: At) -> None:
+    def _loaded(self, request: Request) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
-        request: Request = event.subject
         if request.phase == GONE:
             return
         self._catch_up()
