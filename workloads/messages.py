@@ -69,8 +69,8 @@ class MessageTree(Tree):
             self.last[segment] = mine.append(self.last[parent], content.end[segment] - content.end[parent])
             return
         lengths = messages.lengths[messages.first : messages.stop]
-        mine.parent += [self.last[parent], *range(first, first + len(lengths) - 1)]
-        mine.end += islice(accumulate(lengths, initial=content.end[parent]), 1, None)
+        mine.parent.extend([self.last[parent], *range(first, first + len(lengths) - 1)])
+        mine.end.extend(islice(accumulate(lengths, initial=content.end[parent]), 1, None))
         self.last[segment] = len(mine) - 1
         self.resent_replies.update(first + place - messages.first for place in messages.resent_replies)
 

@@ -215,15 +215,14 @@ class Trace:
         nexts = [*path[1:], NONE]
         return [at for at, after in zip(path, nexts, strict=True) if after not in self.continuations]
 
-    def messages_before(self) -> list[int]:
+    def messages_before(self) -> Sequence[int]:
         """For each segment the one at which the message before its own ends (the root: there is none).
 
         That is the segment before it where the trace tells no messages apart. O(segments).
         """
-        before = self.content.parent
         if not self.continuations:
-            return before
-        before = list(before)
+            return self.content.parent
+        before = list(self.content.parent)
         for segment in self.continuations:
             at = segment
             while at in self.continuations:

@@ -7,6 +7,7 @@ is what ``python -m workloads convert`` writes, and reading it gives the same tr
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ def write(trace: Trace, path: Path) -> None:
 
     trace = trace.by_message
     row: Row = {name: getattr(trace, name) for name in (*REQUESTS, *OPTIONAL)}
-    row |= {"segment_parent": trace.content.parent, "segment_end": trace.content.end}
+    row |= {"segment_parent": trace.content.parent.tolist(), "segment_end": trace.content.end.tolist()}
     row |= {name: sorted(getattr(trace, name)) for name in SETS}
     about = {name: getattr(trace, name) for name in VALUES}
     about |= {"version": VERSION, "notes": trace.notes, "parents": list(trace.parents.items())}
@@ -65,7 +66,8 @@ class OwnTrace(Schema):
         row, about = _read(path)
         trace = Trace()
         try:
-            trace.content.parent, trace.content.end = row["segment_parent"], row["segment_end"]
+            trace.content.parent = array("q", row["segment_parent"])
+            trace.content.end = array("q", row["segment_end"])
             for name in REQUESTS:
                 setattr(trace, name, row[name])
             for name in OPTIONAL:
