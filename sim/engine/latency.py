@@ -81,21 +81,16 @@ class IterationTime:
             return self.decode_s(decodes, context) + fixed_s
         return self._decode_kv_s * (context + decodes) + fixed_s
 
-    def slope_s(self, decodes: int, context: int) -> float:
-        """By how much each further decode iteration of the same batch takes longer, in s."""
+    def growth(self, decodes: int, context: int, steps: int) -> tuple[float, int]:
+        """By how much each further decode iteration of the same batch takes longer, in s, and how many of
+        ``steps`` iterations do: until a window is full."""
         slope = self._decode_kv_s * decodes
         for window in self._windows:
-            if context + decodes <= window.tokens * decodes:
+            left = window.tokens * decodes - context
+            if left >= decodes > 0:
                 slope += window.decode_kv * decodes
-        return slope
-
-    def steady_steps(self, decodes: int, context: int, steps: int) -> int:
-        """How many of ``steps`` decode iterations grow by one slope: until a window is full."""
-        for window in self._windows:
-            left = (window.tokens * decodes - context) // decodes if decodes else 0
-            if left > 0:
-                steps = min(steps, left)
-        return steps
+                steps = min(steps, left // decodes)
+        return slope, steps
 
     def extrapolated_s(
         self,

@@ -56,10 +56,13 @@ class Timer:
         """Compute ``steps`` iterations from now on, the leads included."""
         began_s = self.began_s = self._env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        self._led_s = sum(leads_s) if leads_s else 0.0
-        duration_s = first_s if steps == 1 else self.until(steps)
+        led_s, run = 0.0, steps
+        if leads_s:
+            led_s, run = sum(leads_s), steps - len(leads_s)
+        self._led_s = led_s
         self.is_idle = False
         self._set += 1
+        duration_s = led_s + (first_s * run + slope_s * (run * (run - 1) // 2))
         self._env.at(began_s + duration_s, self._priority, self._end, self._set)
 
     def until(self, steps: int) -> float:
@@ -77,13 +80,14 @@ class Timer:
         """Iterations of the run under way that have begun by now."""
         if self.steps <= 1:
             return self.steps
-        elapsed_s, leads = self._env.now_s - self.began_s, len(self.leads_s)
-        steps = 1
-        while steps <= leads and self.until(steps) < elapsed_s:
-            steps += 1
-        if steps > leads:
-            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
-        if self.until(steps) == elapsed_s and self._env.is_past(self._priority):
+        elapsed_s, steps = self._env.now_s - self.began_s, 1
+        if elapsed_s > self._led_s:
+            run = steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
+            steps = len(self.leads_s) + run
+        else:
+            while steps <= len(self.leads_s) and self.until(steps) < elapsed_s:
+                steps += 1
+        if self._env.is_past(self._priority) and self.until(steps) == elapsed_s:
             steps += 1
         return min(steps, self.steps)
 

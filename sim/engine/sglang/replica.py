@@ -216,8 +216,8 @@ class SglangReplica:
                 seconds += latency.prefill_s(before, new)
         else:
             seconds = latency.decodes_s(batch.decodes, batch.context)
-        steps = latency.steady_steps(batch.decodes, batch.context, steps)
-        self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
+        slope_s, steps = latency.growth(batch.decodes, batch.context, steps)
+        self._timer.start((), seconds, slope_s, steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:

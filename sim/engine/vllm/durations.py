@@ -37,19 +37,18 @@ class Durations:
         """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
         prompts, and ``decodes`` alone."""
         latency = self._latency
-        count, context = decodes.count, decodes.context  # once those that ahead completes decode
-        leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
-            leads.append(ahead)
-            leads_s.append(self.of(ahead))
+            leads, leads_s = [batch, ahead], [seconds, self.of(ahead)]
+            count, context = decodes.count, decodes.context  # once those that ahead completes decode
         else:
+            count, context = decodes.count, decodes.context
             if ahead is not None:
                 count, context = ahead.decodes, ahead.context
             if batch.decodes == count and not batch.lost and not batch.chunks:
-                steps = latency.steady_steps(count, batch.context, steps)
-                self._timer.start((), seconds, latency.slope_s(count, batch.context), steps)
+                slope_s, steps = latency.growth(count, batch.context, steps)
+                self._timer.start((), seconds, slope_s, steps)
                 return
+            leads, leads_s = [batch], [seconds]
         self._notes.begins(leads, count, context)
-        steps = len(leads) + latency.steady_steps(count, context, steps - len(leads))
-        first_s = latency.decodes_s(count, context)
-        self._timer.start(leads_s, first_s, latency.slope_s(count, context), steps)
+        slope_s, run = latency.growth(count, context, steps - len(leads))
+        self._timer.start(leads_s, latency.decodes_s(count, context), slope_s, len(leads) + run)

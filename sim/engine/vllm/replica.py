@@ -90,6 +90,9 @@ class VllmReplica:
         if self.recorder is None and self._compute is None and self._options.plain and not cuts:
             self._runs = RunScheduler(memory, self._options, self._loads)
         self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
+        self._repeating = self._runs if self._fast_forward else None
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._asks_time = memory.asks_time
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -142,7 +145,8 @@ class VllmReplica:
 
     def _woken(self) -> None:
         """Look whether there is something to compute, after a rest."""
-        self.memory.now_s = self._env.now_s
+        if self._asks_time:
+            self.memory.now_s = self._env.now_s
         self._begin()
 
     def _begin(self) -> None:
@@ -210,10 +214,8 @@ class VllmReplica:
         seconds = self._durations.of(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        runs, more = self._runs, 0
-        if runs is not None and self._fast_forward:
-            more = runs.repeats(batch, self._ahead)
-        if runs is not None and more:
+        runs = self._repeating
+        if runs is not None and (more := runs.repeats(batch, self._ahead)):
             self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
         else:
             self._timer.start((), seconds, 0.0, 1)
@@ -238,14 +240,15 @@ class VllmReplica:
         """Apply the results of the steps that end now, then begin the next one."""
         batch, now = self._computing, self._env.now_s
         assert batch is not None
-        self.memory.now_s = now
+        if self._asks_time:
+            self.memory.now_s = now
         if self._runs is not None:
             if steps > 1:
                 self._repeat(steps - 1)
             self._runs.decoding.settle()
         self.totals.note_usage(self.memory)
-        if isinstance(self.memory, GroupedCache):
-            self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
+        if self._groups is not None:
+            self.totals.max_used_blocks = max(self.totals.max_used_blocks, self._groups.peak_blocks)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)
