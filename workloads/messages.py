@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
@@ -86,8 +87,8 @@ def by_message(trace: Trace, tree: MessageTree) -> Trace:
         trace,
         content=tree.content,
         several={},
-        prompt=[last[segment] for segment in trace.prompt],
-        reply=[last[segment] for segment in trace.reply],
+        prompt=array("q", [last[segment] for segment in trace.prompt]),
+        reply=array("q", [last[segment] for segment in trace.reply]),
         continuations={tree.first[segment] for segment in trace.continuations},
         system_messages={last[segment] for segment in trace.system_messages},
         resent_replies=tree.resent_replies | {last[segment] for segment in trace.resent_replies},
