@@ -56,13 +56,10 @@ class Timer:
         """Compute ``steps`` iterations from now on, the leads included."""
         began_s = self.began_s = self._env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        led_s, run = 0.0, steps
-        if leads_s:
-            led_s, run = sum(leads_s), steps - len(leads_s)
-        self._led_s = led_s
+        self._led_s = sum(leads_s) if leads_s else 0.0
         self.is_idle = False
         self._set += 1
-        duration_s = led_s + (first_s * run + slope_s * (run * (run - 1) // 2))
+        duration_s = first_s if steps == 1 else self.until(steps)
         self._env.at(began_s + duration_s, self._priority, self._end, self._set)
 
     def until(self, steps: int) -> float:

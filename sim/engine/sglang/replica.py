@@ -120,7 +120,7 @@ class SglangReplica:
         prompt, limit = request.prompt_tokens, request.output_tokens
         if limit == trace.output_tokens[index]:  # else it is prefilled here only, and asks for one token
             limit = self._options.max_new_tokens_of(prompt, limit, memory.capacity_pages, memory.page_size)
-        kv = memory.table(trace.reply[index], prompt, index, trace.priority[index])
+        kv = memory.table_on(request.table.route, prompt, index, trace.priority[index])
         must_look = self._scheduler.enqueue(SglangRequest(request, kv, limit))
         self._changed(self.number)
         if self._timer.is_idle:
@@ -236,7 +236,8 @@ class SglangReplica:
         """Apply the results of the steps that end now, then begin the next one."""
         batch, now = self._computing, self._env.now_s
         assert batch is not None
-        self._repeat(steps - 1)
+        if steps > 1:
+            self._repeat(steps - 1)
         self.totals.note_usage(self.memory)
         self._notes.ended(batch, self._timer, steps, now)
         done = []
@@ -246,7 +247,8 @@ class SglangReplica:
             else:
                 self._notes.finished(request, now)
                 done.append(request)
-        self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
+        if self.recorder is not None:
+            self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
         for request in done:
             self._changed(self.number)
             self._finished(request)

@@ -206,7 +206,7 @@ class RunningBatch:
         same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * decodes.count
-            ahead = SglangBatch(decodes.count, decodes.context + (same - 1) * decodes.count)
+            ahead = ahead.followed_by(decodes.count, decodes.context + (same - 1) * decodes.count)
             self._repeat(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are decided once more.
@@ -214,7 +214,7 @@ class RunningBatch:
             computing.finishing = ahead.finishing
             self._let_end(ahead.finishing)
             tokens += decodes.count
-            ahead = SglangBatch(decodes.count, decodes.context)
+            ahead = ahead.followed_by(decodes.count, decodes.context)
             if decodes.count:
                 self._repeat(1, ahead)
         return (ahead if ahead.decodes else None), tokens
