@@ -30,7 +30,8 @@ class IterationTime:
     def fixed_s(self, tokens: int, sequences: int) -> float:
         """The part that depends only on the numbers of new tokens and of sequences, in s."""
         key = (tokens, sequences)
-        if key not in self._fixed_s:
+        known = self._fixed_s.get(key)
+        if known is None:
             c = self._c
             floor, compute = c.floor, c.token * tokens
             if c.experts:
@@ -43,8 +44,8 @@ class IterationTime:
                 weights += token_s * min(tokens, upto)
             for upto, sequence_s in self._sequence_hinges:
                 weights += sequence_s * min(sequences, upto)
-            self._fixed_s[key] = c.step + weights + c.sequence * sequences
-        return self._fixed_s[key]
+            known = self._fixed_s[key] = c.step + weights + c.sequence * sequences
+        return known
 
     def prefill_s(self, cached: int, new: int) -> float:
         """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""

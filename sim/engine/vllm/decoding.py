@@ -35,6 +35,8 @@ class Decoding:
         self._lag = 1 if asynchronous else 0
         self._taken = 0  # scheduled steps whose decodes have their blocks
         self._writers = Writers()
+        self.contested = self._writers.contested
+        """Nodes in which two replies have content in common."""
         groups = memory if isinstance(memory, GroupedCache) else None
         self.width = 1 if groups is None else groups.width
         """Blocks that ``block_size`` tokens take."""
@@ -145,10 +147,9 @@ class Decoding:
 
     def publish_contested(self) -> None:
         """Publish what is written by now of the replies that have content in common."""
-        if self._writers.contested:
-            self.settle()
-            for request in self._writers.of_contested():
-                self._memory.publish(request.table, self.written(request))
+        self.settle()
+        for request in self._writers.of_contested():
+            self._memory.publish(request.table, self.written(request))
 
     # -- runs of steps -----------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ class Decoding:
         write one reply, or if the ``head`` of the queue, which is blocked, reads one being written.
         ``others``: a step that is scheduled now may take blocks for prompts.
         """
-        if self._writers.contested or (head is not None and self._writers.write(head.table.route)):
+        if self.contested or (head is not None and self._writers.write(head.table.route)):
             return 0
         decodes = self.decodes
         steps = 0 if last.finishing else decodes.next_finish - decodes.step
