@@ -179,7 +179,7 @@ class BlockCache:
         pos, stop, size, route = table.published, tokens // self.block_size, self.block_size, table.route
         while pos < stop:
             last = route.ends[table.at] // size
-            upto = min(stop, last)
+            upto = last if last < stop else stop  # no call: this is hot
             if pos < upto:
                 self.add(table, route.nodes[table.at], pos, upto)
                 pos = upto

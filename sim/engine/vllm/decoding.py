@@ -164,11 +164,12 @@ class Decoding:
         """
         if self.contested or (head is not None and self._writers.write(head.table.route)):
             return 0
-        decodes = self.decodes
-        steps = 0 if last.finishing else decodes.next_finish - decodes.step
-        count, free, first = decodes.count, self._memory.free_blocks // self.width, self._taken
+        decodes, first = self.decodes, self._taken
+        count, step = decodes.count, decodes.step
+        steps = 0 if last.finishing else decodes.next_finish - step
+        free = self._memory.free_blocks // self.width
         one_more = self._lag > 0 and not others
-        owed = decodes.step - first
+        owed = step - first
         if count * (1 - (-(owed + steps) // decodes.block_size)) <= free:
             return steps + 1 if one_more else steps
         within = decodes.steps_within(first, owed + steps, free) - owed
