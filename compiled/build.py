@@ -4,7 +4,7 @@ mypyc, which comes with mypy, turns typed Python into C. Python imports ``block.
 before ``block.py`` beside it; remove the ``.so`` files (``make pure``) and the sources are run again. Build
 anew after every change of a source: a stale ``.so`` would hide it.
 
-Left interpreted are pydantic's models, dataclasses with slots, and what inherits from SimPy's classes.
+Left interpreted are pydantic's models, dataclasses with slots, and SimPy's clock.
 """
 
 from __future__ import annotations

@@ -66,6 +66,8 @@ class Chains(Tree):
         """The way to the end of ``segment``. O(chains on it)."""
         parent, begin = self.parent, self.begin
         chain, end = self.of[segment], self._end[segment]
+        if chain and not parent[chain]:
+            return Route([chain], [end])
         nodes, ends = [], []
         while chain:
             nodes.append(chain)

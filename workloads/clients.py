@@ -48,7 +48,7 @@ class Clients:
         self._trace = trace
         self._starts = trace.starts()
         self._started = 0
-        self._over: set[int] = set()
+        self._over: set[int] = set()  # in closed loop: what is over
         self._held: dict[int, None] = {}
         """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
         self.closed_loop = trace.concurrency is not None
@@ -87,10 +87,11 @@ class Clients:
         arrival_s, starts, first = self._trace.arrival_s, self._starts, self._started
         if first == len(starts):
             return []
-        at_s, last = arrival_s[starts[first]], first + 1
+        at_s, last = arrival_s[starts[first]] or 0.0, first + 1
         while last < len(starts) and arrival_s[starts[last]] == at_s:
             last += 1
-        return self.starting(last - first)
+        self._started = last
+        return [Next(at_s, i) for i in starts[first:last]]
 
     def after(self, request: int, now_s: float) -> Next | None:
         """What follows ``request``, which is over: the next one of its session, or in closed loop a
@@ -98,7 +99,8 @@ class Clients:
 
         A session goes on whatever the end of its last request was.
         """
-        self._over.add(request)
+        if self.closed_loop:
+            self._over.add(request)
         follower = self._trace.follower[request]
         if follower != NONE:
             return Next(now_s + self._trace.think_s[follower], follower)

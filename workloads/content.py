@@ -9,6 +9,7 @@ a shared prefix costs O(segments on the path), whatever the prompt's length.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Hashable, Sequence
 
 from workloads.subclassing import mypyc_attr
@@ -51,13 +52,15 @@ class ContentTree(Tree):
     from the start of the prompt to the end of ``s``; so ``s`` covers the token positions
     ``end[parent[s]] .. end[s]`` of every prompt through it. A parent's number may be larger than its
     child's, because splitting a segment makes a new upper part.
+
+    Both are arrays, not lists: a million requests have two million segments.
     """
 
     __slots__ = ("_children", "_units", "end", "parent")
 
     def __init__(self) -> None:
-        self.parent: list[int] = [-1]
-        self.end: list[int] = [0]
+        self.parent = array("q", [-1])
+        self.end = array("q", [0])
         # Only for segments made by `insert`: their units as (key, tokens), and the child of a
         # segment that begins with a given unit.
         self._units: dict[int, list[tuple[Hashable, int]]] = {}

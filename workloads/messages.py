@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
@@ -69,8 +70,8 @@ class MessageTree(Tree):
             self.last[segment] = mine.append(self.last[parent], content.end[segment] - content.end[parent])
             return
         lengths = messages.lengths[messages.first : messages.stop]
-        mine.parent += [self.last[parent], *range(first, first + len(lengths) - 1)]
-        mine.end += islice(accumulate(lengths, initial=content.end[parent]), 1, None)
+        mine.parent.extend([self.last[parent], *range(first, first + len(lengths) - 1)])
+        mine.end.extend(islice(accumulate(lengths, initial=content.end[parent]), 1, None))
         self.last[segment] = len(mine) - 1
         self.resent_replies.update(first + place - messages.first for place in messages.resent_replies)
 
@@ -86,8 +87,8 @@ def by_message(trace: Trace, tree: MessageTree) -> Trace:
         trace,
         content=tree.content,
         several={},
-        prompt=[last[segment] for segment in trace.prompt],
-        reply=[last[segment] for segment in trace.reply],
+        prompt=array("q", [last[segment] for segment in trace.prompt]),
+        reply=array("q", [last[segment] for segment in trace.reply]),
         continuations={tree.first[segment] for segment in trace.continuations},
         system_messages={last[segment] for segment in trace.system_messages},
         resent_replies=tree.resent_replies | {last[segment] for segment in trace.resent_replies},

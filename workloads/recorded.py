@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ the 710 such pairs of consecutive calls in the kv-cache-tester sessions 693 part
 """
 
 
-def anchors(trace: Trace) -> list[int]:
+def anchors(trace: Trace) -> array[int]:
     """For each request the segment at which later prompts can meet it.
 
     Where the trace names blocks, that is the end of its whole blocks (the rest of a prompt has no name), or
@@ -32,7 +33,7 @@ def anchors(trace: Trace) -> list[int]:
         return trace.prompt
     end, parent = trace.content.end, trace.content.parent
     prompts = _prompts_through(trace)
-    found = []
+    found = array("q")
     for node in trace.prompt:
         rest = end[node] % size
         whole = parent[node] if rest and parent[node] != ROOT else node

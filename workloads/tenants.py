@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 
 from workloads.content import ROOT, ContentTree
@@ -36,8 +37,8 @@ def salted(trace: Trace) -> Trace:
     return replace(
         trace,
         content=new,
-        prompt=prompts,
-        reply=replies,
+        prompt=array("q", prompts),
+        reply=array("q", replies),
         continuations=copied(trace.continuations),
         system_messages=copied(trace.system_messages),
         resent_replies=copied(trace.resent_replies),

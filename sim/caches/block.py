@@ -69,13 +69,12 @@ class BlockCache:
         self.resident: dict[int, NodeRuns] = {}
         """The runs of each node that has any."""
         self.queue = Lru(PolicySetting(self.capacity_blocks)) if queue is None else queue
+        self.has_clock = not isinstance(self.queue, Lru)
+        """Whether what goes first may depend on the time at which it goes."""
+        self.asks_time = type(self.queue) is not Lru
+        """Whether ``now_s`` has to be kept up to date."""
         self._joins = self.queue.joins
         self._evicted = evicted
-
-    @property
-    def has_clock(self) -> bool:
-        """Whether what goes first may depend on the time at which it goes."""
-        return not isinstance(self.queue, Lru)
 
     @property
     def now_s(self) -> float:
@@ -180,7 +179,7 @@ class BlockCache:
         pos, stop, size, route = table.published, tokens // self.block_size, self.block_size, table.route
         while pos < stop:
             last = route.ends[table.at] // size
-            upto = min(stop, last)
+            upto = last if last < stop else stop  # no call: this is hot
             if pos < upto:
                 self.add(table, route.nodes[table.at], pos, upto)
                 pos = upto

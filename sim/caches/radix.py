@@ -11,7 +11,7 @@ from typing import Literal
 
 from sim.caches.radix_nodes import Node, PagePath
 from sim.caches.radix_tree import RadixTree
-from workloads.content import Tree
+from workloads.content import Route, Tree
 
 UNLIMITED = 1 << 60
 Evicted = Callable[[int, int, int], None]
@@ -72,7 +72,11 @@ class RadixCache:
 
     def table(self, segment: int, prompt_tokens: int, owner: int, priority: int = 0) -> RadixTable:
         """The empty table of a request whose prompt and reply end in ``segment``. O(nodes of the route)."""
-        path = PagePath(self.content.route(segment), self.page_size)
+        return self.table_on(self.content.route(segment), prompt_tokens, owner, priority)
+
+    def table_on(self, route: Route, prompt_tokens: int, owner: int, priority: int) -> RadixTable:
+        """The same where the route is known."""
+        path = PagePath(route, self.page_size)
         return RadixTable(path, prompt_tokens // self.page_size, owner, priority, self.tree.root)
 
     def match(self, table: RadixTable, known_tokens: int) -> Node:
@@ -119,10 +123,10 @@ class RadixCache:
         pages = tokens // self.page_size
         assert table.inserted in (0, table.node.hi)
         counted = table.node if table.inserted else tree.root
-        known, node = tree.insert(path, pages, table.owner, table.priority, counted)
+        known, node = tree.insert(path, pages, table.owner, table.priority, counted, table.node)
         table.inserted = pages
         if 0 < prompt < pages:
-            tree.prefer(path, prompt, table.priority + 1)
+            tree.prefer(path, prompt, table.priority + 1, table.node)
         copies = known - table.owned
         assert copies >= 0  # what it holds is locked, so the tree still has it
         self.private_pages -= pages - table.owned

@@ -14,7 +14,7 @@ SGLang walks from the root to the end of a prompt and marks every node on its wa
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 from sim.caches.radix_eviction import LeafQueue
 from sim.caches.radix_nodes import Node, PagePath, Strand, hi_of, parting
@@ -47,20 +47,21 @@ class RadixTree:
         Cuts the node in which that prefix ends and refreshes the access time of the whole path, the
         part cut off included (``match_prefix``).
         """
-        node, _ = self._use(path, pages)
+        node, _ = self._use(path, pages, self.root)
         self._queue_leaf(node)
         return node
 
     def insert(
-        self, path: PagePath, pages: int, owner: int, priority: int, counted: Node
+        self, path: PagePath, pages: int, owner: int, priority: int, counted: Node, held: Node
     ) -> tuple[int, Node]:
         """Add the first ``pages`` pages of ``path``: what is missing becomes one leaf of ``owner``.
 
         Returns how many pages were known and the node at which the last page ends, which the caller must
         lock if it is a leaf. ``counted``: the node to whose end this request has inserted before (the root:
-        it has not); that node and those above do not count it again.
+        it has not); that node and those above do not count it again. The rest of ``path`` is looked for
+        from ``held`` on, a locked node on it, or the root.
         """
-        node, i = self._use(path, pages)
+        node, i = self._use(path, pages, held)
         node.priority = max(node.priority, priority)
         if node.hi > counted.hi:
             node.hit(1)
@@ -74,14 +75,14 @@ class RadixTree:
             self.evictable_pages += pages - known
         return known, node
 
-    def prefer(self, path: PagePath, pages: int, priority: int) -> None:
+    def prefer(self, path: PagePath, pages: int, priority: int, held: Node) -> None:
         """Insert once more what the same request has just inserted, with another priority."""
-        node, _ = self._use(path, pages)
+        node, _ = self._use(path, pages, held if held.hi <= pages else self.root)
         node.priority = max(node.priority, priority)
 
     def known_pages(self, path: PagePath, pages: int) -> int:
         """How many of the first ``pages`` pages of ``path`` a lookup would find; changes nothing."""
-        _, known, _ = self._reach(path, pages)
+        _, known, _ = self._reach(path, pages, self.root)
         return known
 
     def lock(self, node: Node) -> None:
@@ -157,28 +158,30 @@ class RadixTree:
                 stack.append(child)
         assert (evictable, protected) == (self.evictable_pages, self.protected_pages)
 
-    def _use(self, path: PagePath, pages: int) -> tuple[Node, int]:
+    def _use(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
         """The node at which the known prefix of ``pages`` pages ends, cut there and used now; and where in
         ``path`` the next page ends."""
         self._now += 1
-        node, known, i = self._reach(path, pages)
+        node, known, i = self._reach(path, pages, held)
         node.accessed = self._now
         return (node if known == node.hi else self._split(node, known)), i
 
-    def _reach(self, path: PagePath, pages: int) -> tuple[Node, int, int]:
-        """How far the first ``pages`` pages of ``path`` are known: (node, known pages, i).
+    def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int, int]:
+        """How far the first ``pages`` pages of ``path``, those of ``held`` among them, are known: (node,
+        known pages, i).
 
         They end in ``node``, maybe inside it, and the page after them ends in ``path.nodes[i]``.
         O(strands x log nodes): of each strand, the part that lies on the path is found by bisection.
         """
         chains, ends = path.nodes, path.ends
-        node, known, i = self.root, 0, 0
+        node, known = held, held.hi
+        i = bisect_right(ends, known) if known else 0
         while known < pages:
             child = node.children.get(chains[i])
             if child is None:
                 break
-            node, strand = child, child.strand  # the first node of the strand
-            if strand.turns:
+            node, strand = child, child.strand
+            if strand.turns and child is strand.nodes[0]:
                 known, i = parting(child, path, i, pages)
                 if known < child.hi:
                     break

@@ -102,8 +102,8 @@ class Prompts:
         """``unit_tokens``: of a block; None where units are messages, whose lengths are estimates."""
         self.unit_tokens = unit_tokens
         self._tree = RangeTree(ContentTree(), 1)
-        self.parent: list[int] = self._tree.content.parent
-        self.end: list[int] = self._tree.content.end
+        self.parent = self._tree.content.parent
+        self.end = self._tree.content.end
         """Units from the beginning of the prompt to the end of the node."""
 
     def add(self, lane: str, runs: Sequence[Run], before: Sequence[Run] = (), node: int = ROOT) -> int:

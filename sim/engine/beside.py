@@ -19,6 +19,7 @@ class CacheBeside(BlockCache):
     def __init__(self, content: Tree, block_size: int, capacity_blocks: int, cache: ReplayCache) -> None:
         super().__init__(content, block_size, capacity_blocks, caching=False)
         self.cache = cache
+        self.asks_time = True
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
         """No block is shared, so nothing is found before the request is admitted."""

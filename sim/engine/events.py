@@ -1,4 +1,4 @@
-"""The order of events at equal times.
+"""The clock, and the order of events at equal times.
 
 SimPy's queue is ordered by (time, priority, order of scheduling). At one instant arrivals come first,
 then the replicas in the order of their numbers, then deadlines; so what arrives exactly when an
@@ -20,65 +20,75 @@ AFTER_REPLICAS = 1 << 30
 
 
 class Clock(simpy.Environment):
-    """SimPy's clock, which also tells how far the present instant has got.
+    """SimPy's environment, whose queue also takes plain callbacks, and which knows whose turn it is.
 
-    It knows only events that cannot fail, as `At`.
+    A fleet makes millions of events that cannot fail and that one part waits for: a callback and what it is
+    called with is all that they need (`at`). SimPy's own events, processes and resources work beside them.
+
+    Callbacks are set for instants, not for delays, which may miss an instant by a rounding: 0.3 is neither
+    0.1 + (0.3 - 0.1) nor where the event of another path to the same instant ends. What is no longer wanted
+    is ignored when it comes.
 
     Where iterations of two replicas end at one instant, the one with the lower number has begun its next
     iteration when the other hands something over; a replica that takes many iterations in one event has
-    to know that.
+    to know that (`is_past`).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
         """SimPy's ``now`` as an attribute: it is asked for many times in each event."""
-        self._instant_s = -1.0
-        self._turn = ARRIVAL
+        self._turn = ARRIVAL  # the highest priority that has had its turn in this instant
 
-    def step(self) -> None:
-        """As SimPy's, without its care for events that fail."""
-        if not self._queue:
-            raise simpy.core.EmptySchedule
-        self.now_s, _, _, event = heappop(self._queue)
-        self._now = self.now_s
-        callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-        for callback in callbacks:
-            callback(event)
+    @property
+    def now(self) -> float:
+        """Simulated time, s."""
+        return self.now_s
 
-    def take_turn(self, priority: int) -> None:
-        """What has ``priority`` happens now."""
-        if self._instant_s != self.now_s:
-            self._instant_s, self._turn = self.now_s, priority
-        elif priority > self._turn:
-            self._turn = priority
+    def at(self, at_s: float, priority: int, callback: Callable[[Any], None], subject: Any = None) -> None:
+        """Call ``callback(subject)`` at ``at_s``, or now if that is past."""
+        if at_s < self.now_s:
+            at_s = self.now_s
+        heappush(self._queue, (at_s, priority, next(self._eid), callback, subject))  # type: ignore[misc]
+
+    def schedule(self, event: simpy.Event, priority: int = 1, delay: float = 0.0) -> None:
+        """Let an event of SimPy's happen after ``delay`` s, as its environment does."""
+        self.at(self.now_s + delay, priority, _happen, event)
 
     def is_past(self, priority: int) -> bool:
         """Whether the turn of ``priority`` is over in this instant."""
-        return self._instant_s == self.now_s and self._turn > priority
+        return self._turn > priority
+
+    def step(self) -> None:
+        """Let the next event happen."""
+        if not self._queue:
+            raise simpy.core.EmptySchedule
+        at_s, priority, _, callback, subject = heappop(self._queue)  # type: ignore[misc]
+        if at_s > self.now_s:
+            self.now_s, self._turn = at_s, priority
+        elif priority > self._turn:
+            self._turn = priority
+        callback(subject)
+
+    def run(self, until: Any = None) -> Any:
+        """Let time pass: until nothing is left to happen, or as SimPy's ``until`` says."""
+        if until is not None:
+            return super().run(until)
+        queue = self._queue
+        while queue:  # `step` without a call for each event
+            at_s, priority, _, callback, subject = heappop(queue)  # type: ignore[misc]
+            if at_s > self.now_s:
+                self.now_s, self._turn = at_s, priority
+            elif priority > self._turn:
+                self._turn = priority
+            callback(subject)
+        return None
 
 
-class At(simpy.Event):
-    """An event at ``at_s``, or now if that is past, with a priority of its own.
-
-    SimPy's Timeout has a fixed priority and takes a delay. A delay may miss its instant by a rounding:
-    0.3 is neither 0.1 + (0.3 - 0.1) nor where the event of another path to the same instant ends.
-    """
-
-    _ok = True  # it has been decided, as SimPy's Timeout is from the start
-    _value = None
-
-    def __init__(
-        self,
-        env: Clock,
-        at_s: float,
-        priority: int,
-        callback: Callable[[Any], None],
-        value: Any = None,
-    ) -> None:
-        self.env = env
-        self.callbacks = [callback]
-        self.subject = value
-        if at_s < env.now_s:
-            at_s = env.now_s
-        heappush(env._queue, (at_s, priority, next(env._eid), self))  # type: ignore[misc]
+def _happen(event: simpy.Event) -> None:
+    """Tell all that wait for ``event``; a failure that nobody of them takes care of ends the run."""
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for callback in callbacks:
+        callback(event)
+    if not event._ok and not event.defused:
+        raise event._value

@@ -41,7 +41,8 @@ class IterationTime:
     def fixed_s(self, tokens: int, sequences: int) -> float:
         """The part that depends only on the numbers of new tokens and of sequences, in s."""
         key = (tokens, sequences)
-        if key not in self._fixed_s:
+        known = self._fixed_s.get(key)
+        if known is None:
             c = self._c
             floor, compute = c.floor, c.token * tokens
             if c.experts:
@@ -56,8 +57,8 @@ class IterationTime:
                 weights += token_s * min(tokens, upto)
             for upto, sequence_s in self._sequence_hinges:
                 weights += sequence_s * min(sequences, upto)
-            self._fixed_s[key] = c.step + weights + c.sequence * sequences + c.link * tokens
-        return self._fixed_s[key]
+            known = self._fixed_s[key] = c.step + weights + c.sequence * sequences + c.link * tokens
+        return known
 
     def _correction(self, tokens: int) -> float:
         """The factor of the weights' term: a line in log T between the knots."""
@@ -123,21 +124,16 @@ class IterationTime:
             return self.decode_s(decodes, context, uneven) + fixed_s
         return self._decode_kv_s * (context + decodes) + self._uneven_s * uneven + fixed_s
 
-    def slope_s(self, decodes: int, context: int) -> float:
-        """By how much each further decode iteration of the same batch takes longer, in s."""
+    def growth(self, decodes: int, context: int, steps: int) -> tuple[float, int]:
+        """By how much each further decode iteration of the same batch takes longer, in s, and how many of
+        ``steps`` iterations do: until a window is full."""
         slope = self._decode_kv_s * decodes
         for window in self._windows:
-            if context + decodes <= window.tokens * decodes:
+            left = window.tokens * decodes - context
+            if left >= decodes > 0:
                 slope += window.decode_kv * decodes
-        return slope
-
-    def steady_steps(self, decodes: int, context: int, steps: int) -> int:
-        """How many of ``steps`` decode iterations grow by one slope: until a window is full."""
-        for window in self._windows:
-            left = (window.tokens * decodes - context) // decodes if decodes else 0
-            if left > 0:
-                steps = min(steps, left)
-        return steps
+                steps = min(steps, left // decodes)
+        return slope, steps
 
     def extrapolated_s(
         self,

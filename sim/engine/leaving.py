@@ -79,7 +79,6 @@ class Leaving:
 
     def happen(self, scheduler: Leavable, in_flight: Any) -> bool:
         """Between two steps: drop what was given up, and all if the replica fails; whether it does."""
-        self._timer.take_turn()
         given_up, lost = self._given_up, self._failed
         self._given_up, self._failed, self.is_due = {}, None, False
         wanted = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import simpy
 from pydantic import Field
 
+from sim.engine.events import Clock
 from workloads.schema import Schema
 
 GbPerS = Annotated[float, Field(ge=1e-6)]
@@ -23,7 +23,7 @@ class LinkSpeed(Schema):
 class Link:
     """A link at work: transfers queue for its bandwidth, their latencies overlap."""
 
-    def __init__(self, env: simpy.Environment, speed: LinkSpeed) -> None:
+    def __init__(self, env: Clock, speed: LinkSpeed) -> None:
         self._env = env
         self._bytes_per_s = speed.gb_per_s * 1e9
         self._latency_s = speed.latency_ms * 1e-3
@@ -34,5 +34,5 @@ class Link:
     def transfer(self, size_bytes: int) -> float:
         """Start a transfer now; the simulated time in s at which all of it is there."""
         self.bytes += size_bytes
-        self._free_s = max(self._env.now, self._free_s) + size_bytes / self._bytes_per_s
+        self._free_s = max(self._env.now_s, self._free_s) + size_bytes / self._bytes_per_s
         return self._free_s + self._latency_s

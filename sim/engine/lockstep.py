@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine.events import FIRST_REPLICA, At, Clock
+from sim.engine.events import FIRST_REPLICA, Clock
 from sim.engine.timer import Timer
 
 
@@ -27,11 +27,11 @@ class Lockstep:
     def enter(self, env: Clock, timer: Timer, seconds: float) -> None:
         """The rank of ``timer`` has a step of ``seconds``; it begins once all ranks had their turn now."""
         if not self._entered:
-            At(env, env.now_s, FIRST_REPLICA + self._last, self._begin)
+            env.at(env.now_s, FIRST_REPLICA + self._last, self._begin)
         self._entered.append(timer)
         self._longest_s = max(self._longest_s, seconds)
 
-    def _begin(self, event: At) -> None:
+    def _begin(self, _: None) -> None:
         entered, longest_s = self._entered, self._longest_s
         self._entered, self._longest_s = [], 0.0
         for timer in entered:

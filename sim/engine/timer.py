@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from sim.engine.events import FIRST_REPLICA, At, Clock
+from sim.engine.events import FIRST_REPLICA, Clock
 from sim.engine.latency import steps_to_reach
 
 
@@ -32,35 +33,35 @@ class Timer:
         self._env = env
         self._priority = FIRST_REPLICA + number
         self._ended = ended
-        self._event: At | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no event is set."""
-        return self._event is None
+        self._set = 0  # events set so far for an end or a beginning: only the last one counts
+        self.is_idle = True
+        """Whether none of them is to come."""
 
     def stop(self) -> None:
         """There is nothing to compute."""
-        self._event = None
+        self.is_idle = True
 
     def wake(self, begin: Callable[[], None], at_s: float = 0.0) -> None:
         """Call ``begin`` at this instant, or ``at_s`` if that is later, once all that arrives in it has
         arrived."""
 
-        def woken(event: object) -> None:
-            if event is self._event:
-                self._env.take_turn(self._priority)
+        def woken(event: int) -> None:
+            if event == self._set:
                 begin()
 
-        self._event = At(self._env, at_s, self._priority, woken)
+        self.is_idle = False
+        self._set += 1
+        self._env.at(at_s, self._priority, woken, self._set)
 
     def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""
         began_s = self.began_s = self._env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
         self._led_s = sum(leads_s) if leads_s else 0.0
+        self.is_idle = False
+        self._set += 1
         duration_s = first_s if steps == 1 else self.until(steps)
-        self._event = At(self._env, began_s + duration_s, self._priority, self._end)
+        self._env.at(began_s + duration_s, self._priority, self._end, self._set)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
@@ -69,21 +70,22 @@ class Timer:
             return sum(self.leads_s[:steps])
         return self._led_s + (self.first_s * run + self.slope_s * (run * (run - 1) // 2))
 
-    def call_at(self, at_s: float, callback: Callable[[At], None], value: object) -> None:
-        """Call ``callback`` at ``at_s`` in this replica's turn; the event carries ``value``."""
-        At(self._env, at_s, self._priority, callback, value)
+    def call_at(self, at_s: float, callback: Callable[[Any], None], subject: object) -> None:
+        """Call ``callback(subject)`` at ``at_s`` in this replica's turn."""
+        self._env.at(at_s, self._priority, callback, subject)
 
     def begun(self) -> int:
         """Iterations of the run under way that have begun by now."""
         if self.steps <= 1:
             return self.steps
-        elapsed_s, leads = self._env.now_s - self.began_s, len(self.leads_s)
-        steps = 1
-        while steps <= leads and self.until(steps) < elapsed_s:
-            steps += 1
-        if steps > leads:
-            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
-        if self.until(steps) == elapsed_s and self._env.is_past(self._priority):
+        elapsed_s, steps = self._env.now_s - self.began_s, 1
+        if elapsed_s > self._led_s:
+            run = steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
+            steps = len(self.leads_s) + run
+        else:
+            while steps <= len(self.leads_s) and self.until(steps) < elapsed_s:
+                steps += 1
+        if self._env.is_past(self._priority) and self.until(steps) == elapsed_s:
             steps += 1
         return min(steps, self.steps)
 
@@ -92,14 +94,10 @@ class Timer:
         steps = self.begun()
         if steps < self.steps:
             self.steps = steps
-            self._event = At(self._env, self.began_s + self.until(steps), self._priority, self._end)
+            self._set += 1
+            self._env.at(self.began_s + self.until(steps), self._priority, self._end, self._set)
 
-    def take_turn(self) -> None:
-        """Note on the clock that this replica's turn in this instant has come."""
-        self._env.take_turn(self._priority)
-
-    def _end(self, event: object) -> None:
-        if event is self._event:
-            self._env.take_turn(self._priority)
+    def _end(self, event: int) -> None:
+        if event == self._set:
             steps, self.steps = self.steps, 0
             self._ended(steps)

@@ -20,20 +20,26 @@ class Writers:
 
     def add(self, request: Request) -> None:
         """``request`` goes on token by token."""
-        ends = request.table.route.ends
-        for node, end in zip(request.reply, ends[len(ends) - len(request.reply) :], strict=True):
+        reply, ends = request.reply, request.table.route.ends
+        at = len(ends) - len(reply)
+        for node in reply:
             writers = self._of.get(node)
             if writers is None:
-                self._of[node] = [(request, end)]
+                self._of[node] = [(request, ends[at])]
             else:
-                writers.append((request, end))
+                writers.append((request, ends[at]))
                 self._contest(node, writers)
+            at += 1
 
     def discard(self, request: Request) -> None:
         """``request`` writes no more, if it did."""
         for node in request.reply:
             writers = self._of.get(node)
             if writers is None:
+                continue
+            if len(writers) == 1:
+                if writers[0][0] is request:
+                    del self._of[node]
                 continue
             left = [writer for writer in writers if writer[0] is not request]
             if not left:

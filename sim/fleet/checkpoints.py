@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sim.engine.events import AFTER_REPLICAS, At, Clock
+from sim.engine.events import AFTER_REPLICAS, Clock
 from sim.engine.interface import AnyReplica
 from sim.results.records import EngineTotals
 from sim.results.window import Checkpoint
@@ -37,12 +37,11 @@ class Checkpoints:
 
     def _await_next(self) -> None:
         if len(self.taken) < len(self._times_s):
-            At(self._env, self._times_s[len(self.taken)], AFTER_REPLICAS + 1, self._look)
+            self._env.at(self._times_s[len(self.taken)], AFTER_REPLICAS + 1, self._look)
 
-    def _look(self, event: At) -> None:
+    def _look(self, _: None) -> None:
         if self._env.peek() == float("inf"):  # the run is over: its end is a checkpoint of its own
             return
-        self._env.take_turn(AFTER_REPLICAS)
         self.take()
         for replica in self._replicas:
             replica.totals.max_used_blocks = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sim.caches.block import BlockTable
-from sim.engine.events import AFTER_REPLICAS, ARRIVAL, At, Clock
+from sim.engine.events import AFTER_REPLICAS, ARRIVAL, Clock
 from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
@@ -30,7 +30,7 @@ from sim.results.request_log import (
     RequestLog,
     RequestRow,
 )
-from workloads.clients import Clients
+from workloads.clients import Clients, Next
 from workloads.trace import Trace
 
 Place = tuple[AnyReplica, Request] | list[RequestRow]
@@ -119,15 +119,15 @@ class Fleet:
         """Open loop: one event for the sessions that start next, not one for each that ever starts."""
         starts = self._clients.starting_together()
         if starts:
-            At(self.env, starts[0].at_s, ARRIVAL, self._start, starts)
+            self.env.at(starts[0].at_s, ARRIVAL, self._start, starts)
 
-    def _start(self, event: At) -> None:
-        for start in event.subject:
+    def _start(self, starts: list[Next]) -> None:
+        for start in starts:
             self._try(RequestRow(start.request, start.at_s))
         self._await_start()
 
-    def _follow(self, event: At) -> None:
-        self._try(RequestRow(event.subject, self.env.now_s))
+    def _follow(self, index: int) -> None:
+        self._try(RequestRow(index, self.env.now_s))
 
     def _try(self, row: RequestRow) -> None:
         """The client sends the request of ``row``, for the first time or again.
@@ -138,7 +138,7 @@ class Fleet:
         if deadline_s is not None:
             ends_s = self.env.now_s + deadline_s[row.index]
             due_s = max(self.env.now_s, ends_s - self._unseen_s)
-            At(self.env, due_s, AFTER_REPLICAS, self._give_up, (row, row.tries, ends_s))
+            self.env.at(due_s, AFTER_REPLICAS, self._give_up, (row, row.tries, ends_s))
         self._send(row)
 
     def _send(self, row: RequestRow) -> None:
@@ -215,13 +215,13 @@ class Fleet:
         if after is None:
             return
         if after.at_s > self.env.now_s:
-            At(self.env, after.at_s, ARRIVAL, self._follow, after.request)
+            self.env.at(after.at_s, ARRIVAL, self._follow, after.request)
         else:
             self._try(RequestRow(after.request, self.env.now_s))
 
     def _reject(self, row: RequestRow) -> None:
         # not inside its own arrival
-        At(self.env, self.env.now_s, ARRIVAL, lambda event: self._failed(row, REJECTED))
+        self.env.at(self.env.now_s, ARRIVAL, lambda _: self._failed(row, REJECTED))
 
     def _too_long(self, replica: AnyReplica, index: int) -> bool:
         too_long = self._plans[replica.number].too_long
@@ -231,13 +231,12 @@ class Fleet:
 
     def _turn_away(self, row: RequestRow) -> None:
         """The engine does not serve a request of this length, so its client does not send it again."""
-        At(self.env, self.env.now, ARRIVAL, lambda event: self._over(row, REJECTED))
+        self.env.at(self.env.now_s, ARRIVAL, lambda _: self._over(row, REJECTED))
 
-    def _give_up(self, event: At) -> None:
+    def _give_up(self, attempt: tuple[RequestRow, int, float]) -> None:
         """The deadline of a request: its client leaves, if it is still there."""
-        row, tries, ends_s = event.subject
+        row, tries, ends_s = attempt
         assert self._where is not None
-        self.env.take_turn(AFTER_REPLICAS)
         if row.tries != tries or row.index not in self._where:
             return
         place = self._where.pop(row.index)
@@ -252,7 +251,7 @@ class Fleet:
             self._waste(row)
         row.first_token_s += self._unseen_s
         if ends_s > self.env.now_s:
-            At(self.env, ends_s, AFTER_REPLICAS, lambda event: self._failed(row, TIMED_OUT))
+            self.env.at(ends_s, AFTER_REPLICAS, lambda _: self._failed(row, TIMED_OUT))
         else:
             self._failed(row, TIMED_OUT)
 
@@ -269,7 +268,7 @@ class Fleet:
             self._over(row, status)
             return
         row.retry()
-        At(self.env, self.env.now_s + wait_s, ARRIVAL, lambda event: self._try(row))
+        self.env.at(self.env.now_s + wait_s, ARRIVAL, lambda _: self._try(row))
 
     # -- prefill and decode apart --------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from sim.engine.events import ARRIVAL, At, Clock
+from sim.engine.events import ARRIVAL, Clock
 from sim.engine.interface import AnyReplica
 from sim.fleet.plan import Failure
 from sim.results.request_log import RequestRow
@@ -61,18 +61,15 @@ class Outages:
     def _await(self, number: int) -> None:
         if self._due[number]:
             failure = self._due[number].popleft()
-            At(self._env, failure.at_s, ARRIVAL, self._dies, failure)
+            self._env.at(failure.at_s, ARRIVAL, self._dies, failure)
 
-    def _dies(self, event: At) -> None:
-        failure: Failure = event.subject
-
+    def _dies(self, failure: Failure) -> None:
         def gone() -> None:
             if failure.back_s is not None:
-                At(self._env, failure.back_s, ARRIVAL, self._returns, failure)
+                self._env.at(failure.back_s, ARRIVAL, self._returns, failure)
 
         self._fail(failure.replica, failure.back_s is not None, gone)
 
-    def _returns(self, event: At) -> None:
-        number = event.subject.replica
-        self._come_back(number)
-        self._await(number)
+    def _returns(self, failure: Failure) -> None:
+        self._come_back(failure.replica)
+        self._await(failure.replica)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sim.engine.events import AFTER_REPLICAS, At, Clock
+from sim.engine.events import AFTER_REPLICAS, Clock
 from sim.engine.interface import AnyReplica
 from workloads.errors import InputError
 
@@ -48,10 +48,9 @@ class Sampler:
         self._interval_s = interval_s
         self._seen = [(0, 0)] * len(replicas)
         self._number = 0
-        At(env, env.now_s, AFTER_REPLICAS + 1, self._look)
+        env.at(env.now_s, AFTER_REPLICAS + 1, self._look)
 
-    def _look(self, event: At) -> None:
-        self._env.take_turn(AFTER_REPLICAS)
+    def _look(self, _: None) -> None:
         if len(self.samples) > MOST_SAMPLES:
             raise InputError(
                 f"sample_s = {self._interval_s:g}: over {MOST_SAMPLES:,} samples by "
@@ -75,4 +74,4 @@ class Sampler:
             )
         if self._going_on() and self._env.peek() < float("inf"):
             self._number += 1
-            At(self._env, self._number * self._interval_s, AFTER_REPLICAS + 1, self._look)
+            self._env.at(self._number * self._interval_s, AFTER_REPLICAS + 1, self._look)

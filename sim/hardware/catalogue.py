@@ -58,7 +58,7 @@ def model(
 @cache
 def _catalogued(name: str, dtype: str, kv_cache_dtype: str) -> Model:
     """An entry of the catalogue, read once: a search runs the same model hundreds of times."""
-    return reader.read(_entry("models", "model", name), name, dtype, kv_cache_dtype)
+    return reader.read(_entry("models", name), name, dtype, kv_cache_dtype)
 
 
 def is_folder(name: str, folder: Path) -> bool:
@@ -71,7 +71,8 @@ def is_folder(name: str, folder: Path) -> bool:
 
 def source(name: str) -> str:
     """Where the numbers of the model called ``name`` come from."""
-    return str(_entry("models", "model", name)["source"])
+    _require("models", "model", name)
+    return str(_entry("models", name)["source"])
 
 
 def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:
@@ -85,12 +86,12 @@ def dense(name: str, folder: Path, key: str = "model") -> DenseDecoder:
     return found
 
 
-def _entry(kind: str, key: str, name: str) -> Any:
-    _require(kind, key, name)
+def _entry(kind: str, name: str) -> Any:
     return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
 
 
 def _require(kind: str, key: str, name: str) -> None:
+    """InputError unless the catalogue has ``name``."""
     if name not in names(kind):
         near = get_close_matches(name, names(kind), n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""

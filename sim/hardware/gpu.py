@@ -97,7 +97,12 @@ def gpu(name: str, key: str = "hardware", folder: Path | None = None) -> Gpu:
             f"{key} = {name!r} is not in the catalogue{hint}; allowed: {', '.join(names())}; or the path "
             "of a YAML file with the same keys"
         )
-    return _read(FOLDER / f"{wanted}.yaml")
+    return _shipped(wanted)
+
+
+@cache
+def _shipped(name: str) -> Gpu:
+    return _read(FOLDER / f"{name}.yaml")
 
 
 def _read(path: Path) -> Gpu:

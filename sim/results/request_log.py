@@ -81,8 +81,12 @@ class RequestLog:
         self.scheduled_s[index] = row.scheduled_s
         self.first_token_s[index] = row.first_token_s
         self.finished_s[index] = row.finished_s
-        self.hit_tokens[index] = row.hit_tokens
         self.replica[index] = row.replica
-        self.preemptions[index] += row.preemptions
-        self.retries[index] = row.retries
-        self.tier[index] = row.tier
+        if row.hit_tokens:
+            self.hit_tokens[index] = row.hit_tokens
+        if row.preemptions:
+            self.preemptions[index] += row.preemptions
+        if row.retries:
+            self.retries[index] = row.retries
+        if row.tier is not None:
+            self.tier[index] = row.tier

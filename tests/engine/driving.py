@@ -7,7 +7,6 @@ from typing import Any
 
 from sim.caches.block import BlockCache, Evicted
 from sim.caches.groups.cache import EngineMemory, GroupedCache
-from sim.engine.events import At
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
@@ -93,12 +92,12 @@ def watch(fleet: Fleet, look: Callable[[float], None]) -> None:
     """Have ``look(now)`` called after everything that happens at one instant, at every instant."""
     env = fleet.env
 
-    def after(event: At) -> None:
-        look(env.now)
+    def after(_: None) -> None:
+        look(env.now_s)
         if env.peek() < float("inf"):
-            At(env, env.peek(), LAST, after)
+            env.at(env.peek(), LAST, after)
 
-    At(env, env.now, LAST, after)
+    env.at(env.now_s, LAST, after)
 
 
 def check_always(fleet: Fleet) -> Fleet:

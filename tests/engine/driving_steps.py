@@ -9,7 +9,7 @@ from typing import Any
 
 from sim.caches.block import BlockTable
 from sim.caches.lookahead import LookaheadTree
-from sim.engine.events import ARRIVAL, At, Clock
+from sim.engine.events import ARRIVAL, Clock
 from sim.engine.latency import IterationTime
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecord, StepRecorder
@@ -85,12 +85,12 @@ class Drive:
             for index in self.trace.starts():
                 at_s = self.trace.arrival_s[index]
                 assert at_s is not None
-                At(self.env, at_s, ARRIVAL, self._arrive, index)
+                self.env.at(at_s, ARRIVAL, self._arrive, index)
         else:
             for _ in range(min(self._concurrency, len(self.trace))):
                 self._submit_next()
         if check:
-            At(self.env, self.env.now, LAST, self._check)
+            self.env.at(self.env.now_s, LAST, self._check)
         self.env.run()
         self.replica.check()
         memory = self.replica.memory
@@ -112,17 +112,17 @@ class Drive:
             decode_s = sum(log.finished_s) - sum(log.first_token_s)
             assert abs(gaps.mean * generated - decode_s) < 1e-6
 
-    def _check(self, event: Any) -> None:
+    def _check(self, _: None) -> None:
         self.replica.check()
         assert (
             self.replica.held_blocks + self.replica.memory.free_blocks
             == self.replica.memory.capacity_blocks
         )
         if self.env.peek() < float("inf"):
-            At(self.env, self.env.peek(), LAST, self._check)
+            self.env.at(self.env.peek(), LAST, self._check)
 
-    def _arrive(self, event: At) -> None:
-        self._submit(event.subject)
+    def _arrive(self, index: int) -> None:
+        self._submit(index)
 
     def _finished(self, request: Request) -> None:
         self.log.write(request.row, COMPLETED)
@@ -135,7 +135,7 @@ class Drive:
 
     def _submit(self, index: int) -> None:
         trace = self.trace
-        row = RequestRow(index, 0.0 if self._same_arrival else self.env.now)
+        row = RequestRow(index, 0.0 if self._same_arrival else self.env.now_s)
         self.added[index] = len(self.recorder.records)
         table = BlockTable(self._content.route(trace.reply[index]), self._prompt_tokens[index], index)
         self.replica.submit(Request(row, table, trace.output_tokens[index], []))

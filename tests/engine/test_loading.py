@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.caches.tiered import TieredConfig
+from sim.engine.events import Clock
 from sim.engine.link import Link, LinkSpeed
 from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
@@ -132,7 +132,7 @@ def test_what_a_preempted_request_brings_back_is_no_hit(fast_forward: bool) -> N
 
 def test_transfers_queue_and_latencies_overlap() -> None:
     """Two of a second each, half a second on the way: there after 1.5 and 2.5 s, not after 3."""
-    link = Link(simpy.Environment(), LinkSpeed(gb_per_s=1.0, latency_ms=500.0))
+    link = Link(Clock(), LinkSpeed(gb_per_s=1.0, latency_ms=500.0))
     assert [link.transfer(GB) for _ in range(2)] == [1.5, 2.5]
     assert link.bytes == 2 * GB
 

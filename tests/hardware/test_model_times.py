@@ -246,12 +246,12 @@ def test_pairs_one_by_one(cached: int, new: int, size: int, chunked: bool) -> No
 def test_runs_of_decodes_are_single_steps(
     decodes: int, context: int, windows: list[tuple[int, bool]]
 ) -> None:
-    """As far as `steady_steps` lets them go, and they do not stop short of a change."""
+    """As far as `growth` lets them go, and they do not stop short of a change."""
     parts = [Window(tokens=n, chunked=chunked, decode_kv=n) for n, chunked in windows]
     time = IterationTime(Coefficients(decode_kv=1, windows=parts))
-    steps = time.steady_steps(decodes, context, 100)
+    slope, steps = time.growth(decodes, context, 100)
     assert 1 <= steps <= 100
-    first, slope = time.decode_s(decodes, context), time.slope_s(decodes, context)
+    first = time.decode_s(decodes, context)
     each = [time.decode_s(decodes, context + decodes * j) for j in range(steps)]
     assert run_s(first, slope, steps) == pytest.approx(sum(each), rel=1e-12)
 

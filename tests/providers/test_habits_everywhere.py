@@ -36,7 +36,8 @@ ENDLESS = [{"name": "x", "seconds": 1e12, "write_mult": 1.25}]
 def _larger(trace: Trace) -> Trace:
     """The same trace with ``LARGER`` times as many tokens everywhere, a segment for every message."""
     trace = trace.by_message
-    trace.content.end[:] = [LARGER * end for end in trace.content.end]
+    for segment, end in enumerate(trace.content.end):
+        trace.content.end[segment] = LARGER * end
     trace.output_tokens[:] = [LARGER * tokens for tokens in trace.output_tokens]
     trace.check()
     return trace

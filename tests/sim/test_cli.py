@@ -127,7 +127,7 @@ def test_version(cli: Cli) -> None:
 
 def test_help_imports_nothing_heavy(root: Path) -> None:
     """`--help` is instant because none of these is imported (wall time is not asserted)."""
-    heavy = ["jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "simpy", "torch", "yaml"]
+    heavy = ["jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "torch", "yaml"]
     code = (
         "import sys; sys.argv = ['sim', '--help']\n"
         "from sim.cli import main\n"

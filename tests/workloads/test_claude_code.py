@@ -193,8 +193,8 @@ def test_closed_loop(tmp_path: Path) -> None:
     trace = _build(_write(tmp_path, [_chain()]), loop="closed")
     assert trace.request_ids == ["s/1", "s/2", "s/3", "s/x/1", "s/4", "s/5"]
     assert trace.arrival_s == [0.0, None, None, 31.5, None, None]
-    assert trace.think_s == [0.0, 6.0, 20.0, 0.0, 37.0, 0.0]  # 20, not the recorded 26
-    assert trace.follower == [1, 2, 4, -1, 5, -1]
+    assert list(trace.think_s) == [0.0, 6.0, 20.0, 0.0, 37.0, 0.0]  # 20, not the recorded 26
+    assert list(trace.follower) == [1, 2, 4, -1, 5, -1]
     session = _chain()
     del session["requests"][4]["think_time"]  # computed then: 70 - (30 + 3)
     assert _build(_write(tmp_path, [session]), loop="closed").think_s[4] == 37.0

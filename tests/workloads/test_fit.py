@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def _record(trace: Trace) -> None:
     """Give every request the time at which it would come if nothing took time."""
     for at, request in trace.instant_order():
         trace.arrival_s[request] = at
-    trace.follower = [NONE] * len(trace)
-    trace.think_s = [0.0] * len(trace)
+    trace.follower = array("q", [NONE]) * len(trace)
+    trace.think_s = array("d", [0.0]) * len(trace)
 
 
 def _fitted(**settings: Any) -> FittedWorkload:

@@ -59,7 +59,7 @@ def test_closed_loop_waits_for_replies(tmp_path: Path) -> None:
     """In closed loop a turn comes after the reply before it, and none keeps a time of its own."""
     trace = _load(tmp_path / "t.jsonl", TWO_SESSIONS, arrival=CLOSED)
     assert trace.arrival_s == [0.0, 0.0, None, None, None, None]
-    assert trace.follower == [2, 3, 4, 5, NONE, NONE]
+    assert list(trace.follower) == [2, 3, 4, 5, NONE, NONE]
     assert trace.concurrency == 2
 
 
@@ -77,11 +77,15 @@ def test_delays(tmp_path: Path) -> None:
     """A turn with a delay only waits for the reply before it; with both, the loop decides."""
     rows = [_row([1], session_id="a", timestamp=0), _row([1, 2], session_id="a", delay=2000)]
     trace = _load(tmp_path / "t.jsonl", rows)
-    assert (trace.arrival_s, trace.think_s, trace.follower) == ([0.0, None], [0.0, 2.0], [1, NONE])
+    assert (trace.arrival_s, list(trace.think_s), list(trace.follower)) == (
+        [0.0, None],
+        [0.0, 2.0],
+        [1, NONE],
+    )
     rows[1]["timestamp"] = 9000
     assert _load(tmp_path / "t.jsonl", rows).arrival_s == [0.0, 9.0]
     closed = _load(tmp_path / "t.jsonl", rows, arrival=CLOSED)
-    assert (closed.arrival_s, closed.think_s) == ([0.0, None], [0.0, 2.0])
+    assert (closed.arrival_s, list(closed.think_s)) == ([0.0, None], [0.0, 2.0])
 
 
 def test_a_file_without_times(tmp_path: Path) -> None:
@@ -151,8 +155,8 @@ def test_texts_under_the_same_name(tmp_path: Path) -> None:
     ]
     trace = _load(tmp_path / "t.jsonl", rows)
     assert (trace.input_tokens, trace.output_tokens) == ([100, 100, 130], [10, 7, 5])
-    assert (trace.arrival_s, trace.think_s) == ([0.0, 0.5, None], [0.0, 0.0, 2.0])
-    assert trace.prompt[0] == trace.prompt[1] and trace.follower == [2, NONE, NONE]
+    assert (trace.arrival_s, list(trace.think_s)) == ([0.0, 0.5, None], [0.0, 0.0, 2.0])
+    assert trace.prompt[0] == trace.prompt[1] and list(trace.follower) == [2, NONE, NONE]
     assert _load(tmp_path / "t.jsonl", rows, arrival=CLOSED).concurrency == 2
 
 

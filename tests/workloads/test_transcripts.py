@@ -71,7 +71,7 @@ def test_a_tool_loop(tmp_path: Path) -> None:
     assert trace.arrival_s == [0.0, 10.0, 100.0]
     assert shared(trace, trace.prompt[1], trace.reply[0]) == 1140
     assert shared(trace, trace.prompt[2], trace.reply[1]) == 2330
-    assert _build(tmp_path, loop="closed").think_s == [0.0, 3.0, 84.0]
+    assert list(_build(tmp_path, loop="closed").think_s) == [0.0, 3.0, 84.0]
     sizes = [trace.content.end[s] - trace.content.end[trace.content.parent[s]]
              for s in trace.content.path(trace.prompt[1])]  # fmt: skip
     scale = (1160 + 10) / (1100 + 6 / 4)  # what turns add, by what their texts have

@@ -154,5 +154,5 @@ def test_sub_agents_are_chained_in_closed_loop(tmp_path: Path) -> None:
     """Its second call contains its first reply, so it waits for it; the first keeps its time."""
     trace = _build(tmp_path, SPAWNED, loop="closed")
     assert trace.arrival_s == [0.0, 30.0, None, None]
-    assert (trace.follower, trace.think_s) == ([3, 2, NONE, NONE], [0.0, 0.0, 60.0, 155.0])
+    assert (list(trace.follower), list(trace.think_s)) == ([3, 2, NONE, NONE], [0.0, 0.0, 60.0, 155.0])
     assert trace.continues == [NONE, NONE, 1, 0]

@@ -7,6 +7,7 @@ is what ``python -m workloads convert`` writes, and reading it gives the same tr
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,8 +38,9 @@ def write(trace: Trace, path: Path) -> None:
     from pyarrow import parquet
 
     trace = trace.by_message
-    row: Row = {name: getattr(trace, name) for name in (*REQUESTS, *OPTIONAL)}
-    row |= {"segment_parent": trace.content.parent, "segment_end": trace.content.end}
+    row: Row = {name: list(getattr(trace, name)) for name in REQUESTS}
+    row |= {name: getattr(trace, name) for name in OPTIONAL}
+    row |= {"segment_parent": list(trace.content.parent), "segment_end": list(trace.content.end)}
     row |= {name: sorted(getattr(trace, name)) for name in SETS}
     about = {name: getattr(trace, name) for name in VALUES}
     about |= {"version": VERSION, "notes": trace.notes, "parents": list(trace.parents.items())}
@@ -66,9 +68,10 @@ class OwnTrace(Schema):
         row, about = _read(path)
         trace = Trace()
         try:
-            trace.content.parent, trace.content.end = row["segment_parent"], row["segment_end"]
+            trace.content.parent = array("q", row["segment_parent"])
+            trace.content.end = array("q", row["segment_end"])
             for name in REQUESTS:
-                setattr(trace, name, row[name])
+                getattr(trace, name).extend(row[name])
             for name in OPTIONAL:
                 setattr(trace, name, row.get(name))
             for name in SETS:
@@ -77,7 +80,7 @@ class OwnTrace(Schema):
                 setattr(trace, name, about[name])
             trace.notes, trace.parents = about["notes"], dict(map(tuple, about["parents"]))
             trace.check()
-        except (AssertionError, KeyError, IndexError, TypeError, ValueError) as error:
+        except (AssertionError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"{path}: a trace that contradicts itself ({error!r}); allowed: a file written by "
                 "python -m workloads convert"

@@ -60,7 +60,7 @@ class GroupedCache:
             evicted=self._evicted if evicted is not None else None,
         )
         self.capacity_blocks = self.pool.capacity_blocks
-        self.has_clock = False
+        self.has_clock = self.asks_time = False
         self.peak_blocks = 0
         """Blocks held at most at the end of a step that passed in a run of steps, as far as its user notes
         it."""

@@ -28,28 +28,35 @@ class NewTokenRatio:
     """
 
     def __init__(self, conservativeness: float) -> None:
-        self._start = min(0.7 * conservativeness, 1.0)
-        self._least = min(self._start * 0.14, 1.0)
-        self._decay = (self._start - self._least) / 600
-        self.value = self._start
+        start = min(0.7 * conservativeness, 1.0)
+        self._least = min(start * 0.14, 1.0)
+        self._decay = (start - self._least) / 600
+        self._from_start = [start]
+        self._values = self._from_start  # after 0, 1, 2, ... steps, as far as they were asked for
+        self._steps = 0
+
+    @property
+    def value(self) -> float:
+        """The ratio now."""
+        return self._values[min(self._steps, len(self._values) - 1)]
 
     def decay(self, steps: int) -> None:
-        """Count ``steps`` decode steps, one by one as the engine rounds; at most 600 do anything."""
-        while steps and self.value > self._least:
-            self.value = max(self.value - self._decay, self._least)
-            steps -= 1
-        if steps:
-            self.value = self._least
+        """Count ``steps`` decode steps; the ratio falls one by one, as the engine rounds."""
+        self._steps += steps
+        values = self._values
+        while len(values) <= self._steps and values[-1] != self._least:
+            values.append(max(values[-1] - self._decay, self._least))
 
     def retracted(self, remaining: Sequence[SglangRequest]) -> None:
         """A request was retracted; ``remaining`` go on, ``generated`` up to date."""
         generated = sum(request.generated for request in remaining)
         allowed = sum(request.max_new_tokens for request in remaining)
-        self.value = min(1.0, (generated + RETRACT_DECODE_STEPS * len(remaining)) / (allowed + 1))
+        value = min(1.0, (generated + RETRACT_DECODE_STEPS * len(remaining)) / (allowed + 1))
+        self._values, self._steps = [value], 0
 
     def reset(self) -> None:
         """The engine is idle."""
-        self.value = self._start
+        self._values, self._steps = self._from_start, 0
 
 
 class Verdict(Enum):

@@ -52,6 +52,13 @@ class SglangBatch:
         self.orders = range(0)
         """Running requests whose ``order`` is in here get a token by this step."""
 
+    def followed_by(self, decodes: int, context: int, uneven: int) -> SglangBatch:
+        """This step of decodes alone as one that comes after it."""
+        self.decodes = self.tokens = decodes
+        self.context, self.uneven = context, uneven
+        self.finishing = NONE
+        return self
+
     @property
     def completed(self) -> list[SglangRequest]:
         """Their prompts are complete with this step, which gives them a token."""

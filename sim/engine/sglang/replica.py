@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.engine.events import At, Clock
+from sim.engine.events import Clock
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
@@ -120,7 +120,7 @@ class SglangReplica:
         prompt, limit = request.prompt_tokens, request.output_tokens
         if limit == trace.output_tokens[index]:  # else it is prefilled here only, and asks for one token
             limit = self._options.max_new_tokens_of(prompt, limit, memory.capacity_pages, memory.page_size)
-        kv = memory.table(trace.reply[index], prompt, index, trace.priority[index])
+        kv = memory.table_on(request.table.route, prompt, index, trace.priority[index])
         must_look = self._scheduler.enqueue(SglangRequest(request, kv, limit))
         self._changed(self.number)
         if self._timer.is_idle:
@@ -190,9 +190,8 @@ class SglangReplica:
             )
         scheduler.running.ratio.reset()
 
-    def _loaded(self, event: At) -> None:
+    def _loaded(self, request: SglangRequest) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
-        request: SglangRequest = event.subject
         if request.phase == GONE:
             return
         self._catch_up()
@@ -217,8 +216,8 @@ class SglangReplica:
                 seconds += latency.prefill_s(before, new)
         else:
             seconds = latency.decodes_s(batch.decodes, batch.context, batch.uneven)
-        steps = latency.steady_steps(batch.decodes, batch.context, steps)
-        self._timer.start((), seconds, latency.slope_s(batch.decodes, batch.context), steps)
+        slope_s, steps = latency.growth(batch.decodes, batch.context, steps)
+        self._timer.start((), seconds, slope_s, steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:
@@ -237,7 +236,8 @@ class SglangReplica:
         """Apply the results of the steps that end now, then begin the next one."""
         batch, now = self._computing, self._env.now_s
         assert batch is not None
-        self._repeat(steps - 1)
+        if steps > 1:
+            self._repeat(steps - 1)
         self.totals.note_usage(self.memory)
         self._notes.ended(batch, self._timer, steps, now)
         done = []
@@ -247,7 +247,8 @@ class SglangReplica:
             else:
                 self._notes.finished(request, now)
                 done.append(request)
-        self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
+        if self.recorder is not None:
+            self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
         for request in done:
             self._changed(self.number)
             self._finished(request)

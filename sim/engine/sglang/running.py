@@ -209,7 +209,7 @@ class RunningBatch:
         if same:
             tokens = same * decodes.count
             context = decodes.context + (same - 1) * decodes.count
-            ahead = SglangBatch(decodes.count, context, decodes.uneven)
+            ahead = ahead.followed_by(decodes.count, context, decodes.uneven)
             self._repeat(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are decided once more.
@@ -217,7 +217,7 @@ class RunningBatch:
             computing.finishing = ahead.finishing
             self._let_end(ahead.finishing)
             tokens += decodes.count
-            ahead = SglangBatch(decodes.count, decodes.context, decodes.uneven)
+            ahead = ahead.followed_by(decodes.count, decodes.context, decodes.uneven)
             if decodes.count:
                 self._repeat(1, ahead)
         return (ahead if ahead.decodes else None), tokens

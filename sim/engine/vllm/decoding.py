@@ -35,6 +35,8 @@ class Decoding:
         self._lag = 1 if asynchronous else 0
         self._taken = 0  # scheduled steps whose decodes have their blocks
         self._writers = Writers()
+        self.contested = self._writers.contested
+        """Nodes in which two replies have content in common."""
         groups = memory if isinstance(memory, GroupedCache) else None
         self.width = 1 if groups is None else groups.width
         """Blocks that ``block_size`` tokens take."""
@@ -145,10 +147,9 @@ class Decoding:
 
     def publish_contested(self) -> None:
         """Publish what is written by now of the replies that have content in common."""
-        if self._writers.contested:
-            self.settle()
-            for request in self._writers.of_contested():
-                self._memory.publish(request.table, self.written(request))
+        self.settle()
+        for request in self._writers.of_contested():
+            self._memory.publish(request.table, self.written(request))
 
     # -- runs of steps -----------------------------------------------------------------------------
 
@@ -161,13 +162,14 @@ class Decoding:
         write one reply, or if the ``head`` of the queue, which is blocked, reads one being written.
         ``others``: a step that is scheduled now may take blocks for prompts.
         """
-        if self._writers.contested or (head is not None and self._writers.write(head.table.route)):
+        if self.contested or (head is not None and self._writers.write(head.table.route)):
             return 0
-        decodes = self.decodes
-        steps = 0 if last.finishing else decodes.next_finish - decodes.step
-        count, free, first = decodes.count, self._memory.free_blocks // self.width, self._taken
+        decodes, first = self.decodes, self._taken
+        count, step = decodes.count, decodes.step
+        steps = 0 if last.finishing else decodes.next_finish - step
+        free = self._memory.free_blocks // self.width
         one_more = self._lag > 0 and not others
-        owed = decodes.step - first
+        owed = step - first
         if count * (1 - (-(owed + steps) // decodes.block_size)) <= free:
             return steps + 1 if one_more else steps
         within = decodes.steps_within(first, owed + steps, free) - owed

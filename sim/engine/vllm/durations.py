@@ -44,20 +44,20 @@ class Durations:
         """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
         prompts, and ``decodes`` alone."""
         latency = self._latency
-        count, context, uneven = decodes.count, decodes.context, decodes.uneven
-        # those of the steps after ahead, whose completed prompts decode
-        leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
-            leads.append(ahead)
-            leads_s.append(self.of(ahead))
+            leads, leads_s = [batch, ahead], [seconds, self.of(ahead)]
+            # Once those that ahead completes decode.
+            count, context, uneven = decodes.count, decodes.context, decodes.uneven
         else:
+            count, context, uneven = decodes.count, decodes.context, decodes.uneven
             if ahead is not None:
                 count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
             if batch.decodes == count and not batch.lost and not batch.chunks:
-                steps = latency.steady_steps(count, batch.context, steps)
-                self._timer.start((), seconds, latency.slope_s(count, batch.context), steps)
+                slope_s, steps = latency.growth(count, batch.context, steps)
+                self._timer.start((), seconds, slope_s, steps)
                 return
+            leads, leads_s = [batch], [seconds]
         self._notes.begins(leads, count, context)
-        steps = len(leads) + latency.steady_steps(count, context, steps - len(leads))
+        slope_s, run = latency.growth(count, context, steps - len(leads))
         first_s = latency.decodes_s(count, context, uneven)
-        self._timer.start(leads_s, first_s, latency.slope_s(count, context), steps)
+        self._timer.start(leads_s, first_s, slope_s, len(leads) + run)

@@ -60,27 +60,28 @@ class Notes:
 
     def ended(self, batch: Batch, steps: int, now: float) -> None:
         """``steps`` iterations end now, of which ``batch`` was the first."""
-        timer, totals, leads = self._timer, self.totals, self._leads
+        timer, totals = self._timer, self.totals
         totals.iterations += steps
         totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
             self._note_extrapolated(batch, steps)
-        if not leads:
+        if not self._leads:
             self._note_step(batch, now, timer.first_s, timer.slope_s, steps)
             return
         self.leads_ended(steps)
-        self._leads = NONE
-        if steps > len(leads):
-            self.steps.add(now, timer.first_s, timer.slope_s, steps - len(leads), self._decodes, 0)
+        run, self._leads = steps - len(self._leads), NONE
+        if run > 0:
+            self.steps.add(now, timer.first_s, timer.slope_s, run, self._decodes, 0)
 
     def leads_ended(self, steps: int) -> None:
         """Note, once, those of the first ``steps`` iterations that come before a run."""
-        timer, leads = self._timer, self._leads
-        while self._noted < steps and self._noted < len(leads):
-            lead, lead_s = leads[self._noted], timer.leads_s[self._noted]
-            self._noted += 1
+        timer, leads, noted = self._timer, self._leads, self._noted
+        while noted < steps and noted < len(leads):
+            lead_s = timer.leads_s[noted]
             self._led_s += lead_s
-            self._note_step(lead, timer.began_s + self._led_s, lead_s, 0.0, 1)
+            self._note_step(leads[noted], timer.began_s + self._led_s, lead_s, 0.0, 1)
+            noted += 1
+        self._noted = noted
 
     def _note_step(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
         """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.caches.groups.cache import EngineMemory, GroupedCache
-from sim.engine.events import At, Clock
+from sim.engine.events import Clock
 from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
@@ -95,6 +95,9 @@ class VllmReplica:
         if self.recorder is None and self._compute is None and self._options.plain and not cuts:
             self._runs = RunScheduler(memory, self._options, self._loads)
         self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
+        self._repeating = self._runs if self._fast_forward else None
+        self._groups = memory if isinstance(memory, GroupedCache) else None
+        self._asks_time = memory.asks_time
 
     # -- what others see ---------------------------------------------------------------------------
 
@@ -150,7 +153,8 @@ class VllmReplica:
         if self._lockstep is not None and self._lockstep.until_s > self._env.now_s:
             self._timer.wake(self._woken, self._lockstep.until_s)
             return
-        self.memory.now_s = self._env.now_s
+        if self._asks_time:
+            self.memory.now_s = self._env.now_s
         self._begin()
 
     def _begin(self) -> None:
@@ -200,9 +204,8 @@ class VllmReplica:
                 self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
         return batch
 
-    def _loaded(self, event: At) -> None:
+    def _loaded(self, request: Request) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
-        request: Request = event.subject
         if request.phase == GONE:
             return
         self._catch_up()
@@ -219,10 +222,8 @@ class VllmReplica:
         seconds = self._durations.of(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        runs, more = self._runs, 0
-        if runs is not None and self._fast_forward:
-            more = runs.repeats(batch, self._ahead)
-        if runs is not None and more:
+        runs = self._repeating
+        if runs is not None and (more := runs.repeats(batch, self._ahead)):
             self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
         elif self._lockstep is not None:
             self._lockstep.enter(self._env, self._timer, seconds)
@@ -249,14 +250,15 @@ class VllmReplica:
         """Apply the results of the steps that end now, then begin the next one."""
         batch, now = self._computing, self._env.now_s
         assert batch is not None
-        self.memory.now_s = now
+        if self._asks_time:
+            self.memory.now_s = now
         if self._runs is not None:
             if steps > 1:
                 self._repeat(steps - 1)
             self._runs.decoding.settle()
         self.totals.note_usage(self.memory)
-        if isinstance(self.memory, GroupedCache):
-            self.totals.max_used_blocks = max(self.totals.max_used_blocks, self.memory.peak_blocks)
+        if self._groups is not None:
+            self.totals.max_used_blocks = max(self.totals.max_used_blocks, self._groups.peak_blocks)
         if batch.sampled is not None:
             assert isinstance(self._scheduler, StepScheduler)
             self._scheduler.verify(batch, self._ahead, self.totals)

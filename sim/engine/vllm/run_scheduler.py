@@ -43,7 +43,7 @@ class RunScheduler:
     def enqueue(self, request: Request) -> bool:
         """Queue ``request``; whether a run of steps has to end so that it can be admitted."""
         self.waiting.append(request)
-        self.waiting_tokens += request.known_tokens
+        self.waiting_tokens += request.prompt_tokens + request.generated
         return len(self.waiting) == 1 and len(self.running) < self._max_seqs
 
     def loaded(self, request: Request) -> bool:
@@ -75,7 +75,8 @@ class RunScheduler:
         batch.decodes = batch.tokens = decodes.count
         batch.context, batch.uneven = decodes.context, decodes.uneven
         decoding.advance(1, batch)
-        decoding.publish_contested()
+        if decoding.contested:
+            decoding.publish_contested()
         if others:
             self._schedule_prompts(batch, in_flight)
         if not batch.tokens and not batch.preempted and not batch.loads:
@@ -85,7 +86,7 @@ class RunScheduler:
 
     def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
-        batch.admitted, batch.chunks, batch.completed, batch.loads = [], [], [], []
+        batch.admitted, batch.chunks, batch.completed = [], [], []
         budget = self._max_tokens - batch.decodes
         preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
@@ -97,8 +98,9 @@ class RunScheduler:
 
     def _others_take(self) -> bool:
         """Whether a step that is scheduled now may take blocks for prompts."""
-        ready = self._loads is not None and bool(self._loads.ready)
-        return ready or self._partial is not None or bool(self.waiting)
+        if self.waiting or self._partial is not None:
+            return True
+        return self._loads is not None and bool(self._loads.ready)
 
     def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, preempting requests until there is one."""
@@ -199,7 +201,7 @@ class RunScheduler:
                     assert loads is not None
                     memory.take(total - held)
                     loads.begin(request, cached + found.tokens)
-                    batch.loads.append((request, found))
+                    batch.loads = [*batch.loads, (request, found)]
                     continue
             else:
                 return

@@ -33,7 +33,7 @@ class Quantization:
 
     def of(self, weight: Weight) -> Format | None:
         """The format of ``weight``; None if it is as served."""
-        if not weight.linear:
+        if not weight.linear or not (self.rules or self.listed):
             return None
         for name in parts(weight.name.removeprefix("model.")):
             if name in self.listed:
