@@ -21,7 +21,9 @@ WORKLOAD = """\
   user_tokens: {{distribution: constant, value: 60}}
   reply_tokens: {{distribution: constant, value: {reply_tokens}}}
 """
-GPU = "kind: engine, model: llama-3-8b, hardware: h200"
+ROOFLINE = "latency: {kind: roofline, mfu: 1, mbu: 1}"
+"""Uncalibrated times, and short ones."""
+GPU = f"kind: engine, model: llama-3-8b, hardware: h200, {ROOFLINE}"
 TOKENS = "price: {input_usd_per_1m: 10, cached_input_usd_per_1m: 1, output_usd_per_1m: 30}"
 ALL_KINDS = f"""\
   by-the-hour: {{{GPU}, cache: {{kind: block}}, price: {{gpu_hour_usd: 3.5}}}}
