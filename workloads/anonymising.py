@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 from workloads.content import ROOT, ContentTree
@@ -34,11 +35,11 @@ def anonymised(trace: Trace) -> Trace:
     arrival_s = [trace.arrival_s[i] for i in order]
     copy = Trace(
         content=content.tree,
-        prompt=[content.of(trace.prompt[i]) for i in order],
+        prompt=array("q", [content.of(trace.prompt[i]) for i in order]),
         output_tokens=[trace.output_tokens[i] for i in order],
         arrival_s=[None if at is None else at - first_s for at in arrival_s],
-        follower=[index[trace.follower[i]] for i in order],
-        think_s=[trace.think_s[i] for i in order],
+        follower=array("q", [index[trace.follower[i]] for i in order]),
+        think_s=array("d", [trace.think_s[i] for i in order]),
         continues=[index[trace.continues[i]] for i in order],
         session=[sessions.of(trace.session[i]) for i in order],
         turn=[trace.turn[i] for i in order],
@@ -53,7 +54,7 @@ def anonymised(trace: Trace) -> Trace:
         origin=ORIGIN,
         notes=[f"{ORIGIN}: {KEPT}", f"{ORIGIN}: {DROPPED}"],
     )
-    copy.reply = [content.of(trace.reply[i]) for i in order]
+    copy.reply = array("q", [content.of(trace.reply[i]) for i in order])
     copy.parents = {sessions.of(child): sessions.of(parent) for child, parent in trace.parents.items()}
     copy.tool_turns = {index[i] for i in trace.tool_turns}
     copy.continuations = content.all(trace.continuations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import replace
 
@@ -85,7 +86,8 @@ def _answered(run: MeasuredRun, trace: Trace) -> tuple[MeasuredRun, Trace]:
     new = {int(i): place for place, i in enumerate(kept)}
     served = replace(
         trace,
-        prompt=[], reply=[], output_tokens=[], arrival_s=[], follower=[], think_s=[], continues=[],
+        prompt=array("q"), reply=array("q"), output_tokens=[], arrival_s=[], follower=array("q"),
+        think_s=array("d"), continues=[],
         session=[], turn=[], tenant=[], priority=[], request_ids=None, lines=None, named_blocks=None,
         api_s=None, models=None, tool_turns=set(), concurrency=None, notes=[], checkpoints_s=(),
     )  # fmt: skip
