@@ -39,7 +39,7 @@ def require_eagle(groups: Sequence[str]) -> None:
     kinds = [kind_of(name) for name in groups]
     if any(isinstance(kind, States) for kind in kinds):
         raise ValueError(
-            "eagle does not go with mamba:align: the states of draft tokens are not modelled; allowed: "
+            "eagle does not go with mamba:align: states of draft tokens were never recorded; allowed: "
             "full, swa:W and chunk:C"
         )
     if not any(isinstance(kind, Full) for kind in kinds) and not all(
