@@ -16,20 +16,21 @@ FOLDER = Path(__file__).parent / "profiles"
 
 def find(model: Model, gpu: Gpu, parallel: Parallel) -> Profile | None:
     """The profile of ``model`` on GPUs in parallel, if one ships."""
-    for path in _of(gpu.name):
+    lines = f"  gpu: {gpu.name}\n", f"  weight_bytes: {model.weight_bytes}\n"
+    for path, text in _texts().items():
+        if not all(line in text for line in lines):
+            continue  # not worth being parsed
         found = load(path)
-        if found.serves is None or found.serves.parallel != parallel:
-            continue
-        if found.serves.is_same_model(model) and found.serves.kv_cache_dtype == model.kv_cache_dtype:
+        assert found.serves is not None
+        same = found.serves.is_same_model(model) and found.serves.kv_cache_dtype == model.kv_cache_dtype
+        if same and found.serves.parallel == parallel:
             return found
     return None
 
 
 @cache
-def _of(gpu: str) -> list[Path]:
-    """The files of profiles of the GPU called ``gpu``; only these are worth being parsed."""
-    line = f"gpu: {gpu}\n"
-    return [path for path in sorted(FOLDER.glob("*.yaml")) if line in path.read_text(encoding="utf-8")]
+def _texts() -> dict[Path, str]:
+    return {path: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 @cache

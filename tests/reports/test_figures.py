@@ -16,7 +16,7 @@ from reports import canvas, figures
 from reports.canvas import Picture
 from sim.experiment import Result
 from sim.results import metrics
-from tests.reports.conftest import GPU, Build
+from tests.reports.conftest import Build
 from tests.reports.drawn import points
 
 UNITS = ("ms", "s", "min", "h", "GPU-hours", "tokens", "dollars", "turn")
@@ -234,7 +234,8 @@ def test_many_systems_are_all_unlike(everything: Result) -> None:
 def test_the_legend_has_the_unit_of_the_axis(build: Build) -> None:
     """Seconds, but below ten: the axis is in ms, and so is the legend."""
     one_at_a_time = "engine: {max_num_seqs: 1}, latency: {kind: constant, iteration_s: 0.01}"
-    result = build(f"  one: {{{GPU}, {one_at_a_time}}}\n", sessions=8)
+    engine = f"kind: engine, model: llama-3-8b, hardware: h200, {one_at_a_time}"
+    result = build(f"  one: {{{engine}}}\n", sessions=8)
     assert 1.0 < metrics.ttft_s(result.runs["one"].records).max() < 10.0
     axes = only(figures.ttft("one", result.runs["one"]))
     unit = axes.get_xlabel().split(", ")[1].split(" ")[0]

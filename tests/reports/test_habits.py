@@ -31,7 +31,7 @@ workload:
 systems:
   priced: {kind: cache, cache: {kind: block}, price: {input_usd_per_1m: 10, cached_input_usd_per_1m: 1}}
   unpriced: {kind: cache, cache: {kind: block}}
-  gpu: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}}
+  gpu: {kind: engine, model: llama-3-8b, hardware: h200, price: {gpu_hour_usd: 3.5}, latency: {mfu: 1}}
   hosted: {kind: provider, provider: anthropic, model: claude-opus-5}
   uncached: {kind: provider, provider: anthropic, model: claude-opus-5, caching: {mode: off}}
 habit_pairs:
@@ -140,7 +140,7 @@ def test_table_tells_where_caching_off_is_cheaper(studied: HabitStudy) -> None:
 def test_table_shows_times_where_there_is_room(studied: HabitStudy, tmp_path: Path) -> None:
     """Without prices the columns of dollars and writes go, and times to the first token come."""
     (tmp_path / "config.yaml").write_text(CONFIG)
-    unpriced = ["systems={gpu: {kind: engine, model: llama-3-8b, hardware: h200}}"]
+    unpriced = ["systems={gpu: {kind: engine, model: llama-3-8b, hardware: h200, latency: {mfu: 1}}}"]
     config = load_config(tmp_path / "config.yaml", unpriced)
     shown = _text(study(config, lambda part, done, total: None), 80).partition("times comp.:")[0]
     both: Any = studied.pairs["clock"]

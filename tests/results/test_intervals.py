@@ -39,6 +39,7 @@ CHAT: dict[str, Any] = {
 }
 ENGINE: dict[str, Any] = {
     "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "memory": {"kv_blocks": 6000},
+    "latency": {"kind": "roofline", "mfu": 1, "mbu": 1},
 }  # fmt: skip
 
 

@@ -31,7 +31,10 @@ CHAT: dict[str, Any] = {
     "user_tokens": 100,
     "reply_tokens": 50,
 }
-ENGINE: dict[str, Any] = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200"}
+SHORT_STEPS = {"kind": "roofline", "mfu": 1, "mbu": 1}
+ENGINE: dict[str, Any] = {
+    "kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "latency": SHORT_STEPS,
+}  # fmt: skip
 FAST = {"process": "poisson", "rate_per_s": 9.0}
 SMALL: dict[str, Any] = {"memory": {"kv_blocks": 600}}
 
