@@ -81,7 +81,7 @@ def approximations(
     if options.method != "ngram" and {"constant", "linear"} & set(latencies):
         notes.append("drafts take no time: the latency that is given does not say how long they take")
     elif options.method != "ngram" and set(latencies) != {"roofline"}:
-        notes.append("drafts take the time of a datasheet roofline: the profile does not have them")
+        notes.append("drafts take the time of a roofline, whatever the times of the model itself rest on")
     notes.append(
         f"drafts are accepted at random, {mean:.2f} tokens per step on average as given, whatever the text"
     )

@@ -45,7 +45,9 @@ def engine(folder: Path, **system: Any) -> EngineSystem:
 def test_a_model_by_its_figures(tmp_path: Path) -> None:
     """Times and memory as of the model that has them: Llama 3.1 8B's, but for its attention's FLOP."""
     figures = {"parameters": "8030261248", "kv_bytes_per_token": 131072, "max_position_embeddings": 131072}
-    mine, theirs = engine(tmp_path, model=figures), engine(tmp_path, model="llama-3.1-8b")
+    datasheet = {"latency": {"kind": "roofline", "mfu": 1, "mbu": 1}}
+    mine = engine(tmp_path, model=figures, **datasheet)
+    theirs = engine(tmp_path, model="llama-3.1-8b", **datasheet)
     reserved = {"memory": {"reserved_gib": 2}}
     blocks = [engine(tmp_path, model=m, **reserved).memory.kv_blocks for m in (figures, "llama-3.1-8b")]
     assert blocks[0] == blocks[1]

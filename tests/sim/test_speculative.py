@@ -12,6 +12,7 @@ from reports.rows import compare
 from sim import hardware
 from sim.config import load_config
 from sim.experiment import run
+from sim.hardware.roofline import MBU
 from workloads.trace import Trace
 
 CHATS = {
@@ -86,7 +87,8 @@ def test_it_is_said(tmp_path: Path) -> None:
     ("latency", "said"),
     [
         ({"kind": "constant", "iteration_s": 0.01}, "drafts take no time"),
-        ({"profile": "h200.llama-3.1-8b.tp1.yaml"}, "drafts take the time of a datasheet roofline"),
+        ({"profile": "h200.llama-3.1-8b.tp1.yaml"}, "drafts take the time of a roofline"),
+        ({"kind": "auto"}, "drafts take the time of a roofline"),
         ({"mbu": 0.5}, None),
     ],
 )
@@ -105,8 +107,8 @@ def test_time_of_drafts(tmp_path: Path, latency: dict[str, Any], said: str | Non
     path.write_text(yaml.safe_dump({"name": "c", "workload": CHATS, "systems": {"e": system}}))
     found: Any = load_config(path).systems["e"]
     drafter = found._drafter(found._model("", tmp_path), "", tmp_path)
-    bandwidth = 4.8e12 * latency.get("mbu", 1)
-    if "kind" in latency:
+    bandwidth = 4.8e12 * latency.get("mbu", MBU)
+    if latency.get("kind") == "constant":
         assert drafter is None
     else:
         assert drafter.passes == 4
