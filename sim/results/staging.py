@@ -8,11 +8,12 @@ killed after it, the next command that looks into the folder moves the rest (`se
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from workloads.errors import InputError
@@ -39,11 +40,8 @@ def staged(folder: Path) -> Iterator[Path]:
     try:
         settle(folder)
         made = [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
-        home = folder if not made else folder.absolute().parent
-        home.mkdir(parents=True, exist_ok=True)
-        staging = home / f"{WRITING}{secrets.token_hex(8)}"
-        staging.mkdir()
-        with _held(staging):
+        with ExitStack() as held:
+            staging = _new_place(folder if not made else folder.absolute().parent, held)
             yield staging
             _require_files(staging, folder)
             _put(staging, folder)
@@ -55,6 +53,22 @@ def staged(folder: Path) -> Iterator[Path]:
         for place in made:  # the innermost first; those that hold something stay
             with suppress(OSError):
                 place.rmdir()
+
+
+def _new_place(home: Path, held: ExitStack) -> Path:
+    """A new folder in ``home`` that is held until ``held`` ends.
+
+    Before it is, another process may take it for that of a dead one and remove it: then there is another.
+    """
+    for _ in range(100):
+        home.mkdir(parents=True, exist_ok=True)
+        place = home / f"{WRITING}{secrets.token_hex(8)}"
+        with suppress(FileNotFoundError):
+            place.mkdir()
+            held.enter_context(_held(place))
+            if place.exists():
+                return place
+    raise FileNotFoundError(errno.ENOENT, "its folder vanishes", str(home))
 
 
 def settle(folder: Path) -> None:

@@ -189,7 +189,7 @@ def test_nothing_is_lost(
         acceptance_rates=tuple(rates),
     )
     options = SchedulerOptions(
-        max_num_batched_tokens=budget,
+        max_num_batched_tokens=max(budget, speculation.least_tokens),
         max_num_seqs=4,
         policy=policy,
         async_scheduling=asynchronous,
