@@ -28,6 +28,9 @@ from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.shown import shown
 
+SERVERS = "TPOT of real servers 4 to 7 % for the models measured most, others more (docs/validation.md)"
+"""How far the times of tables were off public measurements (``python -m benchmarks.server_aggregates``)."""
+
 
 class Part(Schema):
     """A part of a profile."""
@@ -325,8 +328,9 @@ class Profile(Part):
             where += f": {self.source}"
         if self.heldout is None:
             return where
-        errors = self.heldout.errors
-        return f"{where}; an iteration is typically {errors.mape:.1%} off, bias {errors.bias:+.1%}"
+        errors, what = self.heldout.errors, "off" if self.tables is None else "off the tables"
+        error = f"an iteration is typically {errors.mape:.1%} {what}, bias {errors.bias:+.1%}"
+        return f"{where}; {error}" if self.tables is None else f"{where}; {error}; {SERVERS}"
 
     @property
     def parallel(self) -> Parallel:
