@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workloads.published import at, read, sessions, times
+from tests.workloads.published import at, raw, read, sessions, times
 from workloads.describing import Description, describe
 from workloads.shapes import common_tokens
 from workloads.trace import Trace
@@ -101,6 +101,12 @@ class TestMooncake:
         once = sum(blocks[segment] for segment, count in uses.items() if count == 1)
         assert round(once / 182_790, 3) == 0.758
         assert len({content.path(prompt)[0] for prompt in conversation.prompt}) == 1
+
+    def test_names_of_blocks(self, mooncake_file: Path) -> None:
+        """The file's ids are dense, and one a block, the last one partial; no trace keeps their numbers."""
+        rows = raw(mooncake_file)
+        assert {block for row in rows for block in row["hash_ids"]} == set(range(182_790))
+        assert all(len(row["hash_ids"]) == -(-row["input_length"] // 512) for row in rows)
 
     def test_reuse(self, conversation: Trace, described: Description) -> None:
         """Requests that match, and the ideal hit ratio in four ways."""
