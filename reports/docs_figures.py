@@ -1,6 +1,7 @@
 """Makes the figures of the documentation from the shipped experiments.
 
-    python -m reports.docs_figures [quickstart | habits | both-worlds | generators] [--sessions FILE]
+    python -m reports.docs_figures [quickstart | habits | both-worlds | generators | formats]
+        [--sessions FILE]
 
 ``--sessions`` is the file of coding-agent sessions that `configs/studies/both_worlds.yaml` needs
 (docs/providers.md says where it comes from).
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reports import canvas, figures, habit_figures, side_by_side, workload_figures
+from reports import canvas, figures, format_figures, habit_figures, side_by_side, workload_figures
 from sim.config import load_config
 from sim.experiment import run
 from sim.studies import habits
@@ -46,6 +47,11 @@ def generators(sessions: Path | None) -> None:
     _save("generators", workload_figures.generators())
 
 
+def formats(sessions: Path | None) -> None:
+    """What texts, block ids and lengths tell of the same conversation."""
+    _save("formats", format_figures.families())
+
+
 def _save(name: str, figure: canvas.Figure) -> None:
     (FOLDER / f"{name}.png").write_bytes(canvas.png(figure))
     print(FOLDER / f"{name}.png")
@@ -56,6 +62,7 @@ MAKERS = {
     "habits": habit_pairs,
     "both-worlds": both_worlds,
     "generators": generators,
+    "formats": formats,
 }
 
 if __name__ == "__main__":
