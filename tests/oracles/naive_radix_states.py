@@ -1,9 +1,9 @@
 """Naive reference model of SGLang 0.5.23's radix tree over full attention and layers that keep a state.
 
 One request at a time, pages of one token, LRU. The KV of full attention has a pool of tokens, the states a
-pool of slots. A node may have a state, which is that after its last token; without one it is a *tombstone*,
-at which no hit ends. Slow and per token on purpose: slots are (request, position), states (request, tokens),
-and eviction looks at every leaf each time.
+pool of slots. A node may have a state, that after its last token; without one it is a *tombstone*,
+at which no hit ends. Slow and per token on purpose: slots are (request, position), states (request,
+tokens), and eviction looks at every leaf each time.
 """
 
 from __future__ import annotations
