@@ -14,6 +14,7 @@ from sim.caches.ids import IdsConfig
 from sim.caches.layered import LayeredConfig
 from sim.caches.message import MessageConfig
 from sim.caches.off import NoCache
+from sim.caches.radix_mamba import RadixMambaConfig
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.radix_swa_replay import RadixSwaConfig
 from sim.caches.replay import BlockConfig
@@ -26,6 +27,7 @@ CacheConfig = Annotated[
     | LayeredConfig
     | MessageConfig
     | RadixConfig
+    | RadixMambaConfig
     | RadixSwaConfig
     | TieredConfig,
     Field(discriminator="kind"),
