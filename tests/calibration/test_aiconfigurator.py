@@ -49,7 +49,7 @@ class EngineHandle:
         return shared + prefill + decode, shared, prefill, decode
 
     def _pairs(self, new, cached):
-        return 2e-7 * new * (cached + (new + 1) / 2)
+        return 2e-6 * new * (cached + (new + 1) / 2)
 '''
 VERSIONS = """
 defaults:
