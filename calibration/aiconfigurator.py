@@ -161,16 +161,21 @@ def _seconds(engine: Any, steps: Sequence[Step]) -> Floats:
 
 
 def _milliseconds(engine: Any, step: Step) -> float:
-    """One step; contexts of decodes are their mean."""
+    """One step; contexts of decodes are their mean.
+
+    A prefill's attention is what it takes alone, less all else: asked for it beside decodes the package
+    divides by the number of chunks of ``new`` tokens in the whole prompt, cached ones among them.
+    """
     context = max(1, round(step.context / step.decodes)) if step.decodes else 0
     if not step.prefills:
         return float(engine.predict_decode_latency(step.decodes, context, 2))
     ((cached, new),) = step.prefills
+    alone = engine.predict_prefill_latency(1, cached + new, cached)
     if not step.decodes:
-        return float(engine.predict_prefill_latency(1, cached + new, cached))
+        return float(alone)
+    _, shared_alone, _, _ = engine.mixed_step_breakdown(new, 0, new, 2)
     _, shared, _, decode = engine.mixed_step_breakdown(new, step.decodes, context, 2)
-    _, _, prefill, _ = engine.mixed_step_breakdown(new, 0, cached + new, 2, cached)
-    return float(shared + prefill + decode)
+    return float(alone - shared_alone + shared + decode)
 
 
 @contextmanager

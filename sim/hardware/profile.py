@@ -28,7 +28,7 @@ from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.shown import shown
 
-SERVERS = "TPOT of real servers 4 to 7 % for the models measured most, others more (docs/validation.md)"
+SERVERS = "TPOT of real servers 5 to 7 % for the models measured most, others more (docs/validation.md)"
 """How far the times of tables were off public measurements (``python -m benchmarks.server_aggregates``)."""
 
 

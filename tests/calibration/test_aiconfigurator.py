@@ -44,11 +44,12 @@ class EngineHandle:
         if isl <= prefix:
             raise ValueError("isl must be greater than 0 after removing prefix")
         shared = 0.3 + max(4.0, 0.02 * (new + decodes)) / self.gpus
-        prefill, decode = self._pairs(isl - prefix, prefix), 3e-5 * decodes * (isl + 1)
+        chunks = -(-isl // new)  # the package spreads a prompt's attention over its chunks
+        prefill, decode = self._pairs(isl - prefix, prefix) / chunks, 3e-5 * decodes * (isl + 1)
         return shared + prefill + decode, shared, prefill, decode
 
     def _pairs(self, new, cached):
-        return 2e-7 * new * (cached + (new + 1) / 2)
+        return 2e-6 * new * (cached + (new + 1) / 2)
 '''
 VERSIONS = """
 defaults:
