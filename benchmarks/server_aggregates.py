@@ -60,6 +60,9 @@ class Point:
     """Whether the engine schedules a step while another computes."""
 
 
+DATASHEET = {"kind": "roofline", "mfu": 1, "mbu": 1}
+
+
 def points(file: Path) -> list[Point]:
     """The rows of vLLM and SGLang whose model is known."""
     found = []
@@ -154,7 +157,7 @@ def main() -> None:
             continue
         try:
             errors = _errors(by[group], latency)
-            peak = [math.nan] if asked.no_roofline else _errors(by[group], {"kind": "roofline"})
+            peak = [math.nan] if asked.no_roofline else _errors(by[group], DATASHEET)
         except InputError as error:
             print(f"| {' | '.join(map(str, group))} | {error} |")
             continue
