@@ -32,7 +32,10 @@ def test_ctrl_c_keeps_the_samples(tmp_path: Path, root: Path) -> None:
     long = ("--model", "tiny-1m", "--device", "cpu", "--passes", "1000", "--quiet")  # takes minutes
     command = [sys.executable, "-m", "calibration", "run", *long, "--out", "p.yaml"]
     env = {**os.environ, "PYTHONPATH": str(root)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+    )  # fmt: skip
     taking = tmp_path / "p.samples.jsonl"
     while process.poll() is None and not (taking.exists() and taking.read_text().count("\n") > 2):
         time.sleep(0.05)
