@@ -6,35 +6,31 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from sim.caches.base import Served
 from sim.caches.block import UNLIMITED
+from sim.caches.radix_hybrid import HybridReplay, HybridTree
 from sim.caches.radix_replay import require_fit
-from sim.caches.radix_swa import INTERVAL, Holder, WindowTree
+from sim.caches.radix_swa import Holder, WindowTree
+from workloads.content import Route
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
+INTERVAL = 128
+"""A request gives back what left its window once it is so many tokens more (SGLang's default)."""
 
-class WindowReplay:
-    """Serves each request as an otherwise idle engine does: match, prefill, generate, release."""
 
-    evicted_blocks = None
+class WindowRequests:
+    """Requests one after another, each alone in an engine, in a tree with a window."""
 
-    def __init__(self, trace: Trace, tree: WindowTree) -> None:
-        self.tree = tree
-        self._trace = trace
-        self._end = trace.content.end
+    def __init__(self, tree: WindowTree, interval: int = INTERVAL) -> None:
+        self._tree = tree
+        self._pools = tree.tree
+        self._interval = interval
 
-    @property
-    def evicted_tokens(self) -> int:
-        """Tokens evicted from the pool of full attention."""
-        return self.tree.full_evicted
-
-    def serve(self, request: int, at_s: float) -> Served:
-        """Allocate and publish the prompt, then the reply without its last token (which has no KV)."""
-        tree, trace = self.tree, self._trace
-        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
-        route = trace.chains.route(trace.reply[request])
+    def serve(self, route: Route, prompt: int, output: int) -> int:
+        """Allocate and publish the prompt, then the reply without its last token (which has no KV); the
+        tokens of the hit."""
+        tree, pools = self._tree, self._pools
         node, branch = tree.match(route, prompt - 1)
         hit = node.hi
         held = Holder(route, tree.lock(node), hit, branch)
@@ -44,43 +40,40 @@ class WindowReplay:
             self._decode(held, prompt, prompt + output - 1)
         self._checkpoint(held, done=True)
         rest = held.tokens - held.protected
-        tree.full_free += rest
-        tree.swa_free += min(rest, held.tokens - held.gone)
+        pools.full.free += rest
+        pools.other.free += min(rest, held.tokens - held.gone)
         tree.unlock(held.lock)
-        return Served(hit, hit, prompt)
+        return hit
 
     def _take(self, held: Holder, tokens: int) -> None:
-        tree = self.tree
-        tree.make_room(tokens)
-        tree.full_free -= tokens
-        tree.swa_free -= tokens
+        self._pools.take(tokens, tokens)
         held.tokens += tokens
 
     def _decode(self, held: Holder, prompt: int, total: int) -> None:
         """All decode steps up to ``total`` tokens: at once until something leaves the window or a pool is
         full."""
-        tree = self.tree
+        pools, every = self._pools, self._tree.window + self._interval
         while held.tokens < total:
-            computed, due = held.tokens, held.gone + tree.window + tree.interval
+            computed, due = held.tokens, held.gone + every
             if computed > prompt and computed >= due:
                 self._leave_window(held, computed)
-                due = held.gone + tree.window + tree.interval
+                due = held.gone + every
             upto = min(total, max(due, computed + 1))  # the first step gives nothing back
-            free = max(1, min(tree.full_free, tree.swa_free))
+            free = max(1, min(pools.full.free, pools.other.free))
             self._take(held, min(upto - computed, free))
 
     def _leave_window(self, held: Holder, computed: int) -> None:
         """Give back what no token after the first ``computed`` looks at."""
-        tree = self.tree
-        if computed - tree.window > held.gone:
+        left = computed - self._tree.window
+        if left > held.gone:
             held.gone = max(held.gone, held.protected)
-            upto = max(held.gone, computed - tree.window)
-            tree.swa_free += upto - held.gone
+            upto = max(held.gone, left)
+            self._pools.other.free += upto - held.gone
             held.gone = upto
 
     def _checkpoint(self, held: Holder, *, done: bool) -> None:
         """Publish what is computed; no more than the place where only full attention went on, if any."""
-        tree, upto = self.tree, held.tokens
+        tree, upto = self._tree, held.tokens
         branches = held.branch is not None and held.protected < held.branch <= upto
         if branches:
             assert held.branch is not None
@@ -94,16 +87,13 @@ class WindowReplay:
         if branches and not done:
             self._leave_window(held, held.tokens - 1)
 
-    def check(self) -> None:
-        """Assert that both pools add up and that nothing is held between requests."""
-        tree = self.tree
-        full = swa = 0
-        for node in tree.nodes():
-            assert not node.full_locks and not node.window_locks and node.lo < node.hi
-            assert node.parent is not None and node.parent.hi == node.lo
-            full += node.hi - node.lo
-            swa += node.hi - node.lo if node.live else 0
-        assert tree.full_free + full == tree.full_tokens and tree.swa_free + swa == tree.swa_tokens
+
+def window_replay(
+    trace: Trace, full_slots: int, window_slots: int, window: int, interval: int = INTERVAL
+) -> HybridReplay:
+    """A replay with empty pools of so many slots."""
+    tree = HybridTree(full_slots, window_slots, per_token=True)
+    return HybridReplay(trace, tree, WindowRequests(WindowTree(tree, window), interval).serve)
 
 
 class RadixSwaConfig(Schema):
@@ -115,14 +105,14 @@ class RadixSwaConfig(Schema):
     capacity_tokens: PositiveInt | None = None
     window_capacity_tokens: PositiveInt | None = None
 
-    def replay(self, trace: Trace, key: str) -> WindowReplay:
+    def replay(self, trace: Trace, key: str) -> HybridReplay:
         """A fresh cache that holds the largest request in either pool; InputError if it cannot."""
         if self.capacity_tokens is not None:
             require_fit(trace, 1, self.capacity_tokens, f"{key}.capacity_tokens")
         if self.window_capacity_tokens is not None:
             self._require_window_fit(trace, self.window_capacity_tokens, f"{key}.window_capacity_tokens")
         full, swa = self.capacity_tokens or UNLIMITED, self.window_capacity_tokens or UNLIMITED
-        return WindowReplay(trace, WindowTree(full, swa, self.window))
+        return window_replay(trace, full, swa, self.window)
 
     def _require_window_fit(self, trace: Trace, capacity: int, key: str) -> None:
         """InputError unless every request alone fits: its prompt, and then what it holds while it decodes.

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from sim.caches import CacheConfig, EngineCache
-from sim.caches.radix_mamba import StateReplay, StateTree
+from sim.caches.radix_hybrid import HybridReplay
+from sim.caches.radix_mamba import state_replay
 from tests.caches.cases import QUICK, request_lists, trace_of
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.oracles.naive_radix_states import NaiveRadixStates
@@ -51,18 +52,18 @@ def test_oracle(path: Path) -> None:
 
 
 def _serves_as_naive(requests: list[NaiveRequest], full: int, states: int) -> None:
-    naive, replay = NaiveRadixStates(full, states), StateReplay(trace_of(requests), StateTree(full, states))
+    naive, replay = NaiveRadixStates(full, states), state_replay(trace_of(requests), full, states)
     tree, hits = replay.tree, 0
     for number, request in enumerate(requests):
-        before, lost = tree.full_evicted, tree.states_evicted
+        before, lost = tree.full.evicted, tree.other.evicted
         want = naive.serve(request)
         assert replay.serve(number, 0.0).hit_tokens == want["hit"]
         replay.check()
-        assert tree.full_evicted - before == sum(to - first for _, first, to in want["evicted_full"])
-        assert tree.states_evicted - lost == len(want["evicted_states"])
-        assert (tree.full_free, tree.states_free) == (want["full_free"], want["states_free"])
+        assert tree.full.evicted - before == sum(to - first for _, first, to in want["evicted_full"])
+        assert tree.other.evicted - lost == len(want["evicted_states"])
+        assert (tree.full.free, tree.other.free) == (want["full_free"], want["states_free"])
         hits += want["hit"]
-    event(f"hits: {hits > 0}, evictions: {tree.full_evicted > 0}, {tree.states_evicted > 0}")
+    event(f"hits: {hits > 0}, evictions: {tree.full.evicted > 0}, {tree.other.evicted > 0}")
 
 
 @each_recording
@@ -72,7 +73,7 @@ def test_replay(path: Path) -> None:
     requests, rows = _requests(path), read_rows(path)
     config = {"kind": "radix_mamba", "capacity_tokens": full, "state_slots": states}
     replay = TypeAdapter(CacheConfig).validate_python(config).replay(trace_of(requests), "cache")
-    assert isinstance(replay, StateReplay)
+    assert isinstance(replay, HybridReplay)
     evicted = lost = 0
     for number, row in enumerate(rows):
         assert replay.serve(number, 0.0).hit_tokens == row["hit"]
@@ -80,8 +81,8 @@ def test_replay(path: Path) -> None:
         evicted += sum(to - first for _, first, to in row["evicted_full"])
         lost += len(row["evicted_states"])
         tree = replay.tree
-        assert (replay.evicted_tokens, tree.states_evicted) == (evicted, lost)
-        assert (tree.full_free, tree.states_free) == (row["full_free"], row["states_free"])
+        assert (replay.evicted_tokens, tree.other.evicted) == (evicted, lost)
+        assert (tree.full.free, tree.other.free) == (row["full_free"], row["states_free"])
 
 
 @hypothesis_settings(QUICK, max_examples=200)

@@ -15,8 +15,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from sim import load_config, run
-from sim.caches.radix_swa import WindowTree
-from sim.caches.radix_swa_replay import WindowReplay
+from sim.caches.radix_swa_replay import window_replay
 from tests.caches.cases import QUICK, THOROUGH, request_lists, trace_of
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.oracles.naive_radix_windows import NaiveRadixWindows
@@ -55,18 +54,18 @@ def test_oracle(path: Path) -> None:
 
 def _serves_as_naive(requests: list[NaiveRequest], full: int, swa: int, window: int, interval: int) -> None:
     trace, naive = trace_of(requests), NaiveRadixWindows(full, swa, window, interval)
-    replay = WindowReplay(trace, WindowTree(full, swa, window, interval))
+    replay = window_replay(trace, full, swa, window, interval)
     tree, hits = replay.tree, 0
     for number, request in enumerate(requests):
-        before = tree.full_evicted, tree.swa_evicted
+        before = tree.full.evicted, tree.other.evicted
         want = naive.serve(request)
         assert replay.serve(number, 0.0).hit_tokens == want["hit"]
         replay.check()
         evicted = [sum(to - first for _, first, to in want[key]) for key in ("evicted_full", "evicted_swa")]
-        assert [tree.full_evicted - before[0], tree.swa_evicted - before[1]] == evicted
-        assert (tree.full_free, tree.swa_free) == (want["full_free"], want["swa_free"])
+        assert [tree.full.evicted - before[0], tree.other.evicted - before[1]] == evicted
+        assert (tree.full.free, tree.other.free) == (want["full_free"], want["swa_free"])
         hits += want["hit"]
-    event(f"hits: {hits > 0}, evictions: {tree.full_evicted > 0}, {tree.swa_evicted > 0}")
+    event(f"hits: {hits > 0}, evictions: {tree.full.evicted > 0}, {tree.other.evicted > 0}")
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.name[:-13]}")
@@ -74,7 +73,7 @@ def test_replay(path: Path) -> None:
     """Hits, evictions and what is free of either pool are the engine's."""
     window, full, swa = _sizes(path)
     requests, rows = _requests(path), read_rows(path)
-    replay = WindowReplay(trace_of(requests), WindowTree(full, swa, window))
+    replay = window_replay(trace_of(requests), full, swa, window)
     tree = replay.tree
     evicted = [0, 0]
     for number, row in enumerate(rows):
@@ -82,8 +81,8 @@ def test_replay(path: Path) -> None:
         replay.check()
         for i, key in enumerate(("evicted_full", "evicted_swa")):
             evicted[i] += sum(to - first for _, first, to in row[key])
-        assert [tree.full_evicted, tree.swa_evicted] == evicted
-        assert (tree.full_free, tree.swa_free) == (row["full_free"], row["swa_free"])
+        assert [tree.full.evicted, tree.other.evicted] == evicted
+        assert (tree.full.free, tree.other.free) == (row["full_free"], row["swa_free"])
 
 
 def test_what_only_full_attention_still_has() -> None:
@@ -96,7 +95,7 @@ def test_what_only_full_attention_still_has() -> None:
         reply = tree.append(prompt, 400)
         trace.add(prompt=prompt, reply=reply, output_tokens=400, arrival_s=float(number))
     trace.content = tree
-    replay = WindowReplay(trace, WindowTree(10_000, 10_000, 128))
+    replay = window_replay(trace, 10_000, 10_000, 128)
     assert [replay.serve(number, 0.0).hit_tokens for number in range(3)] == [0, 0, 500]
 
 
