@@ -45,7 +45,7 @@ class Recording:
         steps = folder / f"{name}.steps.jsonl.gz"
         beside = folder if traces is None else traces / folder.name
         return cls(
-            requests=[_request(row) for row in read_rows(beside / "trace.jsonl.gz")],
+            requests=requests_of(beside),
             args=args,
             rows=read_rows(folder / f"{name}.req.jsonl.gz"),
             steps=read_rows(steps) if steps.exists() else [],
@@ -61,6 +61,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a compressed JSON Lines file."""
     with gzip.open(path, "rt") as file:
         return [json.loads(line) for line in file]
+
+
+def requests_of(folder: Path) -> list[NaiveRequest]:
+    """The requests of the trace in ``folder``."""
+    return [_request(row) for row in read_rows(folder / "trace.jsonl.gz")]
 
 
 def single_blocks_of_groups(runs: Iterable[Iterable[Any]]) -> list[tuple[Any, int, int]]:

@@ -18,7 +18,7 @@ from sim.caches import CacheConfig, EngineCache
 from sim.caches.radix_hybrid import HybridReplay
 from sim.caches.radix_mamba import state_replay
 from tests.caches.cases import QUICK, request_lists, trace_of
-from tests.caches.recorded import EXCERPTS, read_rows
+from tests.caches.recorded import EXCERPTS, read_rows, requests_of
 from tests.oracles.naive_radix_states import NaiveRadixStates
 from tests.oracles.naive_vllm import NaiveRequest
 
@@ -34,18 +34,11 @@ def _sizes(path: Path) -> tuple[int, int]:
     return int(full), int(states)
 
 
-def _requests(path: Path) -> list[NaiveRequest]:
-    rows = read_rows(EXCERPTS / path.parent.name / "trace.jsonl.gz")
-    return [
-        NaiveRequest(row["id"], row["tokens"], row["output_tokens"], row.get("cache_salt")) for row in rows
-    ]
-
-
 @each_recording
 def test_oracle(path: Path) -> None:
     """The naive model agrees with the engine in every field, so what is held against it may rely on it."""
     naive, rows = NaiveRadixStates(*_sizes(path)), read_rows(path)
-    for request, row in zip(_requests(path), rows, strict=False):
+    for request, row in zip(requests_of(EXCERPTS / path.parent.name), rows, strict=False):
         assert naive.serve(request) == row
     assert len(rows) >= 40 and any(row["evicted_full"] for row in rows)
     assert any(row["evicted_states"] for row in rows) and any(row["hit"] < row["full_hit"] for row in rows)
@@ -70,7 +63,7 @@ def _serves_as_naive(requests: list[NaiveRequest], full: int, states: int) -> No
 def test_replay(path: Path) -> None:
     """Hits, evictions and what is free of either pool are the engine's, through a configuration."""
     full, states = _sizes(path)
-    requests, rows = _requests(path), read_rows(path)
+    requests, rows = requests_of(EXCERPTS / path.parent.name), read_rows(path)
     config = {"kind": "radix_mamba", "capacity_tokens": full, "state_slots": states}
     replay = TypeAdapter(CacheConfig).validate_python(config).replay(trace_of(requests), "cache")
     assert isinstance(replay, HybridReplay)

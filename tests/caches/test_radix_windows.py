@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sim import load_config, run
 from sim.caches.radix_swa_replay import window_replay
 from tests.caches.cases import QUICK, THOROUGH, request_lists, trace_of
-from tests.caches.recorded import EXCERPTS, read_rows
+from tests.caches.recorded import EXCERPTS, read_rows, requests_of
 from tests.oracles.naive_radix_windows import NaiveRadixWindows
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.content import ROOT, ContentTree
@@ -34,19 +34,12 @@ def _sizes(path: Path) -> tuple[int, int, int]:
     return int(window), int(full), int(swa)
 
 
-def _requests(path: Path) -> list[NaiveRequest]:
-    rows = read_rows(EXCERPTS / path.parent.name / "trace.jsonl.gz")
-    return [
-        NaiveRequest(row["id"], row["tokens"], row["output_tokens"], row.get("cache_salt")) for row in rows
-    ]
-
-
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.name[:-13]}")
 def test_oracle(path: Path) -> None:
     """The naive model agrees with the engine in every field, so what is held against it may rely on it."""
     window, full, swa = _sizes(path)
     naive, rows = NaiveRadixWindows(full, swa, window), read_rows(path)
-    for request, row in zip(_requests(path), rows, strict=False):
+    for request, row in zip(requests_of(EXCERPTS / path.parent.name), rows, strict=False):
         assert naive.serve(request) == row
     assert len(rows) >= 40 and any(row["evicted_full"] for row in rows)
     assert any(row["evicted_swa"] for row in rows) and any(row["branch"] for row in rows)
@@ -72,7 +65,7 @@ def _serves_as_naive(requests: list[NaiveRequest], full: int, swa: int, window: 
 def test_replay(path: Path) -> None:
     """Hits, evictions and what is free of either pool are the engine's."""
     window, full, swa = _sizes(path)
-    requests, rows = _requests(path), read_rows(path)
+    requests, rows = requests_of(EXCERPTS / path.parent.name), read_rows(path)
     replay = window_replay(trace_of(requests), full, swa, window)
     tree = replay.tree
     evicted = [0, 0]

@@ -1,38 +1,20 @@
 """Naive reference model of SGLang 0.5.23's radix tree over one full and one sliding-window group of layers.
 
-One request at a time, pages of one token, LRU. Both groups have a pool of their own. A node keeps the KV of
-full attention as long as it exists; its KV of the window may be gone before (a *tombstone*). Slow and per
-token on purpose: slots are (request, position), and eviction looks at every leaf each time.
+Both groups have a pool of their own. A node keeps the KV of full attention as long as it exists; its KV of
+the window may be gone before (a *tombstone*).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from tests.oracles.naive_radix_nodes import NaiveRadixNodes, Node, Slot, runs_of
 from tests.oracles.naive_vllm import NaiveRequest
 
-Slot = tuple[str, int]
 INTERVAL = 128
 """A request that decodes gives back what left its window whenever it is so many tokens more."""
-
-
-@dataclass(eq=False)
-class Node:
-    """Some tokens behind those of its parent."""
-
-    tokens: list[Any]
-    slots: list[Slot]
-    parent: Node | None
-    live: bool = False
-    """Whether it has KV of the window."""
-    accessed: float = 0
-    full_locks: int = 0
-    window_locks: int = 0
-    mark: object | None = None
-    """Where locks of a window end."""
-    children: list[Node] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -48,44 +30,25 @@ class Holder:
     """Tokens from the front whose KV of the window it has given back, or never held."""
 
 
-class NaiveRadixWindows:
+class NaiveRadixWindows(NaiveRadixNodes):
     """The tree, its two pools, and the life of a request in them."""
 
     def __init__(self, full: int, swa: int, window: int, interval: int = INTERVAL) -> None:
-        self.full_free, self.swa_free = full, swa
+        super().__init__(full)
+        self.swa_free = swa
         self.window, self.interval = window, interval
-        self.root = Node([], [], None)
-        self.recent: list[Node] = []  # nodes with KV of the window, the most recently used first
-        self.time = 0.0
-        self.evicted: dict[str, list[Slot]] = {"full": [], "swa": []}
-
-    def _now(self) -> float:
-        self.time += 1
-        return self.time
+        self.evicted_swa: list[Slot] = []
 
     # -- the tree ----------------------------------------------------------------------------------
 
-    def _child(self, node: Node, tokens: Sequence[Any]) -> tuple[Node, int] | None:
-        for child in node.children:
-            if tokens and child.tokens[0] == tokens[0]:
-                same = 0
-                while same < min(len(child.tokens), len(tokens)) and child.tokens[same] == tokens[same]:
-                    same += 1
-                return child, same
-        return None
-
-    def _split(self, child: Node, at: int) -> Node:
-        """Cut the first ``at`` tokens off; the new upper node. The lower one counts as just used."""
-        assert child.parent is not None
-        upper = Node(child.tokens[:at], child.slots[:at], child.parent, child.live, self._now())
-        upper.full_locks, upper.window_locks = child.full_locks, child.window_locks
+    def split(self, child: Node, at: int) -> Node:
+        """Both parts have their KV of the window, and the locks."""
+        upper = super().split(child, at)
+        upper.other_locks = child.other_locks
         upper.mark, child.mark = child.mark, None
-        child.parent.children[child.parent.children.index(child)] = upper
-        upper.children = [child]
-        child.parent, child.tokens, child.slots = upper, child.tokens[at:], child.slots[at:]
+        upper.live = child.live
         if child.live:
             self.recent.insert(self.recent.index(child) + 1, upper)
-        child.accessed = self._now()
         return upper
 
     def _refresh(self, node: Node) -> None:
@@ -103,9 +66,9 @@ class NaiveRadixWindows:
         """The node up to which both groups can serve, its tokens, and those of full attention if more."""
         node, at, covered = self.root, 0, float("inf")
         best, hit = node, 0
-        while (found := self._child(node, tokens[at:])) is not None:
+        while (found := self.child(node, tokens[at:])) is not None:
             child, same = found
-            node = self._split(child, same) if same < len(child.tokens) else child
+            node = self.split(child, same) if same < len(child.tokens) else child
             at += same
             covered = covered + same if node.live else 0
             if covered >= self.window:
@@ -113,13 +76,8 @@ class NaiveRadixWindows:
             if node is not child:
                 break
         self._refresh(best)
-        time, up = self._now(), best
-        while True:
-            up.accessed = time
-            time -= 0.00001
-            if up.parent is None:
-                return best, hit, at if at > hit else None
-            up = up.parent
+        self.touch_path(best)
+        return best, hit, at if at > hit else None
 
     def lock(self, node: Node) -> tuple[Node, object | None]:
         """Lock ``node`` with all above it for full attention, and with those of one window."""
@@ -127,7 +85,7 @@ class NaiveRadixWindows:
         while up.parent is not None:
             up.full_locks += 1
             if covered < self.window:
-                up.window_locks += 1
+                up.other_locks += 1
                 covered += len(up.tokens)
                 if covered >= self.window:
                     up.mark = end = up.mark or object()
@@ -141,22 +99,21 @@ class NaiveRadixWindows:
         while up.parent is not None:
             up.full_locks -= 1
             if inside:
-                up.window_locks -= 1
+                up.other_locks -= 1
                 inside = end is None or up.mark is not end
             up = up.parent
 
     def insert(self, held: Holder, upto: int) -> Node:
         """Give the tree the first ``upto`` tokens of what is held; the node at which they end."""
-        self.root.accessed = self._now()
         node, at = self.root, 0
-        while at < upto and (found := self._child(node, held.tokens[at:upto])) is not None:
+        while at < upto and (found := self.child(node, held.tokens[at:upto])) is not None:
             child, same = found
-            child.accessed = self._now()
-            node = self._split(child, same) if same < len(child.tokens) else child
+            child.accessed = self.now()
+            node = self.split(child, same) if same < len(child.tokens) else child
             self._overlap(node, held, at, at + same)
             at += same
         if at < upto:
-            leaf = Node(held.tokens[at:upto], held.row[at:upto], node, accessed=self._now())
+            leaf = Node(held.tokens[at:upto], held.row[at:upto], node, accessed=self.now())
             node.children.append(leaf)
             node = leaf
             self._fill(leaf, held, at, upto)
@@ -171,7 +128,7 @@ class NaiveRadixWindows:
         fresh = max(start, held.gone)
         if not node.live and fresh < end:
             if fresh > start:
-                self._split(node, fresh - start)
+                self.split(node, fresh - start)
             if not node.full_locks:
                 node.slots = held.row[fresh:end]
             self.full_free += end - fresh
@@ -188,9 +145,9 @@ class NaiveRadixWindows:
         if fresh >= end:
             return
         if fresh > start:
-            self._split(leaf, fresh - start)
+            self.split(leaf, fresh - start)
         if len(leaf.tokens) > self.window:
-            self._comes_alive(self._split(leaf, len(leaf.tokens) - self.window))
+            self._comes_alive(self.split(leaf, len(leaf.tokens) - self.window))
         self._comes_alive(leaf)
 
     def _comes_alive(self, node: Node) -> None:
@@ -199,47 +156,30 @@ class NaiveRadixWindows:
 
     # -- eviction ----------------------------------------------------------------------------------
 
-    def _nodes(self, node: Node) -> list[Node]:
-        return [found for child in node.children for found in [child, *self._nodes(child)]]
-
-    @staticmethod
-    def _is_leaf(node: Node) -> bool:
-        return not (node.children or node.full_locks or node.window_locks)
-
-    def _lose_window(self, node: Node) -> None:
+    def lose(self, node: Node) -> None:
         node.live = False
         self.recent.remove(node)
         self.swa_free += len(node.tokens)
-        self.evicted["swa"] += node.slots
-
-    def _delete(self, leaf: Node) -> None:
-        assert leaf.parent is not None
-        leaf.parent.children.remove(leaf)
-        if leaf.live:
-            self._lose_window(leaf)
-        self.full_free += len(leaf.tokens)
-        self.evicted["full"] += leaf.slots
+        self.evicted_swa += node.slots
 
     def make_room(self, tokens: int) -> None:
         """Evict until ``tokens`` slots of either pool are free: whole leaves for full attention, then the
         least recently used nodes of the window, which stay as tombstones if they are no leaves."""
         swa_wanted = max(tokens, self.swa_free)
-        while self.full_free < tokens:
-            leaves = [node for node in self._nodes(self.root) if self._is_leaf(node)]
-            self._delete(min(leaves, key=lambda node: node.accessed))
+        self.free_full(tokens)
         cursor = self._before(len(self.recent))
         while self.swa_free < swa_wanted:
             assert cursor is not None
             following = self._before(self.recent.index(cursor))
-            if self._is_leaf(cursor):
-                self._delete(cursor)
+            if cursor.is_leaf:
+                self.delete(cursor)
             else:
-                self._lose_window(cursor)
+                self.lose(cursor)
             cursor = following
 
     def _before(self, place: int) -> Node | None:
         """The next one, more recently used than ``place``, that no window locks."""
-        return next((node for node in reversed(self.recent[:place]) if not node.window_locks), None)
+        return next((node for node in reversed(self.recent[:place]) if not node.other_locks), None)
 
     # -- a request ---------------------------------------------------------------------------------
 
@@ -265,11 +205,7 @@ class NaiveRadixWindows:
         if not done:
             self._leave_window(held, upto - 1)
         node = self.insert(held, upto)
-        up, at = node, upto
-        while up.parent is not None:
-            held.row[at - len(up.tokens) : at] = up.slots
-            at -= len(up.tokens)
-            up = up.parent
+        held.row[:upto] = self.row(node)
         self.unlock(held.lock)
         held.lock = self.lock(node)
         held.protected = upto
@@ -280,16 +216,11 @@ class NaiveRadixWindows:
 
     def serve(self, request: NaiveRequest) -> dict[str, Any]:
         """Match, allocate, publish the prompt, decode token by token, publish and release."""
-        self.evicted = {"full": [], "swa": []}
+        self.evicted_full, self.evicted_swa = [], []
         salt = [(request.salt, token) for token in [*request.prompt, *request.output]]
         prompt = len(request.prompt)
         node, hit, branch = self.match(salt[: prompt - 1])
-        row: list[Slot] = []
-        up = node
-        while up.parent is not None:
-            row = up.slots + row
-            up = up.parent
-        held = Holder(salt, row, self.lock(node), hit, branch)
+        held = Holder(salt, self.row(node), self.lock(node), hit, branch)
         self._take(held, request.id, prompt - hit)
         if len(request.output) > 1:
             self._checkpoint(held, done=False)
@@ -303,28 +234,17 @@ class NaiveRadixWindows:
         self.full_free += len(rest)
         self.swa_free += len([i for i in rest if i >= held.gone])
         self.unlock(held.lock)
-        nodes = self._nodes(self.root)
+        nodes = self.nodes(self.root)
         return {
             "id": request.id,
             "prompt": prompt,
             "hit": hit,
             "branch": branch,
             "out": len(request.output),
-            "evicted_full": runs_of(self.evicted["full"]),
-            "evicted_swa": runs_of(self.evicted["swa"]),
+            "evicted_full": runs_of(self.evicted_full),
+            "evicted_swa": runs_of(self.evicted_swa),
             "full_free": self.full_free,
             "full_evictable": sum(len(node.tokens) for node in nodes),
             "swa_free": self.swa_free,
             "swa_evictable": sum(len(node.tokens) for node in nodes if node.live),
         }
-
-
-def runs_of(slots: Sequence[Slot]) -> list[list[Any]]:
-    """Slots as runs [owner, from, to) of positions that follow each other."""
-    runs: list[list[Any]] = []
-    for owner, position in slots:
-        if runs and runs[-1][0] == owner and runs[-1][2] == position:
-            runs[-1][2] += 1
-        else:
-            runs.append([owner, position, position + 1])
-    return runs
