@@ -14,7 +14,7 @@ import pytest
 
 from sim import load_config, run
 from sim.caches.radix_replay import RadixConfig
-from tests.caches.recorded import EXCERPTS, read_rows
+from tests.caches.recorded import EXCERPTS, read_rows, requests_of
 from tests.oracles.naive_radix import NaiveRadix
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.formats.tokens import TokensTrace
@@ -54,10 +54,7 @@ def _trace(folder: Path) -> Trace:
 
 @cache
 def _requests(folder: Path) -> list[NaiveRequest]:
-    return [
-        NaiveRequest(row["id"], row["tokens"], row["output_tokens"], row.get("cache_salt"), row["priority"])
-        for row in read_rows(folder / "trace.jsonl.gz")
-    ]
+    return requests_of(folder)
 
 
 @cache

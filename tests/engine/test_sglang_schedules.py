@@ -14,7 +14,7 @@ import pytest
 
 from sim.engine.step_records import StepRecord
 from sim.fleet.fleet import Fleet
-from tests.caches.recorded import EXCERPTS, _request, read_rows
+from tests.caches.recorded import EXCERPTS, read_rows, requests_of
 from tests.caches.test_radix_recorded import _trace
 from tests.engine.driving import check_always
 from tests.engine.driving_sglang import sglang_fleet, steps_of
@@ -142,7 +142,7 @@ def test_the_oracles(trace: str, name: str) -> None:
     """The naive models agree with the engine in every field, so the other tests may rely on them."""
     args, want = ARGS[trace, name], _steps(trace, name)
     size, chunk = args["page_size"], args["chunked_prefill_size"]
-    requests = [_request(row) for row in read_rows(EXCERPTS / trace / "trace.jsonl.gz")]
+    requests = requests_of(EXCERPTS / trace)
     for request in requests:
         request.arrival *= args.get("arrival_times", 1)
     requests.sort(key=lambda request: request.arrival)

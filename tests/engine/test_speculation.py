@@ -16,7 +16,7 @@ from sim.engine.vllm.speculation import Speculation, tokens_per_step
 from tests.caches.cases import QUICK, request_lists, trace_of
 from tests.caches.recorded import EXCERPTS, read_rows
 from tests.engine.driving_steps import Drive
-from tests.engine.test_stepping_recorded import as_recorded, idle, recorded_trace
+from tests.engine.test_stepping_recorded import as_recorded, drive_of, idle, recorded_trace
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.content import ROOT
 from workloads.trace import Trace
@@ -55,30 +55,9 @@ def _drive(folder: Path, args: dict[str, Any], accepted: dict[str, list[int]]) -
         max_model_len=args["max_model_len"],
         recorded=tuple(tuple(accepted[name]) for name in trace.request_ids),
     )
-    options = SchedulerOptions(
-        max_num_batched_tokens=args["max_num_batched_tokens"],
-        max_num_seqs=args["max_num_seqs"],
-        policy=args["policy"],
-        long_prefill_token_threshold=args["long_prefill_threshold"],
-        watermark=args["watermark"],
-        scheduler_reserve_full_isl=not args["no_reserve_full_isl"],
-        async_scheduling=args["async_sched"],
-        speculation=speculation,
-    )
     drops = eagle and not lookahead
-    grouped = drops or args["groups"] != "full"
-    return Drive(
-        trace,
-        options,
-        blocks=args["blocks"] - 1,
-        block_size=args["block_size"],
-        caching=not args["no_caching"],
-        groups=args["groups"].split(",") if grouped else None,
-        eagle=drops,
-        lookahead=lookahead,
-        concurrency=None if args["arrival_steps"] else args["concurrency"],
-        same_arrival=args["same_arrival"],
-    )
+    groups = args["groups"].split(",") if drops or args["groups"] != "full" else None
+    return drive_of(trace, args, groups, eagle=drops, speculation=speculation)
 
 
 @pytest.mark.parametrize(("trace", "name"), CONFIGS)

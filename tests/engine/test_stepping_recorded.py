@@ -11,10 +11,10 @@ import pytest
 
 from sim.engine.step_records import StepRecord
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.speculation import Speculation
 from tests.caches.cases import trace_of
-from tests.caches.recorded import EXCERPTS, read_rows
+from tests.caches.recorded import EXCERPTS, read_rows, requests_of
 from tests.engine.driving_steps import Drive, rows_of
-from tests.oracles.naive_vllm import NaiveRequest
 from workloads.trace import Trace
 
 CONFIGURATIONS = [
@@ -34,12 +34,10 @@ HERE = [
 @cache
 def recorded_trace(folder: Path, requests: int) -> Trace:
     """The first ``requests`` requests of a recorded trace, with their names and priorities."""
-    rows = read_rows(folder / "trace.jsonl.gz")[:requests]
-    names = ("id", "tokens", "output_tokens", "cache_salt", "priority", "arrival")
-    fields: list[list[Any]] = [[row.get(name) for name in names] for row in rows]
-    trace = trace_of([NaiveRequest(*values) for values in fields])
-    trace.request_ids = [row["id"] for row in rows]
-    trace.priority = [row["priority"] for row in rows]
+    recorded = requests_of(folder)[:requests]
+    trace = trace_of(recorded)
+    trace.request_ids = [request.id for request in recorded]
+    trace.priority = [request.priority for request in recorded]
     return trace
 
 
@@ -60,7 +58,15 @@ def recorded_arguments(folder: Path, name: str) -> dict[str, Any]:
     return arguments
 
 
-def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
+def drive_of(
+    trace: Trace,
+    args: dict[str, Any],
+    groups: list[str] | None,
+    *,
+    eagle: bool = False,
+    speculation: Speculation | None = None,
+) -> Drive:
+    """An engine as the recorder's arguments have it, with its requests; ``eagle``: hits lose a block."""
     options = SchedulerOptions(
         max_num_batched_tokens=args["max_num_batched_tokens"],
         max_num_seqs=args["max_num_seqs"],
@@ -69,6 +75,7 @@ def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
         watermark=args["watermark"],
         scheduler_reserve_full_isl=not args["no_reserve_full_isl"],
         async_scheduling=args["async_sched"],
+        speculation=speculation,
     )
     return Drive(
         trace,
@@ -76,8 +83,9 @@ def _drive(trace: Trace, args: dict[str, Any]) -> Drive:
         blocks=args["blocks"] - 1,  # block 0 is vLLM's null block
         block_size=args["block_size"],
         caching=not args["no_caching"],
-        groups=args["groups"].split(",") if "groups" in args else None,
-        eagle=args.get("eagle", False),
+        groups=groups,
+        eagle=eagle,
+        lookahead=0 if speculation is None else speculation.hash_lookahead_tokens,
         concurrency=None if args["arrival_steps"] else args["concurrency"],
         same_arrival=args["same_arrival"],
     )
@@ -117,7 +125,8 @@ def schedules_as_recorded(folder: Path, name: str, traces: Path | None = None) -
     args = recorded_arguments(folder, name)
     trace = recorded_trace(folder if traces is None else traces / folder.name, args["limit"] or 1 << 30)
     steps, rows = (read_rows(folder / f"{name}.{kind}.jsonl.gz") for kind in ("steps", "req"))
-    drive = _drive(trace, args)
+    groups = args["groups"].split(",") if "groups" in args else None
+    drive = drive_of(trace, args, groups, eagle=args.get("eagle", False))
     records = drive.run()
     ids = trace.request_ids
     assert ids is not None
