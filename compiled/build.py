@@ -23,7 +23,7 @@ MODULES = {
     "sim/caches/groups": "kinds leaving braid group prefix cache lone",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",
     "sim/engine": "batch latency timer leaving loads request writers sources beside",
-    "sim/engine/vllm": "batch slides decoding durations notes progress run_scheduler step_scheduler"
+    "sim/engine/vllm": "batch slides decoding drafts durations notes progress run_scheduler step_scheduler"
     " replica memory",
     "sim/engine/sglang": "batch decodes admission queue running memory request retraction scheduler"
     " replica",

@@ -261,7 +261,7 @@ class VllmReplica:
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self._groups.peak_blocks)
         if batch.sampled is not None:
             assert isinstance(self._scheduler, StepScheduler)
-            self._scheduler.verify(batch, self._ahead, self.totals)
+            self._scheduler.drafts.verify(batch, self._ahead, self.totals)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)

@@ -7,8 +7,7 @@ at a cost per change of the batch.
 Asynchronous scheduling decides a step while the one before it computes, without its results: a sampled
 token that is not there yet counts as schedulable, and blocks are published and given back a step late.
 
-With speculative decoding a decode computes its drafts too, and `verify` takes back those that are rejected
-once the results are there; a step that is decided before counts as if all were accepted.
+With speculative decoding a decode computes its drafts too (`Drafts`).
 """
 
 from __future__ import annotations
@@ -21,17 +20,15 @@ from sim.caches.block import BlockTable
 from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.caches.tables import Hit
 from sim.engine.loads import Loads
-from sim.engine.request import DECODE, GONE, LAST, LOADING, PREFILL, WAITING, Request
+from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.drafts import Drafts
 from sim.engine.vllm.progress import Progress
-from sim.engine.vllm.speculation import Speculation
-from sim.results.records import EngineTotals
 from workloads.content import Route
 
 Rank = tuple[int, float, str]
 """Place in a priority queue: (priority, arrival in s, id as text)."""
-NO_DRAFTS = Speculation(0)
 
 
 class StepScheduler:
@@ -56,9 +53,8 @@ class StepScheduler:
             threshold or options.max_num_batched_tokens, options.max_num_batched_tokens
         )
         self._options = options
-        self._speculation = options.speculation or NO_DRAFTS
-        self._speculates = options.speculation is not None
-        self._hash_lookahead = self._speculation.hash_lookahead_tokens
+        self.drafts = Drafts(options.speculation, memory)
+        self._speculation = self.drafts.speculation
         self._loads = loads
         self._rank = rank
         self._by_priority = options.policy == "priority"
@@ -122,10 +118,10 @@ class StepScheduler:
         batch.completed, batch.finishing = [], []
         scheduled: dict[Request, int] = {}
         batch.scheduled = scheduled
-        batch.sampled = {} if self._speculates else None
+        batch.sampled = {} if self.drafts.any else None
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
         if not batch.preempted:
-            prefills = self._speculates and any(request.phase == PREFILL for request in scheduled)
+            prefills = self.drafts.any and any(request.phase == PREFILL for request in scheduled)
             self._schedule_waiting(batch, scheduled, limit, budget, prefills=prefills)
         self._longest = 0
         for request, tokens in scheduled.items():
@@ -141,18 +137,16 @@ class StepScheduler:
 
         Returns the budget left. A victim that had tokens in this step gives them back.
         """
-        budget, draft_slots = self._options.max_num_batched_tokens, self._speculation.draft_slots
+        budget, draft_slots = self._options.max_num_batched_tokens, self.drafts.extra_tokens
         for request in list(self.running):
             if budget <= draft_slots:
                 break
             if request.phase in (WAITING, LAST):
                 continue  # preempted by one before it; asynchronous: its last token is in flight
             tokens = 1
-            if self._speculates and request.phase == DECODE:
-                if _surely_ends(request):
-                    continue
-                tokens = min(self._speculation.at_most(request.computed), limit, budget - draft_slots)
-                if tokens < 1:
+            if self.drafts.any and request.phase == DECODE:
+                tokens = self.drafts.decode_tokens(request, min(limit, budget - draft_slots))
+                if not tokens:
                     continue
             if request.phase == PREFILL:
                 tokens = min(request.known_tokens - request.computed, limit, budget - draft_slots)
@@ -178,7 +172,7 @@ class StepScheduler:
         blocks = -(-slots // size)
         if self._groups is not None:
             settled = request.computed - _tokens_in(in_flight, request)
-            before = held * size if self._speculates else request.computed
+            before = held * size if self.drafts.any else request.computed
             if not self._groups.extend(table, before, max(before, slots), settled):
                 return False
         elif blocks > held:
@@ -186,16 +180,8 @@ class StepScheduler:
                 return False
             memory.take(blocks - held)
         request.held_blocks = max(held, blocks)
-        # Asynchronous: blocks with tokens in flight have no content yet.
-        written = self._written(request, upto)
-        if written // size > table.published or self._groups is not None:
-            memory.publish(table, written)
+        self.drafts.publish(request, upto)
         return True
-
-    def _written(self, request: Request, computed: int) -> int:
-        """Tokens of which full blocks can be found, of ``computed`` ones: those that are known."""
-        known = request.prompt_tokens + request.generated - self._hash_lookahead
-        return computed if computed < known else known
 
     def _cut(self, request: Request, hit: Hit | None, tokens: int) -> int:
         """Of ``tokens`` prompt tokens those that end where a state can be kept; 0: not in this step.
@@ -229,7 +215,7 @@ class StepScheduler:
         victim.phase = WAITING
         batch.preempted = [*batch.preempted, victim]
         self._queue(victim, first=True)
-        return tokens + self._speculation.draft_slots if tokens else 0
+        return tokens + self.drafts.extra_tokens if tokens else 0
 
     def _schedule_waiting(
         self,
@@ -242,83 +228,97 @@ class StepScheduler:
     ) -> None:
         """Admit what was loaded, then the queue in order, while budget, slots and memory last.
 
-        A request that does not fit blocks the queue. One whose KV can be loaded leaves it for its load.
         ``prefills``: prompts that were begun before are in this step.
         """
-        memory, size, loads, options = self.memory, self.memory.block_size, self._loads, self._options
-        whole, cuts = options.scheduler_reserve_full_isl, self._cuts
-        running, waiting, draft_slots = self.running, self.waiting, self._speculation.draft_slots
-        uniform, drafts = self._speculates and not prefills, self._speculation.num_speculative_tokens
-        others = bool(scheduled)
-        while budget > draft_slots and len(running) < options.max_num_seqs:
-            most = min(limit, budget - draft_slots)
+        loads, drafts, beside = self._loads, self.drafts, bool(scheduled)
+        uniform = drafts.any and not prefills
+        while budget > drafts.extra_tokens and len(self.running) < self._options.max_num_seqs:
+            room = budget - drafts.extra_tokens
             if loads is not None and loads.ready:
                 request = loads.ready[0]
-                known, cached = request.known_tokens, request.computed
-                tokens = min(known - cached, most)
-                if uniform and known - cached == 1:
-                    tokens = self._padded(cached, budget - draft_slots)
-                if not tokens:
-                    return
-                loads.admit()
-                held = -(-cached // size)
-                memory.give_back(request.held_blocks - held)
-            elif waiting:
-                request = waiting[0]
-                known = request.known_tokens
-                hit = memory.lookup(request.table, known)
-                spare = self._watermark if running else 0
-                cached = hit.blocks * size
-                tokens = min(known - cached, most)
-                if cuts:
-                    tokens = self._cut(request, hit, tokens)
-                elif uniform and known - cached == 1 and (others or cached):
-                    tokens = self._padded(cached, budget - draft_slots)
-                if not tokens and (cuts or uniform):
-                    return
-                upto = self._speculation.slots(cached + tokens)
-                if not memory.fits(request.table, hit, whole and known, upto, self._in_flight, spare):
-                    return
-                found = None if loads is None else loads.source.find(request, hit.blocks)
-                loading = found is not None and found.tokens > 0
-                room = -(-self._speculation.slots(known + drafts) // size)
-                if loading and room - hit.blocks + hit.idle + spare > memory.free_blocks:
-                    return  # a load needs room for all of it
-                waiting.popleft()
-                cached = memory.acquire(request.table, hit)
-                tokens = (
-                    tokens or known - cached
-                )  # a memory that finds all of a prompt still computes its last
-                held = hit.blocks
-                if loading:
-                    assert loads is not None and found is not None
-                    memory.take(room - held)
-                    request.held_blocks = room
-                    loads.begin(request, cached + found.tokens)
-                    batch.loads.append((request, found))
+                tokens = self._admit_loaded(batch, request, limit, room, uniform=uniform)
+            elif self.waiting:
+                request = self.waiting[0]
+                tokens = self._admit(batch, request, limit, room, uniform=uniform, beside=beside)
+                if request.phase == LOADING:
                     continue
             else:
                 return
-            slots = max(held * size, self._speculation.slots(cached + tokens))
-            memory.grow(request.table, held * size, slots)
-            request.held_blocks = -(-slots // size)
-            memory.publish(request.table, self._written(request, cached + tokens))
-            request.computed = cached
-            request.phase = PREFILL
-            running[request] = None
-            batch.admitted.append((request, known, cached))
+            if not tokens:
+                return
             scheduled[request] = tokens
-            budget -= tokens + draft_slots
+            budget -= tokens + drafts.extra_tokens
 
-    def _padded(self, cached: int, budget: int) -> int:
-        """Tokens of a request of whose prompt the last token is left: placeholders make it as wide as the
-        decodes beside it, whose graph then serves all; they are rejected. 0: the step has no room for it.
+    def _admit_loaded(self, batch: Batch, request: Request, limit: int, room: int, *, uniform: bool) -> int:
+        """Admit ``request``, whose KV was loaded; its tokens in this step, 0 if there is no room for it.
+
+        ``uniform``: the step has no prompts that were begun before.
         """
-        wide = 1 + self._speculation.num_speculative_tokens
-        longest = self._speculation.max_model_len
-        if longest is not None and cached + wide + 1 > longest:
-            return 1
-        return wide if wide <= budget else 0
+        memory, cached = self.memory, request.computed
+        left = request.known_tokens - cached
+        tokens = min(left, limit, room)
+        if uniform and left == 1:
+            tokens = self.drafts.padded(cached, room)
+        if tokens:
+            assert self._loads is not None
+            self._loads.admit()
+            held = -(-cached // memory.block_size)
+            memory.give_back(request.held_blocks - held)
+            self._run(batch, request, cached, held, tokens)
+        return tokens
+
+    def _admit(
+        self, batch: Batch, request: Request, limit: int, room: int, *, uniform: bool, beside: bool
+    ) -> int:
+        """Admit ``request``, the first in the queue; its tokens in this step, 0 if it does not fit.
+
+        If KV of it can be loaded, it leaves the queue for that. ``beside``: others were in this step before
+        any was admitted.
+        """
+        memory, size, loads = self.memory, self.memory.block_size, self._loads
+        known, whole = request.known_tokens, self._options.scheduler_reserve_full_isl
+        hit = memory.lookup(request.table, known)
+        spare = self._watermark if self.running else 0
+        cached = hit.blocks * size
+        tokens = min(known - cached, limit, room)
+        if self._cuts:
+            tokens = self._cut(request, hit, tokens)
+        elif uniform and known - cached == 1 and (beside or cached):
+            tokens = self.drafts.padded(cached, room)
+        if not tokens and (self._cuts or uniform):
+            return 0
+        upto = self._speculation.slots(cached + tokens)
+        if not memory.fits(request.table, hit, whole and known, upto, self._in_flight, spare):
+            return 0
+        found = None if loads is None else loads.source.find(request, hit.blocks)
+        loading = found is not None and found.tokens > 0
+        whole_blocks = -(-self._speculation.slots(known + self.drafts.wide - 1) // size)
+        if loading and whole_blocks - hit.blocks + hit.idle + spare > memory.free_blocks:
+            return 0  # a load needs room for all of it
+        self.waiting.popleft()
+        cached = memory.acquire(request.table, hit)
+        if loading:
+            assert loads is not None and found is not None
+            memory.take(whole_blocks - hit.blocks)
+            request.held_blocks = whole_blocks
+            loads.begin(request, cached + found.tokens)
+            batch.loads.append((request, found))
+            return 0
+        tokens = tokens or known - cached  # a memory that finds all of a prompt still computes its last
+        self._run(batch, request, cached, hit.blocks, tokens)
+        return tokens
+
+    def _run(self, batch: Batch, request: Request, cached: int, held: int, tokens: int) -> None:
+        """``request`` has ``held`` blocks with ``cached`` tokens; it runs and gets room for ``tokens``."""
+        memory, size = self.memory, self.memory.block_size
+        slots = max(held * size, self._speculation.slots(cached + tokens))
+        memory.grow(request.table, held * size, slots)
+        request.held_blocks = -(-slots // size)
+        self.drafts.publish(request, cached + tokens)
+        batch.admitted.append((request, request.known_tokens, cached))
+        request.computed = cached
+        request.phase = PREFILL
+        self.running[request] = None
 
     def _advance(self, batch: Batch, request: Request, tokens: int) -> None:
         """Count the tokens of ``request`` in this step as computed, and what it gets for them."""
@@ -330,65 +330,18 @@ class StepScheduler:
             batch.context += before
             self._longest = max(self._longest, before)
             if batch.sampled is not None:
-                drafts = tokens - 1
-                batch.drafted += drafts
-                accepted = min(drafts, self._accepts(request).pop()) if drafts else 0
-                batch.sampled[request] = drafts, accepted
+                self.drafts.decided(batch, request, tokens - 1)
         else:
             batch.chunks.append((request, before, tokens))
             if request.computed < request.known_tokens:
                 return
             request.phase = DECODE
             batch.completed.append(request)
-            if batch.sampled is not None:
+            if batch.sampled is not None:  # beyond it there are placeholders only
                 batch.sampled[request] = request.computed - request.known_tokens, 0
-        if batch.sampled is not None:
-            return
-        if request.computed == request.final_tokens:
+        if batch.sampled is None and request.computed == request.final_tokens:
             request.phase = LAST
             batch.finishing.append(request)
-
-    # -- drafts ------------------------------------------------------------------------------------
-
-    def _accepts(self, request: Request) -> list[int]:
-        """Drafts that the verifications of ``request`` accept, the next one last."""
-        if request.accepts is None:
-            request.accepts = self._speculation.accepted(request.index, request.output_tokens)[::-1]
-        return request.accepts
-
-    def verify(self, batch: Batch, ahead: Batch | None, totals: EngineTotals) -> None:
-        """The results of ``batch`` are there: each request gets its tokens, and rejected drafts are gone.
-
-        ``ahead`` was decided as if there were none.
-        """
-        assert batch.sampled is not None
-        given: dict[Request, int] = {}
-        later = {} if ahead is None or ahead.sampled is None else ahead.sampled
-        size = self.memory.block_size
-        for request, (drafts, accepted) in batch.sampled.items():
-            left = request.output_tokens - request.generated
-            if request.phase == GONE or not left:
-                continue  # asynchronous: it ended with the step before
-            given[request] = min(1 + accepted, left)
-            request.generated += given[request]
-            if drafts:
-                totals.spec_decode_num_drafts += 1
-                totals.spec_decode_num_draft_tokens += drafts
-                totals.spec_decode_num_accepted_tokens += accepted
-            if request.phase != WAITING:  # else it was preempted, and none of it has KV any more
-                request.computed -= drafts - accepted
-                totals.surplus_tokens += drafts - accepted
-                if ahead is not None and request in later:
-                    ahead.context -= drafts - accepted
-                if given[request] == left:
-                    totals.surplus_tokens += request.computed - request.final_tokens
-                    request.computed = request.final_tokens
-                written = self._written(request, request.prompt_tokens + request.generated - 1)
-                if written // size > request.table.published or self._groups is not None:
-                    self.memory.publish(request.table, written)
-            if given[request] == left:
-                batch.finishing.append(request)
-        batch.given = given
 
     # -- requests that leave -----------------------------------------------------------------------
 
@@ -430,10 +383,13 @@ class StepScheduler:
         private = 0
         for request in self.running:
             assert request.phase != WAITING and request.generated < request.output_tokens
-            wide = 1 + self._speculation.num_speculative_tokens
-            assert self._speculates or 0 < request.computed <= request.final_tokens
+            assert self.drafts.any or 0 < request.computed <= request.final_tokens
             in_flight = request.computed - request.known_tokens + 1
-            assert 0 <= in_flight <= 2 * wide if request.phase in (DECODE, LAST) else in_flight <= 0
+            assert (
+                0 <= in_flight <= 2 * self.drafts.wide
+                if request.phase in (DECODE, LAST)
+                else in_flight <= 0
+            )
             assert request.held_blocks >= -(-request.computed // size)
             private += memory.private_blocks(request.table, request.held_blocks)
         if self._loads is not None:
@@ -445,12 +401,6 @@ class StepScheduler:
         assert all(request.phase == WAITING and not request.computed for request in self.waiting)
         ranks = [self._rank(request) for request in self.waiting] if self._by_priority else []
         assert ranks == sorted(ranks)
-
-
-def _surely_ends(request: Request) -> bool:
-    """Whether the step in flight ends a decode even if it rejects all drafts (asynchronous only)."""
-    in_flight = request.computed >= request.known_tokens
-    return in_flight and request.generated + 1 >= request.output_tokens
 
 
 def _tokens_in(batch: Batch | None, request: Request) -> int:
