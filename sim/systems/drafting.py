@@ -8,7 +8,7 @@ from pathlib import Path
 from sim.caches import EngineCache
 from sim.caches.replay import BlockConfig
 from sim.engine.config import Engine
-from sim.engine.vllm.speculative import Speculative
+from sim.engine.vllm.speculative_config import Speculative
 from sim.hardware import catalogue
 from sim.hardware.draft import Draft, multi_token_prediction
 from sim.hardware.model import Model

@@ -19,7 +19,7 @@ from sim.engine.link import LinkSpeed
 from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
-from sim.engine.vllm.speculative import Speculative
+from sim.engine.vllm.speculative_config import Speculative
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig

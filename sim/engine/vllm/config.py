@@ -13,7 +13,7 @@ from sim.caches.groups.config import most_blocks
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
 from sim.engine.vllm.speculation import Speculation
-from sim.engine.vllm.speculative import Speculative
+from sim.engine.vllm.speculative_config import Speculative
 from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
 from sim.hardware.gpu import GIB
