@@ -70,25 +70,16 @@ class Clock(simpy.Environment):
             self._turn = priority
         callback(subject)
 
-    def run(self, until: Any = None) -> Any:
-        """Let time pass: until nothing is left to happen, or as SimPy's ``until`` says."""
-        if until is not None:
-            return super().run(until)
-        queue = self._queue
-        while queue:  # `step` without a call for each event
-            at_s, priority, _, callback, subject = heappop(queue)  # type: ignore[misc]
-            if at_s > self.now_s:
-                self.now_s, self._turn = at_s, priority
-            elif priority > self._turn:
-                self._turn = priority
-            callback(subject)
-        return None
-
 
 def _happen(event: simpy.Event) -> None:
     """Tell all that wait for ``event``; a failure that nobody of them takes care of ends the run."""
     callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-    for callback in callbacks:
-        callback(event)
+    for told, callback in enumerate(callbacks, 1):
+        try:
+            callback(event)
+        except simpy.core.StopSimulation:  # `run` was to stop here: the others are told when it goes on
+            event.callbacks = callbacks[told:]
+            event.env.schedule(event, simpy.events.EventPriority(-1))
+            raise
     if not event._ok and not event.defused:
         raise event._value

@@ -54,12 +54,18 @@ def test_as_simpy_runs_it() -> None:
                 seen.append((env.now, item))
                 yield env.timeout(0.5)
 
+        def waiter() -> Process:
+            yield env.timeout(1)
+            yield made
+            seen.append((env.now, "made"))
+
         made = env.process(producer())
         env.process(consumer())
+        env.process(waiter())
         env.run(until=0.7)
         seen.append(env.now)
         env.run(until=made)
-        seen.append(env.now)
+        seen.append((env.now, "stopped"))
         env.run(until=3)
         return [*seen, env.now]
 
