@@ -19,6 +19,7 @@ from tests.engine.comparing import REALISTIC, same_records
 from tests.engine.driving import ONE_SECOND, check_always, fleet_of
 from tests.engine.driving_sglang import sglang_fleet
 from tests.engine.test_against_oracle import Case, cases
+from workloads.clients import Retries
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace
 
@@ -87,6 +88,19 @@ def test_a_deadline_that_is_just_kept(way: dict[str, bool]) -> None:
     missed = _run(_trace((0.0, 16, 5)), Hardships(deadline_s=[4.999]), way)
     assert (kept.status[0], missed.status[0]) == ("completed", "timed_out")
     assert missed.engine is not None and missed.engine.abandoned_tokens == 16 + 4
+
+
+@EVERY_WAY
+@pytest.mark.parametrize(("deadline_s", "status"), [(7.0, "completed"), (6.0, "timed_out")])
+def test_a_deadline_is_that_of_one_try(way: dict[str, bool], deadline_s: float, status: str) -> None:
+    """The third is turned away at 0.6, comes back at 5.6 and would end at 12: by the deadline of its second
+    try, or at 11.6 too late, but not by that of its first."""
+    trace = _trace((0.0, 16, 5), (0.5, 16, 5), (0.6, 16, 2))
+    again = Retries(max_retries=1, backoff_s=5.0)
+    hardships = Hardships(max_queued_requests=1, deadline_s=[99, 99, deadline_s], retries=again)
+    records = _run(trace, hardships, way, max_num_seqs=1)
+    assert records.status.tolist() == ["completed", "completed", status]
+    assert records.scheduled_s.tolist() == [0.0, 5.0, 10.0] and records.retries.tolist() == [0, 0, 1]
 
 
 @EVERY_WAY
