@@ -396,7 +396,9 @@ def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
         ({"billed": None}, ("request 1: billed = None; allowed: {input, write_5m",)),
         ({"billed": {"input": -1}}, ("request 1, billed: input = -1; allowed: a whole number",)),
         ({"in": "many"}, ("request 1: in = 'many'",)),
-        ({"hash_runs": [[1]]}, ("request 1: hash_runs = [[1]]; allowed: a list of [first, count]",)),
+        ({"hash_runs": 1}, ("request 1: hash_runs = 1; allowed: a list of [first, count]",)),
+        ({"hash_runs": [[1]]}, ("request 1: hash_runs contains [1]; allowed: [first, count], whole",)),
+        ({"hash_runs": [[1, 10**30]]}, ("ids for in = 6400; allowed: 100 to 100 (64 tokens each)",)),
         ({"t": -5}, ("request 1: t = -5; allowed: a number of at least 0",)),
     ],
 )
