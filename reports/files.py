@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.results.staging import settle, staged
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
 from workloads.errors import InputError
+from workloads.staging import settle, staged
 
 if TYPE_CHECKING:
     from sim.config import Config

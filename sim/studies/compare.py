@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sim.results.about import described, is_record
-from sim.results.staging import settle
 from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.errors import InputError
+from workloads.staging import settle
 
 ALLOWED = "[SYSTEM:]FIGURE >|>=|<|<= NUMBER[x|%], such as 'p99_ttft_ms > 1.1x'"
 CONDITION = re.compile(

@@ -237,7 +237,8 @@ def test_conversions_that_cannot_be(tool: Cli, tmp_path: Path) -> None:
             f"{tmp_path.parent}: cannot be written: a folder; allowed: the name of a file",
         ),
         (("/",), "/: cannot be written: a folder"),
-        (("x" * 252,), "xxx: cannot be written: "),
+        (("x" * 256,), "xxx: cannot be written: "),
+        (("t.jsonl/out",), "t.jsonl/out: cannot be written: no such folder"),
         (
             ("out", "--set", "arrival=1", "--set", "arrival.speed=2"),
             "arrival = 1 has no settings of its own",

@@ -191,7 +191,17 @@ def test_bad_input_of_the_command(tool: Cli, tmp_path: Path) -> None:
     refused(tool, tmp_path, "fit", path, "g.yaml", "--arrival", "x", said=("allowed: fitted, replayed",))
     refused(tool, tmp_path, "fit", path, "g.yaml", "--kind", "x", said=("allowed: fitted, chat, agent",))
     refused(tool, tmp_path, "fit", ALL["azure"](tmp_path), "g.yaml", said=("lengths only",))
-    refused(tool, tmp_path, "fit", path, "nowhere/g.yaml", said=("g.sessions.parquet: cannot be written",))
+    refused(tool, tmp_path, "fit", path, "nowhere/g.yaml", said=("nowhere/g.yaml: cannot be written: no",))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "h.sessions.parquet").mkdir()
+    for out, named in (
+        ("folder", "folder: cannot be written: a folder"),
+        ("h.yaml", "h.sessions.parquet is"),
+    ):
+        refused(tool, tmp_path, "fit", path, out, "--seeds", "1", said=(named,))
+    for png in ("folder", "no/f.png", "f.doc"):
+        figure = ("--seeds", "1", "--figure", png)
+        refused(tool, tmp_path, "fit", path, "g.yaml", *figure, said=(f"{png}: cannot be written",))
 
 
 @pytest.mark.parametrize("kind", ["chat", "agent"])
