@@ -82,7 +82,7 @@ def require_same_experiment(path: Path, experiment: str, force: bool) -> None:
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))["experiment"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         there = None
     if there != experiment:
         raise InputError(
