@@ -105,14 +105,8 @@ def _call(trace: Trace, before: int, i: int, gap_s: float) -> Call:
 
 def common_tokens(trace: Trace, before: int, i: int) -> int:
     """Tokens that prompt ``i`` shares with the prompt ``before`` and its reply."""
-    end, parent = trace.content.end, trace.content.parent
-    one, other = trace.reply[before], trace.prompt[i]
-    while one != other:
-        if end[one] >= end[other]:
-            one = parent[one]
-        else:
-            other = parent[other]
-    return end[one]
+    content = trace.content
+    return content.end[content.shared(trace.reply[before], trace.prompt[i])]
 
 
 def _linked(trace: Trace, order: Sequence[int]) -> list[int]:
