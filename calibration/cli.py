@@ -15,6 +15,7 @@ import typer
 from calibration import cli_import, cli_served, cli_validate, options
 from calibration.cli_validate import Loads, Seeds
 from reports import terminal
+from workloads.command_line import call
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -236,9 +237,9 @@ def _or_next(path: Path, failed: list[Path], jobs: int) -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; see `terminal.call`."""
+    """Entry point; see `workloads.command_line.call`."""
     try:
-        terminal.call(app, "python -m calibration", arguments)
+        call(app, "python -m calibration", arguments)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             typer.echo(

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.results.staging import settle, staged
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
 from workloads.errors import InputError
+from workloads.staging import settle, staged
 
 if TYPE_CHECKING:
     from sim.config import Config
@@ -82,7 +82,7 @@ def require_same_experiment(path: Path, experiment: str, force: bool) -> None:
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))["experiment"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         there = None
     if there != experiment:
         raise InputError(

@@ -1,52 +1,16 @@
-"""What both command lines do at a terminal: progress bars, tables, and how they end."""
+"""What command lines show at a terminal: progress bars and tables."""
 
 from __future__ import annotations
 
-import io
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from workloads.errors import InputError
-from workloads.shown import plain
-
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-
-def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
-    """Run ``app``: bad input is one message on stderr and exit code 2, never a traceback.
-
-    ``arguments`` default to those of the process. Ends by SystemExit, as command lines do; a signal to end
-    (SIGTERM) ends it like Ctrl-C, with what was begun taken back, and exit code 143.
-    """
-    os.environ["MPLBACKEND"] = "agg"  # no window is ever opened; matplotlib fails on a backend it lacks
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot write it, cp1252 say
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, _terminated)
-    try:
-        app(arguments, prog_name=name)
-    except MemoryError:
-        _refuse("not enough memory; make the workload smaller")
-    except (InputError, OSError) as error:  # OSError: nowhere to print to, say
-        _refuse(str(error))
-
-
-def _terminated(number: int, frame: object) -> None:
-    sys.exit(128 + number)
-
-
-def _refuse(message: str) -> None:
-    typer.echo(f"error: {plain(message)}", err=True)
-    sys.exit(2)
 
 
 def width() -> int:

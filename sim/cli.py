@@ -18,6 +18,7 @@ from sim.commands.doctor import doctor
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines
 from sim.commands.search import search
 from sim.commands.sweep import sweep
+from workloads.command_line import call
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -279,5 +280,5 @@ for _command in (cli_hardware.models, cli_hardware.gpus, cli_hardware.memory):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; see `terminal.call`."""
-    terminal.call(app, "python -m sim", arguments)
+    """Entry point; see `workloads.command_line.call`."""
+    call(app, "python -m sim", arguments)

@@ -12,7 +12,7 @@ import typer
 from workloads import cli_files
 from workloads.cli_files import BlockSize, FormatName, OutFile, Settings, SkipLines, Target, TraceFile
 from workloads.cli_making import anonymise, fit, generate
-from workloads.errors import InputError
+from workloads.command_line import call
 
 if TYPE_CHECKING:
     from workloads.describing import Description, Spread
@@ -133,10 +133,6 @@ def _cells(spread: Spread) -> list[str]:
     ]
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the command line; bad input is one message and exit code 2."""
-    try:
-        app(args, standalone_mode=True)
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; see `workloads.command_line.call`."""
+    call(app, "python -m workloads", arguments)

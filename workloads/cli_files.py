@@ -1,9 +1,7 @@
-"""What the commands read and write: a trace with settings, a file as a whole or not at all."""
+"""What the commands read and write: a trace with settings, in any format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,29 +60,15 @@ def validated(kind: Any, config: dict[str, Any]) -> Workload:
     return workload
 
 
-def write_whole(out: Path, write: Callable[[Path], Any]) -> Any:
-    """What ``write`` returns, its file then being in the place of ``out``; or InputError, and no file."""
-    if not out.name or out.is_dir():
-        raise InputError(f"{out}: cannot be written: a folder; allowed: the name of a file")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        said = write(part)
-        part.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):  # it is not there if all went well, or could not be made
-            part.unlink()
-    return said
-
-
 def write_trace(trace: Trace, out: Path, to: str, block_size: int | None) -> None:
     """Write ``trace`` in the format ``to``, and say what a reader has to know of it."""
+    from workloads.staging import beside
     from workloads.writing import WRITERS
 
     if to not in WRITERS:
         raise InputError(f"--to {to}: allowed: {', '.join(WRITERS)}")
-    said = write_whole(out, lambda part: WRITERS[to](trace, part, block_size))
+    with beside(out) as place:
+        said = WRITERS[to](trace, place / out.name, block_size)
     typer.echo(f"{out}: {len(trace):,} requests as {to}")
     for note in [*trace.notes, *said]:
         typer.echo(f"- {note}")

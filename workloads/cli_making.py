@@ -90,6 +90,7 @@ def fit(
     from workloads.fitting import ArrivalKind, Kind
     from workloads.fitting import fit as fitted
     from workloads.shapes import write
+    from workloads.staging import beside
 
     if arrival not in get_args(ArrivalKind):
         raise InputError(f"--arrival {arrival}: allowed: {', '.join(get_args(ArrivalKind))}")
@@ -98,17 +99,19 @@ def fit(
     trace = cli_files.load(file, format_name, settings, skip_bad_lines)
     found = fitted(trace, seeds, cast(ArrivalKind, arrival), _hit_rates, cast(Kind, kind))
     said = f"{out}: the configuration"
-    if kind == "fitted":
-        shapes = out.with_suffix(".sessions.parquet")
-        found.workload["path"] = shapes.name
-        cli_files.write_whole(shapes, lambda part: write(found.shapes, part))
-        said += f"; {shapes}: the shapes of {len(found.shapes.sessions):,} sessions"
-    cli_files.write_whole(out, lambda part: part.write_text(_experiment(found, out)))
+    with beside(out) as place:
+        if kind == "fitted":
+            shapes = out.with_suffix(".sessions.parquet")
+            found.workload["path"] = shapes.name
+            write(found.shapes, place / shapes.name)
+            said += f"; {shapes}: the shapes of {len(found.shapes.sessions):,} sessions"
+        (place / out.name).write_text(_experiment(found, out))
+        if figure is not None:
+            from workloads.figure import curves
+
+            curves(found, trace.origin, figure)
     _print(trace, found)
     if figure is not None:
-        from workloads.figure import curves
-
-        curves(found, trace.origin, figure)
         typer.echo(f"Figure: {figure}")
     typer.echo(said)
 

@@ -6,7 +6,7 @@ from pydantic import PositiveInt, model_validator
 
 from workloads.content import ROOT
 from workloads.errors import InputError
-from workloads.keep_warm import copy_columns
+from workloads.keep_warm import add_like
 from workloads.schema import Schema
 from workloads.trace import NONE, Trace
 
@@ -78,7 +78,7 @@ class _Clients:
     def _cut(self, request: int, before: int, session: int) -> int | None:
         """The prompt behind a summary; None where there is nothing to replace."""
         content = self._trace.content
-        kept = self._last_shared(self._place[0][request], self._place[1][before])
+        kept = content.shared(self._place[0][request], self._place[1][before])
         head = self._system(self._place[0][request])
         summary = self._policy.to_tokens - content.end[head]
         summary -= summary % self._size
@@ -100,19 +100,16 @@ class _Clients:
         """The request that writes the summary: it comes when ``request`` would have, which waits for it."""
         trace = self._trace
         at_s = trace.arrival_s[request]
-        new = trace.add(
+        new = add_like(
+            trace,
+            request,
             prompt=history,
             output_tokens=tokens,
             arrival_s=at_s,
             follows=before if at_s is None else NONE,
             think_s=trace.think_s[request] if at_s is None else 0.0,
             continues=before,
-            session=trace.session[request],
-            turn=trace.turn[request],
-            tenant=trace.tenant[request],
-            priority=trace.priority[request],
         )
-        copy_columns(trace, request)
         if trace.named_blocks is not None:
             trace.named_blocks[new] = trace.content.end[history] // self._size
         if at_s is None:
@@ -139,17 +136,6 @@ class _Clients:
             if old in trace.several:
                 trace.several[new] = trace.several[old]
         return new
-
-    def _last_shared(self, prompt: int, reply: int) -> int:
-        """The last segment that a prompt shares with the one before it and its reply."""
-        content = self._trace.content
-        one, other = prompt, reply
-        while one != other:
-            if content.end[one] >= content.end[other]:
-                one = content.parent[one]
-            else:
-                other = content.parent[other]
-        return one
 
     def _system(self, prompt: int) -> int:
         """The system message of a prompt, or the root."""

@@ -140,6 +140,16 @@ class ContentTree(Tree):
         path.reverse()
         return path
 
+    def shared(self, one: int, other: int) -> int:
+        """The last segment that the paths to two segments have in common. O(segments below it)."""
+        end, parent = self.end, self.parent
+        while one != other:
+            if end[one] >= end[other]:
+                one = parent[one]
+            else:
+                other = parent[other]
+        return one
+
     def route(self, segment: int) -> Route:
         """The path to ``segment``; it leaves every segment at its end."""
         path = self.path(segment)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
+from workloads.staging import beside
 
 if TYPE_CHECKING:
     from workloads.describing import Description
@@ -67,8 +68,11 @@ def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     try:
-        figure.savefig(path, dpi=150, format=path.suffix.removeprefix(".") or "png")
-    except (OSError, ValueError) as error:
+        with beside(path) as place:
+            figure.savefig(place / path.name, dpi=150, format=path.suffix.removeprefix(".") or "png")
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: cannot be written: {error}") from None
     finally:
         plt.close(figure)

@@ -82,26 +82,39 @@ def _later(trace: Trace) -> list[int]:
 
 def _ping(trace: Trace, request: int, at_s: float | None, follows: int, think_s: float) -> int:
     """A request that repeats ``request`` and gets one token."""
-    new = trace.add(
-        prompt=trace.prompt[request],
-        output_tokens=1,
-        arrival_s=at_s,
-        follows=follows,
-        think_s=think_s,
-        continues=trace.continues[request],
-        session=trace.session[request],
-        turn=trace.turn[request],
-        tenant=trace.tenant[request],
-        priority=trace.priority[request],
-    )
-    copy_columns(trace, request)
+    new = add_like(
+        trace, request, prompt=trace.prompt[request], output_tokens=1, arrival_s=at_s, follows=follows,
+        think_s=think_s, continues=trace.continues[request],
+    )  # fmt: skip
     if trace.request_ids is not None:
         trace.request_ids[new] += f"/ping {new}"
     return new
 
 
-def copy_columns(trace: Trace, request: int) -> None:
-    """What a log says of ``request`` also for the one just added; how long that took is unknown."""
+def add_like(
+    trace: Trace,
+    request: int,
+    *,
+    prompt: int,
+    output_tokens: int,
+    arrival_s: float | None,
+    follows: int,
+    think_s: float,
+    continues: int,
+) -> int:
+    """A request that the client of ``request`` sends too, in the same turn; how long it took is unknown."""
+    new = trace.add(
+        prompt=prompt,
+        output_tokens=output_tokens,
+        arrival_s=arrival_s,
+        follows=follows,
+        think_s=think_s,
+        continues=continues,
+        session=trace.session[request],
+        turn=trace.turn[request],
+        tenant=trace.tenant[request],
+        priority=trace.priority[request],
+    )
     if trace.api_s is not None:
         trace.api_s.append(None)
     for names in (trace.models, trace.request_ids):
@@ -110,3 +123,4 @@ def copy_columns(trace: Trace, request: int) -> None:
     for numbers in (trace.lines, trace.named_blocks):
         if numbers is not None:
             numbers.append(numbers[request])
+    return new

@@ -105,14 +105,8 @@ def _call(trace: Trace, before: int, i: int, gap_s: float) -> Call:
 
 def common_tokens(trace: Trace, before: int, i: int) -> int:
     """Tokens that prompt ``i`` shares with the prompt ``before`` and its reply."""
-    end, parent = trace.content.end, trace.content.parent
-    one, other = trace.reply[before], trace.prompt[i]
-    while one != other:
-        if end[one] >= end[other]:
-            one = parent[one]
-        else:
-            other = parent[other]
-    return end[one]
+    content = trace.content
+    return content.end[content.shared(trace.reply[before], trace.prompt[i])]
 
 
 def _linked(trace: Trace, order: Sequence[int]) -> list[int]:
@@ -178,7 +172,18 @@ class _Heads:
         return self._number[segment]
 
 
-COLUMNS = ("kept", "grown", "resent", "output_tokens", "think_s", "took_s")
+COLUMNS = {
+    "session": "int64",
+    "head": "int64",
+    "kept": "float64",
+    "grown": "int64",
+    "resent": "bool",
+    "output_tokens": "int64",
+    "think_s": "float64",
+    "took_s": "float64",
+}
+"""Those of a file of shapes, which has a row for each request: its session, and the fields of `Call`."""
+OF_CALL = [name for name in COLUMNS if name not in ("session", "head")]
 
 
 def write(shapes: Shapes, path: Path) -> None:
@@ -186,15 +191,20 @@ def write(shapes: Shapes, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    calls = [(number, shape, call) for number, shape in enumerate(shapes.sessions) for call in shape.calls]
-    columns: dict[str, list[Any]] = {
-        "session": [number for number, _, _ in calls],
-        "head": [shape.head for _, shape, _ in calls],
-        **{name: [getattr(call, name) for _, _, call in calls] for name in COLUMNS},
-    }
+    rows = [
+        {"session": number, "head": shape.head, **{name: getattr(call, name) for name in OF_CALL}}
+        for number, shape in enumerate(shapes.sessions)
+        for call in shape.calls
+    ]
     about = json.dumps({"version": VERSION, "heads": shapes.heads})
-    table = pa.table(columns).replace_schema_metadata({"prefixsim_shapes": about})
+    table = pa.Table.from_pylist(rows, _schema()).replace_schema_metadata({"prefixsim_shapes": about})
     parquet.write_table(table, path, compression="zstd")
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
 
 
 def read(path: Path) -> Shapes:
@@ -206,20 +216,25 @@ def read(path: Path) -> Shapes:
     try:
         table = parquet.read_table(path)
         about = json.loads((table.schema.metadata or {}).get(b"prefixsim_shapes", b"{}"))
-        rows = table.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); {allowed}") from None
-    if about.get("version") != VERSION or not rows:
+    known = isinstance(about, dict) and about.get("version") == VERSION
+    if not known or not len(table) or not table.schema.equals(_schema()):
         raise InputError(f"{path}: no session shapes of version {VERSION}; {allowed}")
-    found = Shapes(heads=[(above, tokens) for above, tokens in about["heads"]])
+    found = Shapes()
     try:
-        for row in rows:
+        for above, tokens in about["heads"]:
+            assert NONE <= above < len(found.heads) and type(tokens) is int
+            assert tokens > (0 if above == NONE else found.heads[above][1])
+            found.heads.append((above, tokens))
+        for row in table.to_pylist():
             if row["session"] == len(found.sessions):
                 found.sessions.append(Shape(row["head"], []))
-            call = Call(*(row[name] for name in COLUMNS))
+            call = Call(*(row[name] for name in OF_CALL))
             assert 0 <= call.kept <= 1 and call.grown >= 0 and call.output_tokens >= 1
             assert call.think_s >= 0 and call.took_s >= 0 and NONE <= row["head"] < len(found.heads)
+            assert call.resent is not None and row["session"] >= 0
             found.sessions[row["session"]].calls.append(call)
-    except (AssertionError, KeyError, TypeError, IndexError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{path}: shapes that contradict themselves ({error!r}); {allowed}") from None
     return found

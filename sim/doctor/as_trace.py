@@ -100,13 +100,7 @@ def _shared_tokens(lane: Lane, call: Call, before: Call) -> int:
     prompts = lane.prompts
     if prompts.begins(call.prompt, before.prompt):
         return before.marked
-    one, other = call.prompt, before.prompt
-    while one != other:
-        if prompts.end[one] >= prompts.end[other]:
-            one = prompts.parent[one]
-        else:
-            other = prompts.parent[other]
-    units = prompts.end[one]
+    units = prompts.shared(call.prompt, before.prompt)
     if prompts.unit_tokens is not None:
         return units * prompts.unit_tokens
     if call.billed.read < before.marked:

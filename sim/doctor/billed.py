@@ -18,9 +18,12 @@ from typing import Any
 
 from sim.doctor.calls import FEBRUARY, Call, Lane, Prompts, Tokens, turn_of
 from workloads.errors import InputError
+from workloads.formats.claude_code_compact import requests_of
 from workloads.formats.jsonl import Row, number, whole
 from workloads.formats.reader import Reader
+from workloads.formats.weka_blocks import block_runs
 from workloads.ranges import Run
+from workloads.shown import shown
 
 BLOCK_TOKENS = 64
 TTLS = ("5m", "1h")
@@ -42,14 +45,11 @@ def lanes(path: Path, skip: int = 0) -> list[Lane]:
 
 
 def _lane(where: str, row: Row, prompts: Prompts) -> Lane:
-    requests = row.get("requests")
-    if not isinstance(requests, list):
-        raise InputError(f"{where}: requests = {str(requests)[:60]}; allowed: a list of objects")
     name = str(row.get("id"))
     calls: list[Call] = []
     before: tuple[Run, ...] = ()
-    for i, one in enumerate(requests, start=1):
-        call, before = _call(one, f"{where}, request {i}", f"{where} {name}", calls, before, prompts)
+    for here, one in requests_of(row, where, "request"):
+        call, before = _call(one, here, f"{where} {name}", calls, before, prompts)
         call.client = str(one.get("version") or row.get("client") or "")
         calls.append(call)
     for i, (earlier, later) in enumerate(pairwise(calls), start=2):
@@ -80,25 +80,24 @@ def _month(value: Any) -> datetime | None:
 
 
 def _call(
-    row: Any, where: str, lane: str, earlier: list[Call], before: tuple[Run, ...], prompts: Prompts
+    row: Row, where: str, lane: str, earlier: list[Call], before: tuple[Run, ...], prompts: Prompts
 ) -> tuple[Call, tuple[Run, ...]]:
     """A call with its blocks; ``before`` are the blocks of the last of the ``earlier`` calls."""
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: {str(row)[:60]!r}; allowed: an object")
     ttl, model, billed = row.get("ttl"), row.get("model"), row.get("billed")
     if ttl not in TTLS:
-        raise InputError(f"{where}: ttl = {ttl!r}; allowed: {', '.join(TTLS)}")
+        raise InputError(f"{where}: ttl = {shown(ttl)}; allowed: {', '.join(TTLS)}")
     if not isinstance(model, str) or not model:
-        raise InputError(f"{where}: model = {model!r}; allowed: the name of a model")
+        raise InputError(f"{where}: model = {shown(model)}; allowed: the name of a model")
     if not isinstance(billed, dict):
         raise InputError(
-            f"{where}: billed = {str(billed)[:60]}; allowed: {{input, write_5m, write_1h, read}}, what the "
+            f"{where}: billed = {shown(billed)}; allowed: {{input, write_5m, write_1h, read}}, what the "
             "API billed"
         )
     plain, short, long, read = (
         whole(billed, key, f"{where}, billed", 0) for key in ("input", "write_5m", "write_1h", "read")
     )
-    at_s, marked, runs = number(row, "t", where), whole(row, "in", where), _blocks(row, where)
+    at_s, marked = number(row, "t", where), whole(row, "in", where)
+    runs = tuple(block_runs(row, where, marked, BLOCK_TOKENS))
     last = earlier[-1] if earlier else None
     prompt = prompts.add(lane, runs) if last is None else prompts.add(lane, runs, before, last.prompt)
     call = Call(
@@ -117,18 +116,3 @@ def _call(
     after = row.get("after")
     call.turn = turn_of(last, at_s) if after is None else "user" if after == "user" else "tool"
     return call, runs
-
-
-def _blocks(row: dict[str, Any], where: str) -> tuple[Run, ...]:
-    value = row.get("hash_runs")
-    found: list[Run] = []
-    for item in value if isinstance(value, list) else [None]:
-        match item:
-            case [int(first), int(count)] if first >= 0 and count > 0:
-                found.append((first, count))
-            case _:
-                raise InputError(
-                    f"{where}: hash_runs = {str(value)[:60]}; allowed: a list of [first, count], whole "
-                    "numbers of at least 0 and 1"
-                )
-    return tuple(found)

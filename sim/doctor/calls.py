@@ -129,6 +129,10 @@ class Prompts:
         """A node of ``units`` units behind ``parent`` that no other prompt shares."""
         return self._tree.content.append(parent, units)
 
+    def shared(self, one: int, other: int) -> int:
+        """How many units two prompts begin with alike."""
+        return self.end[self._tree.content.shared(one, other)]
+
     def begins(self, prompt: int, node: int) -> bool:
         """Whether the prompt begins with what ends at ``node``."""
         while self.end[prompt] > self.end[node]:

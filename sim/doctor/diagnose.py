@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 
 from sim.doctor import expected, groups
 from sim.doctor.causes import CAUSES
@@ -21,9 +22,9 @@ def diagnose(
     """The figures of a log. ``names``: call sessions and projects as the log does."""
     calls = found.calls
     causes = groups.causes(calls)
-    billed = sum(one.billed_usd for one in calls)
-    uncached = sum(one.uncached_usd for one in calls)
-    lost = sum(map(groups.lost_usd, calls))
+    billed = fsum(one.billed_usd for one in calls)
+    uncached = fsum(one.uncached_usd for one in calls)
+    lost = fsum(map(groups.lost_usd, calls))
     named = groups.Names(calls, names)
     days = groups.grouped(calls, groups.period)
     diagnosis: Diagnosis = {
@@ -34,8 +35,8 @@ def diagnose(
         "exact": sum(one.exact for one in calls),
         "within_1_percent": sum(one.near for one in calls),
         "billed_usd": billed,
-        "predicted_usd": sum(one.predicted_usd for one in calls),
-        "absolute_error_usd": sum(abs(one.predicted_usd - one.billed_usd) for one in calls),
+        "predicted_usd": fsum(one.predicted_usd for one in calls),
+        "absolute_error_usd": fsum(abs(one.predicted_usd - one.billed_usd) for one in calls),
         "uncached_usd": uncached,
         "saved_usd": uncached - billed,
         "lost_usd": lost,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ class Examined:
     calls: list[Judged]
     tariffs: dict[str, Tariff]
     """By the id of the log's path."""
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
     """Calls of models without known prices, by model."""
 
     def tariff(self, lane: Lane) -> Tariff:
@@ -83,7 +84,7 @@ def examine(
         tariff = Tariff(where, provider or ("codex" if log.format == "codex" else None))
         lanes, left_out = known(log.lanes, tariff)
         found.tariffs[where] = tariff
-        found.left_out |= left_out
+        found.left_out += left_out
         together = started_together(lanes)
         for lane in lanes:
             lane.log = where

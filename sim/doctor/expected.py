@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from sim.doctor.causes import LOST
 from sim.doctor.examine import Judged
@@ -41,7 +42,7 @@ def by_version(calls: Iterable[Judged]) -> list[AliveEntry]:
             usd = judged.missed_usd if judged.cause in LOST else 0.0
             for client in ("all", version(judged)):
                 found[client, judged.call.turn].append(usd)
-    ordered = sorted(found.items(), key=lambda one: (one[0][0] != "all", -sum(one[1]), one[0]))
+    ordered = sorted(found.items(), key=lambda one: (one[0][0] != "all", -fsum(one[1]), one[0]))
     return [
         {
             "client": client,
@@ -49,7 +50,7 @@ def by_version(calls: Iterable[Judged]) -> list[AliveEntry]:
             "calls": len(usd),
             "lost": (lost := sum(one > 0 for one in usd)),
             "share": lost / len(usd),
-            "usd": sum(usd),
+            "usd": fsum(usd),
         }
         for (client, turn), usd in ordered
     ]
@@ -97,9 +98,9 @@ def halves(calls: Sequence[Judged]) -> list[Expected]:
 
 def _held(fitted: Sequence[Judged], rest: Sequence[Judged]) -> Expected:
     frequencies = Frequencies(fitted)
-    billed = sum(judged.billed_usd for judged in rest)
-    predicted = sum(judged.predicted_usd for judged in rest)
-    expected = predicted + sum(map(frequencies.expected_usd, rest))
+    billed = fsum(judged.billed_usd for judged in rest)
+    predicted = fsum(judged.predicted_usd for judged in rest)
+    expected = predicted + fsum(map(frequencies.expected_usd, rest))
     return {
         "lanes": len({id(judged.lane) for judged in rest}),
         "billed_usd": billed,

@@ -61,7 +61,7 @@ class Condition:
         if self.figure in SHARES:
             part, whole = (figures[name] for name in SHARES[self.figure])
             return part / whole if whole else 0.0
-        return sum(one["usd"] for one in diagnosis["causes"] if f"{one['cause']}_usd" == self.figure)
+        return math.fsum(one["usd"] for one in diagnosis["causes"] if f"{one['cause']}_usd" == self.figure)
 
     def holds(self, diagnosis: Diagnosis) -> bool:
         """Whether the check fails."""

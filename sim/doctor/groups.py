@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from math import fsum
 
 from sim.doctor.causes import BEGINNINGS, CAUSES
 from sim.doctor.examine import Judged
@@ -32,7 +33,7 @@ def causes(calls: Iterable[Judged]) -> list[CauseEntry]:
             "provider_reason": CAUSES[name].provider,
             "calls": len(by_cause[name]),
             "tokens": sum(one.missed_tokens for one in by_cause[name]),
-            "usd": sum(one.missed_usd for one in by_cause[name]),
+            "usd": fsum(one.missed_usd for one in by_cause[name]),
         }
         for name in CAUSES
         if name in by_cause
@@ -55,7 +56,7 @@ def reasons(calls: Sequence[Judged], found: Sequence[CauseEntry]) -> list[Reason
                 "reason": word,
                 "calls": sum(entry["calls"] for entry in mine),
                 "tokens": sum(entry["tokens"] for entry in mine),
-                "usd": sum(entry["usd"] for entry in mine),
+                "usd": fsum(entry["usd"] for entry in mine),
                 "said": said[word],
             }
         )
@@ -71,7 +72,7 @@ def grouped(calls: Iterable[Judged], name_of: Callable[[Judged], str]) -> list[G
 
 
 def _entry(name: str, calls: Sequence[Judged]) -> GroupEntry:
-    billed, lost = sum(one.billed_usd for one in calls), sum(map(lost_usd, calls))
+    billed, lost = fsum(one.billed_usd for one in calls), fsum(map(lost_usd, calls))
     worst: dict[str, float] = defaultdict(float)
     for one in calls:
         if one.cause is not None and lost_usd(one):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -227,7 +228,7 @@ class _Builder:
         """What the messages of a first prompt are, or which of them the call before had sent elsewhere."""
         histories = self._histories
         parts = _messages(histories, node)
-        estimated = sum(tokens for _, tokens in parts)
+        estimated = fsum(tokens for _, tokens in parts)
         if first:
             if parts[0][1] == 0:  # an unlogged head: what the messages leave of the prompt
                 parts[0] = (parts[0][0], max(0.0, call.marked - estimated))
@@ -238,7 +239,7 @@ class _Builder:
             while same < min(len(parts), len(before)) and parts[same] == before[same]:
                 same += 1
             there = {name for name, _ in before[same:]}
-            moved = sum(tokens for name, tokens in parts[same:] if name in there)
+            moved = fsum(tokens for name, tokens in parts[same:] if name in there)
             call.moved = round(moved * min(1.0, call.marked / estimated))
 
     def _differs(self, node: int | None, how: str) -> str:

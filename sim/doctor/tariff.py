@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 
@@ -98,12 +99,12 @@ class Tariff:
         return Price(price_list(self._rules(model), library, model, "standard", day, None, self.where))
 
 
-def known(lanes: list[Lane], tariff: Tariff) -> tuple[list[Lane], dict[str, int]]:
+def known(lanes: list[Lane], tariff: Tariff) -> tuple[list[Lane], Counter[str]]:
     """The lanes without calls of models that have no rules or prices, and how many those were by model.
 
     InputError if none is left.
     """
-    left_out: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     error: InputError | None = None
     kept = []
     for lane in lanes:
@@ -112,9 +113,9 @@ def known(lanes: list[Lane], tariff: Tariff) -> tuple[list[Lane], dict[str, int]
                 tariff.require(model, lane)
             except InputError as unknown:
                 error = error or _unknown(tariff, model, unknown)
-                count = sum(call.model == model for call in lane.calls)
-                left_out[model] = left_out.get(model, 0) + count
-                lane.calls = [call for call in lane.calls if call.model != model]
+                kept_calls = [call for call in lane.calls if call.model != model]
+                left_out[model] += len(lane.calls) - len(kept_calls)
+                lane.calls = kept_calls
         if lane.calls:
             kept.append(lane)
     if not kept and error is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from sim.jobs.job import Job, Outcome, execute
 from sim.jobs.store import Store
 from workloads.errors import InputError
+from workloads.staging import clear_dead
 
 Tell = Callable[[str, int, int], None]
 """Called with (what is done, jobs done, jobs in all)."""
@@ -74,7 +75,7 @@ def compute(jobs: Iterable[Job], store: Store, workers: Workers, tell: Tell, wha
 
     The same job given twice is computed once. A job that fails is not kept, so it is tried again next time.
     """
-    store.clear_stale()
+    clear_dead(store.folder)
     by_name = {job.name: job for job in jobs}
     waiting = [job for job in by_name.values() if job.name not in store]
     done = len(by_name) - len(waiting)

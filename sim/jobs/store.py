@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import uuid
 from pathlib import Path
 from typing import Any
 
 from sim.jobs.job import Job, Outcome
 from workloads.errors import InputError
-
-WRITING = ".writing-"
-"""Begins the name of a folder that is being written: then host, process and a random part, by dots."""
+from workloads.staging import place_in
 
 
 class Store:
@@ -32,15 +26,13 @@ class Store:
 
     def put(self, job: Job, outcome: Outcome) -> None:
         """Keep a job that succeeded."""
-        staging = self.folder / f"{WRITING}{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
-            staging.mkdir(parents=True)
-            (staging / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
-            (staging / "summary.json").write_text(outcome.summary, encoding="utf-8")
-            (staging / "timing.json").write_text(outcome.timing, encoding="utf-8")
-            staging.rename(self.folder / job.name)
+            with place_in(self.folder) as place:
+                (place / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
+                (place / "summary.json").write_text(outcome.summary, encoding="utf-8")
+                (place / "timing.json").write_text(outcome.timing, encoding="utf-8")
+                place.rename(self.folder / job.name)
         except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
             if job.name not in self:
                 raise InputError(
                     f"{self.folder}: {error.strerror}; allowed: a folder to write to"
@@ -53,20 +45,3 @@ class Store:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise InputError(f"{path}: not as it was written; remove {path.parent} and run again") from None
-
-    def clear_stale(self) -> None:
-        """Remove what processes of this machine were writing when they were killed."""
-        for path in self.folder.glob(f"{WRITING}*"):
-            host, pid, _ = path.name.removeprefix(WRITING).rsplit(".", 2)
-            if host == socket.gethostname() and not _alive(int(pid)):
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True

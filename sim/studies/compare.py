@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import re
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sim.results.about import described, is_record
-from sim.results.staging import settle
 from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
+from workloads.documents import read_json
 from workloads.errors import InputError
+from workloads.staging import settle
 
 ALLOWED = "[SYSTEM:]FIGURE >|>=|<|<= NUMBER[x|%], such as 'p99_ttft_ms > 1.1x'"
 CONDITION = re.compile(
@@ -39,12 +39,7 @@ class Finished:
         """The run in ``folder``; InputError if there is none."""
         path = folder / "summary.json"
         settle(folder)
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; allowed: folders that `run` wrote") from None
-        except ValueError:
-            raise InputError(f"{path}: not JSON; allowed: folders that `run` wrote") from None
+        summary = read_json(path, "folders that `run` wrote")
         if not _is_summary(summary):
             raise InputError(f"{path}: not the summary of a run; allowed: folders that `run` wrote")
         return Finished(str(folder), summary)
@@ -54,10 +49,8 @@ class Finished:
         return metric.of(self.summary, system) if system in self.summary["systems"] else None
 
 
-def _is_summary(content: Any) -> bool:
+def _is_summary(content: dict[str, Any]) -> bool:
     """Whether ``content`` has every system with all its figures, without and with its cache."""
-    if not isinstance(content, dict):
-        return False
     parts: list[Any] = [content.get(key) for key in ("systems", "no_cache", "savings")]
     if not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
         return False

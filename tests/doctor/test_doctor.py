@@ -301,6 +301,18 @@ def test_without_an_argument(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.
     assert (found["calls"], found["exact"], found["sessions"]) == (3, 3, 2)
 
 
+def test_calls_left_out_of_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a model without a price are counted in both."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "more")
+    talk.reply(65, 0, 6400, "two", model="no-model").write(tmp_path / ".claude/projects/a/s.jsonl")
+    path = _rollout(tmp_path / ".codex" / "sessions" / "2026" / "rollout.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:5], lines[1].replace("gpt-5.6-sol", "no-model"), *lines[5:]]))
+    found = examine(None)
+    assert found.left_out == {"no-model": 2} and len(found.calls) == 2
+
+
 def test_bad_lines_are_skipped_if_asked(tmp_path: Path) -> None:
     path = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").write(tmp_path / "s.jsonl")
     path.write_text(path.read_text() + "{broken\n")
@@ -396,7 +408,9 @@ def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
         ({"billed": None}, ("request 1: billed = None; allowed: {input, write_5m",)),
         ({"billed": {"input": -1}}, ("request 1, billed: input = -1; allowed: a whole number",)),
         ({"in": "many"}, ("request 1: in = 'many'",)),
-        ({"hash_runs": [[1]]}, ("request 1: hash_runs = [[1]]; allowed: a list of [first, count]",)),
+        ({"hash_runs": 1}, ("request 1: hash_runs = 1; allowed: a list of [first, count]",)),
+        ({"hash_runs": [[1]]}, ("request 1: hash_runs contains [1]; allowed: [first, count], whole",)),
+        ({"hash_runs": [[1, 10**30]]}, ("ids for in = 6400; allowed: 100 to 100 (64 tokens each)",)),
         ({"t": -5}, ("request 1: t = -5; allowed: a number of at least 0",)),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,11 @@ import pytest
 from sim.config import load_config
 from sim.jobs.job import Job, Outcome
 from sim.jobs.runner import Workers, compute
-from sim.jobs.store import WRITING, Store
+from sim.jobs.store import Store
 from tests.jobs.sweeping import CONFIG, written
 from tests.sim.small import write_small_mooncake
 from workloads.errors import InputError
+from workloads.staging import WRITING, place_in, settle
 
 
 def _name(path: Path, *settings: str) -> str:
@@ -62,21 +62,28 @@ def test_the_content_of_a_trace_counts_and_not_its_place(tmp_path: Path) -> None
     assert names[0] == names[1] != names[2]
 
 
-def test_what_was_being_written_is_cleared(tmp_path: Path) -> None:
+KILLED = """
+import os, sys
+from pathlib import Path
+from workloads.staging import place_in
+with place_in(Path(sys.argv[1])) as place:
+    (place / "summary.json").write_text("{")
+    os._exit(9)
+"""
+
+
+def test_what_was_being_written_is_cleared(tmp_path: Path, root: Path) -> None:
     """Of processes that are gone; not of those that live, nor of other machines, where nobody knows."""
-    store = Store(tmp_path)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here, away = socket.gethostname(), "elsewhere.example"
-    folders = {
-        pid_on_host: tmp_path / f"{WRITING}{pid_on_host}.abc"
-        for pid_on_host in (f"{here}.{gone.pid}", f"{here}.{os.getpid()}", f"{away}.{gone.pid}")
-    }
-    for folder in folders.values():
-        folder.mkdir()
-        (folder / "summary.json").write_text("{")
-    store.clear_stale()
-    assert [path.exists() for path in folders.values()] == [False, True, True]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path], env=env, check=False).returncode == 9
+    (gone,) = tmp_path.iterdir()
+    away = tmp_path / f"{WRITING}elsewhere.example.0a1b"
+    away.mkdir()
+    with place_in(tmp_path) as mine:
+        (mine / "summary.json").write_text("{")
+        settle(tmp_path / "job")  # as a comparison of two jobs does while a sweep goes on
+        compute([], Store(tmp_path), Workers(1), lambda what, done, total: None, "jobs")
+        assert [path.exists() for path in (gone, mine, away)] == [False, True, True]
 
 
 def test_a_job_is_kept_once(tmp_path: Path) -> None:

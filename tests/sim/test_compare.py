@@ -107,7 +107,8 @@ def test_what_is_not_alike_is_said(tmp_path: Path, summary: Any) -> None:
     [
         (("a", "nowhere"), ("nowhere/summary.json: No such file", "folders that `run` wrote")),
         (("a", "text"), ("text/summary.json: not JSON",)),
-        (("a", "list"), ("list/summary.json: not the summary of a run",)),
+        (("a", "deep"), ("deep/summary.json: nested too deeply",)),
+        (("a", "list"), ("list/summary.json: []; allowed: folders that `run` wrote",)),
         (("a", "part"), ("part/summary.json: not the summary of a run",)),
         (("a", "twins", "--metric", "no_cache.mean_ttft_ms"), ("twins/summary.json: not the summary of a run",)),
         (("a", "cost", "--metric", "gpus"), ("cost/summary.json: not the summary of a run",)),
@@ -135,7 +136,9 @@ def test_refused(
     twins = summary | {"no_cache": {}}
     cost = summary | {"systems": {"own": summary["systems"]["own"] | {"cost": {}}}}
     damaged = {"part": part, "twins": twins, "cost": cost}
-    texts = {"text": "{", "list": "[]"} | {name: json.dumps(content) for name, content in damaged.items()}
+    texts = {"text": "{", "list": "[]", "deep": "[" * 10**5} | {
+        name: json.dumps(content) for name, content in damaged.items()
+    }
     for name, text in texts.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text(text)

@@ -243,7 +243,7 @@ BAD: list[tuple[tuple[Any, ...], Any, str]] = [
     (("block_size",), 32, "t.gz:2: session s: block_size = 32; allowed: 64, as in the first session"),
     (("hash_id_scope",), "team", "hash_id_scope = 'team'; allowed: local, global, or absent"),
     ((R,), {}, "session s: requests = {}; allowed: a list of objects"),
-    ((R, 1), 5, "session s, request 2: '5'; allowed: an object"),
+    ((R, 1), 5, "session s, request 2: 5; allowed: an object"),
     ((R, 1, "type"), "x", "session s, request 2: type = 'x'; allowed: n, s, and subagent"),
     ((R, 1, "t"), ABSENT, "session s, request 2: t = None; allowed: a number of at least 0"),
     ((R, 1, "t"), -1.0, "request 2: t = -1.0; allowed: a number of at least 0"),

@@ -7,14 +7,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from sim import load_config, run
 from tests.chats import workload
-from tests.refusing import Cli
+from tests.refusing import Cli, refused
 from tests.workloads.one_chat import tokens, turns
 from tests.workloads.other_files import ALL
 from tests.workloads.test_one_chat import CLOSED, shared
+from workloads.command_line import call
 from workloads.describing import describe
 from workloads.errors import InputError
 from workloads.formats.own import OwnTrace
@@ -235,7 +237,8 @@ def test_conversions_that_cannot_be(tool: Cli, tmp_path: Path) -> None:
             f"{tmp_path.parent}: cannot be written: a folder; allowed: the name of a file",
         ),
         (("/",), "/: cannot be written: a folder"),
-        (("x" * 252,), "xxx: cannot be written: "),
+        (("x" * 256,), "xxx: cannot be written: "),
+        (("t.jsonl/out",), "t.jsonl/out: cannot be written: no such folder"),
         (
             ("out", "--set", "arrival=1", "--set", "arrival.speed=2"),
             "arrival = 1 has no settings of its own",
@@ -274,7 +277,7 @@ def test_own_files_that_are_none(tmp_path: Path) -> None:
         parquet.write_table(broken.replace_schema_metadata(table.schema.metadata), path)
         with pytest.raises(InputError, match=r"contradicts itself"):
             build()
-    for about in (b"{cut", b"\xff", b"[]"):
+    for about in (b"{cut", b"\xff", b"[]", b"[" * 10**5):
         parquet.write_table(table.replace_schema_metadata({"prefixsim": about}), path)
         with pytest.raises(InputError, match=r"t.parquet: no Parquet file|version None of 1 rows"):
             build()
@@ -288,3 +291,18 @@ def test_the_command_itself() -> None:
         [sys.executable, "-m", "workloads", "--help"], capture_output=True, text=True, check=True
     )
     assert "describe" in done.stdout and "convert" in done.stdout
+
+
+def test_refused_as_by_every_command(tool: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that would move the cursor is written out; a lack of memory is one line too."""
+    refused(tool, tmp_path, "describe", "\x1b[2J.jsonl", said=("error: ", "\\x1b[2J.jsonl: no such"))
+    app = typer.Typer()
+
+    @app.command()
+    def large() -> None:
+        raise MemoryError
+
+    with pytest.raises(SystemExit) as end:
+        call(app, "large", [])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: not enough memory; make the workload smaller\n"

@@ -111,7 +111,8 @@ def test_shared_length_is_the_common_prefix(prompts: list[list[str]]) -> None:
         leaves.append(_insert(tree, prompt))
         tree.check()
         for (i, one), (j, other) in combinations(enumerate(leaves), 2):
-            assert _shared_tokens(tree, one, other) == _common_prefix(prompts[i], prompts[j])
+            common = _common_prefix(prompts[i], prompts[j])
+            assert tree.end[tree.shared(one, other)] == _shared_tokens(tree, one, other) == common
         assert [tree.end[leaf] for leaf in leaves] == [len(p) for p in prompts[: len(leaves)]]
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
 from pydantic import TypeAdapter
 
 from sim import load_config, run
@@ -137,6 +139,34 @@ def test_files_that_are_no_shapes(tmp_path: Path) -> None:
         read(tmp_path / "y.parquet")
 
 
+@pytest.mark.parametrize(
+    "about",
+    ["[]", '{"version": 1}', '{"version": 1, "heads": 3}', '{"version": 1, "heads": [[1]]}']
+    + [f'{{"version": 1, "heads": [{head}]}}' for head in ("[0, 9]", '["a", 9]', "[-1, 0]", "[-1, 1.5]")],
+)
+def test_shapes_whose_heads_are_none(tmp_path: Path, about: str) -> None:
+    """A head is an earlier one or none, and where it ends."""
+    write(shapes_of(_build(CHAT)), tmp_path / "s.parquet")
+    table = parquet.read_table(tmp_path / "s.parquet")
+    parquet.write_table(table.replace_schema_metadata({"prefixsim_shapes": about}), tmp_path / "s.parquet")
+    with pytest.raises(InputError, match=r"s.parquet: (no session shapes|shapes that contradict)"):
+        read(tmp_path / "s.parquet")
+
+
+@pytest.mark.parametrize(
+    "column", [{"grown": 1.5}, {"resent": "x"}, {"resent": None}, {"session": -1}, {"head": 10**6}]
+)
+def test_shapes_with_a_strange_column(tmp_path: Path, column: dict[str, Any]) -> None:
+    """Numbers that are whole where they are to be, and none missing."""
+    write(shapes_of(_build(CHAT)), tmp_path / "s.parquet")
+    table = parquet.read_table(tmp_path / "s.parquet")
+    rows = [row | column for row in table.to_pylist()]
+    strange = pa.Table.from_pylist(rows).replace_schema_metadata(table.schema.metadata)
+    parquet.write_table(strange, tmp_path / "s.parquet")
+    with pytest.raises(InputError, match=r"s.parquet: (no session shapes|shapes that contradict)"):
+        read(tmp_path / "s.parquet")
+
+
 def test_traces_of_lengths_cannot_be_fitted(tmp_path: Path) -> None:
     """Nothing is known of what they share."""
     path = ALL["azure"](tmp_path)
@@ -191,7 +221,17 @@ def test_bad_input_of_the_command(tool: Cli, tmp_path: Path) -> None:
     refused(tool, tmp_path, "fit", path, "g.yaml", "--arrival", "x", said=("allowed: fitted, replayed",))
     refused(tool, tmp_path, "fit", path, "g.yaml", "--kind", "x", said=("allowed: fitted, chat, agent",))
     refused(tool, tmp_path, "fit", ALL["azure"](tmp_path), "g.yaml", said=("lengths only",))
-    refused(tool, tmp_path, "fit", path, "nowhere/g.yaml", said=("g.sessions.parquet: cannot be written",))
+    refused(tool, tmp_path, "fit", path, "nowhere/g.yaml", said=("nowhere/g.yaml: cannot be written: no",))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "h.sessions.parquet").mkdir()
+    for out, named in (
+        ("folder", "folder: cannot be written: a folder"),
+        ("h.yaml", "h.sessions.parquet is"),
+    ):
+        refused(tool, tmp_path, "fit", path, out, "--seeds", "1", said=(named,))
+    for png in ("folder", "no/f.png", "f.doc"):
+        figure = ("--seeds", "1", "--figure", png)
+        refused(tool, tmp_path, "fit", path, "g.yaml", *figure, said=(f"{png}: cannot be written",))
 
 
 @pytest.mark.parametrize("kind", ["chat", "agent"])

@@ -232,7 +232,7 @@ class ClaudeCodeTrace(Schema):
             )
         namespace: Hashable = 0 if (self.scope or scope) == "global" else name
         session = _Session(name, line, tree.id_tokens, scope is not None, [], [])
-        entries = list(_entries(row, where, "request"))
+        entries = list(requests_of(row, where, "request"))
         own_s = [None if e.get("type") == "subagent" else number(e, "t", here) for here, e in entries]
         after_s = _next(own_s)
         names: set[str] = set()
@@ -290,7 +290,7 @@ def _agent(
     duration_s = None if entry.get("duration_ms", 0) is None else number(entry, "duration_ms", where) / 1000
     span = Span(where, number(entry, "t", where), duration_s, before_s, after_s)
     calls: list[_Call] = []
-    for here, row in _entries(entry, where, "call"):
+    for here, row in requests_of(entry, where, "call"):
         _add(calls, name, here, row, tree, namespace).lane = name
     return _Agent(span, calls)
 
@@ -346,13 +346,13 @@ def _optional(row: Row, key: str, where: str) -> float | None:
     return None if row.get(key) is None else number(row, key, where)
 
 
-def _entries(row: Row, where: str, what: str) -> Iterator[tuple[str, Row]]:
+def requests_of(row: Row, where: str, what: str) -> Iterator[tuple[str, Row]]:
     """The objects under ``requests``, each with its place in messages (number in the list, from 1)."""
     value = row.get("requests")
     if not isinstance(value, list):
-        raise InputError(f"{where}: requests = {str(value)[:60]}; allowed: a list of objects")
+        raise InputError(f"{where}: requests = {shown(value)}; allowed: a list of objects")
     for i, entry in enumerate(value, start=1):
         here = f"{where}, {what} {i}"
         if not isinstance(entry, dict):
-            raise InputError(f"{here}: {str(entry)[:60]!r}; allowed: an object")
+            raise InputError(f"{here}: {shown(entry)}; allowed: an object")
         yield here, entry

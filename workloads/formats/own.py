@@ -100,7 +100,7 @@ def _read(path: Path) -> tuple[Row, dict[str, Any]]:
         metadata = (table.schema.metadata or {}).get(b"prefixsim", b"{}")
         about = json.loads(metadata)
         columns = table.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: no Parquet file ({error}); allowed: a trace of this project") from None
     version = about.get("version") if isinstance(about, dict) else None
     if version != VERSION or len(columns) != 1:

@@ -10,6 +10,7 @@ from workloads.errors import InputError
 from workloads.formats.jsonl import Row, integers
 from workloads.ranges import Run
 from workloads.schema import MOST
+from workloads.shown import shown
 
 
 def block_runs(row: Row, where: str, tokens: int, size: int) -> list[Run]:
@@ -35,7 +36,7 @@ def block_runs(row: Row, where: str, tokens: int, size: int) -> list[Run]:
 def _from_runs(row: Row, where: str) -> list[Run]:
     value = row.get("hash_runs")
     if not isinstance(value, list):
-        raise InputError(f"{where}: hash_runs = {str(value)[:60]}; allowed: a list of [first, count]")
+        raise InputError(f"{where}: hash_runs = {shown(value)}; allowed: a list of [first, count]")
     runs = []
     for item in value:
         match item:
@@ -43,7 +44,7 @@ def _from_runs(row: Row, where: str) -> list[Run]:
                 runs.append((first, count))
             case _:
                 raise InputError(
-                    f"{where}: hash_runs contains {str(item)[:60]}; allowed: [first, count], whole numbers "
+                    f"{where}: hash_runs contains {shown(item)}; allowed: [first, count], whole numbers "
                     "of at least 0 and 1"
                 )
     return runs
@@ -60,7 +61,9 @@ def _from_ids(row: Row, where: str) -> list[Run]:
         least, most = min(ids), max(ids)
     if least < 0 or most > MOST:
         wrong = least if least < 0 else most
-        raise InputError(f"{where}: hash_ids contains {wrong}; allowed: at least 0, up to {MOST:.0e}")
+        raise InputError(
+            f"{where}: hash_ids contains {shown(wrong)}; allowed: at least 0, up to {MOST:.0e}"
+        )
     begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
     counts = np.diff(begins, append=len(ids))
     return list(zip(numbers[begins].tolist(), counts.tolist(), strict=True))

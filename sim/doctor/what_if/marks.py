@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import fsum
 
 from sim.doctor.calls import Call, Lane
 from sim.doctor.what_if.base import Case, Change, session_of
@@ -34,7 +35,7 @@ def changes(case: Case) -> Iterator[Change]:
 
 def _uncached_usd(case: Case, lane: Lane) -> float:
     tariff = case.found.tariff(lane)
-    return sum(tariff.price(call.model, lane).uncached_usd(call.billed.total) for call in lane.calls)
+    return fsum(tariff.price(call.model, lane).uncached_usd(call.billed.total) for call in lane.calls)
 
 
 def _head(lane: Lane) -> Call | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.results.staging import settle, staged
 from workloads.errors import InputError
+from workloads.staging import settle, staged
 
 NAMES = ("a", "b", "c")
 
@@ -29,7 +29,7 @@ def _read(folder: Path) -> dict[str, str]:
 KILLED = """
 import os, sys
 from pathlib import Path
-from sim.results import staging
+from workloads import staging
 left = 0
 def ending(real):
     def call(*args):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,39 +21,57 @@ from workloads.errors import InputError
 
 try:
     import fcntl
-except (
-    ImportError
-):  # Windows: nothing tells there whether a writer still lives, so nothing of his is removed
+except ImportError:  # Windows: nothing tells there whether a writer still lives: nothing of his is removed
     fcntl = None  # type: ignore[assignment]
 
 WRITING, READY, OLD = ".writing-", ".ready-", ".old"
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path, named: str = "") -> Iterator[Path]:
     """A folder whose files are moved into ``folder`` at the end, all or none; InputError if that fails.
 
     Other files in ``folder`` are left alone; it and the folders above it are made if need be, and are gone
-    again if nothing is written.
+    again if nothing is written. Messages begin with ``named``, by default ``--out FOLDER``.
     """
+    named = named or f"--out {folder}"
     made: list[Path] = []
-    staging = None
     try:
         settle(folder)
         made = [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
-        with ExitStack() as held:
-            staging = _new_place(folder if not made else folder.absolute().parent, held)
+        with place_in(folder if not made else folder.absolute().parent) as staging:
             yield staging
-            _require_files(staging, folder)
+            _require_files(staging, folder, named)
             _put(staging, folder)
     except OSError as error:
-        raise InputError(f"--out {folder}: {error.strerror}") from None
+        raise InputError(f"{named}: {error.strerror}") from None
     finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
         for place in made:  # the innermost first; those that hold something stay
             with suppress(OSError):
                 place.rmdir()
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A folder for the file ``out`` and those beside it, which are moved there at the end, all or none."""
+    named = f"{out}: cannot be written"
+    if not out.name or os.path.isdir(out):
+        raise InputError(f"{named}: a folder; allowed: the name of a file")
+    if not os.path.isdir(out.parent):
+        raise InputError(f"{named}: no such folder")
+    with staged(out.parent, named) as place:
+        yield place
+
+
+@contextmanager
+def place_in(home: Path) -> Iterator[Path]:
+    """A new folder in ``home`` to write to; what it is not renamed to by the end is removed."""
+    with ExitStack() as held:
+        place = _new_place(home, held)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _new_place(home: Path, held: ExitStack) -> Path:
@@ -62,13 +81,31 @@ def _new_place(home: Path, held: ExitStack) -> Path:
     """
     for _ in range(100):
         home.mkdir(parents=True, exist_ok=True)
-        place = home / f"{WRITING}{secrets.token_hex(8)}"
+        place = home / f"{WRITING}{platform.node()}.{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
             place.mkdir()
             held.enter_context(_held(place))
             if place.exists():
                 return place
     raise FileNotFoundError(errno.ENOENT, "its folder vanishes", str(home))
+
+
+def clear_dead(home: Path) -> None:
+    """Remove what processes of this machine were writing to folders in ``home`` when they were killed.
+
+    A lock says that one still lives; those of other machines, on a file system that is shared, it does not
+    show.
+    """
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        for place in list(home.glob(f"{WRITING}*")):
+            host = place.name.removeprefix(WRITING).rpartition(".")[0]
+            if host != platform.node():
+                continue
+            with _held(place, wait=False) as free:
+                if free:
+                    shutil.rmtree(place, ignore_errors=True)
 
 
 def settle(folder: Path) -> None:
@@ -79,11 +116,7 @@ def settle(folder: Path) -> None:
     if fcntl is None:
         return
     for home in (folder, folder.absolute().parent):
-        with suppress(OSError):
-            for place in list(home.glob(f"{WRITING}*")):
-                with _held(place, wait=False) as free:
-                    if free:
-                        shutil.rmtree(place, ignore_errors=True)
+        clear_dead(home)
     with suppress(OSError):
         if list(folder.glob(f"{READY}*")):
             with _held(folder):
@@ -92,10 +125,10 @@ def settle(folder: Path) -> None:
                     shutil.rmtree(place)
 
 
-def _require_files(staging: Path, folder: Path) -> None:
+def _require_files(staging: Path, folder: Path, named: str) -> None:
     for path in sorted(staging.iterdir()):
         if (folder / path.name).is_dir():
-            raise InputError(f"--out {folder}: {path.name} is a folder there; allowed: a file, or nothing")
+            raise InputError(f"{named}: {path.name} is a folder there; allowed: a file, or nothing")
 
 
 def _put(staging: Path, folder: Path) -> None:
