@@ -144,6 +144,8 @@ def _corrected(squares: _Squares, weights: Floats, tokens: Floats) -> tuple[dict
     their neighbours, so that a knot with few steps near it does not follow their noise.
     """
     knots = [knot for knot in KNOTS if tokens.min() <= knot <= tokens.max()]
+    if not knots:  # steps of nearly one size
+        return {}, squares.solve(weights)[1].tolist()
     hats = np.stack([np.interp(np.log(tokens), np.log(knots), row) for row in np.eye(len(knots))], axis=1)
     rough = np.diff(np.eye(len(knots)), axis=0) * ROUGHNESS
     factors = np.ones(len(knots))
