@@ -17,18 +17,10 @@ from calibration.fit import Fitted, Measured
 from calibration.samples import Samples
 from sim.hardware import catalogue, reader
 from sim.hardware.catalogue import Gpu
+from sim.hardware.coefficients import Coefficients
 from sim.hardware.dense import DenseDecoder
-from sim.hardware.profile import (
-    Coefficients,
-    Fit,
-    Hardware,
-    Heldout,
-    Profile,
-    Protocol,
-    SamplesFile,
-    Software,
-    Transfer,
-)
+from sim.hardware.evidence import Fit, Hardware, Heldout, Protocol, SamplesFile, Software, Transfer
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.latency import IterationTime
-from sim.hardware.profile import Coefficients, Domain, Window
+from sim.hardware.coefficients import Coefficients, Domain, Window
 
 Floats = NDArray[np.float64]
 LINEAR = (

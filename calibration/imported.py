@@ -13,10 +13,12 @@ from calibration import draw, fit, form
 from calibration.form import Floats, Offer, Step
 from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.coefficients import Coefficients
+from sim.hardware.evidence import Heldout
 from sim.hardware.memory import Memory
 from sim.hardware.origin import Serves, Tables
 from sim.hardware.parallel import Parallel
-from sim.hardware.profile import Coefficients, Heldout, Profile
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 

@@ -14,7 +14,8 @@ from calibration.served.measured import MeasuredRun
 from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, made
 from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
-from sim.hardware.profile import BenchFit, Profile
+from sim.hardware.evidence import BenchFit
+from sim.hardware.profile import Profile
 from sim.results.records import Floats
 from workloads.errors import InputError
 from workloads.trace import Trace

@@ -13,7 +13,8 @@ from calibration.form import Floats, Offer, Step
 from calibration.imported import REQUEST_S
 from calibration.served.iteration_log import IterationLog, steps
 from calibration.served.server import Server
-from sim.hardware.profile import Heldout, Profile
+from sim.hardware.evidence import Heldout
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
@@ -63,7 +64,7 @@ def fit_log(log: IterationLog, server: Server | None, tp: int = 1) -> LogFit:
         ),
         coefficients=found.model_copy(update={"request": REQUEST_S}),
         serves=None if server is None else server.serves,
-        tensor_parallel=tp,
+        tensor_parallel=tp if server is None else None,
         domain=form.domain(training),
         heldout=Heldout(
             errors=errors,

@@ -15,7 +15,8 @@ from calibration.served.server_metrics import ServerMetrics
 from sim.config import Config, load_config
 from sim.experiment import build_trace
 from sim.hardware import catalogue
-from sim.hardware.profile import BenchFit, Profile
+from sim.hardware.evidence import BenchFit
+from sim.hardware.profile import Profile
 from sim.results.itl import TokenGaps
 from sim.results.records import Records
 from sim.systems.engine import EngineSystem
