@@ -114,7 +114,7 @@ def _heldout(
     predicted = fit.seconds(coefficients, heldout.steps)
     return Heldout(
         errors=fit.errors(predicted, heldout.median_s),
-        by_family=fit.by_family(predicted, heldout),
+        by_family=fit.by_family(predicted, heldout.median_s, [step.family for step in heldout.steps]),
         baselines=baselines(training, heldout, peak.coefficients, seed),
         noise_floor=fit.noise_floor(heldout),
     )

@@ -209,10 +209,9 @@ def errors(predicted: Floats, target: Floats) -> Errors:
     )
 
 
-def by_family(predicted: Floats, measured: Measured) -> dict[str, Errors]:
-    """The errors of each family by itself."""
-    family = np.array([step.family for step in measured.steps])
-    target = measured.median_s
+def by_family(predicted: Floats, target: Floats, families: Sequence[str]) -> dict[str, Errors]:
+    """The errors of each family by itself; ``families`` has that of each step."""
+    family = np.array(families)
     return {
         str(name): errors(predicted[family == name], target[family == name])
         for name in dict.fromkeys(family.tolist())

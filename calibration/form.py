@@ -81,6 +81,12 @@ class Offer:
     without: tuple[str, ...] = ()
     """Coefficients that the steps say nothing about."""
 
+    @classmethod
+    def like(cls, peak: Coefficients, without: tuple[str, ...]) -> Offer:
+        """What the roofline of a model depends on, as its coefficients ``peak`` say."""
+        windows = tuple((window.tokens, window.chunked) for window in peak.windows)
+        return cls(peak.touched, windows, without)
+
 
 def seconds(coefficients: Coefficients, steps: Sequence[Step]) -> Floats:
     """What the simulator takes for each step: its own code."""

@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 
-import numpy as np
-
 from calibration import draw, fit, form
 from calibration.form import Floats, Offer, Step
 from sim.hardware import vllm_memory
@@ -62,21 +60,11 @@ def build(
     decodes of uneven lengths apart. ``more``: what the tables leave out, added to the step and per token.
     """
     peak = roofline(model, gpu, parallel=parallel).coefficients
-    offer = Offer(
-        touched=peak.touched,
-        windows=tuple((window.tokens, window.chunked) for window in peak.windows),
-        without=without,
-    )
     training = draw.steps(limits, FITTED, seed, "fitted steps", uneven=uneven)
     heldout = draw.steps(limits, HELD_OUT, seed, "held-out steps", uneven=uneven)
-    found = _fitted(training, times(training), offer)
+    found = _fitted(training, times(training), Offer.like(peak, without))
     target = times(heldout)
     predicted = form.seconds(found, heldout)
-    by_family = {
-        name: fit.errors(predicted[where], target[where])
-        for name in ("prefill", "decode", "mixed")
-        if (where := np.array([draw.family(step) == name for step in heldout])).any()
-    }
     whole = {"step": found.step + more.step, "link": found.link + more.link, "request": REQUEST_S}
     whole["depth"] = DEPTH
     whole |= {"host_step": HOST_STEP_S, "host_sequence": HOST_SEQUENCE_S}
@@ -93,7 +81,7 @@ def build(
         domain=form.domain(training),
         heldout=Heldout(
             errors=fit.errors(predicted, target),
-            by_family=by_family,
+            by_family=fit.by_family(predicted, target, [draw.family(step) for step in heldout]),
             baselines={"roofline": fit.errors(form.seconds(peak, heldout), target)},
         ),
     )
