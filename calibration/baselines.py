@@ -10,7 +10,8 @@ from calibration import columns, fit
 from calibration.columns import Floats
 from calibration.fit import Measured
 from calibration.plan import Configuration
-from sim.hardware.profile import Coefficients, Errors
+from sim.hardware.coefficients import Coefficients
+from sim.hardware.evidence import Errors
 
 
 def baselines(

@@ -17,18 +17,10 @@ from calibration.fit import Fitted, Measured
 from calibration.samples import Samples
 from sim.hardware import catalogue, reader
 from sim.hardware.catalogue import Gpu
+from sim.hardware.coefficients import Coefficients
 from sim.hardware.dense import DenseDecoder
-from sim.hardware.profile import (
-    Coefficients,
-    Fit,
-    Hardware,
-    Heldout,
-    Profile,
-    Protocol,
-    SamplesFile,
-    Software,
-    Transfer,
-)
+from sim.hardware.evidence import Fit, Hardware, Heldout, Protocol, SamplesFile, Software, Transfer
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
@@ -122,7 +114,7 @@ def _heldout(
     predicted = fit.seconds(coefficients, heldout.steps)
     return Heldout(
         errors=fit.errors(predicted, heldout.median_s),
-        by_family=fit.by_family(predicted, heldout),
+        by_family=fit.by_family(predicted, heldout.median_s, [step.family for step in heldout.steps]),
         baselines=baselines(training, heldout, peak.coefficients, seed),
         noise_floor=fit.noise_floor(heldout),
     )

@@ -24,7 +24,7 @@ def tokens(steps: Sequence[Configuration]) -> Floats:
 
 
 def linear(steps: Sequence[Configuration]) -> Floats:
-    """One column for each of `LINEAR`, as in the formula of `sim.hardware.profile.Coefficients`."""
+    """One column for each of `LINEAR`, as in the formula of `sim.hardware.coefficients.Coefficients`."""
     rows = []
     for step in steps:
         prefills = step.prefills

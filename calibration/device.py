@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from calibration.runner import GIB, Runner
-from sim.hardware.profile import Hardware
+from sim.hardware.evidence import Hardware
 
 REPEATS = 5
 

@@ -1,8 +1,8 @@
 """From samples to a profile: steady passes, medians, coefficients, intervals, errors, implied rates.
 
-The form is the formula of `sim.hardware.profile.Coefficients`: an outer search over the two numbers that
-shape the weights' knee, and inside it non-negative least squares with every row divided by its time, so
-that relative error is what is made small.
+The form is the formula of `sim.hardware.coefficients.Coefficients`: an outer search over the two numbers
+that shape the weights' knee, and inside it non-negative least squares with every row divided by its time,
+so that relative error is what is made small.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from calibration import columns
 from calibration.columns import HINGES, LINEAR, SEQUENCE_HINGES, Floats
 from calibration.plan import Configuration
 from calibration.samples import Samples
-from sim.hardware.profile import Coefficients, Domain, Errors
+from sim.hardware.coefficients import Coefficients, Domain
+from sim.hardware.evidence import Errors
 from workloads.errors import InputError
 from workloads.seeds import stream
 
@@ -208,10 +209,9 @@ def errors(predicted: Floats, target: Floats) -> Errors:
     )
 
 
-def by_family(predicted: Floats, measured: Measured) -> dict[str, Errors]:
-    """The errors of each family by itself."""
-    family = np.array([step.family for step in measured.steps])
-    target = measured.median_s
+def by_family(predicted: Floats, target: Floats, families: Sequence[str]) -> dict[str, Errors]:
+    """The errors of each family by itself; ``families`` has that of each step."""
+    family = np.array(families)
     return {
         str(name): errors(predicted[family == name], target[family == name])
         for name in dict.fromkeys(family.tolist())

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.latency import IterationTime
-from sim.hardware.profile import Coefficients, Domain, Window
+from sim.hardware.coefficients import Coefficients, Domain, Window
 
 Floats = NDArray[np.float64]
 LINEAR = (
@@ -81,6 +81,12 @@ class Offer:
     without: tuple[str, ...] = ()
     """Coefficients that the steps say nothing about."""
 
+    @classmethod
+    def like(cls, peak: Coefficients, without: tuple[str, ...]) -> Offer:
+        """What the roofline of a model depends on, as its coefficients ``peak`` say."""
+        windows = tuple((window.tokens, window.chunked) for window in peak.windows)
+        return cls(peak.touched, windows, without)
+
 
 def seconds(coefficients: Coefficients, steps: Sequence[Step]) -> Floats:
     """What the simulator takes for each step: its own code."""
@@ -144,6 +150,8 @@ def _corrected(squares: _Squares, weights: Floats, tokens: Floats) -> tuple[dict
     their neighbours, so that a knot with few steps near it does not follow their noise.
     """
     knots = [knot for knot in KNOTS if tokens.min() <= knot <= tokens.max()]
+    if not knots:  # steps of nearly one size
+        return {}, squares.solve(weights)[1].tolist()
     hats = np.stack([np.interp(np.log(tokens), np.log(knots), row) for row in np.eye(len(knots))], axis=1)
     rough = np.diff(np.eye(len(knots)), axis=0) * ROUGHNESS
     factors = np.ones(len(knots))

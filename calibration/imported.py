@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
-
-import numpy as np
 
 from calibration import draw, fit, form
 from calibration.form import Floats, Offer, Step
 from sim.hardware import vllm_memory
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.coefficients import Coefficients
+from sim.hardware.evidence import Heldout
 from sim.hardware.memory import Memory
 from sim.hardware.origin import Serves, Tables
 from sim.hardware.parallel import Parallel
-from sim.hardware.profile import Coefficients, Heldout, Profile
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
@@ -59,21 +60,11 @@ def build(
     decodes of uneven lengths apart. ``more``: what the tables leave out, added to the step and per token.
     """
     peak = roofline(model, gpu, parallel=parallel).coefficients
-    offer = Offer(
-        touched=peak.touched,
-        windows=tuple((window.tokens, window.chunked) for window in peak.windows),
-        without=without,
-    )
     training = draw.steps(limits, FITTED, seed, "fitted steps", uneven=uneven)
     heldout = draw.steps(limits, HELD_OUT, seed, "held-out steps", uneven=uneven)
-    found = form.fit(training, times(training), offer)
+    found = _fitted(training, times(training), Offer.like(peak, without))
     target = times(heldout)
     predicted = form.seconds(found, heldout)
-    by_family = {
-        name: fit.errors(predicted[where], target[where])
-        for name in ("prefill", "decode", "mixed")
-        if (where := np.array([draw.family(step) == name for step in heldout])).any()
-    }
     whole = {"step": found.step + more.step, "link": found.link + more.link, "request": REQUEST_S}
     whole["depth"] = DEPTH
     whole |= {"host_step": HOST_STEP_S, "host_sequence": HOST_SEQUENCE_S}
@@ -90,10 +81,22 @@ def build(
         domain=form.domain(training),
         heldout=Heldout(
             errors=fit.errors(predicted, target),
-            by_family=by_family,
+            by_family=fit.by_family(predicted, target, [draw.family(step) for step in heldout]),
             baselines={"roofline": fit.errors(form.seconds(peak, heldout), target)},
         ),
     )
+
+
+def _fitted(steps: Sequence[Step], t_s: Floats, offer: Offer) -> Coefficients:
+    """The better of two fits, with ``link`` and without.
+
+    What GPUs send grows with new tokens as products of many rows do: where both are offered either may
+    take the other's place, and a term of the weights that is nearly nothing can no longer be corrected.
+    """
+    fits = [form.fit(steps, t_s, offer)]
+    if "link" not in offer.without:
+        fits.append(form.fit(steps, t_s, replace(offer, without=(*offer.without, "link"))))
+    return min(fits, key=lambda found: fit.errors(form.seconds(found, steps), t_s).mape)
 
 
 def kv_tokens(model: Model, gpu: Gpu, parallel: Parallel, tokens: int, sequences: int) -> int:

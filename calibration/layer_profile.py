@@ -10,9 +10,10 @@ from calibration.form import Floats, Step
 from calibration.layer_times import Experts, LayerTimes
 from sim.hardware import links
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.coefficients import Coefficients
 from sim.hardware.origin import Tables
 from sim.hardware.parallel import Parallel
-from sim.hardware.profile import Coefficients, Profile
+from sim.hardware.profile import Profile
 from workloads.errors import InputError
 
 

@@ -17,7 +17,7 @@ from calibration.model import Work
 from calibration.plan import GRIDS, Configuration, plan, schedule, sentinels
 from calibration.runner import Runner
 from calibration.samples import Samples
-from sim.hardware.profile import Software
+from sim.hardware.evidence import Software
 from workloads.errors import InputError
 from workloads.seeds import stream
 

@@ -17,8 +17,9 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
+from sim.hardware.coefficients import Coefficients
 from sim.hardware.dense import DenseDecoder
-from sim.hardware.profile import Coefficients, Errors
+from sim.hardware.evidence import Errors
 from sim.results.records import Floats, Records
 from workloads.trace import Trace
 

@@ -22,7 +22,8 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.profile import Errors, Profile
+from sim.hardware.evidence import Errors
+from sim.hardware.profile import Profile
 from sim.results import metrics
 from sim.results.records import Floats, Records
 from workloads.errors import InputError

@@ -12,8 +12,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from reports import units
+from sim.hardware.evidence import Errors
 from sim.hardware.origin import Tables
-from sim.hardware.profile import Errors, Profile
+from sim.hardware.profile import Profile
 
 if TYPE_CHECKING:
     from calibration.third_party_report import EngineComparison

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from calibration.served.comparison import Comparison, compare, values
 from calibration.served.measured import MeasuredRun
-from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, made
+from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, as_fitted, made, rounded
 from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
-from sim.hardware.profile import BenchFit, Profile
+from sim.hardware.evidence import BenchFit
+from sim.hardware.profile import Profile
 from sim.results.records import Floats
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -127,32 +128,16 @@ def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: 
         split="the sessions that start first, with half of the requests, are fitted; the others held out",
         fitted_requests=fitted.requests,
         heldout_requests=heldout.requests,
-        parameters={name: float(f"{value:.4g}") for name, value in found.values.items()},
+        parameters=rounded(found.values),
         fitted_errors=_errors(fitted),
         heldout_errors=_errors(heldout),
     )
-    profile = profile.model_copy(
-        update={
-            "id": profile.id.removesuffix("roofline") + "fitted to a benchmark",
-            "calibrated": True,
-            "origin": "fitted",
-            "source": _source(server, bench),
-            "serves": server.serves,
-            "bench": bench,
-        }
-    )
+    errors = ", ".join(f"{name} {error:+.1%}" for name, error in bench.heldout_errors.items())
+    said = f"{bench.file}, {bench.fitted_requests} requests; the other {bench.heldout_requests}: {errors}"
+    profile = as_fitted(server, profile, "a benchmark", said, bench)
     return Fitted(profile, found, fitted, heldout, run.notes)
 
 
 def _errors(compared: Comparison) -> dict[str, float]:
     """The errors of means."""
     return {f"{name} mean": round(metric.error("mean"), 5) for name, metric in compared.metrics.items()}
-
-
-def _source(server: Server, bench: BenchFit) -> str:
-    errors = ", ".join(f"{name} {error:+.1%}" for name, error in bench.heldout_errors.items())
-    numbers = ", ".join(f"{name} {value:g}" for name, value in bench.parameters.items())
-    return (
-        f"fitted to a benchmark: {bench.file}, {bench.fitted_requests} requests; the other "
-        f"{bench.heldout_requests}: {errors}. The roofline of {server.gpu.name} with {numbers}"
-    )

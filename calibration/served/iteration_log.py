@@ -19,12 +19,14 @@ from workloads.formats.files import find_file, opened
 
 MARK = "Iteration("
 LINE = re.compile(
-    r"Iteration\((?P<index>\d+)\): (?P<prefills>\d+) context requests, (?P<tokens>\d+) context tokens, "
-    r"(?P<decodes>\d+) generation requests, (?P<generated>\d+) generation tokens, iteration elapsed time: "
-    r"(?P<ms>\d+\.\d+) ms(?P<dummy> \(dummy\))?(?:, GPU KV cache usage: (?P<kv>\d+\.\d+)%)?(?=[\s,]|$)"
+    r"Iteration\(\d+\): (?P<prefills>\d{1,6}) context requests, (?P<tokens>\d{1,9}) context tokens, "
+    r"(?P<decodes>\d{1,6}) generation requests, (?P<generated>\d{1,9}) generation tokens, "
+    r"iteration elapsed time: (?P<ms>\d{1,9}\.\d+) ms(?P<dummy> \(dummy\))?"
+    r"(?:, GPU KV cache usage: (?P<kv>\d{1,3}\.\d+)%)?(?=[\s,]|$)"
 )
+"""An iteration; one with longer numbers than any engine has is not taken for one."""
 ENGINE = re.compile(r"Engine (\d+): |EngineCore_DP(\d+)")
-POOL = re.compile(r"GPU KV cache size: ([\d,]+) tokens")
+POOL = re.compile(r"GPU KV cache size: (\d[\d,]{0,14}) tokens")
 OPTION = "allowed: the log of a vLLM server that was started with --enable-logging-iteration-details"
 
 

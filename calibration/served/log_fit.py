@@ -13,7 +13,8 @@ from calibration.form import Floats, Offer, Step
 from calibration.imported import REQUEST_S
 from calibration.served.iteration_log import IterationLog, steps
 from calibration.served.server import Server
-from sim.hardware.profile import Heldout, Profile
+from sim.hardware.evidence import Heldout
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 
@@ -51,7 +52,6 @@ def fit_log(log: IterationLog, server: Server | None, tp: int = 1) -> LogFit:
     found = form.fit(training, t_s, _offer(server))
     predicted = form.seconds(found, heldout)
     errors = fit.errors(predicted, target)
-    families = np.array([draw.family(step) for step in heldout])
     name = log.path.name if server is None else f"{server.gpu.name}, {server.model.name}"
     profile = Profile(
         id=f"{name}, fitted to a log",
@@ -63,14 +63,11 @@ def fit_log(log: IterationLog, server: Server | None, tp: int = 1) -> LogFit:
         ),
         coefficients=found.model_copy(update={"request": REQUEST_S}),
         serves=None if server is None else server.serves,
-        tensor_parallel=tp,
+        tensor_parallel=tp if server is None else None,
         domain=form.domain(training),
         heldout=Heldout(
             errors=errors,
-            by_family={
-                str(family): fit.errors(predicted[families == family], target[families == family])
-                for family in dict.fromkeys(families.tolist())
-            },
+            by_family=fit.by_family(predicted, target, [draw.family(step) for step in heldout]),
             baselines={},
             noise_floor=_noise([row for rows in by_engine for row in rows]),
         ),
@@ -82,8 +79,7 @@ def _offer(server: Server | None) -> Offer:
     if server is None:
         return Offer(without=NOT_TOLD)
     peak = roofline(server.model, server.gpu, parallel=server.system.parallel).coefficients
-    windows = tuple((window.tokens, window.chunked) for window in peak.windows)
-    return Offer(touched=peak.touched, windows=windows, without=NOT_TOLD)
+    return Offer.like(peak, NOT_TOLD)
 
 
 def _thinned(rows: list[Timed]) -> tuple[Sequence[Step], Floats]:

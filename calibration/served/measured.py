@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from sim.results.request_table import TWIN
 from workloads.content import ROOT
 from workloads.errors import InputError
 from workloads.formats.files import find_file
-from workloads.formats.jsonl import FINITE, Row, digits, number, whole
+from workloads.formats.jsonl import Row, digits, whole
 from workloads.formats.reader import rows
+from workloads.schema import MOST_S
 from workloads.shown import shown
 from workloads.trace import Trace
 
@@ -131,7 +133,7 @@ def _bench(path: Path, where: str, row: Row) -> MeasuredRun:
     starts = None
     if row.get("start_times"):
         given = _list(row, "start_times", where, count)
-        starts = _times([number({"start_times": at}, "start_times", where) for at in given])
+        starts = _from_first([_time({"start_times": at}, "start_times", where) for at in given])
     sent = [whole({BENCH: value}, BENCH, where) for value in columns[BENCH]]
     got, ttft, e2e, gaps = [], [], [], []
     for i, (output, first, between) in enumerate(
@@ -145,7 +147,7 @@ def _bench(path: Path, where: str, row: Row) -> MeasuredRun:
             e2e.append(np.nan)
             gaps.append(np.zeros(0))
             continue
-        ttft.append(number({"ttfts": first}, "ttfts", at))
+        ttft.append(_time({"ttfts": first}, "ttfts", at))
         gaps.append(_gaps(between, at))
         e2e.append(ttft[-1] + float(gaps[-1].sum()))
     return MeasuredRun(
@@ -163,15 +165,13 @@ def _list(row: Row, key: str, where: str, count: int | None) -> list[Any]:
 
 
 def _gaps(value: object, where: str) -> Floats:
-    if not isinstance(value, list) or not all(
-        isinstance(gap, int | float) and not isinstance(gap, bool) and 0 <= gap <= FINITE for gap in value
-    ):
-        raise InputError(f"{where}: itls = {shown(value)}; allowed: a list of times of at least 0, s")
+    if not isinstance(value, list) or not all(_is_time(gap) for gap in value):
+        raise InputError(f"{where}: itls = {shown(value)}; allowed: a list of times, 0 to {MOST_S:.0e} s")
     return np.array(value, float)
 
 
-def _times(values: Iterable[float]) -> Floats:
-    at = np.array(list(values), float)
+def _from_first(times: Iterable[float]) -> Floats:
+    at = np.array(list(times), float)
     return np.asarray(at - at.min())
 
 
@@ -186,18 +186,18 @@ def _table(path: Path, found: list[tuple[str, Row]], system: str | None) -> Meas
     for where, row in found:
         name = next((str(row[key]) for key in ("request_id", "id") if row.get(key) is not None), None)
         names.append(name)
-        arrival = _number(row, "arrival_s", where)
+        arrival = _time(row, "arrival_s", where)
         sent.append(_whole(row, "input_tokens", where))
         got.append(_whole(row, "output_tokens", where, 0))
         hit = row.get("cache_read_input_tokens")
         hits.append(None if hit is None else _whole(row, "cache_read_input_tokens", where, 0))
         last = "last_token_s" if "last_token_s" in row else "finished_s"
         columns["arrival"].append(arrival)
-        if str(row.get("status", "completed")) != "completed":
+        if str(row.get("status", "completed")) != "completed" or not got[-1]:
             columns["ttft"].append(np.nan)
             columns["e2e"].append(np.nan)
             continue
-        first_s, last_s = _number(row, "first_token_s", where), _number(row, last, where)
+        first_s, last_s = _time(row, "first_token_s", where), _time(row, last, where)
         if not arrival <= first_s <= last_s:
             raise InputError(
                 f"{where}: arrival_s = {arrival:g}, first_token_s = {first_s:g}, {last} = {last_s:g}; "
@@ -209,7 +209,7 @@ def _table(path: Path, found: list[tuple[str, Row]], system: str | None) -> Meas
     return MeasuredRun(
         path,
         [str(name) for name in names] if named else None,
-        _times(columns["arrival"]),
+        _from_first(columns["arrival"]),
         np.array(sent),
         np.array(got),
         np.array(columns["ttft"]),
@@ -231,16 +231,20 @@ def _of_system(path: Path, found: list[tuple[str, Row]], system: str | None) -> 
     return [(where, row) for where, row in found if str(row.get("system", "")) == system]
 
 
-def _number(row: Row, key: str, where: str) -> float:
+def _time(row: Row, key: str, where: str) -> float:
     value = row.get(key)
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise InputError(f"{where}: {key} = {shown(value)}; allowed: a number of at least 0") from None
     if value is None:
         raise InputError(f"{where}: {key} is missing; {ALLOWED}")
-    return number({key: value}, key, where)
+    if isinstance(value, str):  # of a table that has no types
+        with suppress(ValueError):
+            value = float(value)
+    if not _is_time(value):
+        raise InputError(f"{where}: {key} = {shown(value)}; allowed: 0 to {MOST_S:.0e} s")
+    return float(value)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_S
 
 
 def _whole(row: Row, key: str, where: str, least: int = 1) -> int:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from calibration.served.comparison import STATISTICS, Metric, values
-from calibration.served.numbers import SOUGHT, Values, made, starts
+from calibration.served.numbers import SOUGHT, Values, as_fitted, made, rounded, starts
 from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
 from calibration.served.server_metrics import ServerMetrics
 from sim.config import Config, load_config
 from sim.experiment import build_trace
 from sim.hardware import catalogue
-from sim.hardware.profile import BenchFit, Profile
+from sim.hardware.evidence import BenchFit
+from sim.hardware.profile import Profile
 from sim.results.itl import TokenGaps
 from sim.results.records import Records
 from sim.systems.engine import EngineSystem
@@ -151,36 +152,21 @@ def fit(server: ServerMetrics, simulated: Simulated, tell: Tell = lambda *_: Non
     profile = made(simulated.server, numbers)
     compared = simulated.beside(server, profile)
     errors = {f"{name} {s}": m.error(s) for name, m in compared.metrics.items() for s in STATISTICS}
-    fitted = {name: round(value, 5) for name, value in errors.items() if name in _means(FITTED)}
-    others = {name: round(value, 5) for name, value in errors.items() if name not in fitted}
+    met = {name: round(value, 5) for name, value in errors.items() if name in _means(FITTED)}
+    others = {name: round(value, 5) for name, value in errors.items() if name not in met}
     said = ", ".join(f"{name} {others[name]:+.1%}" for name in ("TTFT p99", "E2E mean") if name in others)
-    shown = {name: float(f"{value:.4g}") for name, value in numbers.items()}
-    return MetricsFit(
-        profile.model_copy(
-            update={
-                "id": profile.id.removesuffix("roofline") + "fitted to a server's metrics",
-                "calibrated": True,
-                "origin": "fitted",
-                "source": (
-                    f"fitted to a server's metrics: means of TTFT and TPOT of {server.requests:,} "
-                    f"requests; not fitted: {said}. The roofline of {simulated.server.gpu.name} with "
-                    + ", ".join(f"{name} {value:g}" for name, value in shown.items())
-                ),
-                "serves": simulated.server.serves,
-                "bench": BenchFit(
-                    file=server.where,
-                    split="means of TTFT and TPOT are fitted; all else is held out",
-                    fitted_requests=server.requests,
-                    heldout_requests=server.requests,
-                    parameters=shown,
-                    fitted_errors=fitted,
-                    heldout_errors=others,
-                ),
-            }
-        ),
-        found,
-        compared,
+    bench = BenchFit(
+        file=server.where,
+        split="means of TTFT and TPOT are fitted; all else is held out",
+        fitted_requests=server.requests,
+        heldout_requests=server.requests,
+        parameters=rounded(numbers),
+        fitted_errors=met,
+        heldout_errors=others,
     )
+    said = f"means of TTFT and TPOT of {server.requests:,} requests; not fitted: {said}"
+    profile = as_fitted(simulated.server, profile, "a server's metrics", said, bench)
+    return MetricsFit(profile, found, compared)
 
 
 def _means(names: tuple[str, ...]) -> list[str]:

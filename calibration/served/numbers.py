@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from calibration.imported import REQUEST_S
 from calibration.served.server import Server
+from sim.hardware.evidence import BenchFit
 from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 
@@ -69,3 +70,23 @@ def made(server: Server, numbers: Values) -> Profile:
         if parameter.applied is not None:
             profile = parameter.applied(profile, numbers)
     return profile
+
+
+def rounded(numbers: Values) -> Values:
+    """As a profile holds them."""
+    return {name: float(f"{value:.4g}") for name, value in numbers.items()}
+
+
+def as_fitted(server: Server, profile: Profile, what: str, said: str, bench: BenchFit) -> Profile:
+    """``profile``, made of numbers, as one that was fitted to ``what``; ``said`` is how well."""
+    numbers = ", ".join(f"{name} {value:g}" for name, value in bench.parameters.items())
+    return profile.model_copy(
+        update={
+            "id": f"{profile.id.removesuffix('roofline')}fitted to {what}",
+            "calibrated": True,
+            "origin": "fitted",
+            "source": f"fitted to {what}: {said}. The roofline of {server.gpu.name} with {numbers}",
+            "serves": server.serves,
+            "bench": bench,
+        }
+    )

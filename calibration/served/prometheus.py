@@ -12,6 +12,7 @@ from workloads.errors import InputError
 SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?")
 LABEL = re.compile(r'\s*(?P<name>\w+)\s*=\s*"(?P<value>(?:[^"\\]|\\.)*)"\s*(?:,|$)')
 ALLOWED = "allowed: metrics in Prometheus' text format"
+MOST_COUNTED = 1e18
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +94,37 @@ def _labels(text: str) -> dict[str, str] | None:
     return labels
 
 
-def histogram(samples: dict[str, list[Sample]], names: Iterable[str]) -> Histogram | None:
-    """The first histogram of ``names`` that has values, all its label sets (engines) together."""
+def histogram(samples: dict[str, list[Sample]], names: Iterable[str], where: str) -> Histogram | None:
+    """The first histogram of ``names`` that has values, all its label sets (engines) together.
+
+    InputError for counts and sums that none can have.
+    """
     for name in names:
         found = Histogram()
+        for part in ("bucket", "sum", "count"):
+            _require_counts(samples.get(f"{name}_{part}", []), f"{where}: {name}_{part}")
         for sample in samples.get(f"{name}_bucket", []):
             bound = _number(sample.labels.get("le", ""))
             if bound is not None:
                 found.buckets[bound] = found.buckets.get(bound, 0.0) + sample.value
         found.sum = sum(sample.value for sample in samples.get(f"{name}_sum", []))
         found.count = sum(sample.value for sample in samples.get(f"{name}_count", []))
-        if found.count and found.buckets:
+        if found.count and found.buckets and f"{name}_sum" in samples:
             return found
     return None
 
 
-def counter(samples: dict[str, list[Sample]], names: Iterable[str]) -> float | None:
+def counter(samples: dict[str, list[Sample]], names: Iterable[str], where: str) -> float | None:
     """The first counter of ``names``, with or without ``_total``, all its label sets together."""
     for name in names:
         for written in (f"{name}_total", name):
             if written in samples:
+                _require_counts(samples[written], f"{where}: {written}")
                 return sum(sample.value for sample in samples[written])
     return None
+
+
+def _require_counts(found: list[Sample], where: str) -> None:
+    for sample in found:
+        if not 0 <= sample.value <= MOST_COUNTED:
+            raise InputError(f"{where} = {sample.value:g}; allowed: 0 to {MOST_COUNTED:.0e}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib import error, parse, request
@@ -79,7 +80,9 @@ def scrape(place: str) -> ServerMetrics:
     samples = parse_text(text, place)
     _one_model(samples, place)
     latencies = {
-        name: found for name, names in LATENCIES.items() if (found := histogram(samples, names)) is not None
+        name: found
+        for name, names in LATENCIES.items()
+        if (found := histogram(samples, names, place)) is not None
     }
     if "TTFT" not in latencies:
         raise InputError(
@@ -89,10 +92,10 @@ def scrape(place: str) -> ServerMetrics:
     return ServerMetrics(
         place,
         latencies,
-        histogram(samples, PROMPT),
-        histogram(samples, OUTPUT),
-        counter(samples, QUERIES),
-        counter(samples, HITS),
+        histogram(samples, PROMPT, place),
+        histogram(samples, OUTPUT, place),
+        counter(samples, QUERIES, place),
+        counter(samples, HITS, place),
     )
 
 
@@ -111,7 +114,7 @@ def _of_file(path: Path) -> str:
     try:
         with opened(path) as file:
             return file.read(MOST_BYTES).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as failed:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as failed:
         raise InputError(f"{path}: cannot be read: {failed}; allowed: a text file of metrics") from None
 
 

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from sim.hardware.profile import Coefficients, Domain
+from sim.hardware.coefficients import Coefficients, Domain
 
 
 class IterationTime:

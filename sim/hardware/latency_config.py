@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, Field, ValidationError
 from sim.hardware import profile as profiles
 from sim.hardware import shipped
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.coefficients import Coefficients, Seconds
 from sim.hardware.origin import Serves
 from sim.hardware.parallel import ONE_GPU, Parallel
-from sim.hardware.profile import Coefficients, Profile, Seconds
+from sim.hardware.profile import Profile
 from sim.hardware.roofline import MBU, MFU, roofline, typical_error
 from workloads.errors import InputError
 from workloads.formats.files import find_file

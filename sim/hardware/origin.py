@@ -77,3 +77,9 @@ class Tables(Schema):
     tables: str
     """Which of them: the engine whose kernels were timed, with its version, and the GPU's name there."""
     licence: str
+
+
+TABLES_OFF_SERVERS = (
+    "TPOT of real servers 5 to 7 % for the models measured most, others more (docs/validation.md)"
+)
+"""How far times of tables were off public measurements (``python -m benchmarks.server_aggregates``)."""

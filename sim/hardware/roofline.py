@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from sim.hardware import links
 from sim.hardware.catalogue import Gpu, Model
+from sim.hardware.coefficients import Coefficients, Window
 from sim.hardware.model import Cache
 from sim.hardware.parallel import ONE_GPU, Parallel
-from sim.hardware.profile import Coefficients, Profile, Window
+from sim.hardware.profile import Profile
 from sim.hardware.weights import Compute, Weight
 
 MFU = MBU = 0.65

@@ -13,7 +13,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from workloads.generators.chat import ChatWorkload
 
 TRUTH = Coefficients(

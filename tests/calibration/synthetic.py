@@ -12,7 +12,7 @@ from calibration import samples
 from calibration.fit import seconds
 from calibration.plan import GRIDS, Configuration, plan, schedule, sentinels
 from sim.hardware import catalogue
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 
 TRUTH = Coefficients(
     step=4e-3,

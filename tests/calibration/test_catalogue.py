@@ -12,7 +12,8 @@ import calibration
 from calibration.validate_input import require_runnable
 from sim.engine.vllm.config import batch_defaults
 from sim.hardware import catalogue
-from sim.hardware.profile import Coefficients, Profile, load
+from sim.hardware.coefficients import Coefficients
+from sim.hardware.profile import Profile, load
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
 

@@ -32,7 +32,7 @@ from calibration.plan import (
 )
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Gpu
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from tests.caches.cases import QUICK
 from tests.calibration import synthetic
 from workloads.errors import InputError

@@ -7,7 +7,7 @@ import pytest
 
 from calibration import draw, form
 from calibration.form import Offer, Step
-from sim.hardware.profile import Coefficients, Window
+from sim.hardware.coefficients import Coefficients, Window
 
 LIMITS = draw.Limits(sequences=128, tokens=2048, context=4096, kv_tokens=200_000)
 DENSE = Coefficients(

@@ -118,6 +118,16 @@ def test_what_a_trace_does_not_say_comes_from_the_result(calm: Path, tmp_path: P
     assert server.simulate(match(alone, alone.lengths())[1]).cache_read_input_tokens.sum() == 0
 
 
+def test_an_answer_without_tokens_is_none(tmp_path: Path) -> None:
+    """As in a benchmark's result, whatever the row's status says."""
+    path = tmp_path / "requests.jsonl"
+    row = {"arrival_s": 0, "input_tokens": 3, "first_token_s": 1, "last_token_s": 2}
+    path.write_text("".join(json.dumps(row | {"output_tokens": tokens}) + "\n" for tokens in (0, 5)))
+    run = measured.read(path)
+    assert run.completed.tolist() == [False, True] and "1 of 2 requests failed" in run.notes[0]
+    assert match(run, run.lengths())[1].output_tokens == [5]
+
+
 def test_whole_sessions_are_held_out(calm: Path) -> None:
     """Sessions in the order of their starts, until half of the requests are there, later turns too."""
     trace = load_trace(calm / "trace.jsonl", [])
@@ -192,6 +202,13 @@ def test_bad_results_are_refused(calm: Path, calibration: Cli, tmp_path: Path) -
     refused(
         calibration, tmp_path, "from-bench", path, *benches.SERVED, said=(":1: first_token_s is missing",)
     )
+    row = (
+        '{"arrival_s": 0, "input_tokens": 3, "output_tokens": 2, "first_token_s": 1, "last_token_s": %s}\n'
+    )
+    for value in ("1e308", "NaN", '"x"', "-1", "true"):
+        path.write_text(row % value)
+        said = (":1: last_token_s = ", "allowed: 0 to 1e+10 s")
+        refused(calibration, tmp_path, "from-bench", path, *benches.SERVED, said=said)
     path.write_text(
         '{"arrival_s": 2, "input_tokens": 3, "output_tokens": 2, "first_token_s": 1, "last_token_s": 3}\n'
     )

@@ -97,6 +97,17 @@ def test_ranks_are_followed_apart_and_damage_is_counted(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("decodes", [3, 10_000])
+def test_a_server_that_always_does_the_same(tmp_path: Path, decodes: int) -> None:
+    """Every iteration of one size, between or beyond the sizes at which fits are corrected."""
+    path = tmp_path / "s.log"
+    path.write_text(LINE.format(1, 0, 0, decodes, decodes) * 200)
+    fitted = fit_log(iteration_log.read(path), None)
+    assert not fitted.profile.coefficients.correction
+    assert fitted.profile.heldout is not None
+    assert fitted.profile.heldout.errors.max < 1e-6
+
+
 def test_bad_logs_are_refused(calibration: Cli, tmp_path: Path) -> None:
     """No log, none of its kind, too short, cut off throughout, damaged; a profile that exists."""
     path = tmp_path / "s.log"
@@ -104,6 +115,8 @@ def test_bad_logs_are_refused(calibration: Cli, tmp_path: Path) -> None:
         "INFO nothing to see\n": ("no iterations;", "--enable-logging-iteration-details"),
         LINE.format(1, 1, 40, 2, 2)[:60]: ("no iterations (1 lines of iterations that are cut off",),
         LINE.format(1, 1, 40, 2, 2) * 99: ("99 iterations; allowed: at least 100",),
+        LINE.format(1, 1, 10**20, 2, 2) * 200: ("no iterations (200 lines of iterations that are cut",),
+        LINE.format(1, 0, 0, 10**9, 10**9) * 200: ("no iterations (200 lines of iterations that are cut",),
     }
     for text, said in cases.items():
         path.write_text(text)

@@ -186,6 +186,14 @@ def test_bad_places_are_refused(
         ("up one\n", ("m.prom:1: 'up one'",)),
         ('up{a="1} 1\n', ("m.prom:1: ",)),
         (kept.read_text() + f'{TTFT}_count{{model_name="another"}} 3\n', ("several models (another, my",)),
+        (kept.read_text() + f"{TTFT}_count -3\n", (f"m.prom: {TTFT}_count = -3; allowed: 0 to",)),
+        (kept.read_text() + f"{TTFT}_sum NaN\n", (f"m.prom: {TTFT}_sum = nan; allowed: 0 to",)),
+        (kept.read_text() + f'{TTFT}_bucket{{le="9"}} +Inf\n', (f"{TTFT}_bucket = inf; allowed: 0 to",)),
+        (kept.read_text().replace(f"{TTFT}_sum", "x"), ("time_to_first_token_seconds has no values",)),
+        (
+            kept.read_text() + "vllm:prefix_cache_hits_total -1\n",
+            ("prefix_cache_hits_total = -1; allowed",),
+        ),
     ):
         other.write_text(text)
         refused(calibration, tmp_path, "from-metrics", other, said=said)

@@ -13,7 +13,8 @@ import calibration
 from calibration.build import rebuild
 from reports.calibration import doubts
 from sim.hardware import catalogue
-from sim.hardware.profile import Fit, load
+from sim.hardware.evidence import Fit
+from sim.hardware.profile import load
 
 SHIPPED = sorted((Path(calibration.__file__).parent / "profiles").glob("*.yaml"))
 

@@ -20,7 +20,7 @@ from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
 from sim.hardware import catalogue
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.records import Records
 from tests.engine.driving import check_always
 from workloads.content import ROOT

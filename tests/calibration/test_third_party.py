@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="sklearn is not installed (it comes with t
 from calibration.third_party import VERSION, Limits, Transformers
 from calibration.third_party_report import compare, fitted, simulate
 from sim.hardware import catalogue
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
 

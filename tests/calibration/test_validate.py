@@ -17,7 +17,8 @@ import numpy as np
 from calibration.fit import errors
 from calibration.runner import Runner
 from calibration.validate import CHATS, Comparison, Setup, figures
-from sim.hardware.profile import Coefficients, load
+from sim.hardware.coefficients import Coefficients
+from sim.hardware.profile import load
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
 from tests.refusing import Cli

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.itl import TokenGaps
 from sim.results.records import Records
 from workloads.generators.chat import ChatWorkload

@@ -13,7 +13,7 @@ from sim.fleet.fleet import Fleet
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.profile import Coefficients, Domain
+from sim.hardware.coefficients import Coefficients, Domain
 from workloads.content import Tree
 from workloads.trace import Trace
 

@@ -17,7 +17,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.progress import LIVELOCK_STEPS
 from sim.engine.vllm.replica import VllmReplica
 from sim.fleet.plan import ranks
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.itl import TokenGaps
 from sim.results.request_log import COMPLETED, RequestLog, RequestRow
 from tests.engine.driving import LAST, ONE_SECOND, memory_of

@@ -20,7 +20,7 @@ from sim.fleet.fleet import Fleet
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from tests.engine.driving import ONE_SECOND
 from workloads.trace import Trace
 

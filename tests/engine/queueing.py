@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.records import Records
 from tests.engine.driving import fleet_of
 from workloads.generators.chat import ChatWorkload

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.hardware.profile import Domain
+from sim.hardware.coefficients import Domain
 from sim.results.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
 from tests.engine.comparing import CLOSE, REALISTIC, chat, same_gaps, same_records, same_totals

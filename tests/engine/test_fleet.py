@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from tests.engine.driving import fleet_of
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace

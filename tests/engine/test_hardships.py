@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim.fleet.plan import Failure, Hardships
 from sim.fleet.routers import ROUTERS
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.records import Records
 from tests.caches.cases import QUICK, trace_of
 from tests.engine.comparing import REALISTIC, same_records

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.engine.latency import IterationTime, run_s, steps_to_reach
-from sim.hardware.profile import Coefficients, Domain
+from sim.hardware.coefficients import Coefficients, Domain
 from tests.caches.cases import QUICK
 
 SECONDS = st.floats(1e-4, 10.0)

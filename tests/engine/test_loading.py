@@ -14,7 +14,7 @@ from sim.engine.events import Clock
 from sim.engine.link import Link, LinkSpeed
 from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from tests.caches.cases import QUICK
 from tests.engine.driving import ONE_SECOND, check_always
 from tests.engine.fleets import GB, any_fleet, tiers_of

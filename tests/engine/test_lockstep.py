@@ -16,7 +16,7 @@ from sim.engine.vllm.config import SchedulerOptions
 from sim.fleet.fleet import Fleet
 from sim.fleet.plan import ReplicaPlan
 from sim.fleet.routers.round_robin import RoundRobin
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.records import Records
 from tests.caches.cases import QUICK
 from workloads.content import ROOT

@@ -20,7 +20,7 @@ from sim.fleet.routers import ROUTERS, AnyRouter, RouterSetting
 from sim.fleet.routers.kv_aware import KvAwareConfig
 from sim.fleet.routers.prefix import PrefixConfig
 from sim.fleet.routers.session import SessionConfig
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.records import Records
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace

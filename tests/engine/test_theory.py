@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.metrics import e2el_s, queue_time_s
 from sim.results.records import Records
 from tests.engine.driving import fleet_of, watch

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.metrics import queue_time_s
 from tests.engine.queueing import (
     GEOMETRIC,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results.metrics import e2el_s
 from tests.engine.queueing import (
     GEOMETRIC,

@@ -11,10 +11,10 @@ from sim.engine.latency import IterationTime
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.speculation import Drafter, verification_s
 from sim.hardware import catalogue
+from sim.hardware.coefficients import Coefficients, Window
 from sim.hardware.draft import Draft, multi_token_prediction
 from sim.hardware.memory import Memory
 from sim.hardware.parallel import ONE_GPU, Parallel
-from sim.hardware.profile import Coefficients, Window
 from sim.hardware.roofline import roofline
 from sim.hardware.vllm_memory import budget
 from sim.systems.engine import EngineSystem

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sim.engine.latency import IterationTime, pairs_seen, run_s
 from sim.hardware import catalogue
+from sim.hardware.coefficients import Coefficients, Window
 from sim.hardware.gpu import Gpu
 from sim.hardware.parallel import ONE_GPU, Parallel
-from sim.hardware.profile import Coefficients, Window
 from sim.hardware.roofline import roofline
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import fleet_of

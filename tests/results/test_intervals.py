@@ -13,7 +13,7 @@ import yaml
 
 from sim.config import load_config
 from sim.experiment import Result, run
-from sim.hardware.profile import Coefficients
+from sim.hardware.coefficients import Coefficients
 from sim.results import intervals, repetitions, steady
 from sim.results.intervals import Repetitions, half_width
 from sim.results.records import Records
