@@ -74,7 +74,7 @@ def run(
     loads: Loads = "0.4,0.6,0.8",
     quiet: Quiet = False,
 ) -> None:
-    """Measure, fit and check: writes a profile and, beside it, every sample.
+    """Measure, fit and check: writes a profile and its samples.
 
     An interrupted run goes on where it stopped when the same command is given again. Of several models all
     are measured before the first is validated, and one that fails does not stop the others.
@@ -119,7 +119,10 @@ def show(
         Path | None, typer.Option("--out", metavar="DIR", help="Write figures there, as PNG.")
     ] = None,
 ) -> None:
-    """A measured profile: coefficients, errors beside simpler models, implied rates; figures with --out."""
+    """A profile: coefficients, errors, implied rates.
+
+    Errors stand beside those of simpler models; figures with --out.
+    """
     from sim.hardware.profile import load
 
     loaded = load(profile)
@@ -184,7 +187,10 @@ def third_party(
     load: Annotated[float, typer.Option("--load", min=0.01, max=0.99)] = 0.6,
     quiet: Quiet = False,
 ) -> None:
-    """Serve chats with transformers' continuous batching on the CPU, and simulate them."""
+    """Serve chats with transformers on the CPU, and simulate them.
+
+    The engine is its continuous batching; both sides stand beside each other.
+    """
     options.require_installed("torch", "scipy", "transformers", "psutil", extra="third-party")
     from calibration.third_party_report import study
     from calibration.validate import CHATS

@@ -21,18 +21,33 @@ def import_tables(
     ],
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help="Catalogue name of the GPU.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Of layer-times: the tables.")
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Of layer-times: its tables.")
     ] = None,
-    tp: Annotated[int, typer.Option("--tp", min=1, max=1024, help="Tensor parallel GPUs.")] = 1,
-    data_parallel: Annotated[int, typer.Option("--data-parallel", min=1, max=1024)] = 1,
-    expert_parallel: Annotated[int, typer.Option("--expert-parallel", min=1, max=1024)] = 1,
-    backend: Annotated[str, typer.Option("--backend", help="Of aiconfigurator: vllm or sglang.")] = "vllm",
+    tp: Annotated[
+        int, typer.Option("--tp", metavar="N", min=1, max=1024, help="GPUs that are tensor parallel.")
+    ] = 1,
+    data_parallel: Annotated[
+        int,
+        typer.Option("--data-parallel", metavar="N", min=1, max=1024, help="Ranks that are data parallel."),
+    ] = 1,
+    expert_parallel: Annotated[
+        int,
+        typer.Option(
+            "--expert-parallel", metavar="N", min=1, max=1024, help="GPUs that share whole experts out."
+        ),
+    ] = 1,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="ENGINE", help="Of aiconfigurator: vllm or sglang.")
+    ] = "vllm",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Profile; default in runs/calibration.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Fit tables that others measured and write a profile, with its error on steps held out."""
+    """Fit tables that others measured and write a profile.
+
+    Its error on steps held out is printed and kept in it.
+    """
     options.require_choice("--from", source, list(SOURCES))
     options.require_installed("scipy")
     from sim.hardware import catalogue

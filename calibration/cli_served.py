@@ -105,7 +105,7 @@ def from_bench(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a profile to a benchmark's result: half of its requests are fitted, the others held out.
+    """Fit a profile to a benchmark's result, and hold half out.
 
     Runs the simulator over the trace until TTFT, TPOT and E2E of the fitted requests are met: share of the
     datasheet's compute and bandwidth that is reached, how much longer KV takes, overhead of a request.
@@ -147,7 +147,10 @@ def from_log(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a profile to the iterations in a vLLM server's log; its later half is held out."""
+    """Fit a profile to a vLLM server's log, and hold half out.
+
+    The log has a line for each iteration; its later half is held out.
+    """
     from calibration.served import iteration_log
     from calibration.served.log_fit import fit_log
     from calibration.served.server import Server
@@ -189,9 +192,10 @@ def from_metrics(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """A live server's latencies and hits beside a simulated run; with --out a profile fitted to its means.
+    """A live server's latencies and hits beside a simulated run.
 
-    Averages over all of a load tell less than a benchmark's requests: from-bench where those can be had.
+    With --out a profile is fitted to its means, too. Averages over all of a load tell less than a
+    benchmark's requests: from-bench where those can be had.
     """
     from calibration.served import metrics_fit
     from calibration.served.server_metrics import scrape

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Loads = Annotated[
     str, typer.Option("--loads", metavar="SHARES", help="Busy shares to validate at: 0.4,0.6,0.8.")
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Traces to validate with.")]
+Seeds = Annotated[
+    int, typer.Option("--seeds", metavar="N", min=1, max=1000, help="Traces to validate with.")
+]
 
 
 def validate(
@@ -49,7 +51,7 @@ def validate(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the table is printed.")] = False,
 ) -> None:
-    """Predicted beside measured: figures as JSON, a page with pictures, and a table.
+    """Predicted beside measured: a table, a page, and JSON.
 
     Serves traces with the real engine of this package and simulates them; or, with --against, simulates the
     trace that a server of yours has served and compares request by request.

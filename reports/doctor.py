@@ -14,8 +14,6 @@ from sim.doctor.outcome import Diagnosis, Expected, WhatIf
 
 SHOWN = 12
 """So many changes, versions and sessions are told at a terminal."""
-VIRTUAL = 72
-"""Characters of a change that a figure shows."""
 KINDS = ("client", "upper bound", "other answers")
 """Kinds of changes in the order in which they are told."""
 NOTHING_USD = 0.005

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 
 from reports import canvas, units
 from reports.canvas import Figure, Picture
-from reports.doctor import NOTHING_USD, VIRTUAL, in_order
+from reports.doctor import NOTHING_USD, in_order
 from sim.doctor.outcome import CauseEntry, Diagnosis, GroupEntry, WhatIf
 
 BAR_IN, AROUND_IN = 0.34, 1.0
 """Height of a bar with its text, and of everything around the bars."""
+NAME_WIDTH, TEXT_IN, GAP_IN = 40, 0.13, 0.16
+"""Characters of a line of a change's name, its height, and what is free between two names."""
 MOST = 14
 """So many bars at most."""
 CAUSES = "What each cause of misses cost: writing tokens that could have been read, above reading them."
@@ -62,24 +65,28 @@ def causes(found: Sequence[CauseEntry]) -> Figure:
 
 @canvas.styled
 def changes(found: Sequence[WhatIf]) -> Figure:
-    """Dots with intervals, a change each, named above its line."""
-    figure, axes = canvas.new("What to change", "saved, USD", "", height_in=AROUND_IN + BAR_IN * len(found))
-    for y, one in enumerate(found):
+    """Dots with intervals, a change each, named in full beside its line."""
+    names = [wrap(units.printable(one["change"]) + _kind(one), NAME_WIDTH) for one in found]
+    ends = np.cumsum([len(lines) * TEXT_IN + GAP_IN for lines in names])
+    at = [end - (len(lines) * TEXT_IN + GAP_IN) / 2 for end, lines in zip(ends, names, strict=True)]
+    figure, axes = canvas.new(
+        "What each change would have saved", "saved, USD", "", height_in=AROUND_IN + float(ends[-1])
+    )
+    for y, one in zip(at, found, strict=True):
         colour = canvas.BLUE if one["usd"] > 0 else canvas.VERMILION
         if one["interval"] is not None:
             axes.plot(one["interval"], (y, y), color=colour, linewidth=1.5)
         axes.plot([one["usd"]], [y], "o", color=colour, markersize=4)
-        axes.annotate(
-            units.shortened(one["change"], VIRTUAL), (0, y - 0.2), (0.01, y - 0.2),
-            xycoords=("axes fraction", "data"), textcoords=("axes fraction", "data"), va="bottom",
-            fontsize=7.5,
-        )  # fmt: skip
     axes.axvline(0, color="#555555", linewidth=0.8)
-    axes.set_ylim(len(found) - 0.5, -1.0)
-    axes.set_yticks([])
+    axes.set_ylim(float(ends[-1]), 0)
+    axes.set_yticks(at, ["\n".join(lines) for lines in names], fontsize=7.5)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(canvas.plain())
     return figure
+
+
+def _kind(one: WhatIf) -> str:
+    return " (upper\u00a0bound)" if one["kind"] == "upper bound" else ""
 
 
 @canvas.styled

@@ -123,11 +123,14 @@ def plus_minus(value: float, half_width: float, divisor: float = 1.0, unit: str 
     ('9.44 ± 0.09 s', '24.0 ± 0.3 M')
     >>> plus_minus(269, 23.4), plus_minus(269, 34)
     ('269 ± 23', '270 ± 30')
+    >>> plus_minus(-0.000004, 0.00003)
+    '0.00000 ± 0.00003'
     """
     value, half_width = value / divisor, half_width / divisor
     decimals = decimals_of(half_width)
     shown = max(0, decimals)
-    return f"{round(value, decimals):,.{shown}f} ± {round(half_width, decimals):,.{shown}f}{unit}"
+    value = round(value, decimals) + 0.0  # no minus before a zero
+    return f"{value:,.{shown}f} ± {round(half_width, decimals):,.{shown}f}{unit}"
 
 
 def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> str:

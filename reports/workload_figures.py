@@ -37,24 +37,28 @@ GENERATORS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 """Kinds, and the variants that are drawn of each."""
 MIX = ("chat", "agent", "rag")
 POINTS = 200
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ROOM = 1.4
+"""Upper end of the upper panels: their legends stand above the curves."""
 
 
 @canvas.styled
 def generators() -> Figure:
     """LRU hit rate against the size of the cache, an hour of each kind."""
     figure = Figure(figsize=(6.8, 4.0), layout="constrained")
-    axes = figure.subplots(2, 3, sharey=True)
+    axes = figure.subplots(2, 3, sharey="row")
     for place, (kind, variants) in enumerate(GENERATORS.items()):
         panel = axes.flat[place]
         for number, (label, settings) in enumerate(variants or [("chat, agent and rag together", {})]):
             sizes, rates = _curve(_workload(kind, settings))
             style = {"color": canvas.LINES[number], "linestyle": canvas.DASHES[number]}
             panel.plot(sizes, rates, label=label, **style)
-        panel.set(xscale="log", title=kind, ylim=(0, 1.02), xlim=(1e4, 1e8))
+        panel.set(xscale="log", title=kind, ylim=(0, ROOM if place < 3 else 1.02), xlim=(1e4, 1e8))
+        panel.set_yticks(QUARTERS)
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.set_xticks([1e4, 1e6, 1e8], ["10 k", "1 M", "100 M"], fontsize=7)
         panel.set_xticks([], minor=True)
-        panel.legend(fontsize=6.5, loc="lower right" if kind == "chat" else "best")
+        panel.legend(fontsize=6.5, loc="upper left" if place < 3 else "lower right", borderaxespad=0.2)
         if place >= 3:
             panel.set_xlabel("tokens that the cache holds")
         if place % 3 == 0:

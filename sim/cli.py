@@ -117,7 +117,10 @@ def curve(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Hit rate at every cache size (LRU): curve.csv, curve.png and a table."""
+    """The LRU hit rate at every cache size.
+
+    Prints a table, writes curve.csv and curve.png.
+    """
     from sim.config import load_config
     from sim.studies.curve_sampled import study
 
@@ -139,9 +142,10 @@ def habits(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """What each bad client habit costs beside a good one: habits.json, habits.html and a table.
+    """What each bad client habit costs beside a good one.
 
-    Compares the pairs under `habit_pairs` of the experiment, or the usual ones, on its chat.
+    Prints a table, writes habits.json and habits.html. Compares the pairs under `habit_pairs` of the
+    experiment, or the usual ones, on its chat.
     """
     from sim.config import load_config
     from sim.studies.habits import study
@@ -169,9 +173,10 @@ def capacity(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """The highest arrival rate that meets `slo`, with and without cache: capacity.json, figures, a table.
+    """The highest rate that meets `slo`, with and without cache.
 
-    Changes workload.arrival.rate_per_s, or arrival.speed of a recorded trace; all else stays the same.
+    Prints a table, writes capacity.json and figures. Changes workload.arrival.rate_per_s, or
+    arrival.speed of a recorded trace; all else stays the same.
     """
     from sim.config import load_config
     from sim.studies.capacity import study
@@ -199,7 +204,10 @@ def breakeven(
     day: Annotated[str, typer.Option("--day", metavar="DATE", help="Prices of which day.")] = "2026-11-24",
     quiet: Quiet = False,
 ) -> None:
-    """When a provider's cache write pays for itself: a table, breakeven.csv and breakeven.png."""
+    """When a provider's cache write pays for itself.
+
+    Prints a table, writes breakeven.csv and breakeven.png.
+    """
     from datetime import UTC, date, datetime, time
 
     from sim.providers import breakeven as study
@@ -226,7 +234,10 @@ def breakeven(
 def rules(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER[:MODEL]", help="One that ships with rules.")],
 ) -> None:
-    """A provider's caching rules: every value with its source, the date it was read, and alternatives."""
+    """A provider's caching rules, each value with source and date.
+
+    Alternatives and what contradicts a value, too.
+    """
     from reports import rules as report
     from sim.providers import rulebook
 
@@ -241,7 +252,10 @@ def check(
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     skip_bad_lines: SkipLines = None,
 ) -> None:
-    """Validate an experiment, its trace included, and print it with every default filled in."""
+    """Validate an experiment and print it with its defaults.
+
+    Its trace is read, too; the notes of its systems stand behind it.
+    """
     from sim.config import load_config
     from sim.experiment import load_trace
 

@@ -11,7 +11,7 @@ from workloads.errors import InputError
 
 
 def models() -> None:
-    """The models that ship: parameters, weights, KV bytes per token, context, with their sources."""
+    """The models that ship: parameters, weights, KV, sources."""
     from pathlib import Path
 
     from reports import hardware as report
@@ -23,7 +23,10 @@ def models() -> None:
 
 
 def gpus() -> None:
-    """The GPUs that ship: memory as the driver and as CUDA report it, bandwidth, compute, with sources."""
+    """The GPUs that ship: memory, bandwidth, compute, sources.
+
+    Memory is told as the driver and as CUDA report it.
+    """
     from reports import hardware as report
     from sim.hardware import catalogue
 
@@ -51,7 +54,7 @@ def memory(
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="As vLLM's option.")] = "auto",
 ) -> None:
-    """What of a model fits on a GPU: weights, KV tokens and sessions, on 1 to 8 GPUs."""
+    """What fits on 1 to 8 GPUs: weights, KV tokens, sessions."""
     from pydantic import ValidationError
 
     from reports import hardware as report

@@ -43,7 +43,10 @@ def describe(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """What a trace is: requests, sessions, lengths, times, reuse, and what it cannot tell."""
+    """What a trace is: sessions, lengths, times, reuse.
+
+    And what it cannot tell.
+    """
     from workloads.describing import describe as described
 
     found = described(cli_files.load(file, format_name, settings, skip_bad_lines))

@@ -61,7 +61,10 @@ def anonymise(
     skip_bad_lines: SkipLines = 0,
     block_size: BlockSize = None,
 ) -> None:
-    """Write a trace without names, dates and ids; caches find the same hits. What is kept is said."""
+    """Write a trace without names, dates and ids.
+
+    Caches find the same hits. What is kept is said.
+    """
     from workloads.anonymising import anonymised
 
     trace = anonymised(cli_files.load(file, format_name, settings, skip_bad_lines))
@@ -86,7 +89,10 @@ def fit(
         Path | None, typer.Option("--figure", metavar="PNG", help="Draw the hit-rate curves there.")
     ] = None,
 ) -> None:
-    """Fit a generator to a trace: a configuration, and how far its draws are from the trace."""
+    """Fit a generator to a trace, and say how near its draws come.
+
+    Writes a configuration and, beside it, the shapes of the sessions.
+    """
     from workloads.fitting import ArrivalKind, Kind
     from workloads.fitting import fit as fitted
     from workloads.shapes import write

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from workloads.describing import Description
     from workloads.fitting import Fit
 
+ABOVE: dict[str, Any] = {"frameon": False, "loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+"""A legend above its panel, where it covers no curve."""
+
 
 def draw(found: Description, path: Path) -> None:
     """Write the figure, as a PNG or whatever else the name of ``path`` says."""
@@ -26,15 +29,17 @@ def draw(found: Description, path: Path) -> None:
     for name, spread in (("input", found.input), ("output", found.output)):
         upto = [p / 100 for p in spread.percentiles]
         lengths.plot(list(spread.percentiles.values()), upto, marker="o", label=f"{name} tokens")
-    lengths.set(xscale="log", xlabel="tokens", ylabel="share of the requests", ylim=(0, 1))
-    lengths.legend(frameon=False)
+    lengths.set(xscale="log", xlabel="tokens", ylabel="share of the requests", ylim=(0, 1.03))
+    lengths.legend(**ABOVE)
     if found.reuse_curve is not None:
         ages, shares = found.reuse_curve
         reuse.step(ages.clip(min=0.1), shares, where="post")
         reuse.set(xscale="log")
     reuse.set(xlabel="seconds since last use", ylabel="share of the input tokens", ylim=(0, 1))
     if found.ideal_hit_rate is not None:
-        reuse.axhline(found.ideal_hit_rate, linewidth=0.8, linestyle=":", color="grey")
+        told = f"unlimited cache: {found.ideal_hit_rate:.1%}"
+        reuse.axhline(found.ideal_hit_rate, linewidth=0.8, linestyle=":", color="grey", label=told)
+        reuse.legend(**ABOVE)
     for axis in (lengths.xaxis, reuse.xaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,g}"))
         axis.set_minor_formatter(NullFormatter())
@@ -60,6 +65,7 @@ def curves(found: Fit, origin: str, path: Path) -> None:
     axes.set(xscale="log", xlabel="capacity, million tokens", ylabel="LRU hit rate, by tokens", ylim=(0, 1))
     axes.set_xticks(millions, [f"{value:g}" for value in millions], minor=False)
     axes.set_xticks([], minor=True)
+    axes.set_title(f"Hit rate by cache size: {origin} and what was drawn like it", fontsize="medium")
     axes.legend(frameon=False)
     _save(figure, path)
 

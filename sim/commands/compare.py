@@ -27,7 +27,7 @@ def compare(
     ] = [],  # noqa: B006
     quiet: Quiet = False,
 ) -> None:
-    """Finished runs side by side, system by system, with ratios to the first run.
+    """Finished runs side by side, with ratios to the first.
 
     Exit code 1 if a condition of --fail-if holds for a run after the first, 0 if not, 2 for bad input.
     """

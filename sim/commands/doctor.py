@@ -55,9 +55,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold recorded calls against the caching rules: how many are met, what was missed, why, in dollars.
+    """Why your cache missed, what it cost, what to change.
 
-    Nothing leaves the machine, and no text of the log is kept or shown.
+    Holds recorded calls against the caching rules, and says how many of them they meet. Nothing leaves
+    the machine, and no text of the log is kept or shown.
     """
     from reports import files
     from sim.doctor.diagnose import diagnose

@@ -62,10 +62,11 @@ def search(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the best settings within limits (those of slo, and --limit): search.json, a page, a table.
+    """Find the best settings within limits.
 
-    The whole grid of the axes is run if it has up to --trials points, else Optuna chooses so many. The same
-    command goes on where it was stopped. Exit code 2 if a point failed.
+    Limits are those of slo, and --limit. Prints a table, writes search.json and a page. The whole grid of
+    the axes is run if it has up to --trials points, else Optuna chooses so many. The same command goes on
+    where it was stopped. Exit code 2 if a point failed.
     """
     from reports import files
     from sim.studies.axes import parse

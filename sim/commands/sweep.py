@@ -44,7 +44,9 @@ def sweep(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run every combination of the axes: sweep.json, sweep.csv, sweep.html, a figure for each metric.
+    """Run every combination of the axes.
+
+    Prints a table, writes sweep.json, sweep.csv, sweep.html and a figure for each metric.
 
     Jobs that are finished are kept in DIR/jobs and never computed twice: the same command goes on where it
     was stopped, and a larger sweep uses those of a smaller one. Exit code 2 if a combination failed.

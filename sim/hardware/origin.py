@@ -13,7 +13,7 @@ from workloads.schema import Schema
 
 Origin = Literal["measured", "imported", "fitted", "datasheet", "stated"]
 """Measured on the device by `calibration`; imported from tables that others measured; fitted to a
-benchmark's requests; computed from a datasheet; stated in a configuration."""
+benchmark's requests, a server's log or metrics; computed from a datasheet; stated in a configuration."""
 
 
 class Serves(Schema):

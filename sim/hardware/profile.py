@@ -80,6 +80,8 @@ class Profile(Schema):
             where += f" from {tables.source} {tables.version} ({tables.tables}; {tables.licence})"
         elif self.origin == "measured":
             where += f" on {self.id}"
+        elif self.origin == "fitted":
+            where = f"times are {self.source}"  # fitted to what, and how well
         else:
             where += f": {self.source}"
         if self.heldout is None:

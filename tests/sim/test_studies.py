@@ -32,6 +32,16 @@ def test_study_runs(name: str) -> None:
         assert entry["cache"]["prefix_cache_hit_rate"] >= 0
 
 
+@pytest.mark.parametrize("name", ["pauses", "mixed"])
+def test_other_workloads_run(name: str) -> None:
+    """An hour of agents, or of all kinds together, whose clients have policies: a note tells of each."""
+    summary = run(load_config(STUDIES / f"{name}.yaml", ["workload.duration_s=3600"])).summary()
+    systems = list(summary["systems"].values())
+    assert len({entry["completed"] for entry in systems}) == 1 and systems[0]["completed"] > 100
+    told = {"pauses": "keep-warm pings", "mixed": "histories were replaced by summaries"}[name]
+    assert all(any(told in note for note in entry["notes"]) for entry in systems)
+
+
 def test_tiers_add_hits() -> None:
     """Each tier adds hits, and the host's are worth their loads."""
     systems = _summary("tiers", "workload.sessions=300")

@@ -85,8 +85,8 @@ class MixWorkload(Schema):
             trace = one.workload.build(own_seed, folder)
             if trace.concurrency is not None:
                 raise InputError(
-                    f"workload.classes.{name}: a closed loop; allowed in a mix: sessions with starts of "
-                    "their own"
+                    f"workload.classes.{name}: a closed loop; allowed in a mix: sessions that start by "
+                    "themselves, such as arrival: {rate_per_s: 2}"
                 )
             parts.append(Part(trace, name, one.model, one.priority))
         generated = all(part.trace.origin == GENERATED for part in parts)
