@@ -9,6 +9,7 @@ between entries on straight lines in logarithms; no launches, no host.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import yaml
 
 from calibration.form import Floats, Step
 from workloads.errors import InputError
+from workloads.schema import MOST
 
 COLUMNS: dict[str, list[str]] = {
     "dense": ["layer", "tokens", "time_us"],
@@ -116,6 +118,11 @@ class _Attention:
         self._decode = self._grid([0], [0], decodes, contexts)
         self._mixed = self._grid(chunks, cached, together, contexts)
         self._uneven = _uneven_share(times.tables["skew"]) if "skew" in times.tables else None
+        if self._uneven is not None and {chunk > 0 for chunk in self._uneven} != {True, False}:
+            raise InputError(
+                f"{times.folder / 'skew.csv.gz'}: pc; allowed: rows with and without a prefill, of ratio up "
+                f"to {LONG}"
+            )
 
     def _grid(self, *axes: list[int]) -> Any:
         """Interpolates between entries whose coordinates are all in ``axes``, in logarithms."""
@@ -163,7 +170,7 @@ def _uneven_share(skew: pd.DataFrame) -> dict[int, tuple[Floats, Floats]]:
     more, most = some["t_skew_us"] - some["t_mean_us"], some["t_max_us"] - some["t_mean_us"]
     sums = pd.DataFrame({"pc": some["pc"], "n": some["n"], "more": more, "most": most})
     sums = sums.groupby(["pc", "n"]).sum()
-    share = (sums["more"] / sums["most"]).clip(0, 1)
+    share = (sums["more"] / sums["most"]).clip(0, 1).fillna(0.0)
     found = {}
     for chunk in sorted(some["pc"].unique()):
         mine = share.loc[chunk]
@@ -223,7 +230,7 @@ def _table(path: Path, names: list[str]) -> pd.DataFrame:
     except OSError as error:
         reason = error.strerror or "not compressed with gzip"
         raise InputError(f"{path}: {reason}; allowed: a table of layer times") from None
-    except (EOFError, UnicodeDecodeError, ValueError):
+    except (EOFError, UnicodeDecodeError, ValueError, zlib.error):
         raise InputError(f"{path}: cut off, or no CSV; allowed: a table of layer times") from None
     for name in names:
         if name not in table.columns:
@@ -232,11 +239,13 @@ def _table(path: Path, names: list[str]) -> pd.DataFrame:
             continue
         numbers = pd.to_numeric(table[name], errors="coerce")
         least = 1e-9 if name == "time_us" else 0.0
-        wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= least)).to_numpy())
+        wrong = np.flatnonzero(~numbers.between(least, MOST).to_numpy())
         if len(wrong):
             row = int(wrong[0])
             shown, allowed = str(table[name].iloc[row])[:40], "above 0" if least else "not below 0"
-            raise InputError(f"{path}:{row + 2}: {name} = {shown!r}; allowed: a number {allowed}")
+            raise InputError(
+                f"{path}:{row + 2}: {name} = {shown!r}; allowed: a number {allowed}, up to {MOST:.0e}"
+            )
     if table.empty:
         raise InputError(f"{path}: no rows; allowed: a table of layer times")
     return table[names]

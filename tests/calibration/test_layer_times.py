@@ -95,7 +95,9 @@ def _without(name: str) -> dict[str, Any]:
         ("cut off", ("attention.csv.gz", "cut off", "allowed")),
         ("column", ("per_sequence.csv.gz", "column time_us is missing", "layer, sequences, time_us")),
         ("text", ("dense.csv.gz:2", "time_us = 'fast'", "allowed: a number above 0")),
+        ("huge", ("dense.csv.gz:2", "time_us = '1e+300'", "up to 1e+12")),
         ("hole", ("attention.csv.gz", "no entry for", "allowed: a whole grid")),
+        ("skew", ("skew.csv.gz: pc", "allowed: rows with and without a prefill")),
         ("moe", ("moe.csv.gz", "allowed: the tables of Meta Llama 3.1 8B")),
     ],
 )
@@ -113,6 +115,15 @@ def test_bad_tables(calibration: Cli, tmp_path: Path, spoil: str, said: tuple[st
         (folder / "per_sequence.csv.gz").write_bytes(gzip.compress(b"layer,sequences\nlm_head,1\n"))
     if spoil == "text":
         (folder / "dense.csv.gz").write_bytes(gzip.compress(b"layer,tokens,time_us\nqkv,1,fast\n"))
+    if spoil == "huge":
+        (folder / "dense.csv.gz").write_bytes(gzip.compress(b"layer,tokens,time_us\nqkv,1,1e300\n"))
+    if spoil == "skew":
+        rows = b"pc,n,ratio,t_mean_us,t_max_us,t_skew_us\n0,2,0.25,100,200,125\n"
+        (folder / "skew.csv.gz").write_bytes(gzip.compress(rows))
+        meta = folder / "meta.yaml"
+        meta.write_text(
+            yaml.safe_dump(yaml.safe_load(meta.read_text()) | {"skew_profile": {"enabled": True}})
+        )
     if spoil == "hole":
         rows = gzip.decompress((folder / "attention.csv.gz").read_bytes()).splitlines()
         (folder / "attention.csv.gz").write_bytes(gzip.compress(b"\n".join(rows[:5] + rows[6:])))
