@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -73,6 +73,11 @@ class Call:
     ping: bool = False
     """Sent only to keep the entry alive: not one of the log."""
 
+    @property
+    def took_s(self) -> float:
+        """Until the reply was complete; 0 where that is not known."""
+        return 0.0 if self.ended_s is None else self.ended_s - self.at_s
+
 
 @dataclass(slots=True)
 class Lane:
@@ -93,6 +98,20 @@ class Lane:
     """The path of the log that it is in."""
     prompts: Prompts = field(default_factory=lambda: Prompts())
     """The tree that `Call.prompt` and `Call.read_at` are nodes of; lanes may share one."""
+
+
+def started_together(lanes: Iterable[Lane]) -> Iterator[list[Lane]]:
+    """Groups of several lanes, all but the first of which started before that one had its first reply."""
+    group: list[Lane] = []
+    for lane in sorted(lanes, key=lambda lane: lane.start):
+        if group and (lane.start - group[0].start).total_seconds() <= group[0].calls[0].took_s:
+            group.append(lane)
+            continue
+        if len(group) > 1:
+            yield group
+        group = [lane]
+    if len(group) > 1:
+        yield group
 
 
 class Prompts:

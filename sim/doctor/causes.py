@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import NamedTuple
 
-from sim.doctor.calls import Call, Lane
+from sim.doctor.calls import Call, Lane, started_together
 from sim.doctor.predict import Predicted
 from sim.providers.schema import UNLIMITED, Rules
 
@@ -116,25 +117,13 @@ def _loss(call: Call, before: Call, predicted: Predicted, rules: Rules) -> str:
     return "lost_but_head" if call.billed.read <= HEAD_SHARE * before.marked else "partly_lost"
 
 
-def started_together(lanes: list[Lane]) -> set[str]:
-    """The ids of sub-agents that started before the first of their session that overlaps had an answer.
+def parallel_starts(lanes: list[Lane]) -> set[str]:
+    """The ids of sub-agents that started before another one of their session and model had an answer.
 
     Only of logs whose lanes have a common clock.
     """
-    found: set[str] = set()
-    by_session: dict[str, list[Lane]] = {}
+    alike: dict[tuple[str, str], list[Lane]] = defaultdict(list)
     for lane in lanes:
         if lane.agent and lane.dated:
-            by_session.setdefault(lane.session, []).append(lane)
-    for mine in by_session.values():
-        mine.sort(key=lambda lane: lane.start)
-        first = mine[0]
-        for lane in mine[1:]:
-            opening = first.calls[0]
-            took_s = 0.0 if opening.ended_s is None else opening.ended_s - opening.at_s
-            apart_s = (lane.start - first.start).total_seconds()
-            if apart_s <= took_s and lane.calls[0].model == opening.model:
-                found |= {lane.id}
-            else:
-                first = lane
-    return found
+            alike[lane.session, lane.calls[0].model].append(lane)
+    return {lane.id for mine in alike.values() for group in started_together(mine) for lane in group[1:]}

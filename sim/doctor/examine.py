@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.doctor.calls import Call, Lane
-from sim.doctor.causes import cause, excess_tokens, started_together
+from sim.doctor.causes import cause, excess_tokens, parallel_starts
 from sim.doctor.find import Log, read
 from sim.doctor.predict import Predicted, predict
 from sim.doctor.tariff import Tariff, known
@@ -85,7 +85,7 @@ def examine(
         lanes, left_out = known(log.lanes, tariff)
         found.tariffs[where] = tariff
         found.left_out += left_out
-        together = started_together(lanes)
+        together = parallel_starts(lanes)
         for lane in lanes:
             lane.log = where
             found.calls += judged(lane, tariff, together)

@@ -17,7 +17,7 @@ from sim.doctor.diagnose import diagnose
 from sim.doctor.examine import examine
 from sim.doctor.outcome import Diagnosis, GroupEntry
 from sim.doctor.what_if import price
-from tests.doctor.logs import FIRST, Row, Transcript, billed_file, call
+from tests.doctor.logs import FIRST, OPUS, Row, Transcript, billed_file, call
 from tests.refusing import Cli, refused
 from tests.workloads.one_chat import WRITERS, turns
 from workloads.errors import InputError
@@ -179,6 +179,17 @@ def test_sub_agents_that_start_together(tmp_path: Path) -> None:
         "parallel_start": 1,
     }
     assert (found["lanes"], found["sessions"]) == (3, 1)
+
+
+def test_one_of_another_model_in_between(tmp_path: Path) -> None:
+    """It starts at the same time, but there is nothing that it and the others could have shared."""
+    for number, model in enumerate((OPUS, "claude-sonnet-4-5", OPUS)):
+        talk = Transcript(agent=f"a{number}").ask(number, f"task {number}")
+        talk.reply(5, 0, 6400, "done", model=model).write(
+            tmp_path / "0a0a0a0a" / "subagents" / f"agent-a{number}.jsonl"
+        )
+    causes = {one["cause"]: one["calls"] for one in _examined(tmp_path)["causes"]}
+    assert causes == {"subagent_start": 2, "parallel_start": 1}
 
 
 @pytest.mark.parametrize(("results", "cause"), [(1, "lost"), (25, "lost")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from sim.doctor.calls import Lane
+from sim.doctor.calls import Lane, started_together
 from sim.doctor.what_if.base import Case, Change, session_of
 
 
@@ -13,7 +13,7 @@ def changes(case: Case) -> Iterator[Change]:
     """What the followers of each batch would read instead of writing; only of logs with a common clock."""
     saved = dict.fromkeys(case.sessions, 0.0)
     batches = 0
-    for leader, followers in _batches(case.found.lanes):
+    for leader, *followers in _batches(case.found.lanes):
         batches += 1
         for lane in followers:
             call, rules = lane.calls[0], case.rules(lane)
@@ -31,7 +31,7 @@ def changes(case: Case) -> Iterator[Change]:
         )
 
 
-def _batches(lanes: list[Lane]) -> Iterator[tuple[Lane, list[Lane]]]:
+def _batches(lanes: list[Lane]) -> Iterator[list[Lane]]:
     """Lanes that begin with the same message of the same model, before the first of them has its reply."""
     alike: dict[tuple[str, str, bytes], list[Lane]] = defaultdict(list)
     for lane in lanes:
@@ -39,19 +39,7 @@ def _batches(lanes: list[Lane]) -> Iterator[tuple[Lane, list[Lane]]]:
         if lane.dated and first.opening:
             alike[lane.log, first.model, first.opening[0][0]].append(lane)
     for mine in alike.values():
-        mine.sort(key=lambda lane: lane.start)
-        leader, followers = mine[0], list[Lane]()
-        for lane in mine[1:]:
-            first = leader.calls[0]
-            took_s = 0.0 if first.ended_s is None else first.ended_s - first.at_s
-            if (lane.start - leader.start).total_seconds() <= took_s:
-                followers.append(lane)
-                continue
-            if followers:
-                yield leader, followers
-            leader, followers = lane, []
-        if followers:
-            yield leader, followers
+        yield from started_together(mine)
 
 
 def _shared_tokens(leader: Lane, lane: Lane) -> int:
