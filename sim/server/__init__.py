@@ -1,0 +1,1 @@
+"""A system of a configuration behind the HTTP APIs that clients know."""
