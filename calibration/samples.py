@@ -26,6 +26,7 @@ from pydantic import (
 
 from calibration.plan import Configuration, Split
 from workloads.errors import InputError
+from workloads.shown import why
 
 SCHEMA = "kvsamples/1"
 HEADER = (
@@ -87,7 +88,9 @@ def read(path: Path) -> Samples:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; allowed: a samples file of calibration") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cut off or damaged ({error}); allowed: a whole samples file") from None
+        raise InputError(
+            f"{path}: cut off or damaged ({why(error)}); allowed: a whole samples file"
+        ) from None
     lines = text.split("\n")
     if lines[-1]:
         raise InputError(

@@ -11,7 +11,7 @@ from contextlib import suppress
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import plain
+from workloads.shown import brief, plain
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
@@ -39,5 +39,5 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _refuse(message: str) -> None:
-    typer.echo(f"error: {plain(message)}", err=True)
+    typer.echo(f"error: {brief(plain(message))}", err=True)
     sys.exit(2)
