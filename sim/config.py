@@ -172,7 +172,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
-        raise document.explain(error) from None
+        raise document.explain(error, Config.model_validate) from None
     config._folder = path.resolve().parent
     try:
         return config.resolved()

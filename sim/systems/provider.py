@@ -22,9 +22,9 @@ from sim.providers.serve import ByModel, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
-from sim.yamlfile import in_words
 from workloads.clients import Retries
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 from workloads.lengths import Distribution
 from workloads.schema import Schema
 from workloads.seeds import stream
@@ -314,11 +314,7 @@ class ProviderSystem(Schema):
         try:
             rules = Rules.model_validate({**base, **given})
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
-            value = problem["input"]
-            shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-            raise InputError(f"{where}{shown}: {in_words(problem)}") from None
+            raise InputError(first_problem(error, {**base, **given}, f"{key}.rules")) from None
         for name in given:
             if name not in rules.used:
                 raise InputError(
