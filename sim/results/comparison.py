@@ -32,7 +32,10 @@ class Compare(Schema):
     """
 
     by: Annotated[str, AfterValidator(full_name)] | None = None
+    """A figure of summary.json, such as `mean_ttft_ms` or `cost_usd_total`; left out: dollars where a
+    hosted API is among the systems, else mean TTFT, else hit rate."""
     baseline: str | None = None
+    """The name of the system that the others are held against; left out: the first one."""
 
 
 def default_figure(summary: Summary) -> str:

@@ -69,20 +69,36 @@ class EngineSystem(Pool):
 
     kind: Literal["engine"]
     model: ModelName | None = None
+    """Name of a model (`python -m sim models`), path of a Hugging Face config.json or of its folder, or
+    the model's figures."""
     dtype: Dtype = "auto"
+    """Type of the weights, vLLM's option; `auto`: as the checkpoint has them."""
     kv_cache_dtype: KvCacheDtype = "auto"
+    """Type of the KV cache, vLLM's option; `auto`: as the model's."""
     router: RouterConfig = RoundRobinConfig()
+    """Which replica gets a request: the name of a router, or a mapping with its parameters."""
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    """The prefix cache; by default vLLM's, `{kind: block}`."""
     tenants: Literal["shared", "salted"] = "shared"
+    """What tenants share: `shared` (everything) or `salted` (no content)."""
     price: Price | None = None
+    """What the GPUs, or the tokens, cost."""
     pools: list[Pool] | None = Field(default=None, min_length=1)
+    """Groups of unlike replicas; what one of them does not say is as here."""
     kv_link: LinkSpeed | None = None
+    """The link between replicas that prefill and those that decode."""
     max_queued_requests: PositiveInt | None = None
+    """Requests that wait at a replica at most; further ones are rejected. Left out: no limit."""
     deadline_s: Distribution | None = None
+    """When a client hangs up, s after it asked; a number or a distribution. Left out: never."""
     failures: list[FailureConfig] = Field(default=[])
+    """Replicas that die, and when."""
     retries: Retries | None = None
+    """How a client sends again what was rejected or timed out; left out: never."""
     record_steps: bool = False
+    """Whether what every step scheduled is kept, for steps.parquet; slower."""
     sample_s: float | None = Field(default=None, ge=1e-3)
+    """Interval of timeseries.parquet, s; left out: no such file."""
 
     @model_validator(mode="before")
     @classmethod

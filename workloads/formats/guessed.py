@@ -22,10 +22,15 @@ class GuessedTrace(Schema):
     kind: Literal["trace"]
     format: Literal["guess"] = "guess"
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     arrival: Any = None
     """As the format that is found takes it."""
     loop: Literal["open", "closed"] | None = None
+    """`open`: all calls at their recorded times; `closed`: a call waits for the reply before it, then a
+    think time. Left out: as the format has it."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Find the format and read the file with it."""

@@ -1,4 +1,4 @@
-"""Commands about models and GPUs: the catalogues, and what fits."""
+"""``python -m sim memory``: what of a model fits on a GPU."""
 
 from __future__ import annotations
 
@@ -8,29 +8,6 @@ import typer
 
 from reports import terminal
 from workloads.errors import InputError
-
-
-def models() -> None:
-    """The models that ship: parameters, weights, KV, sources."""
-    from pathlib import Path
-
-    from reports import hardware as report
-    from sim.hardware import catalogue
-
-    names = catalogue.names("models")
-    found = ((name, catalogue.model(name, Path()), catalogue.source(name)) for name in names)
-    terminal.show(report.models(found))
-
-
-def gpus() -> None:
-    """The GPUs that ship: memory, bandwidth, compute, sources.
-
-    Memory is told as the driver and as CUDA report it.
-    """
-    from reports import hardware as report
-    from sim.hardware import catalogue
-
-    terminal.show(report.gpus((name, catalogue.gpu(name)) for name in catalogue.names("gpus")))
 
 
 def memory(
