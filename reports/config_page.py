@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sim.config import Config
+from sim.json_schema import of_config
 
 Schema = dict[str, Any]
 HEAD = """# Configuration
@@ -86,7 +86,7 @@ class Part:
 
 def parts() -> dict[str, Part]:
     """Every part by its name; the whole file is ``Config``."""
-    schema = Config.model_json_schema()
+    schema = of_config()
     definitions = schema.get("$defs", {})
     found = {"Config": Part("Config", schema)}
     found |= {name: Part(name, definition) for name, definition in definitions.items()}
@@ -157,19 +157,15 @@ def _section(part: Part, found: dict[str, Part]) -> str:
         more = len(part.places) - SHOWN_PLACES
         lines.append(f"Stands at {shown}{f' and {more} other places' if more > 0 else ''}.\n\n")
     if text := part.schema.get("description"):
-        lines.append(text.replace("``", "`") + "\n\n")
+        lines.append(f"{text}\n\n")
     lines.append("| key | type | default | meaning |\n|---|---|---|---|\n")
     needed = part.schema.get("required", [])
     for key, schema in part.keys.items():
         default = "required" if key in needed else _default(schema)
-        meaning = _tag_meaning(key, schema) or schema.get("description", "").replace("``", "`")
+        meaning = "chooses this part" if key in TAGS and "const" in schema else schema.get("description", "")
         cells = (f"`{key}`", _type(schema, found), default, meaning)
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |\n")
     return "".join(lines)
-
-
-def _tag_meaning(key: str, schema: Schema) -> str:
-    return "Chooses this part." if key in TAGS and "const" in schema else ""
 
 
 def _type(schema: Schema, found: dict[str, Part]) -> str:
@@ -194,7 +190,7 @@ def _type(schema: Schema, found: dict[str, Part]) -> str:
 
 def _alternatives(schemas: list[Schema], found: dict[str, Part]) -> str:
     """One of several: many parts that differ by a tag are listed by that tag alone."""
-    flat = [inner for schema in schemas for inner in schema.get("oneOf", [schema])]
+    flat = [inner for schema in schemas for inner in schema.get("anyOf", [schema])]
     named = [found[inner["$ref"].rpartition("/")[2]] for inner in flat if "$ref" in inner]
     words = [_type(inner, found) for inner in flat if "$ref" not in inner]
     for group, (word, link) in COLLECTED.items():

@@ -41,7 +41,7 @@ three
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("\none\n...", "\none\n"), ("three\n```", "four\n```"), ("cat a.txt", "cat b.txt")],
+    [("\none\n...", "\none\n"), ("...\nthree", "...\nfour"), ("cat a.txt", "cat b.txt")],
     ids=["a line too many", "another figure", "a command that fails"],
 )
 def test_what_is_wrong_is_found(old: str, new: str, tmp_path: Path) -> None:
