@@ -1,4 +1,4 @@
-"""``server`` of a configuration: how the server answers, whom it lets in, and what goes wrong on request."""
+"""``server`` of a configuration: how the server answers, what it refuses, what goes wrong on request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Replies(Schema):
 
     A reply has ``tokens``, or as many as the request allows if that is less; a request that asks for a
     length (``ignore_eos``, ``min_tokens``) gets it. ``filler`` is meaningless text, ``echo`` says the last
-    user message again, and ``recorded`` looks the last user message up in a file of JSON lines with ``prompt``
-    and ``reply`` (filler where it is not there); such texts have the length they have, cut at ``max_tokens``.
+    user message again, and ``recorded`` looks the last user message up in a file of JSON lines with
+    ``prompt`` and ``reply`` (filler where it is not there); such texts are cut at ``max_tokens``.
     """
 
     kind: Literal["filler", "echo", "recorded"] = "filler"
@@ -40,7 +40,7 @@ class Limits(Schema):
 
 
 class Faults(Schema):
-    """What goes wrong, each drawn for each request by its share; a stream breaks off at half of the reply."""
+    """What goes wrong, drawn for each request by its share; a stream breaks off at half of the reply."""
 
     error_share: Share = 0.0
     error_status: Literal[400, 401, 404, 413, 429, 500, 503, 529] = 500

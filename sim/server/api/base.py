@@ -103,7 +103,7 @@ def merged(bits: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def usage_of(served: Served) -> Usage:
-    """The usage of one HTTP request: each prompt once, whatever the number of its choices, and all replies."""
+    """The usage of one HTTP request: each prompt once, however many choices it has, and all replies."""
     found = [reply.usage for reply in served.replies]
     if len(found) == 1:
         return found[0]

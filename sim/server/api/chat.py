@@ -18,6 +18,8 @@ from sim.server.api.tokens import Tokens
 
 ROLES = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
 ROLES |= {"tool": "tool", "function": "tool"}
+PLAIN = b',"choices":[{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null}]}\n\n'
+"""The end of a chunk that holds nothing but text."""
 
 
 class ChatMessage(Body):
@@ -153,10 +155,10 @@ class ChatWriter:
 
     def tokens(self, choice: int, bits: Sequence[tuple[int, str]], last: bool) -> bytes:
         answer = self._served.answers[choice]
-        if choice in self._opened and not last and not self._options.continuous and answer.parts[0].kind == "text":
+        is_plain = choice in self._opened and not last and not self._options.continuous
+        if is_plain and answer.parts[0].kind == "text":
             said = bits[0][1] if len(bits) == 1 else "".join(bit for _, bit in bits)
-            delta = b',"choices":[{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null}]}\n\n'
-            return self._plain + delta % (choice, dumped(said))
+            return self._plain + PLAIN % (choice, dumped(said))
         out = []
         pieces = merged(bits)
         for number, (part, said) in enumerate(pieces):
@@ -178,7 +180,9 @@ class ChatWriter:
             return {"tool_calls": [{"index": number, "function": {"arguments": said}}]}
         self._begun.add((choice, number))
         function = {"name": part.name, "arguments": said}
-        return {"tool_calls": [{"index": number, "id": part.call_id, "type": "function", "function": function}]}
+        return {
+            "tool_calls": [{"index": number, "id": part.call_id, "type": "function", "function": function}]
+        }
 
     def _chunk(self, choices: list[dict[str, Any]], with_usage: bool) -> bytes:
         chunk = self._head | {"choices": choices}

@@ -80,7 +80,10 @@ def retry_after(seconds: float) -> dict[str, str]:
     """When to come again; the SDKs look at the milliseconds first."""
     if seconds <= 0:
         return {}
-    return {"retry-after": str(max(1, round(seconds))), "retry-after-ms": str(max(1, round(seconds * 1000)))}
+    return {
+        "retry-after": str(max(1, round(seconds))),
+        "retry-after-ms": str(max(1, round(seconds * 1000))),
+    }
 
 
 class Cut(Exception):

@@ -67,7 +67,9 @@ class RateLimits:
         }
         self._quotas = {name: Quota(many, clock) for name, many in wanted.items() if many is not None}
 
-    def admit(self, shape: Shape, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[str, str]:
+    def admit(
+        self, shape: Shape, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> dict[str, str]:
         """Count a request and give the headers of its reply; ApiError 429 if a quota is used up."""
         if not self._quotas:
             return {}
@@ -100,7 +102,9 @@ class RateLimits:
         for name, quota in self._quotas.items():
             full_s = quota.full_in_s()
             if shape == "anthropic":
-                reset = (now + timedelta(seconds=full_s)).isoformat(timespec="seconds").replace("+00:00", "Z")
+                reset = (
+                    (now + timedelta(seconds=full_s)).isoformat(timespec="seconds").replace("+00:00", "Z")
+                )
                 head = f"anthropic-ratelimit-{name}"
                 out |= {f"{head}-limit": str(quota.per_min), f"{head}-remaining": str(quota.left())}
                 out[f"{head}-reset"] = reset

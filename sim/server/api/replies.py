@@ -18,14 +18,16 @@ from workloads.lengths import whole
 from workloads.seeds import stream
 from workloads.shown import shown
 
-WORDS = (
-    "all and any are ask bad bag bay bed big bit box boy bus buy can cap car cat cup cut day dig dog dry due ear "
-    "eat egg end eye far fed few fit fly fog for fun gap get got gum gun guy hat hen her him his hit hot how ice "
-    "ink its jam job joy key kid kit lab law lay leg let lid lie lip log lot low man map mat may men mix mud net "
-    "new nor not now nut oak odd off oil old one our out own pan pay pen pet pie pin pit pot put ran rat raw red "
-    "rib rid row rug run sad saw say sea see set she shy sit six sky son sun tap tax tea ten the tie tin tip toe "
-    "top toy try two use van war was way wet who why win yes yet you zoo"
-).split()
+_TEXT = (
+    "all and any are ask bad bag bay bed big bit box boy bus buy can cap car cat cup cut day dig dog "
+    "dry due ear eat egg end eye far fed few fit fly fog for fun gap get got gum gun guy hat hen her "
+    "him his hit hot how ice ink its jam job joy key kid kit lab law lay leg let lid lie lip log lot "
+    "low man map mat may men mix mud net new nor not now nut oak odd off oil old one our out own pan "
+    "pay pen pet pie pin pit pot put ran rat raw red rib rid row rug run sad saw say sea see set she "
+    "shy sit six sky son sun tap tax tea ten the tie tin tip toe top toy try two use van war was way "
+    "wet who why win yes yet you zoo"
+)
+WORDS = tuple(_TEXT.split())
 """Of three letters: with the space behind it, four characters."""
 
 
@@ -33,10 +35,15 @@ class Speaker:
     """Writes the replies. The same seed and the same requests in the same order give the same texts."""
 
     def __init__(self, replies: Replies, tokens: Tokens, seed: int, folder: Path) -> None:
-        self.replies, self._tokens = replies, tokens
+        self._tokens, self._folder = tokens, folder
         self._rng = stream(seed, "server: texts of replies")
         self._lengths = stream(seed, "server: lengths of replies")
-        self._recorded = _recorded(replies.path, folder) if replies.kind == "recorded" else {}
+        self.change(replies)
+
+    def change(self, replies: Replies) -> None:
+        """Speak otherwise from now on; InputError if the recorded replies cannot be read."""
+        self._recorded = _recorded(replies.path, self._folder) if replies.kind == "recorded" else {}
+        self.replies = replies
 
     def answer(self, call: Call, prompt: int) -> Answer:
         """The reply to one prompt of ``call``."""
@@ -48,9 +55,9 @@ class Speaker:
             return self._of_text(said, wanted)
         asked = self._length(wanted)
         if not wanted.exact:
-            said = self._spoken(call.said[prompt])
-            if said is not None:
-                return self._of_text(said, wanted)
+            spoken = self._spoken(call.said[prompt])
+            if spoken is not None:
+                return self._of_text(spoken, wanted)
         finish = "length" if wanted.most_tokens is not None and asked >= wanted.most_tokens else "stop"
         return self._answer(self.filler(asked), finish)
 
@@ -71,7 +78,9 @@ class Speaker:
         most = wanted.most_tokens
         if wanted.exact and most is not None:
             return most
-        drawn = max(whole(self.replies.tokens.sample(self._lengths, 1), "replies.tokens")[0], wanted.least_tokens)
+        drawn = max(
+            whole(self.replies.tokens.sample(self._lengths, 1), "replies.tokens")[0], wanted.least_tokens
+        )
         return drawn if most is None else min(drawn, most)
 
     def _spoken(self, said: str) -> Encoded | None:
@@ -133,7 +142,9 @@ def _example(schema: Any, word: str = "the", depth: int = 0) -> Any:
         properties = properties if isinstance(properties, dict) else {}
         required = schema.get("required")
         names = required if isinstance(required, list) else list(properties)
-        return {name: _example(properties.get(name), word, depth + 1) for name in names if isinstance(name, str)}
+        return {
+            name: _example(properties.get(name), word, depth + 1) for name in names if isinstance(name, str)
+        }
     if kind == "array":
         least = schema.get("minItems")
         count = min(least, 16) if isinstance(least, int) and least > 0 else 1

@@ -63,7 +63,9 @@ class Responses:
         messages = [*before, *_messages(asked.input)]
         if not messages:
             raise ApiError(400, "input: allowed: a text or at least one item", param="input")
-        shown = [Message("system", (text(asked.instructions),)), *messages] if asked.instructions else messages
+        shown = (
+            [Message("system", (text(asked.instructions),)), *messages] if asked.instructions else messages
+        )
         options = asked.prompt_cache_options or CacheOptions()
         automatic = cache_mark({"ttl": options.ttl}, "prompt_cache_options") if options.ttl else None
         form, verbosity = (asked.text or {}).get("format"), (asked.text or {}).get("verbosity")

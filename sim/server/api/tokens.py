@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -96,9 +97,8 @@ class ModelTokens:
     def encode(self, text: str) -> Encoded:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         found = self._tokenizer.encode(text, add_special_tokens=False)
-        starts = [start for start, _ in found.offsets]
-        ends = [*starts[1:], len(text)]
-        pieces = tuple(text[start:end] for start, end in zip(starts, ends, strict=True))
+        bounds = [0, *(start for start, _ in found.offsets[1:]), len(text)] if found.ids else []
+        pieces = tuple(text[start:end] for start, end in pairwise(bounds))
         return Encoded(tuple(found.ids), pieces)
 
     def decode(self, ids: list[int]) -> str:
