@@ -93,6 +93,8 @@ class Trace:
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     drawn_starts: bool = False
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
+    grows: bool = False
+    """Whether requests are added while it is served."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = GENERATED
