@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from sim.fleet.fleet import Fleet
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, COMPLETED, NAN, REJECTED, STATUS, TIMED_OUT
-from sim.server.live import About, Ask, State, Times, Usage
+from sim.server.draws import Draws
+from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems.engine import EngineSystem
-from workloads.lengths import Distribution
 from workloads.seeds import stream
 from workloads.trace import Trace
 
@@ -20,6 +18,10 @@ LOST = {
     ABORTED: "the engine has aborted the request",
     REJECTED: "no replica takes the request",
 }
+
+
+def require_live(system: EngineSystem, key: str) -> None:
+    """InputError unless the memory of ``system`` can take prompts while time runs."""
 
 
 class LiveFleet:
@@ -34,7 +36,9 @@ class LiveFleet:
         self._system, self._trace = system, trace
         self._deadline_s: list[float] = []
         deadline = system.deadline_s
-        self._deadlines = None if deadline is None else Draws(deadline, trace.seed, "deadline")
+        self._deadlines: Draws | None = None
+        if deadline is not None:
+            self._deadlines = Draws(lambda n: deadline.sample(stream(trace.seed, "deadline"), n).tolist())
         self._iterations: list[int] = []
         self.fleet, self._tier_hits = system.fleet(
             trace,
@@ -70,15 +74,12 @@ class LiveFleet:
             self._deadline_s.append(self._deadlines[index])
         self.fleet.arrive(index)
 
-    def asked(self, index: int, ask: Ask) -> None:
-        """The request of ``ask`` is ``index``; its tokens are all that matters here."""
-
     def leave(self, index: int) -> None:
         """The client of request ``index`` has gone."""
         self.fleet.leave(index)
 
     def refusal(self, index: int) -> tuple[str, str] | None:
-        """Why a request that has just arrived was turned away, as a kind and a message; None: it was not."""
+        """Why a request that has just arrived was turned away, as kind and message; None: it was not."""
         if self.fleet.log.status[index] != REJECTED:
             return None
         prompt = self._trace.content.end[self._trace.prompt[index]]
@@ -170,21 +171,3 @@ class LiveFleet:
 
 MOST_ITERATIONS = 100_000
 """So many are kept for `LiveFleet.iterations`, which nobody may ask for."""
-
-
-class Draws:
-    """The draws of ``distribution`` that a replay makes at once, one for each request as it comes.
-
-    Draws of a stream begin alike however many there are, so more are drawn from its start.
-    """
-
-    def __init__(self, distribution: Distribution, seed: int, source: str) -> None:
-        self._draw: Callable[[int], list[float]] = lambda n: distribution.sample(
-            stream(seed, source), n
-        ).tolist()
-        self._drawn: list[float] = []
-
-    def __getitem__(self, index: int) -> float:
-        if index >= len(self._drawn):
-            self._drawn = self._draw(max(1024, 2 * index))
-        return self._drawn[index]

@@ -33,6 +33,8 @@ class Pace:
         self._stopped = False
         self._waiting: asyncio.Future[None] | None = None
         self.moved = False
+        self.busy_s = 0.0
+        """Wall-clock time in which events happened."""
 
     @property
     def now_s(self) -> float:
@@ -42,8 +44,8 @@ class Pace:
         return (time.monotonic() - self._began) * self._speed
 
     def happen(self, at_s: float, callback: Callable[[int], None], subject: int) -> None:
-        """Call ``callback(subject)`` as something that arrives at ``at_s`` (`arrival_s`), after all that was
-        due before."""
+        """Call ``callback(subject)`` as what arrives at ``at_s`` (`arrival_s`), after all that was due
+        before."""
         self._env.at(at_s, ARRIVAL, callback, subject)
         self._until(at_s)
         self.wake()
@@ -73,7 +75,9 @@ class Pace:
             if wait_s is None or wait_s > 0:
                 await self._rest(wait_s)
             else:
+                began = time.perf_counter()
                 self._some()
+                self.busy_s += time.perf_counter() - began
                 await asyncio.sleep(0)
 
     def drain(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Literal, Protocol, cast
 
+from sim.config import Config
 from sim.engine.events import Clock
 from sim.results.records import Records
 from sim.server.live import About, Ask, Refused, State, Times, Usage
@@ -22,17 +23,14 @@ class Backend(Protocol):
     streams: Streams
     about: About
 
-    def asked(self, index: int, ask: Ask) -> None:
-        """Request ``index``, the newest of the trace, is that of ``ask``."""
-
     def arrive(self, index: int) -> None:
-        """It is sent now."""
+        """Request ``index``, the newest of the trace, is sent now."""
 
     def leave(self, index: int) -> None:
         """The client of request ``index``, which may be over, has gone."""
 
     def refusal(self, index: int) -> tuple[str, str] | None:
-        """Why a request that has just arrived was turned away, as a kind and a message; None: it was not."""
+        """Why a request that has just arrived was turned away, as kind and message; None: it was not."""
 
     def usage(self, index: int, output_tokens: int) -> Usage: ...
 
@@ -47,10 +45,15 @@ class Backend(Protocol):
 
 
 class LiveSystem:
-    """`Live`: a backend whose time passes with the wall clock's, or as fast as it goes."""
+    """`Live`: a backend whose time passes with the wall clock's, or as fast as it goes.
 
-    def __init__(self, backend: Backend, traffic: Traffic, speed: float) -> None:
+    ``config`` has the system that is served and no other; its workload is not served.
+    """
+
+    def __init__(self, backend: Backend, traffic: Traffic, speed: float, config: Config) -> None:
+        self.config = config
         self.traffic = traffic
+        self.speed = speed
         self.backend = backend
         self._streams = backend.streams
         self._pace = Pace(backend.env, speed, lambda: bool(self._streams.open))
@@ -61,6 +64,11 @@ class LiveSystem:
     def about(self) -> About:
         return self.backend.about
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds of the wall clock in which events of the simulation happened."""
+        return self._pace.busy_s
+
     def submit(self, ask: Ask) -> Stream:
         """Take a request now. Raises `Refused`."""
         if self._stopped:
@@ -68,7 +76,6 @@ class LiveSystem:
         if not len(ask.prompt):
             raise ValueError("a prompt has at least one token")
         index = self.traffic.add(ask, self._pace.arrival_s())
-        self.backend.asked(index, ask)
         stream = Stream(index, self.backend.usage, self.backend.times, self._leave)
         self._streams.open[index] = stream
         at_s = self.traffic.trace.arrival_s[index]

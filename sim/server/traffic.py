@@ -17,20 +17,27 @@ class Traffic:
     trace needs; nothing else grows.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, hosted: bool = False) -> None:
+        """``hosted``: marks and cache keys are kept too; who sends the same key is a tenant."""
         self.trace = Trace(messages=True, grows=True, seed=seed, origin=ORIGIN)
         self._tree = GrowingTree(self.trace.content)
         self.trace._chains = self._tree.chains
         self.trace.continuations = self._tree.continued
         self._sessions: dict[str, int] = {}
         self._turns: dict[int, int] = {}  # session: its turns so far
-        self._keys: dict[str, int] = {}
+        self._keys: dict[str, int] | None = None
+        if hosted:
+            self._keys, self.trace.marks = {}, []
         self._answers: dict[int, int] = {}  # where a reply ends: its session
 
     def add(self, ask: Ask, at_s: float) -> int:
         """Add the request, which arrives at ``at_s``, and return its index. O(tokens)."""
         trace, tree = self.trace, self._tree
-        prompt = tree.insert(ask.prompt, ask.message_ends)
+        ends = {*ask.message_ends, *(mark.tokens for mark in ask.marks), ask.system_tokens}
+        prompt = tree.insert(ask.prompt, ends)
+        places = [(self._at(prompt, mark.tokens), mark.ttl_s or 0.0) for mark in ask.marks]
+        if trace.marks is not None:
+            trace.marks.append([mark for mark in places if mark[0] != ROOT])
         if ask.system_tokens and (system := self._at(prompt, ask.system_tokens)) != ROOT:
             trace.system_messages.add(system)
         session = self._session(ask.session, prompt)
@@ -47,7 +54,7 @@ class Traffic:
             arrival_s=at_s,
             session=session,
             turn=turn,
-            tenant=0 if ask.cache_key is None else self._keys.setdefault(ask.cache_key, len(self._keys) + 1),
+            tenant=self._tenant(ask.cache_key),
         )
 
     def shared_tokens(self, one: int, other: int) -> int:
@@ -55,9 +62,10 @@ class Traffic:
         trace = self.trace
         return trace.content.end[trace.content.shared(trace.prompt[one], trace.prompt[other])]
 
-    def segment(self, request: int, tokens: int) -> int:
-        """The segment in which the first ``tokens`` tokens of a prompt end, or ROOT if none ends there."""
-        return self._at(self.trace.prompt[request], tokens)
+    def _tenant(self, key: str | None) -> int:
+        if self._keys is None or key is None:
+            return 0
+        return self._keys.setdefault(key, len(self._keys) + 1)
 
     def _at(self, segment: int, tokens: int) -> int:
         end, parent = self.trace.content.end, self.trace.content.parent
