@@ -40,15 +40,14 @@ class GrowingTree:
         """
         ids = array("I", tokens).tobytes()
         content, begin = self.content, self.content.end[after]
-        marks = {end - begin for end in ends}
-        marks.add(len(tokens))
-        at, place, upto = after, 0, 0
+        marks = {end - begin for end in ends if begin < end < begin + len(tokens)} | {len(tokens)}
+        at, place = after, 0
         for upto in sorted(marks):
             while place < upto:
                 child = self._children.get((at, ids[place * ID_BYTES : (place + 1) * ID_BYTES]))
                 if child is None:
                     child = self._append(at, ids[place * ID_BYTES : upto * ID_BYTES])
-                    if at != ROOT and place not in marks and place:
+                    if place and place not in marks:
                         self.continued.add(child)
                 else:
                     known = content.end[child] - content.end[at]
@@ -129,7 +128,7 @@ class GrowingChains(Chains):
     def go_on(self, segment: int) -> None:
         """``segment`` has been appended to the content."""
         above = self._above[segment]
-        if above == ROOT or above in self._goes_on or self._is_left(above):
+        if above == ROOT or above in self._goes_on:
             self.branch(segment)
         else:
             self._goes_on.add(above)
@@ -146,10 +145,6 @@ class GrowingChains(Chains):
         """``segment`` is about to be cut: its upper part gets the next number."""
         self._goes_on.add(len(self.of))
         self.of.append(self.of[segment])
-
-    def _is_left(self, segment: int) -> bool:
-        """Whether ``segment`` is the inner part of a chain."""
-        return segment in self._goes_on
 
 
 def _common(one: bytes, other: bytes) -> int:
