@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +21,7 @@ from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative_config import Speculative
-from sim.fleet.fleet import Fleet
+from sim.fleet.fleet import Fleet, Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
@@ -276,10 +277,26 @@ class EngineSystem(Pool):
         watched: bool = False,
     ) -> Records:
         """One run; ``watched`` ones keep their steps and samples where that is asked for."""
+        fleet, tier_hits = self.fleet(trace, folder, tick, cache, watched=watched)
+        return self.finished(fleet.run(), cache, tier_hits)
+
+    def fleet(
+        self,
+        trace: Trace,
+        folder: Path,
+        tick: Callable[[int], None],
+        cache: EngineCache,
+        *,
+        watched: bool = True,
+        live: Live | None = None,
+        deadline_s: list[float] | None = None,
+    ) -> tuple[Fleet, dict[str, int]]:
+        """The replicas behind their router, and where hits in lower tiers are counted.
+
+        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``.
+        """
         model, pools = self._model("", folder), self._pools()
         tier_hits: dict[str, int] = {}
-        router, hardships = self.router.router, self._hardships(trace)
-        sample_s = self.sample_s if watched else None
         remote: SourceOf | None = None
         if self.kv_link is not None:
             assert model is not None
@@ -297,17 +314,25 @@ class EngineSystem(Pool):
             for pool in pools:
                 if pool.role == role:
                     plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
-        records = Fleet(
+        hardships = self._hardships(trace)
+        if live is not None:
+            hardships = replace(hardships, deadline_s=deadline_s)
+        fleet = Fleet(
             trace,
             plans,
-            router,
+            self.router.router,
             hardships=hardships,
             record_steps=self.record_steps and watched,
-            sample_s=sample_s,
+            sample_s=self.sample_s if watched else None,
             tier_hits=tier_hits,
             tick=tick,
-        ).run()
-        if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
+            live=live,
+        )
+        return fleet, tier_hits
+
+    def finished(self, records: Records, cache: EngineCache, tier_hits: dict[str, int]) -> Records:
+        """``records`` of a fleet, with what its cache counts beside."""
+        if isinstance(self._pools()[0].engine, SglangEngine) and records.evicted_blocks is not None:
             records.evicted_tokens = records.evicted_blocks * self._block_size(cache)
         if isinstance(cache, TieredConfig) and cache.takes_time:
             total = int(records.cache_read_input_tokens.sum())
@@ -319,6 +344,11 @@ class EngineSystem(Pool):
     def _kv(self) -> KvKind:
         """How the cache is, or stands beside, the engine's memory."""
         return self._pools()[0].engine.kv(self.cache, "")
+
+    def model_name(self, folder: Path) -> str:
+        """How messages call the model; empty where there is none."""
+        model = self._model("", folder)
+        return "" if model is None else model.name
 
     def _block_size(self, cache: EngineCache) -> int:
         return self._pools()[0].engine.kv(cache, "").block_size(cache)
