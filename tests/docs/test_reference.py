@@ -43,7 +43,7 @@ def _missing(value: Any, schema: dict[str, Any], path: str) -> list[str]:
         ]
     found = []
     for key, item in value.items():
-        tries = [
+        tries: list[list[str]] = [
             _missing(item, part.keys[key], f"{path}.{key}") for part in fitting if key in ROWS[part.name]
         ]
         found += min(tries, key=len) if tries else [f"{path}.{key}"]
@@ -87,7 +87,7 @@ def test_examples_of_the_pages() -> None:
     for path in PAGES:
         for piece in _examples(path):
             seen += 1
-            tries = [
+            tries: list[list[str]] = [
                 _missing(piece, {"$ref": f"#/$defs/{part.name}"}, path.name)
                 for part in FOUND.values()
                 if piece.keys() & ROWS.get(part.name, set())

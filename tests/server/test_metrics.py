@@ -36,7 +36,7 @@ def families(server: Up[FakeLive]) -> dict[str, Any]:
 def value(found: dict[str, Any], sample: str, **labels: str) -> float:
     wanted = {"model_name": "fake-model", "engine": "0", **labels}
     return sum(
-        one.value
+        float(one.value)
         for family in found.values()
         for one in family.samples
         if one.name == f"vllm:{sample}" and wanted.items() <= one.labels.items()
