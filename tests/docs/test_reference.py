@@ -41,12 +41,13 @@ def _missing(value: Any, schema: dict[str, Any], path: str) -> list[str]:
             for key, item in value.items()
             for text in (_missing(item, values[0], f"{path}.{key}") if values else [])
         ]
-    found = []
+    found: list[str] = []
     for key, item in value.items():
         tries: list[list[str]] = [
             _missing(item, part.keys[key], f"{path}.{key}") for part in fitting if key in ROWS[part.name]
         ]
-        found += min(tries, key=len) if tries else [f"{path}.{key}"]
+        fewest: list[str] = min(tries, key=len) if tries else [f"{path}.{key}"]
+        found += fewest
     return found
 
 
