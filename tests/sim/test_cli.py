@@ -136,6 +136,15 @@ def test_version(cli_here: Cli) -> None:
     assert cli_here("--version").stdout == f"prefixsim {version('prefixsim')}\n"
 
 
+def test_usage_names_the_program_that_was_called(
+    cli: Cli, cli_here: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a module or as the script that is installed."""
+    assert cli("run").stderr.startswith("Usage: python -m sim run [OPTIONS]")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/prefixsim", "run"])
+    assert cli_here("run").stderr.startswith("Usage: prefixsim run [OPTIONS]")
+
+
 def test_help_imports_nothing_heavy(root: Path) -> None:
     """`--help` is instant because none of these is imported (wall time is not asserted)."""
     heavy = ["jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "torch", "yaml"]
