@@ -100,9 +100,9 @@ class Case:
         except TimeIsUpError as error:
             if self._asks_for_much():
                 return Outcome("stopped")
-            return Outcome("stopped", [f"over {MOST_S:g} s"], "hang: " + _last_frames(error))
+            return Outcome("stopped", [f"over {MOST_S:g} s"], "hang: " + last_frames(error))
         except Exception as error:
-            root = f"{type(error).__name__}: {_last_frames(error) or _shortened(str(error))}"
+            root = f"{type(error).__name__}: {last_frames(error) or shortened(str(error))}"
             return Outcome("stopped", ["traceback"], root, "".join(traceback.format_exception(error)))
         said = err.getvalue()
         if code == 2:
@@ -118,7 +118,7 @@ class Case:
             if code == 1 and "--fail-if" not in self.args:
                 outcome.wrong.append("exit code 1")
         if outcome.wrong:
-            outcome.root = _shortened(f"{outcome.wrong[0]} | {said.strip()[-60:]!r}")
+            outcome.root = shortened(f"{outcome.wrong[0]} | {said.strip()[-60:]!r}")
         return outcome
 
     def _changed(self, folder: Path) -> bool:
@@ -162,7 +162,7 @@ def bounded(most_s: float, most_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _last_frames(error: BaseException) -> str:
+def last_frames(error: BaseException) -> str:
     """Where in the project it happened: the innermost two places."""
     frames = [
         frame
@@ -172,7 +172,7 @@ def _last_frames(error: BaseException) -> str:
     return " < ".join(f"{Path(f.filename).relative_to(ROOT)}:{f.lineno} {f.name}" for f in frames[:-3:-1])
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """The same for all inputs that differ in their numbers."""
     return re.sub(r"\d[\d.]*(e[+-]?\d+)?", "N", text)[:200]
 

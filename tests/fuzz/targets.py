@@ -1,7 +1,4 @@
-"""What is given to which command. A new target is a function that draws an input, and a line of `TARGETS`.
-
-A server's HTTP side would be one more: its input has a ``run`` of its own in place of that of a `Case`.
-"""
+"""What is given to which command: a new target is a function that draws an input, and a line here."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.fuzz import of_commands, of_configs, of_hardware, of_logs
+from tests.fuzz import of_commands, of_configs, of_hardware, of_http, of_logs
 from tests.fuzz.case import Input
 from tests.fuzz.material import Material
 
@@ -39,5 +36,6 @@ TARGETS = [
     Target("models", 5, of_hardware.models),
     Target("profiles", 3, of_hardware.profiles),
     Target("served", 1, of_hardware.served),
+    Target("http", 8, of_http.requests),
 ]
 """All of them, with their share of the inputs."""
