@@ -23,6 +23,7 @@ coverage: .venv/installed-test  ## the default suite, and which lines it runs (2
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --quiet --preview --select PLW1514 sim workloads calibration reports  # UTF-8 in any locale
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-test
