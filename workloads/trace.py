@@ -97,6 +97,9 @@ class Trace:
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     drawn_starts: bool = False
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
+    was_live: bool = False
+    """Whether it was served live by a simulation: times in it are those of clients that waited for its
+    replies, not a log to learn from when those were there."""
     grows: bool = False
     """Whether requests are added while it is served."""
     seed: int = 0
@@ -159,6 +162,8 @@ class Trace:
     @property
     def answered(self) -> Answered | None:
         """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self.was_live:
+            return None
         if self._answered[0] != len(self):
             self._answered = (len(self), answered(self))
         return self._answered[1]

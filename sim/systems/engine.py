@@ -277,8 +277,8 @@ class EngineSystem(Pool):
     ) -> tuple[Fleet, dict[str, int]]:
         """The replicas behind their router, and where hits in lower tiers are counted.
 
-        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``. Steps
-        and samples, of which there would be no end, are then not kept.
+        ``live``: who sends requests while time runs; deadlines are then those in ``deadline_s``, and steps
+        and samples, of which there would be no end, are not kept.
         """
         watched = watched and live is None
         model, pools = self._model("", folder), self._pools()
