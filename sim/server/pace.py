@@ -11,7 +11,7 @@ from sim.engine.events import ARRIVAL, Clock
 
 AFTER_S = 1e-6
 """What is sent at an instant that is over comes one to two of these later: far more than times are
-rounded by, so that a replay of the recorded arrivals has the same order, and less than clients could tell."""
+rounded by, so that a replay of the recorded arrivals has the same order, and less than a client sees."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, less their whole parts, are all apart."""
 AT_ONCE = 500
