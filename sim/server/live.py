@@ -149,6 +149,10 @@ class Live(Protocol):
     @property
     def about(self) -> About: ...
 
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start; cheap enough to be asked for each token."""
+
     def shared_tokens(self, one: int, other: int) -> int:
         """How many tokens the prompts of two requests (`Reply.number`) begin with in common."""
 

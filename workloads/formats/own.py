@@ -58,7 +58,9 @@ class OwnTrace(Schema):
     kind: Literal["trace"]
     format: Literal["prefixsim"]
     path: Path
+    """The file; relative to the configuration's folder or the current one."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:
