@@ -22,7 +22,8 @@ from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative_config import Speculative
-from sim.fleet.fleet import Fleet, Live
+from sim.fleet.fleet import Fleet
+from sim.fleet.live import Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig

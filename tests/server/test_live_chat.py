@@ -17,7 +17,7 @@ from sim.commands.live_run import write_run
 from sim.server.live import Ask
 from sim.server.opening import open_system
 from sim.server.system import LiveSystem
-from tests.server.live import Chats, engine, hosted, read, serve
+from tests.server.live import Chats, engine, hosted, read, replay, same, serve
 
 TURNS, SYSTEM, USER, REPLY = 10, 100, 30, 50
 
@@ -116,6 +116,19 @@ def test_the_wall_clock() -> None:
     assert records.completed.all()
 
 
+@pytest.mark.parametrize("system", ["vllm", "sglang", "hosted"])
+def test_the_wall_clock_in_a_replay(system: str, tmp_path: Path) -> None:
+    """Arrivals between any two events, as a wall clock gives them: the same hits in the same order."""
+    config = {
+        "vllm": engine(cache={"kind": "block", "block_size": 4}, replicas=2),
+        "sglang": engine(engine={"kind": "sglang"}, memory={"kv_blocks": 240}),
+        "hosted": hosted(provider="deepseek", model="deepseek-v4-flash", rules={"min_tokens": 8}),
+    }[system]
+    live, records = serve(config, Chats(11, chats=8), speed=100)
+    assert (records.arrival_s[1:] > 0).all() and records.cache_read_input_tokens.any()
+    same(records, replay(live, tmp_path)[1])
+
+
 def test_memory_is_that_of_the_recorded_trace() -> None:
     """As many requests as before take no more memory: nothing else is kept of those that ended."""
 
@@ -141,3 +154,31 @@ def test_memory_is_that_of_the_recorded_trace() -> None:
     grown = [after - before for before, after in zip([0, *sizes], sizes, strict=False)]
     assert max(grown) < 500 * 2000, "bytes a request, of which most are rows, segments and tokens"
     assert grown[-1] < 1.5 * max(grown[0], grown[1])
+
+
+@pytest.mark.slow
+def test_a_thousand_streams_for_ten_minutes() -> None:
+    """1,000 clients one reply after the other, 10 simulated minutes: all complete, nothing piles up."""
+    clients_count, until_s = 1000, 600.0
+    kept: list[int] = []
+
+    async def client(live: LiveSystem, number: int) -> int:
+        asked, prompt = 0, [number, *range(60)]
+        while live.state().now_s < until_s:
+            prompt = [*prompt[:200], asked, number]
+            stream = live.submit(Ask(list(prompt), 300, session=str(number)))
+            assert await read(stream) == 300
+            asked += 1
+            if number == 0:
+                kept.append(len(live.backend.streams.open))
+        return asked
+
+    async def clients(live: LiveSystem) -> None:
+        asked = await asyncio.gather(*(client(live, number) for number in range(clients_count)))
+        assert sum(asked) == live.state().completed == len(live.traffic.trace)
+
+    config = engine(replicas=4, router="least_loaded", memory={"kv_blocks": 8000})
+    live, records = serve(config, clients)
+    assert records.completed.all() and len(records) > 20 * clients_count
+    assert max(kept) <= clients_count and not live.backend.streams.open
+    assert live.state().running == live.state().waiting == 0
