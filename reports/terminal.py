@@ -32,6 +32,13 @@ def show(table: RenderableType, paths: Iterable[Path] = ()) -> None:
         typer.echo(f"Written: {path}")
 
 
+def show_json(content: object) -> None:
+    """``content`` on stdout, for another program."""
+    import json
+
+    typer.echo(json.dumps(content, indent=1, allow_nan=False))
+
+
 @contextmanager
 def parts(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """Progress bars on stderr, one per part of the work; nothing without a terminal."""
