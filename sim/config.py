@@ -113,6 +113,12 @@ class Config(Schema):
         """The same experiment on another workload."""
         return self._with(workload=workload)
 
+    def only(self, name: str, system: SystemConfig) -> Config:
+        """``system`` alone, called ``name``; what depends on other systems or the workload is left out."""
+        claims = [claim for claim in self.claims if claim.system == name]
+        alone = {"systems": {name: system}, "claims": claims, "compare": Compare(), "habit_pairs": {}}
+        return self._with(**alone, clients=None, seeds=1, warmup_s="auto", until_s="auto")
+
     def with_seed(self, seed: int) -> Config:
         """The same experiment with the random draws of ``seed``, and of no other."""
         return self._with(seed=seed, seeds=1)
