@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sim.config import Config
     from sim.experiment import Result
 
+Writer = Callable[["Result", Summary, Path], None]
+"""Writes files of its own into a folder that holds those of the run."""
 STEPS = "steps.parquet"
 SAMPLES = "timeseries.parquet"
 
@@ -108,11 +111,17 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
 
 
-def write(result: Result, summary: Summary, folder: Path, traffic: str | None = None) -> None:
+def write(
+    result: Result,
+    summary: Summary,
+    folder: Path,
+    traffic: str | None = None,
+    also: Sequence[Writer] = (),
+) -> None:
     """Write config.yaml, summary.json, timing.json, requests.parquet and report.html into ``folder``.
 
     Where a system records its steps or samples, steps.parquet and timeseries.parquet too; the trace itself
-    into the file ``traffic``, if one is named.
+    into the file ``traffic``, if one is named; and what each of ``also`` writes.
 
     ``summary`` is that of ``result``.
 
@@ -132,6 +141,8 @@ def write(result: Result, summary: Summary, folder: Path, traffic: str | None = 
         write_samples(result, staging / SAMPLES)
         if traffic is not None:
             own.write(result.trace, staging / traffic)
+        for further in also:
+            further(result, summary, staging)
 
 
 def put(folder: Path, contents: dict[str, bytes]) -> None:

@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from sim import examples
 from sim.config import Config
 from sim.providers import bills
 from sim.results import early, intervals, metrics, owning_or_renting, repetitions, steady, validity
@@ -215,6 +216,7 @@ def _extrapolation(records: Records) -> list[str]:
 def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     workload: Workload = config.workload
+    examples.require_trace(workload, config.folder)
     trace = workload.build(config.seed, config.folder)
     if config.clients is not None:
         config.clients.apply(trace)
