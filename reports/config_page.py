@@ -162,7 +162,9 @@ def _section(part: Part, found: dict[str, Part]) -> str:
     needed = part.schema.get("required", [])
     for key, schema in part.keys.items():
         default = "required" if key in needed else _default(schema)
-        meaning = "chooses this part" if key in TAGS and "const" in schema else schema.get("description", "")
+        meaning = (
+            "chooses this part" if key in TAGS and "const" in schema else schema.get("description", "")
+        )
         cells = (f"`{key}`", _type(schema, found), default, meaning)
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |\n")
     return "".join(lines)

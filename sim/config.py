@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from sim.examples import find
 from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
 from sim.results.comparison import Compare
@@ -112,6 +113,12 @@ class Config(Schema):
         """The same experiment on another workload."""
         return self._with(workload=workload)
 
+    def only(self, name: str, system: SystemConfig) -> Config:
+        """``system`` alone, called ``name``; what depends on other systems or the workload is left out."""
+        claims = [claim for claim in self.claims if claim.system == name]
+        alone = {"systems": {name: system}, "claims": claims, "compare": Compare(), "habit_pairs": {}}
+        return self._with(**alone, clients=None, seeds=1, warmup_s="auto", until_s="auto")
+
     def with_seed(self, seed: int) -> Config:
         """The same experiment with the random draws of ``seed``, and of no other."""
         return self._with(seed=seed, seeds=1)
@@ -161,18 +168,20 @@ class Config(Schema):
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read, override (``dotted.key=value``), validate and resolve a configuration file.
+    """Read, override (``dotted.key=value``), validate and resolve a configuration.
+
+    ``path`` is a file, or the name of a configuration that ships: ``quickstart``.
 
     Raises InputError: every problem with file, line or key, value and what is allowed.
     """
-    path = Path(path)
+    path = find(Path(path))
     document = Document(path)
     for assignment in overrides:
         document.override(assignment)
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
-        raise document.explain(error) from None
+        raise document.explain(error, Config.model_validate) from None
     config._folder = path.resolve().parent
     try:
         return config.resolved()

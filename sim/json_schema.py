@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from sim.yamlfile import DISCRIMINATORS
+from workloads.in_words import DISCRIMINATORS
 
 Json = dict[str, Any]
 RECORDED = "Requests that were recorded, read from a file of one of many formats."

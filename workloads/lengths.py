@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ from workloads.errors import InputError
 from workloads.schema import MOST, AlsoTakes, Schema
 
 Floats = NDArray[np.float64]
+Draws = Callable[[int], Floats]
+"""Gives so many values, the next time those that come after them."""
 
 
 class Constant(Schema):
@@ -72,11 +75,20 @@ class Geometric(Schema):
     """Probability of going on beyond 1; left out: 1 - 1/mean, the plain geometric distribution."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.opened(rng)(n)
+
+    def opened(self, rng: np.random.Generator) -> Draws:
+        """Draws that go on where the last ones ended."""
         if self.second is None:
-            return rng.geometric(1 / self.mean, n).astype(np.float64)
+            return lambda n: rng.geometric(1 / self.mean, n).astype(np.float64)
+        second = self.second
         goes_on, further = rng.spawn(2)
-        more: Floats = further.geometric(1 / self.mean, n).astype(np.float64)
-        return 1.0 + np.where(goes_on.random(n) < self.second, more, 0.0)
+
+        def draw(n: int) -> Floats:
+            more: Floats = further.geometric(1 / self.mean, n).astype(np.float64)
+            return 1.0 + np.where(goes_on.random(n) < second, more, 0.0)
+
+        return draw
 
 
 class Lognormal(Schema):
@@ -156,12 +168,22 @@ class Mixture(Schema):
         return self
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.opened(rng)(n)
+
+    def opened(self, rng: np.random.Generator) -> Draws:
+        """Draws that go on where the last ones ended."""
         chosen, *streams = rng.spawn(1 + len(self.parts))
         bounds = np.cumsum(self.weights) / sum(self.weights)
-        which = np.searchsorted(bounds, chosen.random(n), side="right")
-        draws = [part.sample(one, n) for part, one in zip(self.parts, streams, strict=True)]
-        found: Floats = np.stack(draws)[np.minimum(which, len(draws) - 1), np.arange(n)]
-        return found
+        each = [opened(part, one) for part, one in zip(self.parts, streams, strict=True)]
+
+        def draw(n: int) -> Floats:
+            which = np.searchsorted(bounds, chosen.random(n), side="right")
+            found: Floats = np.stack([of_part(n) for of_part in each])[
+                np.minimum(which, len(each) - 1), np.arange(n)
+            ]
+            return found
+
+        return draw
 
 
 def _number_is_constant(value: Any) -> Any:
@@ -180,6 +202,13 @@ Distribution = Annotated[
     BeforeValidator(_number_is_constant),
     AlsoTakes({"type": "number", "minimum": 0, "description": "Always this value."}),
 ]
+
+
+def opened(distribution: Distribution, rng: np.random.Generator) -> Draws:
+    """Draws of ``distribution``: whatever the portions, together they are one ``sample``."""
+    if isinstance(distribution, Geometric | Mixture):
+        return distribution.opened(rng)
+    return lambda n: distribution.sample(rng, n)
 
 
 def whole(values: Floats, key: str, least: int = 1) -> list[int]:

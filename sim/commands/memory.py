@@ -40,6 +40,7 @@ def memory(
     from sim.hardware.estimate import accuracy
     from sim.hardware.memory import Memory
     from sim.studies.fitting import study
+    from workloads.in_words import in_words
 
     if context is not None and context < 1:
         raise InputError(f"--context {context}: allowed: at least 1 token")
@@ -52,5 +53,5 @@ def memory(
     except ValidationError as error:
         first = error.errors()[0]
         option = "--share" if first["loc"] == (key,) else "--version"
-        raise InputError(f"{option} {first['input']}: {first['msg']}") from None
+        raise InputError(f"{option} {first['input']}: {in_words(first)}") from None
     terminal.show(report.memory(study(model, gpu, whose, part, context, dtype), accuracy(engine)))

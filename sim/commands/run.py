@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reports import terminal
-from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines, skipping
+from sim.commands.options import (
+    Cluster,
+    ConfigFile,
+    Force,
+    OutFolder,
+    Overrides,
+    Parts,
+    Quiet,
+    RunJobs,
+    SkipLines,
+    skipping,
+    workers_of,
+)
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.parts.running import Parted
 
 
 def run(
@@ -28,13 +45,21 @@ def run(
         bool, typer.Option("--details", help="A table of every system too, not only one of all.")
     ] = False,
     skip_bad_lines: SkipLines = None,
+    jobs: RunJobs = None,
+    parts: Parts = None,
+    cluster: Cluster = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
 
     Writes config.yaml (resolved), summary.json, requests.parquet and report.html.
+
+    With --jobs, --parts or --cluster its systems, their twins without a cache, and replicas that never meet
+    are simulated apart from each other, with the same bytes. Parts that are finished are kept in DIR/parts
+    until all are: the same command goes on where it was stopped.
     """
+    from sim import experiment
     from sim.config import load_config
     from sim.studies.seeds import Until, run_seeds
 
@@ -47,13 +72,35 @@ def run(
 
     files.require_writable(folder)
     files.require_free(config, loaded, folder, force)
-    with terminal.parts(quiet) as progress:
-        result = run_seeds(loaded, progress, goal)
+    parted = _parted(folder, jobs, parts, cluster, quiet)
+    with terminal.parts(quiet) if parted is None else terminal.time_left(quiet) as progress:
+        result = run_seeds(loaded, progress, goal, experiment.run if parted is None else parted.run)
         progress("writing the report", 0, None)
         summary = result.summary()
         files.write(result, summary, folder)
+    if parted is not None:
+        shutil.rmtree(parted.folder, ignore_errors=True)
     if not quiet:
         from reports import console
 
         terminal.show(console.table(summary, terminal.width(), details=details))
         typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def _parted(
+    folder: Path, jobs: int | None, parts: int | None, cluster: str | None, quiet: bool
+) -> Parted | None:
+    """What runs an experiment in parts; None if that is not asked for."""
+    if jobs is None and parts is None and cluster is None:
+        return None
+    from sim.parts.running import Parted
+
+    if parts is not None and parts < 1:
+        raise InputError(f"--parts {parts}; allowed: 1, 2, ...")
+    workers = workers_of(1 if jobs is None and cluster is None else jobs or 0, cluster)
+
+    def say(what: str) -> None:
+        if not quiet:
+            typer.echo(what, err=True)
+
+    return Parted(folder / "parts", workers, parts, say)

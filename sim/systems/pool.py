@@ -286,7 +286,7 @@ class Pool(Schema):
         kind, found = self.engine.kv(cache, ""), []
         size = kind.block_size(cache)
         too_long = None
-        if self.count_too_long(trace, cache):
+        if trace.grows or self.count_too_long(trace, cache):
             too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
         together = self.waits_for_ranks(model)
         lockstep = None

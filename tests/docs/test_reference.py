@@ -46,8 +46,8 @@ def _missing(value: Any, schema: dict[str, Any], path: str) -> list[str]:
         tries: list[list[str]] = [
             _missing(item, part.keys[key], f"{path}.{key}") for part in fitting if key in ROWS[part.name]
         ]
-        least = min(tries, key=len) if tries else [f"{path}.{key}"]
-        found += least
+        fewest: list[str] = min(tries, key=len) if tries else [f"{path}.{key}"]
+        found += fewest
     return found
 
 

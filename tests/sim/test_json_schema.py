@@ -13,10 +13,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sim import json_schema
-from sim.yamlfile import DISCRIMINATORS
 from tests.refusing import Cli
 from tests.sim.bad import GOOD
 from workloads.documents import Tree
+from workloads.in_words import DISCRIMINATORS
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "axes")

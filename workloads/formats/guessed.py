@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, ValidationError
 
 from workloads.errors import InputError
 from workloads.formats.guess import guess
+from workloads.in_words import first_problem
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -41,9 +42,8 @@ class GuessedTrace(Schema):
         try:
             trace: Trace = FORMATS[name].model_validate(given).build(seed, folder)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, ("workload", *first["loc"])))
-            raise InputError(f"{where}: {first['msg']} (format {name}, guessed)") from None
+            problem = first_problem(error, given, "workload")
+            raise InputError(f"{problem} (format {name}, guessed)") from None
         alike = " or ".join(other for other, kind in FORMATS.items() if kind is FORMATS[name])
         trace.notes.insert(0, f"{trace.origin}: format {alike}, by the fields of the file")
         return trace

@@ -66,6 +66,7 @@ class KvAware:
         memory = self._memory = replicas[0].memory
         self._size = memory.block_size
         self._order.update(replicas)
+        self._sent.grow()
         number = self._cheapest(self._trace.prompt[request])
         if memory.caching:
             self._sent.add(number, self._trace.reply[request])
