@@ -8,7 +8,6 @@ import pytest
 
 from tests.notebooks.build import built, executed, shown, sources
 
-
 SLOW = {"both_worlds", "capacity_and_eviction"}
 """They simulate most; the others run what they use too."""
 
