@@ -115,7 +115,7 @@ def measure(
     ramp_s = max(_ramp_s(trace, records, min(end_s, last_start_s(trace))) for records, _ in runs.values())
     full_s = {name: full for name, (run, _) in runs.items() if (full := _full_s(run)) is not None}
     if start_asked != "auto":
-        window = Window(start_asked, end_s)
+        window = _from(start_asked, end_s)
         return Measured(dict.fromkeys(runs, (window, window)), "given", ramp_s, full_s)
     span_s = min(end_s, last_start_s(trace))
     latest_s = span_s * LATEST_START
@@ -153,10 +153,15 @@ def _own(trace: Trace, asked: Asked, records: Records) -> Window:
     few = records.arrived(Window(start_s, end_s)).sum() < FEWEST_REQUESTS
     if asked.warmup_s == "auto" and (few or start_s > end_s * LATEST_START):
         return WHOLE
-    return Window(
+    return _from(
         start_s if asked.warmup_s == "auto" else asked.warmup_s,
         end_s if asked.until_s == "auto" else inf if asked.until_s == "end" else asked.until_s,
     )
+
+
+def _from(start_s: float, end_s: float) -> Window:
+    """The window from ``start_s``; to the end of the run where ``end_s``, found from it, comes before."""
+    return Window(start_s, end_s if end_s > start_s else inf)
 
 
 def _firsts(trace: Trace) -> list[int]:
