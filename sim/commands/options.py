@@ -66,6 +66,11 @@ SweepFolder = Annotated[
 ]
 
 
+def skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
+
+
 def workers_of(jobs: int, cluster: str | None) -> Workers:
     """Who computes, by the options; InputError for a number of processes that is none."""
     import joblib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,7 +22,7 @@ from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative_config import Speculative
-from sim.fleet.fleet import Fleet
+from sim.fleet.fleet import Fleet, Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
@@ -71,20 +72,36 @@ class EngineSystem(Pool):
 
     kind: Literal["engine"]
     model: ModelName | None = None
+    """Name of a model (`python -m sim models`), path of a Hugging Face config.json or of its folder, or
+    the model's figures."""
     dtype: Dtype = "auto"
+    """Type of the weights, vLLM's option; `auto`: as the checkpoint has them."""
     kv_cache_dtype: KvCacheDtype = "auto"
+    """Type of the KV cache, vLLM's option; `auto`: as the model's."""
     router: RouterConfig = RoundRobinConfig()
+    """Which replica gets a request: the name of a router, or a mapping with its parameters."""
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    """The prefix cache; by default vLLM's, `{kind: block}`."""
     tenants: Literal["shared", "salted"] = "shared"
+    """What tenants share: `shared` (everything) or `salted` (no content)."""
     price: Price | None = None
+    """What the GPUs, or the tokens, cost."""
     pools: list[Pool] | None = Field(default=None, min_length=1)
+    """Groups of unlike replicas; what one of them does not say is as here."""
     kv_link: LinkSpeed | None = None
+    """The link between replicas that prefill and those that decode."""
     max_queued_requests: PositiveInt | None = None
+    """Requests that wait at a replica at most; further ones are rejected. Left out: no limit."""
     deadline_s: Distribution | None = None
+    """When a client hangs up, s after it asked; a number or a distribution. Left out: never."""
     failures: list[FailureConfig] = Field(default=[])
+    """Replicas that die, and when."""
     retries: Retries | None = None
+    """How a client sends again what was rejected or timed out; left out: never."""
     record_steps: bool = False
+    """Whether what every step scheduled is kept, for steps.parquet; slower."""
     sample_s: float | None = Field(default=None, ge=1e-3)
+    """Interval of timeseries.parquet, s; left out: no such file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -278,12 +295,33 @@ class EngineSystem(Pool):
         watched: bool = False,
     ) -> Records:
         """One run; ``watched`` ones keep their steps and samples where that is asked for."""
+        fleet, tier_hits = self.fleet(trace, folder, tick, cache, share, watched=watched)
+        records = self.finished(fleet.run(), cache, tier_hits)
+        if share is not None:
+            numbers = np.array([*share.replicas, -1])  # the last entry is that of -1: no replica
+            records.replica = numbers[records.replica]
+        return records
+
+    def fleet(
+        self,
+        trace: Trace,
+        folder: Path,
+        tick: Callable[[int], None],
+        cache: EngineCache,
+        share: Share | None = None,
+        *,
+        watched: bool = True,
+        live: Live | None = None,
+        deadline_s: list[float] | None = None,
+    ) -> tuple[Fleet, dict[str, int]]:
+        """The replicas behind their router, and where hits in lower tiers are counted.
+
+        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``.
+        """
         model, pools = self._model("", folder), self.all_pools
         tier_hits: dict[str, int] = {}
         if isinstance(cache, TieredConfig):
             tier_hits = {tier.name: 0 for tier in cache.tiers[1:]}
-        router, hardships = self.router.router, self._hardships(trace, share)
-        sample_s = self.sample_s if watched else None
         remote: SourceOf | None = None
         if self.kv_link is not None:
             assert model is not None
@@ -301,21 +339,26 @@ class EngineSystem(Pool):
             for pool in pools:
                 if pool.role == role:
                     plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
-        records = Fleet(
+        hardships = self._hardships(trace, share)
+        if live is not None:
+            hardships = replace(hardships, deadline_s=deadline_s)
+        fleet = Fleet(
             trace,
             plans,
-            router,
+            self.router.router,
             hardships=hardships,
             record_steps=self.record_steps and watched,
-            sample_s=sample_s,
+            sample_s=self.sample_s if watched else None,
             tier_hits=tier_hits,
             share=share,
             tick=tick,
-        ).run()
-        if share is not None:
-            numbers = np.array([*share.replicas, -1])  # the last entry is that of -1: no replica
-            records.replica = numbers[records.replica]
-        if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
+            live=live,
+        )
+        return fleet, tier_hits
+
+    def finished(self, records: Records, cache: EngineCache, tier_hits: dict[str, int]) -> Records:
+        """``records`` of a fleet, with what its cache counts beside."""
+        if isinstance(self.all_pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
             records.evicted_tokens = records.evicted_blocks * self._block_size(cache)
         if isinstance(cache, TieredConfig) and cache.takes_time:
             total = int(records.cache_read_input_tokens.sum())
@@ -327,6 +370,11 @@ class EngineSystem(Pool):
     def _kv(self) -> KvKind:
         """How the cache is, or stands beside, the engine's memory."""
         return self.all_pools[0].engine.kv(self.cache, "")
+
+    def model_name(self, folder: Path) -> str:
+        """How messages call the model; empty where there is none."""
+        model = self._model("", folder)
+        return "" if model is None else model.name
 
     def _block_size(self, cache: EngineCache) -> int:
         return self.all_pools[0].engine.kv(cache, "").block_size(cache)

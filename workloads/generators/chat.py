@@ -38,7 +38,10 @@ class SystemPrompt(Schema):
     """
 
     tokens: int = Field(ge=0, le=MOST)
+    """Length of the system message, in tokens; 0: none."""
     shared_by: Literal["all", "tenant", "session", "none"] = "all"
+    """Who sends the same one: `all` sessions, those of a `tenant`, the turns of a `session`, or nobody
+    (`none`)."""
 
 
 class Branching(Schema):
@@ -49,7 +52,9 @@ class Branching(Schema):
     """
 
     regenerate: float = Field(default=0.0, ge=0, le=1)
+    """Share of the turns after the first that ask again for the last reply."""
     edit: float = Field(default=0.0, ge=0, le=1)
+    """Share of the turns after the first that rewrite the last question."""
 
     @model_validator(mode="after")
     def _at_most_all(self) -> Branching:
@@ -80,21 +85,29 @@ class ChatWorkload(Generated):
 
     kind: Literal["chat"]
     turns: Distribution = Geometric(distribution="geometric", mean=5, second=0.5)
+    """Number of turns of a session."""
     think_time_s: Distribution = Lognormal(distribution="lognormal", median=100, sigma=1.52)
+    """Time between a reply and the next turn, s."""
     system_prompt: SystemPrompt = SystemPrompt(tokens=870)
+    """The system message and who shares it, such as `{tokens: 1000, shared_by: all}`."""
     document_tokens: Distribution | None = None
     """A text behind the system message that each session has for itself: a file, a case, a transcript."""
     first_user_tokens: Distribution | None = None
     """Length of the first user message where it is unlike the later ones, which are ``user_tokens``."""
     user_tokens: Distribution = Lognormal(distribution="lognormal", mean=161, sigma=1.0)
+    """Length of a user message, in tokens."""
     reply_tokens: Distribution = Exponential(distribution="exponential", mean=300)
+    """Length of a reply, in tokens."""
     reasoning_tokens: Distribution | None = None
     """Generated before the ``reply_tokens`` of each reply, and dropped from the history: the reply stands
     behind other content when it is resent, so its KV is computed again (Qwen3, DeepSeek and other chat
     templates do so). Client means of reasoning models have a median of 728 output tokens in ServeGen."""
     tenants: int = Field(default=1, gt=0, le=MOST)
+    """How many tenants (users or customers) the sessions belong to, drawn evenly."""
     habits: Habits = Habits()
+    """What the client does to the history that it resends; all good habits by default."""
     branching: Branching | None = None
+    """How often users regenerate replies or edit questions; left out: never."""
 
     @model_validator(mode="after")
     def _habits_fit(self) -> ChatWorkload:

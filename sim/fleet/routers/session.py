@@ -22,6 +22,7 @@ class SessionConfig(Schema):
 
     kind: Literal["session"] = "session"
     points: int = Field(default=100, ge=1, le=10_000)
+    """Points of a replica on the hash ring; more make more even shares."""
 
     def router(self, setting: RouterSetting) -> Session:
         """A fresh router for one run."""
