@@ -23,6 +23,7 @@ from sim.results.records import Records
 from sim.results.steady import Measured
 from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
+from sim.results.tally import summarise
 from sim.results.window import Window
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
@@ -171,28 +172,31 @@ class Result:
     def _window(self) -> MeasuredWindow:
         """The window of the first system; all have the same but in closed loop."""
         window, _ = next(iter(self.measure.windows.values()))
-        runs = [(run.records, self.measure.windows[name][0]) for name, run in self.runs.items()]
+        outside = 0
+        for name, run in self.runs.items():
+            outside += len(run.records) - int(run.records.arrived(self.measure.windows[name][0]).sum())
         return {
             "chosen": self.measure.chosen,
             "start_s": window.start_s,
             "end_s": None if window.end_s == inf else window.end_s,
-            "outside_ratio": validity.outside_ratio(runs),
+            "outside_ratio": outside / (len(self.trace) * len(self.runs)),
         }
 
     def _entry(self, name: str, run: SystemRun, records: Records, window: Window) -> SystemEntry:
-        figures = metrics.summarise(records, run.price, window)
-        if self.config.slo is not None:
-            figures["request_goodput"] = self.config.slo.goodput(records, window, figures["duration"])
+        figures = summarise(records, run.price, window, self.config.slo)
         if self.trace.lengths_only:
             cache = figures["cache"]
             cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
             cache["request_hit_rate"] = None
         full_s = self.measure.full_s.get(name) if records is run.records else None
         load_end_s, is_steady = steady.load_end_s(self.trace, records), not self.measure.needed_s
+        last_s = float(records.arrival_s.max())
+        watch = validity.Watch(window, load_end_s, last_s, steady=is_steady)
+        watch.add(records)
         entry = {
             "calibrated": run.calibrated,
             "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
-            "warnings": validity.of_run(records, window, load_end_s, full_s, steady=is_steady),
+            "warnings": watch.warnings(records, full_s),
             **figures,
         }
         return cast(SystemEntry, entry)

@@ -1,7 +1,7 @@
 """Sums of floats that do not depend on their order: exact, and rounded once at the end.
 
-A float is a whole multiple of 2**-1074, so a sum of floats is a whole number of those. Parts of a run can be
-added up in any order, in any number of processes, with the same last digit:
+A float is a whole multiple of 2**-1074, so a sum of floats is a whole number of those. Parts of a run can
+be added up in any order, in any number of processes, with the same last digit:
 
 >>> total([0.1] * 10) == total([0.1] * 3) + total([0.1] * 7)
 True

@@ -13,6 +13,7 @@ from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
 from sim.results.slo import Slo
 from sim.results.steady import Measured, ages_s, is_traffic
+from sim.results.tally import InOnePiece, figures_of, summarise
 from sim.results.window import Window
 from workloads.trace import GENERATED, NONE, Trace
 
@@ -70,13 +71,8 @@ def _parts_of(trace: Trace, measured: Measured, name: str, records: Records) -> 
 def _parts(
     records: Records, window: Window, count: int, price: Price | None, slo: Slo | None
 ) -> list[Flat]:
-    out = []
-    for part in window.parts(count, float(records.arrival_s.max())):
-        figures = metrics.summarise(records, price, part)
-        if slo is not None:
-            figures["request_goodput"] = slo.goodput(records, part, figures["duration"])
-        out.append(flat(figures))
-    return out
+    parts = window.parts(count, float(records.arrival_s.max()))
+    return [flat(figures) for figures in figures_of(InOnePiece(records), parts, price, slo)]
 
 
 def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:
@@ -123,7 +119,7 @@ def _weighted(
         paid = draws @ np.bincount(of_bill[1], weights=usd, minlength=count)
         columns["cost.cost_usd_total"] = paid
         columns["cost.cost_usd_per_request"] = _over(paid, requests)
-    elif (held_usd := metrics.summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
+    elif (held_usd := summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
         columns["cost.cost_usd_total"] = np.full(len(draws), held_usd)  # whichever sessions come
     for name, of in LATENCIES.items():
         columns.update(_latency(name, of(records) * 1e3, session, draws))

@@ -2,8 +2,8 @@
 
 All pieces are looked at twice. The first time counts values by buckets, which are narrow (of floats that
 share their first bits), and adds them up exactly. Then it is known in which buckets the values lie that
-percentiles need, and the second time keeps these, and adds up squares around the mean. Both are sums of whole
-numbers, so the figures do not depend on the pieces.
+percentiles need, and the second time keeps these, and adds up squares around the mean. Both are sums of
+whole numbers, so the figures do not depend on the pieces.
 
     a million values: p99 lies between number 989,999 and 990,000 of them in ascending order; the counts say
     that bucket 1,092,313 has the values from number 989,412 on: 1,030 values are kept, and sorted
@@ -48,11 +48,29 @@ class Buckets:
         self._names += other._names
         self._counts += other._counts
 
+    def _summed(self) -> tuple[Ints, Ints]:
+        """The buckets in ascending order, each once, and their counts."""
+        none = [np.zeros(0, np.int64)]
+        names, where = np.unique(np.concatenate(self._names or none), return_inverse=True)
+        weights = np.concatenate(self._counts or none)
+        return names, np.bincount(where, weights=weights, minlength=len(names)).astype(np.int64)
+
+    @property
+    def highest(self) -> int | None:
+        """The largest count; None if there is none."""
+        _, counts = self._summed()
+        return int(counts.max()) if len(counts) else None
+
+    @property
+    def highest_sum(self) -> int | None:
+        """The largest sum of the counts up to some bucket; None if there are none."""
+        _, counts = self._summed()
+        return int(np.cumsum(counts).max()) if len(counts) else None
+
     def find(self, ranks: Sequence[int]) -> dict[int, tuple[int, int]]:
         """For each rank, from 0, its bucket and how many are in lower ones."""
-        all_names, all_counts = np.concatenate(self._names), np.concatenate(self._counts)
-        names, where = np.unique(all_names, return_inverse=True)
-        upto = np.cumsum(np.bincount(where, weights=all_counts).astype(np.int64)).tolist()
+        names, counts = self._summed()
+        upto = np.cumsum(counts).tolist()
         out = {}
         for rank in ranks:
             at = bisect_right(upto, rank)
