@@ -8,11 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.results import exact
-from sim.results.spread import Buckets, Floats, Ints, bucket_of, percentile, ranks_of, tops
+from sim.results.spread import BITS, Buckets, Floats, Ints, bucket_of, percentile, ranks_of, tops
 from sim.results.step_log import StepLog
-
-BITS = 44
-"""Bits of a float that a bucket of gaps leaves out: 256 buckets for gaps up to twice as long."""
 
 
 class _Runs(NamedTuple):
@@ -132,6 +129,12 @@ class Gaps:
         for bucket in {bucket for bucket, _ in self._wanted.values()}:
             through = (low <= bucket) & (high >= bucket)
             self._kept.setdefault(bucket, []).append(runs.chosen(through))
+
+    def bare(self) -> Gaps:
+        """What the second look at a piece needs to know."""
+        out = Gaps(self._percents)
+        out.count, out._sum, out._wanted = self.count, self._sum, self._wanted
+        return out
 
     def merge_second(self, other: Gaps) -> None:
         """What ``other`` has seen the second time."""

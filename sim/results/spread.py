@@ -21,8 +21,10 @@ from sim.results import exact
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-BITS = 42
-"""Bits of a float that its bucket leaves out: 1,024 buckets for values up to twice as large."""
+BITS = 44
+"""Bits of a float that its bucket leaves out: 256 buckets for values up to twice as large."""
+MOST_LISTS = 8
+"""Lists of counts that are kept before they are added up."""
 
 
 class Buckets:
@@ -47,6 +49,9 @@ class Buckets:
         """Those of ``other`` too."""
         self._names += other._names
         self._counts += other._counts
+        if len(self._names) > MOST_LISTS:
+            names, counts = self._summed()
+            self._names, self._counts = [names], [counts]
 
     def _summed(self) -> tuple[Ints, Ints]:
         """The buckets in ascending order, each once, and their counts."""
@@ -142,6 +147,12 @@ class Spread:
             found = _keys(values) >> BITS
             place = np.minimum(np.searchsorted(names, found), len(names) - 1)
             self._kept.append(np.unique(values[names[place] == found], return_counts=True))
+
+    def bare(self) -> Spread:
+        """What the second look at a piece needs to know."""
+        out = Spread(self._percents)
+        out.count, out._sum, out._wanted = self.count, self._sum, self._wanted
+        return out
 
     def merge_second(self, other: Spread) -> None:
         """What ``other`` has seen the second time."""

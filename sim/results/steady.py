@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, inf
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def is_traffic(trace: Trace) -> bool:
 
     Recorded sessions, requests written out by hand and a single session are measured as a whole.
     """
-    return trace.drawn_starts and trace.origin == GENERATED and len(trace.starts()) > 1
+    return trace.drawn_starts and trace.origin == GENERATED and trace.starting > 1
 
 
 def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
@@ -80,12 +80,7 @@ def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
 
 def _grid(trace: Trace) -> list[float]:
     """The times at which a found window may begin."""
-    return [last_start_s(trace) * (i + 1) / GRID for i in range(GRID)]
-
-
-def last_start_s(trace: Trace) -> float:
-    """When the last session starts by itself."""
-    return max(at for at in trace.arrival_s if at is not None)
+    return [trace.last_start_s * (i + 1) / GRID for i in range(GRID)]
 
 
 def load_end_s(trace: Trace, records: Records) -> float:
@@ -114,20 +109,62 @@ def measure(
         return Measured(dict.fromkeys(runs, (window, window)), chosen)
     if trace.concurrency is not None:
         return _each_its_own(trace, asked, runs)
-    end_s = last_start_s(trace) if end_asked == "auto" else inf if end_asked == "end" else end_asked
-    ramp_s = max(_ramp_s(trace, records, min(end_s, last_start_s(trace))) for records, _ in runs.values())
-    full_s = {name: full for name, (run, _) in runs.items() if (full := _full_s(run)) is not None}
+    courses = {name: InMemory(trace, records) for name, (records, _) in runs.items()}
+    return of_traffic(trace, asked, courses)
+
+
+class Course(Protocol):
+    """What has to be known of a run to find its window."""
+
+    def ramp_s(self, end_s: float) -> float:
+        """From when on to ``end_s`` few prompt tokens are missing (`Ramp`)."""
+
+    def arrived(self, window: Window) -> int:
+        """How many requests arrive in ``window``."""
+
+    @property
+    def full_s(self) -> float | None:
+        """When its cache began to evict; infinite if it never did, None for one without a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """The `Course` of a run that is in memory."""
+
+    trace: Trace
+    records: Records
+
+    def ramp_s(self, end_s: float) -> float:
+        """See `Course`."""
+        return _ramp_s(self.trace, self.records, end_s)
+
+    def arrived(self, window: Window) -> int:
+        """See `Course`."""
+        return int(self.records.arrived(window).sum())
+
+    @property
+    def full_s(self) -> float | None:
+        """See `Course`."""
+        return full_s(self.records)
+
+
+def of_traffic(trace: Trace, asked: Asked, runs: Mapping[str, Course]) -> Measured:
+    """One window for all runs of traffic whose sessions start by themselves, and for their twins."""
+    start_asked, end_asked = asked.warmup_s, asked.until_s
+    end_s = trace.last_start_s if end_asked == "auto" else inf if end_asked == "end" else end_asked
+    ramp_s = max(run.ramp_s(min(end_s, trace.last_start_s)) for run in runs.values())
+    full_s = {name: full for name, run in runs.items() if (full := run.full_s) is not None}
     if start_asked != "auto":
         window = Window(start_asked, end_s)
         return Measured(dict.fromkeys(runs, (window, window)), "given", ramp_s, full_s)
-    span_s = min(end_s, last_start_s(trace))
+    span_s = min(end_s, trace.last_start_s)
     latest_s = span_s * LATEST_START
     steady_s = max(ramp_s, *(full for full in full_s.values() if full <= latest_s), 0.0)
     needed_s = steady_s / LATEST_START
     if steady_s <= latest_s:
         start_s = next(t for t in _grid(trace) if t >= steady_s)
         window = Window(start_s, end_s)
-        count = min(int(records.arrived(window).sum()) for records, _ in runs.values())
+        count = min(run.arrived(window) for run in runs.values())
         if count >= FEWEST_REQUESTS:
             return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s, span_s)
         needed_s = start_s + (span_s - start_s) * FEWEST_REQUESTS / max(1, count)
@@ -267,7 +304,7 @@ def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
     return ramp.nearly_all_s()
 
 
-def _full_s(records: Records) -> float | None:
+def full_s(records: Records) -> float | None:
     """When its cache began to evict; None for one without a bound, or without counters."""
     if not records.bounded or not records.checkpoints:
         return None

@@ -115,6 +115,11 @@ class Tally:
         self._tokens = Buckets()
         self._changes = Buckets()
 
+    @property
+    def completed(self) -> int:
+        """Requests that count."""
+        return self._counts["completed"]
+
     def add(self, everything: Records) -> None:
         """The first look at a piece."""
         records, arrived = everything.measured(self.window), everything.arrived(self.window)
@@ -192,6 +197,14 @@ class Tally:
         for name, spread in self._spreads.items():
             spread.merge(other._spreads[name])
         self._gaps.merge(other._gaps)
+
+    def bare(self) -> Tally:
+        """What the second look at a piece needs to know."""
+        out = Tally(self.window, self._price, self._slo)
+        out._earliest_s, out._first_s = self._earliest_s, self._first_s
+        out._spreads = {name: spread.bare() for name, spread in self._spreads.items()}
+        out._gaps = self._gaps.bare()
+        return out
 
     def merge_second(self, other: Tally) -> None:
         """What ``other`` has seen the second time."""

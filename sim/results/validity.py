@@ -154,8 +154,8 @@ class Load:
         return [
             f"overloaded: {self._arrived / self._span_s:.3g} requests/s arrive and "
             f"{self._served / self._span_s:.3g} are served; the queue grows by {undone:,.0f} requests and "
-            f"the mean time to first token with it, from {waits[0]:,.1f} to {waits[-1]:,.1f} s: such times are "
-            "those of the run's length"
+            f"the mean time to first token with it, from {waits[0]:,.1f} to {waits[-1]:,.1f} s: such times "
+            "are those of the run's length"
         ]
 
     def _waits(self) -> list[float]:
