@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from reports.inline import Image
 
+NARROW = 5
+"""A table of so many columns leaves room for a figure beside it."""
 HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.S)
 
 
@@ -60,6 +62,11 @@ class Part:
     fold: str = ""
     """The sentence that stands beside the title where the part is folded; empty where it is not."""
     calibrated: bool | None = None
+
+    @property
+    def beside(self) -> bool:
+        """Whether table and figure stand side by side where a page is wide."""
+        return len(self.images) == 1 and 0 < len(self.headings) <= NARROW
 
 
 def study(
