@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
 from workloads.errors import InputError
+from workloads.formats import own
 from workloads.staging import settle, staged
 
 if TYPE_CHECKING:
@@ -107,10 +108,11 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
 
 
-def write(result: Result, summary: Summary, folder: Path) -> None:
+def write(result: Result, summary: Summary, folder: Path, traffic: str | None = None) -> None:
     """Write config.yaml, summary.json, timing.json, requests.parquet and report.html into ``folder``.
 
-    Where a system records its steps or samples, steps.parquet and timeseries.parquet too.
+    Where a system records its steps or samples, steps.parquet and timeseries.parquet too; the trace itself
+    into the file ``traffic``, if one is named.
 
     ``summary`` is that of ``result``.
 
@@ -128,6 +130,8 @@ def write(result: Result, summary: Summary, folder: Path) -> None:
         (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
         write_steps(result, staging / STEPS)
         write_samples(result, staging / SAMPLES)
+        if traffic is not None:
+            own.write(result.trace, staging / traffic)
 
 
 def put(folder: Path, contents: dict[str, bytes]) -> None:
@@ -137,7 +141,7 @@ def put(folder: Path, contents: dict[str, bytes]) -> None:
             (staging / name).write_bytes(content)
 
 
-def write_requests(result: Result, path: Path) -> None:
+def write_requests(result: Result, path: Path | BinaryIO) -> None:
     """Write the request table as Parquet; what a system does not have is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -40,6 +40,8 @@ def write(trace: Trace, path: Path) -> None:
     trace = trace.by_message
     row: Row = {name: list(getattr(trace, name)) for name in REQUESTS}
     row |= {name: getattr(trace, name) for name in OPTIONAL}
+    if trace.marks is not None:
+        row["marks"] = [[list(mark) for mark in marks] for marks in trace.marks]
     row |= {"segment_parent": list(trace.content.parent), "segment_end": list(trace.content.end)}
     row |= {name: sorted(getattr(trace, name)) for name in SETS}
     about = {name: getattr(trace, name) for name in VALUES}
@@ -55,7 +57,9 @@ class OwnTrace(Schema):
     kind: Literal["trace"]
     format: Literal["prefixsim"]
     path: Path
+    """The file; relative to the configuration's folder or the current one."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:
@@ -74,6 +78,8 @@ class OwnTrace(Schema):
                 getattr(trace, name).extend(row[name])
             for name in OPTIONAL:
                 setattr(trace, name, row.get(name))
+            if row.get("marks") is not None:
+                trace.marks = [[(int(at), ttl_s) for at, ttl_s in marks] for marks in row["marks"]]
             for name in SETS:
                 setattr(trace, name, set(row[name]))
             for name in VALUES:

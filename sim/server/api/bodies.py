@@ -1,0 +1,51 @@
+"""Reading what clients send, within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from sim.server.api.errors import ApiError
+from sim.server.options import ServerOptions
+
+
+class Gone(Exception):
+    """The client hung up before its request was there."""
+
+
+async def read_object(request: Request, options: ServerOptions) -> dict[str, Any]:
+    """The JSON object of the body; ApiError 400, 408 or 413 if it is none, late or too large."""
+    raw = await read_bytes(request, options)
+    try:
+        value = json.loads(raw)
+    except RecursionError:
+        raise ApiError(400, "The body is nested too deeply") from None
+    except ValueError as error:
+        raise ApiError(400, f"The body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, "The body is not a JSON object")
+    return value
+
+
+async def read_bytes(request: Request, options: ServerOptions) -> bytes:
+    most = options.max_body_bytes
+    too_large = ApiError(413, f"Request exceeds the maximum size of {most:,} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > most:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(options.body_timeout_s):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError:
+        raise ApiError(408, f"The body was not there after {options.body_timeout_s:g} s") from None
+    except ClientDisconnect:
+        raise Gone from None
+    return b"".join(parts)
