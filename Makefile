@@ -29,9 +29,10 @@ lint: .venv/installed-test
 types: .venv/installed-test
 	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks compiled
 
-docs: .venv/installed-test  ## write docs/outputs.md, and into every page what its commands print now
+docs: .venv/installed-test  ## write docs/outputs.md, and into every page what its commands give now (minutes)
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
-	$(BIN)/python -m tests.docs.examples
+	$(BIN)/python -m tests.docs.examples --slow
+	$(BIN)/python -m tests.docs.tables
 
 site: .venv/installed-site  ## build the documentation into site/; a warning is an error, nothing is loaded
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -28,7 +28,8 @@ REQUESTS = (
 OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models")
 SETS = ("continuations", "system_messages", "resent_replies", "tool_turns")
 VALUES = (
-    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts", "origin",
+    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts",
+    "was_live", "origin",
 )  # fmt: skip
 
 
