@@ -1,8 +1,8 @@
 """Commands that lose their life, their disk or their patience at a chosen step.
 
 ``python -c SCRIPT ARGS...`` imports everything once, then runs the command ARGS in forks, one for each line
-of stdin: a folder, a fault, and at which change of a name (rename, replace, link) it happens, or how many bytes
-a file may have. Prints how each ended.
+of stdin: a folder, a fault, and at which change of a name (rename, replace, link) it happens, or how many
+bytes a file may have. Prints how each ended.
 """
 
 from __future__ import annotations

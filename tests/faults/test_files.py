@@ -49,19 +49,12 @@ def _state(folder: Path) -> str:
 
 
 def test_a_run_that_ends_at_a_rename(tmp_path: Path) -> None:
-    """The next command finds all files of the old run or all of the new one, whatever ended it, and where."""
-    cases = [
-        ("kill", True, 1),
-        ("kill", True, 4),
-        ("kill", True, 9),
-        ("full", True, 8),
-        ("SIGTERM", True, 6),
-    ]
-    cases += [("SIGINT", True, 2), ("kill", False, 1), ("full", False, 1), ("none", True, 99)]
-    faults = [
-        (_folder(tmp_path / str(number), old), fault, step)
-        for number, (fault, old, step) in enumerate(cases)
-    ]
+    """The next command finds all files of the old run or all of the new one, whatever ended it."""
+    cases = [("kill", True, 1), ("none", True, 99), ("kill", True, 9), ("full", True, 8)]
+    cases += [("SIGTERM", True, 6), ("SIGINT", False, 1)]
+    faults = []
+    for at, (fault, old, step) in enumerate(cases):
+        faults.append((_folder(tmp_path / str(at), old), fault, step))
     codes, said = faulted(faults, "sim", "run", "c.yaml", "--out", "out", "--force", "--quiet")
     states = [_state(folder) for folder, _, _ in faults]
     for (fault, old, _), code, state in zip(cases, codes, states, strict=True):
