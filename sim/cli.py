@@ -17,6 +17,7 @@ from sim.commands.compare import compare
 from sim.commands.doctor import doctor
 from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet, SkipLines
 from sim.commands.search import search
+from sim.commands.serve import serve
 from sim.commands.sweep import sweep
 from workloads.command_line import call
 from workloads.errors import InputError
@@ -268,7 +269,7 @@ def check(
     typer.echo(f"{config}: valid, {len(trace):,} requests", err=True)
 
 
-for command in (doctor, sweep, search, compare):
+for command in (doctor, sweep, search, compare, serve):
     app.command()(command)
 
 
