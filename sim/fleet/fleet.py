@@ -134,7 +134,7 @@ class Fleet:
         return records
 
     def _going_on(self) -> bool:
-        return self._done < len(self._trace) or self._live is not None
+        return self._done < len(self._trace)
 
     # -- requests that come while time runs --------------------------------------------------------
 

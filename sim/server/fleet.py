@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sim.caches.eviction import POLICIES
+from sim.caches.ids import IdsConfig
+from sim.caches.radix_replay import RadixConfig
+from sim.caches.replay import BlockConfig
+from sim.caches.tiered import TieredConfig
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, COMPLETED, NAN, REJECTED, STATUS, TIMED_OUT
 from sim.server.draws import Draws
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems.engine import EngineSystem
+from workloads.errors import InputError
 from workloads.seeds import stream
 from workloads.trace import Trace
 
@@ -21,7 +27,25 @@ LOST = {
 
 
 def require_live(system: EngineSystem, key: str) -> None:
-    """InputError unless the memory of ``system`` can take prompts while time runs."""
+    """InputError unless the cache of ``system`` can take prompts while time runs.
+
+    A cache whose decisions depend on where prompts will part would decide otherwise in a replay, which
+    knows that.
+    """
+    cache, allowed = system.cache, ""
+    if isinstance(cache, BlockConfig) and not POLICIES[cache.eviction].joins:
+        allowed = "eviction: " + " or ".join(name for name, policy in POLICIES.items() if policy.joins)
+    elif isinstance(cache, TieredConfig) and not cache.takes_time:
+        allowed = "gb_per_s for every tier but the first"
+    elif isinstance(cache, TieredConfig) and cache.write == "write_back":
+        allowed = "write: write_through or write_through_selective"
+    elif isinstance(cache, IdsConfig) or (isinstance(cache, RadixConfig) and system.is_beside):
+        allowed = "block, none, ideal, message, layered, tiered"
+    if allowed:
+        raise InputError(
+            f"{key}.cache: of this kind ({cache.kind}) a live system knows too little of what is to come; "
+            f"allowed: {allowed}"
+        )
 
 
 class LiveFleet:

@@ -91,9 +91,8 @@ class Pace:
                 await asyncio.sleep(0)
 
     def drain(self) -> None:
-        """Let events happen, whatever their time, until nobody waits for one."""
-        while self._busy() and self._env.peek() < inf:
-            self._env.step()
+        """Let happen what is still to happen: nobody comes any more."""
+        self._env.run()
 
     def _wait_s(self) -> float | None:
         """Wall-clock seconds until the next event; None: there is none to wait for."""

@@ -277,8 +277,10 @@ class EngineSystem(Pool):
     ) -> tuple[Fleet, dict[str, int]]:
         """The replicas behind their router, and where hits in lower tiers are counted.
 
-        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``.
+        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``. Steps
+        and samples, of which there would be no end, are then not kept.
         """
+        watched = watched and live is None
         model, pools = self._model("", folder), self._pools()
         tier_hits: dict[str, int] = {}
         remote: SourceOf | None = None
@@ -333,6 +335,11 @@ class EngineSystem(Pool):
         """How messages call the model; empty where there is none."""
         model = self._model("", folder)
         return "" if model is None else model.name
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the cache stands beside the engine's memory."""
+        return not self._kv.is_own
 
     def _block_size(self, cache: EngineCache) -> int:
         return self._pools()[0].engine.kv(cache, "").block_size(cache)
