@@ -1,7 +1,7 @@
 """What a client measures of a live server, beside what the simulator has recorded.
 
-    python -m benchmarks.serving [--streams 100] [--requests 300]        # TTFT and ITL, in ms
-    python -m benchmarks.serving --soak [--streams 1000] [--seconds 600] # memory, and whether anything is lost
+    python -m benchmarks.serving [--streams 100] [--requests 300]         # TTFT and ITL, in ms
+    python -m benchmarks.serving --soak [--streams 1000] [--seconds 600]  # memory, is anything lost?
 
 The server runs in a process of its own at speed 1. The client here is written as the request functions of
 vLLM's benchmark are: it streams a chat completion, takes the time of each chunk that has choices, and the
@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.fleet.garbage import no_garbage_collection
 from sim.server.api.desk import ROW
 
 CONFIG = """
@@ -192,7 +193,7 @@ class Compared:
 
         gaps = ", ".join(f"{name} {off:+.2f}" for name, off in self.gaps_off_ms.items())
         return [
-            f"{self.requests} requests, recorded ITL {self.itl_ms:.2f} ms; server busy {self.server_share:.0%}",
+            f"{self.requests} requests, mean ITL {self.itl_ms:.2f} ms, server busy {self.server_share:.0%}",
             spread("TTFT", self.ttft_off_ms),
             spread("ITL of a request", self.itl_off_ms),
             f"ITL of all gaps: {gaps} ms",
@@ -210,7 +211,8 @@ def compare(
         with server(folder) as (port, pid):
             asyncio.run(load(port, 1, 1, 4, 10, 0))  # what is done once is done now
             cpu, began = cpu_s(pid), time.monotonic()
-            outputs = asyncio.run(load(port, streams, requests, tokens, words, ramp_s))
+            with no_garbage_collection():  # here: that of the server is part of what is measured
+                outputs = asyncio.run(load(port, streams, requests, tokens, words, ramp_s))
             share = (cpu_s(pid) - cpu) / (time.monotonic() - began)
         table = pq.read_table(folder / "run" / "requests.parquet").to_pydict()
         summary = json.loads((folder / "run" / "summary.json").read_text())
