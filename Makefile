@@ -21,7 +21,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-test
-	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks compiled
+	$(BIN)/mypy sim workloads calibration reports tests benchmarks examples notebooks compiled
 
 docs: .venv/installed  ## write docs/outputs.md from the types of the outputs
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md

@@ -89,8 +89,9 @@ def test_guidellm(address: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_aiperf(address: str, tmp_path: Path) -> None:
     command = [
-        tool("aiperf"), "profile", "--model", "engine", "--url", address, "--endpoint-type", "chat", "--streaming",
-        "--concurrency", "4", "--request-count", "20", "--tokenizer", "gpt2", "--artifact-dir", "out",
+        tool("aiperf"), "profile", "--model", "engine", "--url", address, "--endpoint-type", "chat",
+        "--streaming", "--concurrency", "4", "--request-count", "20", "--tokenizer", "gpt2",
+        "--artifact-dir", "out",
     ]  # fmt: skip
     subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
     assert list((tmp_path / "out").rglob("*.json"))
