@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all coverage lint types docs goldens bench compiled pure clean
+.PHONY: demo test test-all coverage lint types docs site notebooks dist goldens bench compiled pure clean
 
 demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
@@ -23,8 +23,18 @@ lint: .venv/installed-test
 types: .venv/installed-test
 	$(BIN)/mypy sim workloads calibration reports tests benchmarks examples notebooks compiled
 
-docs: .venv/installed  ## write docs/outputs.md from the types of the outputs
+docs: .venv/installed-test  ## write docs/outputs.md, and into every page what its commands print now
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
+	$(BIN)/python -m tests.docs.examples
+
+site: .venv/installed-site  ## build the documentation into site/; a warning is an error, nothing is loaded
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+notebooks: .venv/installed-test  ## run notebooks/*.py and write them with their outputs as .ipynb
+	$(BIN)/python -m tests.notebooks.build
+
+dist: .venv/installed-test  ## the wheel and the source archive
+	$(BIN)/python -m hatchling build
 
 goldens: .venv/installed-test  ## accept the present output as the expected one; then read the diff
 	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen
@@ -49,5 +59,9 @@ pure:  ## remove what was compiled
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
+.venv/installed-site: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[site]"
+	touch $@
+
 clean: pure
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

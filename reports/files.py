@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
@@ -141,7 +141,7 @@ def put(folder: Path, contents: dict[str, bytes]) -> None:
             (staging / name).write_bytes(content)
 
 
-def write_requests(result: Result, path: Path) -> None:
+def write_requests(result: Result, path: Path | BinaryIO) -> None:
     """Write the request table as Parquet; what a system does not have is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq

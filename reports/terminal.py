@@ -54,7 +54,7 @@ def parts(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 @contextmanager
-def time_left(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+def time_left(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """One progress bar on stderr with the time that is left; nothing without a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -67,7 +67,7 @@ def time_left(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     ) as bars:  # fmt: skip
         task = bars.add_task("", total=None)
 
-        def tell(part: str, done: int, total: int) -> None:
+        def tell(part: str, done: int, total: int | None) -> None:
             bars.update(task, description=part, completed=done, total=total)
 
         yield tell

@@ -69,6 +69,12 @@ class Result:
     unsteady_seeds: int = 0
     """How many of them have no steady part: their figures are of whole runs."""
 
+    @classmethod
+    def of(cls, config: Config, trace: Trace, runs: dict[str, SystemRun], load_s: float) -> Result:
+        """The result of ``runs``, measured in the part of them that is asked for or found."""
+        both = {name: (run.records, run.twin) for name, run in runs.items()}
+        return cls(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
+
     def figures(self) -> Summary:
         """The content of summary.json, of this run alone and without intervals."""
         systems: dict[str, SystemEntry] = {}
@@ -239,12 +245,11 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     runs = {}
     for name, system in config.systems.items():
         runs[name] = _run_system(name, system, trace, config.folder, say, strategies)
-    both = {name: (run.records, run.twin) for name, run in runs.items()}
-    return Result(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
+    return Result.of(config, trace, runs, load_s)
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
+def named(key: str) -> Iterator[None]:
     """InputError of a part that does not know in which system it is, with the name of that."""
     try:
         yield
@@ -262,24 +267,40 @@ def _run_system(
         return lambda done: say(part, done, len(trace))
 
     start = time.perf_counter()
-    with _named(key):
+    with named(key):
         records = system.run(trace, key, folder, told(name))
         middle = time.perf_counter()
         twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
         end = time.perf_counter()
-    compare = None
     if strategies and isinstance(system, ProviderSystem):
         say(f"{name}: other strategies", 0, None)
-        costs = (float(bills.exact(table).total_usd) for table in (records, twin))
+    return described(system, trace, folder, (records, middle - start), (twin, end - middle), strategies)
+
+
+def described(
+    system: System,
+    trace: Trace,
+    folder: Path,
+    run: tuple[Records, float],
+    twin: tuple[Records, float],
+    strategies: bool,
+) -> SystemRun:
+    """What a reader has to know of a system beside the records of its run and twin.
+
+    ``run`` and ``twin`` are records and the seconds that simulating them took.
+    """
+    compare = None
+    if strategies and isinstance(system, ProviderSystem):
+        costs = (float(bills.exact(table).total_usd) for table in (run[0], twin[0]))
         compare = system.compare(trace, *costs)
     return SystemRun(
-        records=records,
-        twin=twin,
+        records=run[0],
+        twin=twin[0],
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(folder),
         notes=[*trace.notes, *system.notes(trace, folder)],
-        simulation_s=middle - start,
-        twin_simulation_s=end - middle,
+        simulation_s=run[1],
+        twin_simulation_s=twin[1],
         compare=compare,
     )
 

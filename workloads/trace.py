@@ -12,6 +12,7 @@ from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree, Tree
 from workloads.errors import InputError
 from workloads.messages import MessageTree, Several, by_message
+from workloads.part import Part
 from workloads.recorded import Answered, anchors, answered
 from workloads.schema import MOST, MOST_S
 
@@ -97,6 +98,9 @@ class Trace:
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     drawn_starts: bool = False
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
+    was_live: bool = False
+    """Whether it was served live by a simulation: times in it are those of clients that waited for its
+    replies, not a log to learn from when those were there."""
     grows: bool = False
     """Whether requests are added while it is served."""
     seed: int = 0
@@ -105,6 +109,8 @@ class Trace:
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    part: Part | None = None
+    """What a part of a trace knows of the whole; None: it is whole."""
     notes: list[str] = field(default_factory=list)
     """What a reader of any figure has to know about the requests: how a file was read, what it lacks."""
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
@@ -159,6 +165,8 @@ class Trace:
     @property
     def answered(self) -> Answered | None:
         """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self.was_live:
+            return None
         if self._answered[0] != len(self):
             self._answered = (len(self), answered(self))
         return self._answered[1]
@@ -168,7 +176,7 @@ class Trace:
         """KV entries that the largest request needs alone: prompt and reply but its last token."""
         if self._largest[0] != len(self):
             needs = zip(self.input_tokens, self.output_tokens, strict=True)
-            self._largest = (len(self), max(prompt + output - 1 for prompt, output in needs))
+            self._largest = (len(self), max((prompt + output - 1 for prompt, output in needs), default=0))
         return self._largest[1]
 
     def add(

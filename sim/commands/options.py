@@ -49,6 +49,14 @@ Seeds = Annotated[
     int, typer.Option("--seeds", metavar="N", help="Seeds of each point, from the configured one on.")
 ]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="J", help="Processes that compute; 0: one a core.")]
+RunJobs = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="J", help="Simulate in parts, in J processes; 0: one a core."),
+]
+Parts = Annotated[
+    int | None,
+    typer.Option("--parts", metavar="P", help="Parts of a system at most; default: by size and --jobs."),
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="Compute on the dask scheduler there instead."),
@@ -56,6 +64,11 @@ Cluster = Annotated[
 SweepFolder = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME-COMMAND.")
 ]
+
+
+def skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
 
 
 def workers_of(jobs: int, cluster: str | None) -> Workers:

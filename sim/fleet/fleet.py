@@ -20,6 +20,7 @@ from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
+from sim.fleet.share import Assigned, Share
 from sim.results.records import Records
 from sim.results.request_log import (
     ABORTED,
@@ -70,10 +71,14 @@ class Fleet:
         record_steps: bool = False,
         sample_s: float | None = None,
         tier_hits: Mapping[str, int] = MappingProxyType({}),
+        share: Share | None = None,
         tick: Callable[[int], None] = lambda done: None,
         live: Live | None = None,
     ) -> None:
         """``tier_hits``: what sources of KV count while the run goes on, hit tokens by lower tier.
+
+        ``plans`` are those of the whole fleet, of which only the ``share`` runs here. Within it replicas
+        are counted anew from 0, by ``hardships`` too.
 
         ``live``: requests come by `arrive`, not at times that the trace has; what becomes of them is told.
         """
@@ -83,7 +88,7 @@ class Fleet:
         self._live = live
         self._clients = Clients(trace)
         self._prompt_tokens = trace.input_tokens
-        self.plans = plans
+        self.plans = plans if share is None else [plans[number] for number in share.replicas]
         self._unseen_s = max(plan.latency.request_s for plan in plans)
         self._depth = max(plan.latency.depth for plan in plans)
         """By how much later clients see replies begin and end than replicas, in s and in times per output
@@ -96,6 +101,7 @@ class Fleet:
         """Where each request is; kept for those that may be given up."""
         if hardships.deadline_s is not None or live is not None:
             self._where = {}
+        plans = self.plans
         self._recorders = [StepRecorder() if record_steps else None for _ in plans]
         self.replicas: list[AnyReplica] = [
             plan.make(number, self.env, trace, self._finished, self._left, recorder, live)
@@ -104,11 +110,18 @@ class Fleet:
         entries = sum(plan.role != "decode" for plan in plans)
         assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
         self._apart = plans[0].role != "both"
-        self._router = router(RouterSetting(trace, entries, trace.seed))
+        setting = RouterSetting(trace, entries, trace.seed, share.replicas if share else None)
+        self._router: Router
+        if share is not None and share.owners is not None:
+            self._router = Assigned(share.owners, setting)
+        else:
+            self._router = router(setting)
         self._entries = Group(self.replicas[:entries])
         self._decoders = Group(self.replicas[entries:])
         self._outages = Outages(self.env, hardships.failures, self._fail, self._come_back)
-        self._checkpoints = Checkpoints(self.env, self.replicas, entries, trace.checkpoints_s, tier_hits)
+        self._checkpoints = Checkpoints(
+            self.env, self.replicas, entries, trace.checkpoints_s, tier_hits, each=share is not None
+        )
         self._sampler = None
         if sample_s is not None:
             self._sampler = Sampler(self.env, self.replicas, sample_s, self._going_on)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, field_validator
 
 from sim.providers.schema import Rules
 from workloads.content import ROOT
 from workloads.errors import InputError
-from workloads.schema import Schema
+from workloads.schema import AlsoTakes, Schema
 from workloads.trace import Trace
 
 Strategy = Literal["none", "system", "last", "window", "all", "recorded"]
@@ -30,12 +30,18 @@ class Caching(Schema):
     where there is one.
     """
 
-    mode: Literal["automatic", "explicit", "off"] = "automatic"
+    mode: Annotated[Literal["automatic", "explicit", "off"], AlsoTakes({"const": False})] = "automatic"
+    """`automatic` (the provider decides), `explicit` (the client marks) or `off`."""
     ttl: str | None = None
+    """The lifetime that is asked for, by the provider's name, such as 5m; left out: its default."""
     system_ttl: str | None = None
+    """The lifetime of the mark on the system message, where it is another one."""
     marks: Strategy | None = None
+    """Where the client puts marks: none, system, last, window or all."""
     window: PositiveInt = 4
+    """How many messages `marks: window` marks."""
     key: Literal["none", "session", "tenant", "request"] = Field(default="none")
+    """Who sends the same cache key: each `session`, `tenant` or `request`, or no key at all (`none`)."""
 
     @field_validator("mode", mode="before")
     @classmethod

@@ -130,6 +130,8 @@ class Records:
     """Whether there is a cache that can become full."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     """The counters now and then, at the end too."""
+    each_replica: list[list[EngineTotals]] | None = None
+    """Those of each replica at each of these times, where the records are of some replicas of a fleet."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:

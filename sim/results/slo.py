@@ -20,9 +20,13 @@ class Slo(Schema):
     """
 
     ttft_ms: PositiveFloat | None = None
+    """Longest time to first token, ms."""
     tpot_ms: PositiveFloat | None = None
+    """Longest mean time of an output token after the first, ms."""
     e2el_ms: PositiveFloat | None = None
+    """Longest time from request to end of the reply, ms."""
     share: float = Field(default=0.99, gt=0, le=1)
+    """Share of the requests that have to keep the limits."""
 
     @model_validator(mode="after")
     def _some_limit(self) -> Slo:

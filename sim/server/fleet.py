@@ -19,6 +19,7 @@ from workloads.errors import InputError
 from workloads.seeds import stream
 from workloads.trace import Trace
 
+LEFT = "given up by its client"
 LOST = {
     TIMED_OUT: "the deadline of the configuration has passed",
     ABORTED: "the engine has aborted the request",
@@ -64,6 +65,7 @@ class LiveFleet:
         if deadline is not None:
             self._deadlines = Draws(lambda n: deadline.sample(stream(trace.seed, "deadline"), n).tolist())
         self._iterations: list[int] = []
+        self._leaving: int | None = None  # whose client leaves at this moment
         self.fleet, self._tier_hits = system.fleet(
             trace,
             folder,
@@ -100,7 +102,9 @@ class LiveFleet:
 
     def leave(self, index: int) -> None:
         """The client of request ``index`` has gone."""
+        self._leaving = index
         self.fleet.leave(index)
+        self._leaving = None
 
     def refusal(self, index: int) -> tuple[str, str] | None:
         """Why a request that has just arrived was turned away, as kind and message; None: it was not."""
@@ -130,7 +134,8 @@ class LiveFleet:
         status = self.fleet.log.status[index]
         assert status is not None
         self._ended[status] += 1
-        self.streams.over(index, seen_after_s, None if status == COMPLETED else LOST[status])
+        lost = None if status == COMPLETED else LOST[status]
+        self.streams.over(index, seen_after_s, LEFT if self._leaving == index else lost)
 
     # -- what others see ---------------------------------------------------------------------------
 

@@ -47,15 +47,25 @@ class Pool(Schema):
     """
 
     role: Role = "both"
+    """What its replicas do: `both`, or `prefill` or `decode` only."""
     replicas: int = Field(default=1, gt=0, le=MOST_REPLICAS)
+    """How many replicas there are."""
     hardware: str | None = None
+    """Name of a GPU (`python -m sim gpus`), or the path of a YAML file with its figures."""
     tensor_parallel: PositiveInt = 1
+    """GPUs that each layer is split over."""
     pipeline_parallel: PositiveInt = 1
+    """Stages of consecutive layers, each on GPUs of its own."""
     expert_parallel: PositiveInt = 1
+    """GPUs over which whole experts are spread; 1: each GPU holds a slice of every expert."""
     data_parallel: PositiveInt = 1
+    """Ranks of a replica, each with a queue and a KV cache of its own."""
     engine: Engine = VllmEngine()
+    """The engine and its options: `{kind: vllm}`, the default, or `{kind: sglang}`."""
     memory: Memory = Memory()
+    """How much GPU memory is for KV."""
     latency: Latency = Automatic()
+    """How long iterations take: by default the profile that ships for model and GPU, else a roofline."""
 
     def gpu(self, key: str, folder: Path) -> Gpu | None:
         """The GPU that ``hardware`` names, or that of the file; InputError if there is none."""

@@ -22,9 +22,9 @@ from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
-from sim.yamlfile import in_words
 from workloads.clients import Retries
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 from workloads.lengths import Distribution
 from workloads.schema import Schema
 from workloads.seeds import stream
@@ -57,17 +57,31 @@ class ProviderSystem(Schema):
 
     kind: Literal["provider"]
     provider: str
+    """One that ships (`python -m sim providers`), or `custom` with rules and prices of your own."""
     model: str
+    """The model by the provider's name, or `recorded`: each request's own, as the trace names it."""
     caching: Caching = Caching()
+    """What the client asks for: mode, marks, lifetime, key."""
     tier: Tier = "standard"
+    """The price tier: standard, batch, flex, priority or fast."""
     start: datetime = datetime(2026, 11, 24, tzinfo=UTC)
+    """UTC time of the trace's second 0: prices and rules of that day hold, and its hours."""
     price: ProviderPrice | None = None
+    """Prices that replace those of the price library."""
     tenants: Literal["users", "workspaces", "organisations"] = "users"
+    """What the trace's tenants are to the provider: `users` of one account, `workspaces`, or
+    `organisations`."""
     rules: dict[str, Any] | None = None
+    """Values that replace the provider's rules (`python -m sim rules PROVIDER` lists them); all of them
+    for `provider: custom`."""
     latency: HostedLatency | None = None
+    """A line for the time to first token; without it no times are shown."""
     deadline_s: Distribution | None = None
+    """When a client hangs up, s after it asked; a number or a distribution. Left out: never."""
     retries: Retries | None = None
+    """How a client asks again after it hung up; goes with `deadline_s`."""
     regret: bool | None = None
+    """Whether all other placements of marks and lifetimes are tried; left out: up to 30,000 requests."""
 
     @field_validator("start")
     @classmethod
@@ -334,11 +348,7 @@ class ProviderSystem(Schema):
         try:
             rules = Rules.model_validate({**base, **given})
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
-            value = problem["input"]
-            shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-            raise InputError(f"{where}{shown}: {in_words(problem)}") from None
+            raise InputError(first_problem(error, {**base, **given}, f"{key}.rules")) from None
         for name in given:
             if name not in rules.used:
                 raise InputError(

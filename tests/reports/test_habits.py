@@ -55,10 +55,10 @@ def _text(studied: HabitStudy, width: int) -> str:
     return capture.get()
 
 
-def test_command(cli: Cli, tmp_path: Path) -> None:
+def test_command(cli: Cli, cli_here: Cli, tmp_path: Path) -> None:
     """Three files in runs/NAME, the same bytes whatever the hash seed; --quiet prints nothing."""
     (tmp_path / "config.yaml").write_text(CONFIG)
-    done = cli("habits", "config.yaml", env={"PYTHONHASHSEED": "1"})
+    done = cli_here("habits", "config.yaml")
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "runs" / "small"
     assert sorted(path.name for path in folder.iterdir()) == sorted(report.FILES)
@@ -68,7 +68,7 @@ def test_command(cli: Cli, tmp_path: Path) -> None:
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     for name in report.FILES:
         assert (folder / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
-    again = cli("habits", "runs/small/config.yaml", "--quiet", "--out", "again")
+    again = cli_here("habits", "runs/small/config.yaml", "--quiet", "--out", "again")
     assert again.returncode == 0
     assert (folder / "habits.json").read_bytes() == (tmp_path / "again" / "habits.json").read_bytes()
 

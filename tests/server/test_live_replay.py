@@ -1,4 +1,4 @@
-"""What a live system did, the ordinary simulation does with the recorded traffic: hits, order, evictions."""
+"""What a live system did, the ordinary simulation does with its traffic: hits, order, evictions."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ROUTERS: list[Any] = [
     "round_robin", "random", "least_loaded", "power_of_two", "session", "kv_aware",
     {"kind": "prefix", "max_tree_tokens": 150, "cache_threshold": 0.1},
 ]  # fmt: skip
-PROVIDERS = {
+PROVIDERS: dict[str, dict[str, Any]] = {
     "anthropic": {"provider": "anthropic", "model": "claude-opus-4-6"},
     "anthropic 1h": {
         "provider": "anthropic", "model": "claude-opus-4-6", "caching": {"mode": "explicit", "ttl": "1h"},
@@ -121,5 +121,4 @@ def test_every_router(router: Any, seed: int) -> None:
 def test_every_kind_of_provider(provider: str, seed: int) -> None:
     """Stores and machines are told of cuts; marks and keys are those of the requests. Minimums are low,
     because prompts are short."""
-    rules = {"min_tokens": 8}
-    live_is_replay(hosted(**PROVIDERS[provider], rules=rules), seed, chats=8)
+    live_is_replay(hosted(**PROVIDERS[provider], rules={"min_tokens": 8}), seed, chats=8)

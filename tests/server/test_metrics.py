@@ -35,13 +35,12 @@ def families(server: Up[FakeLive]) -> dict[str, Any]:
 
 def value(found: dict[str, Any], sample: str, **labels: str) -> float:
     wanted = {"model_name": "fake-model", "engine": "0", **labels}
-    total: float = sum(
-        one.value
+    return sum(
+        float(one.value)
         for family in found.values()
         for one in family.samples
         if one.name == f"vllm:{sample}" and wanted.items() <= one.labels.items()
     )
-    return total
 
 
 def test_names_and_types_are_those_of_vllm(engine: Up[FakeLive]) -> None:

@@ -87,7 +87,7 @@ def test_nothing_is_written_where_nobody_asked(root: Path, tmp_path: Path) -> No
         (("--system", "api", "--tokenizer", "none.json"), ("none.json",)),
         (
             ("--system", "api", "--set", "server.replies.tokens=-1"),
-            ("server.replies.tokens", "greater than"),
+            ("server.replies.tokens = -1", "at least 0"),
         ),
         (
             ("--system", "api", "--set", "server.replies.kind=recorded"),

@@ -28,7 +28,8 @@ REQUESTS = (
 OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models")
 SETS = ("continuations", "system_messages", "resent_replies", "tool_turns")
 VALUES = (
-    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts", "origin",
+    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts",
+    "was_live", "origin",
 )  # fmt: skip
 
 
@@ -57,7 +58,9 @@ class OwnTrace(Schema):
     kind: Literal["trace"]
     format: Literal["prefixsim"]
     path: Path
+    """The file; relative to the configuration's folder or the current one."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

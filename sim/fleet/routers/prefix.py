@@ -25,9 +25,13 @@ class PrefixConfig(Schema):
 
     kind: Literal["prefix"] = "prefix"
     cache_threshold: float = Field(default=0.3, ge=0, le=1)
+    """Share of a prompt that has to be known for it to go where it is known, 0 to 1."""
     balance_abs_threshold: int = Field(default=64, ge=0, le=MOST)
+    """The fleet is out of balance if the loads of two replicas differ by more requests than this ..."""
     balance_rel_threshold: float = Field(default=1.5, ge=0, le=1e6)
+    """... and by more than this factor; the least loaded replica is taken then."""
     max_tree_tokens: int = Field(default=2**24, ge=1, le=MOST)
+    """Tokens of each replica that the router remembers."""
 
     def router(self, setting: RouterSetting) -> Prefix:
         """A fresh router for one run."""

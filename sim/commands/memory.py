@@ -1,4 +1,4 @@
-"""Commands about models and GPUs: the catalogues, and what fits."""
+"""``python -m sim memory``: what of a model fits on a GPU."""
 
 from __future__ import annotations
 
@@ -8,29 +8,6 @@ import typer
 
 from reports import terminal
 from workloads.errors import InputError
-
-
-def models() -> None:
-    """The models that ship: parameters, weights, KV, sources."""
-    from pathlib import Path
-
-    from reports import hardware as report
-    from sim.hardware import catalogue
-
-    names = catalogue.names("models")
-    found = ((name, catalogue.model(name, Path()), catalogue.source(name)) for name in names)
-    terminal.show(report.models(found))
-
-
-def gpus() -> None:
-    """The GPUs that ship: memory, bandwidth, compute, sources.
-
-    Memory is told as the driver and as CUDA report it.
-    """
-    from reports import hardware as report
-    from sim.hardware import catalogue
-
-    terminal.show(report.gpus((name, catalogue.gpu(name)) for name in catalogue.names("gpus")))
 
 
 def memory(
@@ -63,6 +40,7 @@ def memory(
     from sim.hardware.estimate import accuracy
     from sim.hardware.memory import Memory
     from sim.studies.fitting import study
+    from workloads.in_words import in_words
 
     if context is not None and context < 1:
         raise InputError(f"--context {context}: allowed: at least 1 token")
@@ -75,5 +53,5 @@ def memory(
     except ValidationError as error:
         first = error.errors()[0]
         option = "--share" if first["loc"] == (key,) else "--version"
-        raise InputError(f"{option} {first['input']}: {first['msg']}") from None
+        raise InputError(f"{option} {first['input']}: {in_words(first)}") from None
     terminal.show(report.memory(study(model, gpu, whose, part, context, dtype), accuracy(engine)))
