@@ -46,7 +46,17 @@ def command(root: Path, folder: Path, *options: str) -> Iterator[tuple[subproces
     finally:
         watch.cancel()
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
+    """What the command prints until it ends."""
+    assert process.stdout is not None
+    out = process.stdout.read()
+    process.wait(timeout=100)
+    return out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -57,7 +67,7 @@ def test_it_writes_a_run_when_it_is_stopped(root: Path, tmp_path: Path, number: 
         for _ in range(3):
             assert httpx.post(f"{url}/v1/completions", json=BODY).status_code == 200
         process.send_signal(number)
-        out, _ = process.communicate(timeout=100)
+        out = rest_of(process)
     assert process.returncode == 0, out
     assert "four characters" in out and "Report: run/report.html" in out
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -71,7 +81,7 @@ def test_nothing_is_written_where_nobody_asked(root: Path, tmp_path: Path) -> No
     with command(root, tmp_path, "--system", "engine", "--out", "run") as (process, url):
         assert httpx.get(f"{url}/health").status_code == 200
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=100)
+        out = rest_of(process)
     assert process.returncode == 0 and "no request came" in out and not (tmp_path / "run").exists()
 
 
