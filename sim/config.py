@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from sim.examples import find
 from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
 from sim.results.comparison import Compare
@@ -167,11 +168,13 @@ class Config(Schema):
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read, override (``dotted.key=value``), validate and resolve a configuration file.
+    """Read, override (``dotted.key=value``), validate and resolve a configuration.
+
+    ``path`` is a file, or the name of a configuration that ships: ``quickstart``.
 
     Raises InputError: every problem with file, line or key, value and what is allowed.
     """
-    path = Path(path)
+    path = find(Path(path))
     document = Document(path)
     for assignment in overrides:
         document.override(assignment)

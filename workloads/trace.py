@@ -124,6 +124,25 @@ class Trace:
         return len(self.prompt)
 
     @property
+    def requests(self) -> int:
+        """How many requests the whole trace has, of which this may be a part."""
+        return len(self) if self.part is None else self.part.requests
+
+    @property
+    def starting(self) -> int:
+        """How many requests of the whole trace come at a time of their own."""
+        if self.part is not None:
+            return self.part.starts
+        return sum(at is not None for at in self.arrival_s)
+
+    @property
+    def last_start_s(self) -> float:
+        """When the last of these comes."""
+        if self.part is not None:
+            return self.part.last_start_s
+        return max(at for at in self.arrival_s if at is not None)
+
+    @property
     def input_tokens(self) -> list[int]:
         """Prompt length of every request in tokens, cached tokens included."""
         end = self.content.end
@@ -256,7 +275,8 @@ class Trace:
         """Where request ``index`` comes from, for messages."""
         if self.lines is not None:
             return f"{self.origin}:{self.lines[index]}"
-        return f"{self.origin} request {index} (session {self.session[index]}, turn {self.turn[index]})"
+        number = index if self.part is None else self.part.numbers[index]
+        return f"{self.origin} request {number} (session {self.session[index]}, turn {self.turn[index]})"
 
     def starts(self) -> list[int]:
         """Requests with an arrival time of their own, by (time, index)."""
@@ -286,6 +306,8 @@ class Trace:
                 f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to "
                 f"{MOST_S:.0e} s"
             )
+        if not len(self):
+            return
         largest = max(range(len(self)), key=lambda i: self.content.end[self.reply[i]])
         tokens = self.content.end[self.reply[largest]]
         if tokens > MOST:

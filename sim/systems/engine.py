@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -207,8 +207,16 @@ class EngineSystem(Pool):
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
+    def each_too_long(self, trace: Trace) -> list[int]:
+        """How many requests of ``trace`` each pool turns away for their length."""
+        return [pool.count_too_long(trace, self.cache) for pool in self.all_pools]
+
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
+        return self.notes_of(trace, folder, self.each_too_long(trace))
+
+    def notes_of(self, trace: Trace, folder: Path, too_long: Sequence[int]) -> list[str]:
+        """The same where it is known how many requests of the whole trace are ``too_long``, by pool."""
         model = self._model("", folder)
         pools = self.all_pools
         profiles = [pool.profile(model, "", folder) for pool in pools]
@@ -244,8 +252,8 @@ class EngineSystem(Pool):
             ]
         for profile in profiles:
             notes.append(profile.note())
-        for pool in pools:
-            notes += pool.memory_notes(trace, model, self.cache)
+        for pool, over in zip(pools, too_long, strict=True):
+            notes += pool.memory_notes(trace.requests, over, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
