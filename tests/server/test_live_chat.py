@@ -70,8 +70,10 @@ def test_what_is_written_is_a_run(tmp_path: Path) -> None:
         }  # fmt: skip
         again = run(load_config(out / "config.yaml"))
         files.write_requests(again, tmp_path / "again.parquet")
-        tables = [pd.read_parquet(path) for path in (out / "requests.parquet", tmp_path / "again.parquet")]
-        pd.testing.assert_frame_equal(*tables, rtol=1e-9, atol=1e-9)
+        written, served = (
+            pd.read_parquet(f) for f in (out / "requests.parquet", tmp_path / "again.parquet")
+        )
+        pd.testing.assert_frame_equal(written, served, rtol=1e-9, atol=1e-9)
         there, here = json.loads((out / "summary.json").read_text()), again.summary()
         costs = [each["systems"]["x"]["cost"]["cost_usd_total"] for each in (there, here)]
         assert costs[0] == pytest.approx(costs[1], rel=1e-9) and costs[0] > 0
