@@ -1,9 +1,10 @@
 """Times an experiment in one process and in parts: ``python -m benchmarks.parts [--sessions N]``.
 
-The chats of ``configs/bench/million.yaml`` behind a session router (``--replicas N``), first in one process,
-then in parts in as many as there are cores: wall and CPU seconds of each, all processes together, the peak
-memory of the one that has most, and whether ``requests.parquet`` and ``summary.json`` are equal.
-``--only-parts`` leaves the first one out. Wall times of a machine that does other work too say little; CPU seconds and memory do.
+The chats of ``configs/bench/million.yaml`` behind a session router (``--replicas N``): first in one
+process, then in parts in as many as there are cores. Prints wall and CPU seconds of each, all processes
+together, the peak memory of the one that has most, and whether ``requests.parquet`` and ``summary.json``
+are equal. ``--only-parts`` leaves the first one out. Wall times of a machine that does other work too say
+little; CPU seconds and memory do.
 """
 
 from __future__ import annotations
