@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
@@ -153,14 +154,24 @@ def put(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def write_requests(result: Result, path: Path | BinaryIO) -> None:
-    """Write the request table as Parquet; what a system does not have is null."""
+    """Write the request table as Parquet, a row group at a time; what a system does not have is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sim.results.request_table import columns
-
-    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns(result).items()})
-    pq.write_table(table, path, compression="zstd")
+    schema = None
+    with ExitStack() as opened:
+        for block in result.blocks():
+            columns = {
+                name: pa.array(values, pa.string() if values.dtype == object else None, from_pandas=True)
+                for name, values in cast(dict[str, Any], block).items()
+            }
+            table = pa.table(columns)
+            if schema is None:
+                schema = table.schema
+                texts = [field.name for field in schema if field.type == pa.string()]
+                writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts)
+                opened.enter_context(writer)
+            writer.write_table(table, row_group_size=len(table))
 
 
 def write_steps(result: Result, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workloads.documents import MOST_SHOWN, KeyPath, Tree, read_text
+from workloads.documents import KeyPath, Tree, named, read_text
 from workloads.errors import InputError
 from workloads.in_words import problems
 from workloads.shown import shown
@@ -36,7 +36,7 @@ class Document:
     def override(self, assignment: str) -> None:
         """Apply one ``dotted.key=value``; the value is YAML. List items are addressed by number."""
         key, equals, text = assignment.partition("=")
-        where = f"--set {assignment if len(assignment) <= MOST_SHOWN else f'{assignment[:MOST_SHOWN]}...'}"
+        where = named("--set", assignment)
         if not equals or not all(key.split(".")):
             raise InputError(f"{where}: allowed: dotted.key=value")
         value = Tree(text, where, numbered=False).data

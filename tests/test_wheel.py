@@ -36,7 +36,7 @@ def test_wheel_holds_every_file(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".html", ".typed")
+        if path.suffix in (".py", ".yaml", ".html", ".css", ".js", ".typed")
     }
     shipped = {f"sim/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"{package}/py.typed" for package in PACKAGES} <= expected

@@ -11,7 +11,7 @@ from contextlib import suppress
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import plain
+from workloads.shown import brief, plain
 
 SCRIPT = "prefixsim"
 """``python -m sim`` as it is installed."""
@@ -49,5 +49,5 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _refuse(message: str) -> None:
-    typer.echo(f"error: {plain(message)}", err=True)
+    typer.echo(f"error: {brief(plain(message))}", err=True)
     sys.exit(2)

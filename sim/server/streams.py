@@ -32,6 +32,11 @@ class Stream:
         self._waiting: asyncio.Future[None] | None = None
 
     @property
+    def tokens(self) -> int:
+        """Tokens that have come."""
+        return self._there
+
+    @property
     def usage(self) -> Usage:
         return self._usage(self.number, self._there)
 
@@ -104,9 +109,8 @@ class Streams:
         for index, tokens in computed:
             stream = self.open.get(index)
             if stream is not None:
-                before = stream._there
+                self.output_tokens += max(0, tokens - stream.tokens)
                 moved |= stream.deliver(tokens)
-                self.output_tokens += stream._there - before
         if moved:
             self.moved()
 

@@ -68,7 +68,10 @@ def test_command(cli: Cli, cli_here: Cli, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     done = cli_here("capacity", "config.yaml")
     assert (done.returncode, done.stderr) == (0, "")
-    folder, names = tmp_path / "runs" / "small", ["capacity-queue.png", "capacity.json", "config.yaml"]
+    folder, names = (
+        tmp_path / "runs" / "small",
+        ["capacity-queue.png", "capacity.html", "capacity.json", "config.yaml"],
+    )
     assert sorted(path.name for path in folder.iterdir()) == names
     for said in ("90% of requests within e2el 5,280 ms", "with cache", "ratio", "runs/small/capacity.json"):
         assert said in done.stdout

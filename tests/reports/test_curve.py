@@ -60,7 +60,7 @@ def test_command(cli: Cli, cli_here: Cli, config: Path, tmp_path: Path) -> None:
     done = cli_here("curve", config)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "runs" / "small"
-    assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.html", "curve.png"]
     for said in ("LRU hit rate by cache size: small", "Working set", "tail", "runs/small/curve.png"):
         assert said in done.stdout
     quiet = cli("curve", config, "--quiet", "--out", "out", env={"PYTHONHASHSEED": "7"})

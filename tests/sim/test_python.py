@@ -72,7 +72,7 @@ def test_tables_are_those_of_the_summary(result: Result) -> None:
     intervals = summary["intervals"]
     assert intervals is not None
     bounds = intervals["savings"]["large"]["computed_prompt_tokens"]["saved_ratio"]
-    of_large: Any = savings.loc["large"].to_dict("index")
+    of_large: Any = savings.xs("large").T.to_dict()
     of_tokens = of_large["computed_prompt_tokens"]
     assert (of_tokens["low"], of_tokens["high"]) == bounds
     assert math.isnan(of_large["p50_ttft_ms"]["low"])
