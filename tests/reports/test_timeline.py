@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports import tables, timeline
+from reports import timeline
 from sim import Result
 from tests.refusing import Cli
 from tests.reports.conftest import ALL_KINDS, Build
@@ -166,11 +166,3 @@ def test_tables_as_csv(cli_here: Cli, tmp_path: Path) -> None:
     plain = cli_here("run", "quickstart", *small, "--json", "--out", "plain")
     assert json.loads(plain.stdout) == summary
     assert not {"systems.csv", "timeline.json"} & {path.name for path in (tmp_path / "plain").iterdir()}
-
-
-def test_systems_of_every_kind(result: Result) -> None:
-    """A row per system and twin; what one has and another has not is empty."""
-    rows = tables.systems(result.summary()).to_dict("records")
-    assert len(rows) == 2 * len(result.runs)
-    rates = {row["system"]: row["cache.prefix_cache_hit_rate"] for row in rows}
-    assert rates["replay"] > 0 == rates["replay/no-cache"]
