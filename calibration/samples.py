@@ -27,6 +27,7 @@ from pydantic import (
 from calibration.plan import Configuration, Split
 from workloads.errors import InputError
 from workloads.in_words import first_problem
+from workloads.shown import why
 
 SCHEMA = "kvsamples/1"
 HEADER = (
@@ -88,7 +89,9 @@ def read(path: Path) -> Samples:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; allowed: a samples file of calibration") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cut off or damaged ({error}); allowed: a whole samples file") from None
+        raise InputError(
+            f"{path}: cut off or damaged ({why(error)}); allowed: a whole samples file"
+        ) from None
     lines = text.split("\n")
     if lines[-1]:
         raise InputError(

@@ -133,7 +133,7 @@ def render(result: Result, summary: Summary | None = None) -> str:
         "run.html",
         name=summary["name"],
         requests=f"{summary['requests']:,}",
-        tokens=units.unbroken(units.tokens(sum(result.trace.input_tokens))),
+        tokens=units.unbroken(units.tokens(result.input_tokens)),
         seed=summary["seed"],
         version=summary["version"],
         answer=units.unbroken(answer(summary)),

@@ -11,7 +11,7 @@ from contextlib import suppress
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import plain
+from workloads.shown import brief, plain
 
 SCRIPT = "prefixsim"
 """``python -m sim`` as it is installed."""
@@ -32,17 +32,16 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(arguments, prog_name=called(name))
+        app(arguments, prog_name=SCRIPT if is_script() else name)
     except MemoryError:
         _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
         _refuse(str(error))
 
 
-def called(name: str) -> str:
-    """``name``, or how the command line was called where that was as a script."""
-    script = os.path.basename(sys.argv[0]).removesuffix(".exe")
-    return script if script == SCRIPT else name
+def is_script() -> bool:
+    """Whether this process is the installed script and no module of `python -m`."""
+    return os.path.basename(sys.argv[0]).removesuffix(".exe") == SCRIPT
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -50,5 +49,5 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _refuse(message: str) -> None:
-    typer.echo(f"error: {plain(message)}", err=True)
+    typer.echo(f"error: {brief(plain(message))}", err=True)
     sys.exit(2)

@@ -49,5 +49,5 @@ def part_of(trace: Trace, kept: NDArray[np.bool_]) -> Trace:
         models=None if models is None else [models[i] for i in indices],
         api_s=None if api_s is None else [api_s[i] for i in indices],
         tool_turns={int(places[i]) for i in trace.tool_turns if kept[i]},
-        part=Part(array("q", indices), len(trace)),
+        part=Part(array("q", indices), len(trace), trace.starting, trace.last_start_s),
     )

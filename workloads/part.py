@@ -21,3 +21,7 @@ class Part:
     """The place of each in the whole trace."""
     requests: int
     """How many the whole trace has."""
+    starts: int
+    """How many of those come at a time of their own."""
+    last_start_s: float
+    """When the last of these comes."""

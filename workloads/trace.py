@@ -98,6 +98,9 @@ class Trace:
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     drawn_starts: bool = False
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
+    was_live: bool = False
+    """Whether it was served live by a simulation: times in it are those of clients that waited for its
+    replies, not a log to learn from when those were there."""
     grows: bool = False
     """Whether requests are added while it is served."""
     seed: int = 0
@@ -119,6 +122,25 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.prompt)
+
+    @property
+    def requests(self) -> int:
+        """How many requests the whole trace has, of which this may be a part."""
+        return len(self) if self.part is None else self.part.requests
+
+    @property
+    def starting(self) -> int:
+        """How many requests of the whole trace come at a time of their own."""
+        if self.part is not None:
+            return self.part.starts
+        return sum(at is not None for at in self.arrival_s)
+
+    @property
+    def last_start_s(self) -> float:
+        """When the last of these comes."""
+        if self.part is not None:
+            return self.part.last_start_s
+        return max(at for at in self.arrival_s if at is not None)
 
     @property
     def input_tokens(self) -> list[int]:
@@ -162,6 +184,8 @@ class Trace:
     @property
     def answered(self) -> Answered | None:
         """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self.was_live:
+            return None
         if self._answered[0] != len(self):
             self._answered = (len(self), answered(self))
         return self._answered[1]
@@ -251,7 +275,8 @@ class Trace:
         """Where request ``index`` comes from, for messages."""
         if self.lines is not None:
             return f"{self.origin}:{self.lines[index]}"
-        return f"{self.origin} request {index} (session {self.session[index]}, turn {self.turn[index]})"
+        number = index if self.part is None else self.part.numbers[index]
+        return f"{self.origin} request {number} (session {self.session[index]}, turn {self.turn[index]})"
 
     def starts(self) -> list[int]:
         """Requests with an arrival time of their own, by (time, index)."""
@@ -281,6 +306,8 @@ class Trace:
                 f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to "
                 f"{MOST_S:.0e} s"
             )
+        if not len(self):
+            return
         largest = max(range(len(self)), key=lambda i: self.content.end[self.reply[i]])
         tokens = self.content.end[self.reply[largest]]
         if tokens > MOST:

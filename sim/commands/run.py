@@ -10,6 +10,7 @@ import typer
 
 from reports import terminal
 from sim.commands.options import (
+    AsJson,
     Cluster,
     ConfigFile,
     Force,
@@ -48,12 +49,18 @@ def run(
     jobs: RunJobs = None,
     parts: Parts = None,
     cluster: Cluster = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Write timeline.json, for https://ui.perfetto.dev.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the tables as CSV files, too.")] = False,
+    as_json: AsJson = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment, print its table and write its files.
 
-    Writes config.yaml (resolved), summary.json, requests.parquet and report.html.
+    Writes config.yaml (resolved), summary.json, requests.parquet and report.html. --json prints what
+    summary.json holds.
 
     With --jobs, --parts or --cluster its systems, their twins without a cache, and replicas that never meet
     are simulated apart from each other, with the same bytes. Parts that are finished are kept in DIR/parts
@@ -68,19 +75,24 @@ def run(
     loaded = load_config(config, overrides if seeds is None else [*overrides, f"seeds={seeds}"])
     folder = out or Path("runs") / loaded.name
 
-    from reports import files
+    from reports import files, tables
+    from reports import timeline as timeline_report
 
     files.require_writable(folder)
     files.require_free(config, loaded, folder, force)
-    parted = _parted(folder, jobs, parts, cluster, quiet)
-    with terminal.parts(quiet) if parted is None else terminal.time_left(quiet) as progress:
+    silent = quiet or as_json
+    also = [write for wanted, write in ((csv, tables.write), (timeline, timeline_report.write)) if wanted]
+    parted = _parted(folder, jobs, parts, cluster, silent)
+    with terminal.parts(silent) if parted is None else terminal.time_left(silent) as progress:
         result = run_seeds(loaded, progress, goal, experiment.run if parted is None else parted.run)
         progress("writing the report", 0, None)
         summary = result.summary()
-        files.write(result, summary, folder)
+        files.write(result, summary, folder, also=also)
     if parted is not None:
         shutil.rmtree(parted.folder, ignore_errors=True)
-    if not quiet:
+    if as_json:
+        terminal.show_json(summary)
+    elif not quiet:
         from reports import console
 
         terminal.show(console.table(summary, terminal.width(), details=details))

@@ -21,7 +21,9 @@ from sim.commands.options import (
     SweepFolder,
     workers_of,
 )
+from sim.commands.sweep import require_none
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 
 class Recipe(StrEnum):
@@ -78,7 +80,7 @@ def search(
     experiment = Experiment(config, tuple(fixed), seeds)
     first = experiment.first(axes)
     if system is not None and system not in first.systems:
-        raise InputError(f"--system {system}: allowed: {', '.join(first.systems)}")
+        raise InputError(f"--system {system}: {nearest(system, list(first.systems))}")
     wanted_limits = limits_of(first, limits)
     folder = out or Path("runs") / f"{first.name}-search"
     files.require_writable(folder)
@@ -101,5 +103,4 @@ def search(
             failures = fleets.failures
     if not quiet:
         terminal.show(table, paths)
-    if failures:
-        raise typer.Exit(2)
+    require_none([f"{failure.point}: {failure.message}" for failure in failures])

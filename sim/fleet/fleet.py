@@ -5,15 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
 
 from sim.caches.block import BlockTable
 from sim.engine.events import AFTER_REPLICAS, ARRIVAL, Clock
-from sim.engine.interface import AnyReplica, Heard
+from sim.engine.interface import AnyReplica
 from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
 from sim.fleet.checkpoints import Checkpoints
 from sim.fleet.garbage import no_garbage_collection
+from sim.fleet.live import Live
 from sim.fleet.outages import Group, Outages
 from sim.fleet.outcome import outcome
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
@@ -34,19 +34,6 @@ from sim.results.request_log import (
 )
 from workloads.clients import Clients, Next
 from workloads.trace import Trace
-
-
-class Live(Heard, Protocol):
-    """Who sends requests while time runs, and is told what becomes of them."""
-
-    @property
-    def seen_after_s(self) -> float:
-        """How long after it is computed a client sees a token: tokens leave before it is known how long
-        those after them take."""
-
-    def over(self, index: int, seen_after_s: float) -> None:
-        """Request ``index`` has ended, which its client sees ``seen_after_s`` from now."""
-
 
 Place = tuple[AnyReplica, Request] | list[RequestRow]
 """The replica that has a request, or the list of those that wait until a replica is alive again."""
@@ -147,7 +134,7 @@ class Fleet:
         return records
 
     def _going_on(self) -> bool:
-        return self._done < len(self._trace) or self._live is not None
+        return self._done < len(self._trace)
 
     # -- requests that come while time runs --------------------------------------------------------
 

@@ -1,55 +1,37 @@
-"""The records of a whole run out of those of its parts: the same, to the last digit, as of one process."""
+"""A run out of its parts: the same, to the last digit, as of one process."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
 from sim.fleet.checkpoints import fullest
 from sim.parts.piece import Piece
+from sim.parts.rows import column_names
 from sim.results.records import EngineTotals, Records
+from sim.results.tally import head_of
 from sim.results.window import Checkpoint
 
+Groups = Sequence[Sequence[int]]
+"""The replicas of each part."""
 
-def merged(pieces: Sequence[Piece], groups: Sequence[Sequence[int]]) -> Records:
-    """One table of all requests in the order of the trace, and the counters of all replicas.
 
-    ``groups`` are the replicas of each piece. Counters are added up replica by replica in the order of
-    their numbers, as one run adds them: sums of floats depend on their order.
-    """
+def merged(pieces: Sequence[Piece], groups: Groups) -> Records:
+    """One table of all requests in the order of the trace, with the counters of all replicas."""
     if pieces[0].part is None:
         return pieces[0].records
-    first = pieces[0].records
-    out = replace(first, each_replica=None)
-    for name, column in _columns(pieces).items():
-        setattr(out, name, column)
-    order = sorted(
-        (number, i, place) for i, group in enumerate(groups) for place, number in enumerate(group)
-    )
-    for name in ("gpus", "steps", "work"):
-        setattr(out, name, [getattr(pieces[i].records, name)[place] for _, i, place in order])
-    if first.tier:
-        out.tier = _column(pieces, [np.array(piece.records.tier, object) for piece in pieces]).tolist()
-    for name in ("query_blocks", "hit_blocks", "evicted_blocks", "evicted_tokens"):
-        counts = [getattr(piece.records, name) for piece in pieces]
-        setattr(out, name, None if None in counts else sum(counts))
-    out.hit_tokens_by_tier = _added([piece.records.hit_tokens_by_tier for piece in pieces])
-    out.checkpoints = _checkpoints(pieces, [(i, place) for _, i, place in order])
-    totals = out.checkpoints[-1].totals
-    assert totals is not None
-    out.engine = replace(totals)
-    out.engine.max_used_blocks, out.engine.capacity_blocks = fullest(out.checkpoints)
+    parts = [piece.records for piece in pieces]
+    out = head_of_all([head_of(records) for records in parts], groups)
+    for name in column_names(parts[0]):
+        setattr(out, name, _column(pieces, [getattr(records, name) for records in parts]))
+    if parts[0].tier:
+        out.tier = _column(pieces, [np.array(records.tier, object) for records in parts]).tolist()
+    for name in ("steps", "work"):
+        setattr(out, name, [getattr(parts[i], name)[place] for i, place in _in_order(groups)])
     out.check()
     return out
-
-
-def _columns(pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
-    """Every column of the table."""
-    first = pieces[0].records
-    names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), np.ndarray)]
-    return {name: _column(pieces, [getattr(p.records, name) for p in pieces]) for name in names}
 
 
 def _column(pieces: Sequence[Piece], values: Sequence[np.ndarray]) -> np.ndarray:
@@ -62,23 +44,50 @@ def _column(pieces: Sequence[Piece], values: Sequence[np.ndarray]) -> np.ndarray
     return out
 
 
+def _in_order(groups: Groups) -> list[tuple[int, int]]:
+    """All replicas in the order of their numbers, each as its part and its place there."""
+    numbers = [(number, i, place) for i, group in enumerate(groups) for place, number in enumerate(group)]
+    return [(i, place) for _, i, place in sorted(numbers)]
+
+
+def head_of_all(heads: Sequence[Records], groups: Groups) -> Records:
+    """What is known of the whole run without its requests and steps.
+
+    Counters are added up replica by replica in the order of their numbers, as one run adds them: sums of
+    floats depend on their order.
+    """
+    order = _in_order(groups)
+    out = replace(heads[0], each_replica=None)
+    out.gpus = [heads[i].gpus[place] for i, place in order]
+    for name in ("query_blocks", "hit_blocks", "evicted_blocks", "evicted_tokens"):
+        counts = [getattr(head, name) for head in heads]
+        setattr(out, name, None if None in counts else sum(counts))
+    out.hit_tokens_by_tier = _added([head.hit_tokens_by_tier for head in heads])
+    out.checkpoints = _checkpoints(heads, order)
+    totals = out.checkpoints[-1].totals
+    assert totals is not None
+    out.engine = replace(totals)
+    out.engine.max_used_blocks, out.engine.capacity_blocks = fullest(out.checkpoints)
+    return out
+
+
 def _added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
     return {name: sum(each[name] for each in counts) for name in counts[0]}
 
 
-def _checkpoints(pieces: Sequence[Piece], order: Sequence[tuple[int, int]]) -> list[Checkpoint]:
+def _checkpoints(heads: Sequence[Records], order: Sequence[tuple[int, int]]) -> list[Checkpoint]:
     """The counters of all replicas at each time at which a run of all of them notes them.
 
     A part that is over has its last counters from then on, and holds no block.
     """
-    taken = [piece.records.checkpoints for piece in pieces]
+    taken = [head.checkpoints for head in heads]
     longest = max(taken, key=lambda one: (len(one), one[-1].at_s))
     end_s = max(one[-1].at_s for one in taken)
     out = []
     for n, at in enumerate(longest):
         totals, full = EngineTotals(), True
         for i, place in order:
-            now = _at(pieces[i].records, n)[place]
+            now = _at(heads[i], n)[place]
             if n >= len(taken[i]):
                 now = replace(now, max_used_blocks=0)
             totals.add(now)
@@ -89,6 +98,6 @@ def _checkpoints(pieces: Sequence[Piece], order: Sequence[tuple[int, int]]) -> l
     return out
 
 
-def _at(records: Records, checkpoint: int) -> list[EngineTotals]:
-    assert records.each_replica is not None
-    return records.each_replica[min(checkpoint, len(records.each_replica) - 1)]
+def _at(head: Records, checkpoint: int) -> list[EngineTotals]:
+    assert head.each_replica is not None
+    return head.each_replica[min(checkpoint, len(head.each_replica) - 1)]

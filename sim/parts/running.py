@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sim.config import Config
-from sim.experiment import Progress, Result, SystemRun, described, load_trace
+from sim.experiment import Progress, Result, described, load_trace
 from sim.jobs.job import Job
 from sim.jobs.runner import Workers, compute_each
 from sim.jobs.store import Store
+from sim.parts.counted import counted_result
 from sim.parts.division import Division, Group, division_of
 from sim.parts.merging import merged
-from sim.parts.piece import RECORDS, PartJob, PartOutcome, Piece, execute
+from sim.parts.piece import PartJob, PartOutcome, Piece, execute, outline
 from sim.results.records import Records
 from workloads.errors import InputError
+from workloads.trace import Trace
 
 PART_REQUESTS = 125_000
 """A part has about so many requests at most, if replicas are enough: that bounds a worker's memory."""
 PARTS_PER_PROCESS = 4
 """Parts of a system for each process at least: the last ones to end then leave little waiting."""
+Plan = dict[str, tuple[list[PartJob], list[PartJob]]]
+"""The parts of each system and of its twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +40,64 @@ class Parted:
     """Hears what is divided, and what is not and why."""
 
     def run(self, config: Config, progress: Progress, strategies: bool = True) -> Result:
-        """The same result as `sim.experiment.run`: no figure depends on how the work was divided."""
+        """The same result as `sim.experiment.run`: no figure depends on how the work was divided.
+
+        Where every system is divided by session, and the workload makes sessions one by one, no process
+        has more than a part in memory: figures are added up over the parts. Else the parts become one run.
+        """
         start = time.perf_counter()
-        trace = load_trace(config)
+        progress("loading the workload", 0, None)
+        trace = outline(config)
+        in_pieces = trace is not None and self._by_session(config, trace)
+        if trace is None or not in_pieces:
+            trace = load_trace(config)
         load_s = time.perf_counter() - start
-        experiment, store = Job.of(config), Store(self.folder)
-        count = self.parts or max(
-            PARTS_PER_PROCESS * self.workers.processes, -(-len(trace) // PART_REQUESTS)
-        )
-        plan: dict[tuple[str, bool], list[PartJob]] = {}
+        plan = self._plan(config, trace)
+        self._compute([job for both in plan.values() for jobs in both for job in jobs], progress)
+        progress("adding up", 0, None)
+        if in_pieces:
+            local = self.workers if self.workers.cluster is None else Workers(1)
+            return counted_result(config, trace, plan, self.folder, local, load_s)
+        runs = {}
+        for name, system in config.systems.items():
+            of_run, of_twin = (self._merged(jobs) for jobs in plan[name])
+            runs[name] = described(system, trace, config.folder, of_run, of_twin, strategies)
+        return Result.of(config, trace, runs, load_s)
+
+    def _by_session(self, config: Config, trace: Trace) -> bool:
+        divided = all(division_of(system, trace).by == "session" for system in config.systems.values())
+        return divided and not config.claims
+
+    def _plan(self, config: Config, trace: Trace) -> Plan:
+        experiment, plan = Job.of(config), {}
+        at_least = PARTS_PER_PROCESS * self.workers.processes
+        count = self.parts or max(at_least, -(-trace.requests // PART_REQUESTS))
         for name, system in config.systems.items():
             division = division_of(system, trace)
             groups: list[Group | None] = [*division.parts(count)] or [None]
             self.say(_said(name, division, len(groups)))
-            for cached in (True, False):
-                plan[name, cached] = [
-                    PartJob.of(experiment, name, cached, group, trace.checkpoints_s) for group in groups
-                ]
-        jobs = [job for of_run in plan.values() for job in of_run]
-        self._compute(jobs, store, progress)
-        runs: dict[str, SystemRun] = {}
-        for name, system in config.systems.items():
-            of_run, of_twin = (self._run(plan[name, cached], store) for cached in (True, False))
-            runs[name] = described(system, trace, config.folder, of_run, of_twin, strategies)
-        return Result.of(config, trace, runs, load_s)
+            of_run, of_twin = (
+                [PartJob.of(experiment, name, cached, group, trace) for group in groups]
+                for cached in (True, False)
+            )
+            plan[name] = of_run, of_twin
+        return plan
 
-    def _compute(self, jobs: Sequence[PartJob], store: Store, progress: Progress) -> None:
+    def _compute(self, jobs: Sequence[PartJob], progress: Progress) -> None:
+        store = Store(self.folder)
+
         def keep(outcome: PartOutcome) -> None:
-            store.keep(outcome.name, {RECORDS: outcome.piece})
+            store.keep(outcome.name, outcome.files)
 
         failed = compute_each(jobs, store, self.workers, execute, keep, progress, "parts")
         if failed:
             raise InputError(next(iter(failed.values())))
 
-    def _run(self, jobs: Sequence[PartJob], store: Store) -> tuple[Records, float]:
+    def _merged(self, jobs: Sequence[PartJob]) -> tuple[Records, float]:
         """The records of a run, and how long its parts took, s."""
-        pieces = [_read(store.folder / job.name / RECORDS) for job in jobs]
+        pieces = [Piece.read(self.folder / job.name) for job in jobs]
         return merged(pieces, [job.replicas or () for job in jobs]), sum(p.simulation_s for p in pieces)
 
 
 def _said(name: str, division: Division, parts: int) -> str:
     return f"{name}: {division.why}" + (f", in {parts} parts" if division.by else "")
-
-
-def _read(path: Path) -> Piece:
-    try:
-        with path.open("rb") as file:
-            piece: Piece = pickle.load(file)
-    except (OSError, EOFError, pickle.UnpicklingError):
-        raise InputError(f"{path}: not as it was written; remove {path.parent} and run again") from None
-    return piece

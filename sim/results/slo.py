@@ -50,10 +50,6 @@ class Slo(Schema):
         """How many of those that arrive in ``window`` did."""
         return int((self.kept(records) & records.arrived(window)).sum())
 
-    def goodput(self, records: Records, window: Window, duration_s: float | None) -> float | None:
-        """Good requests that arrive in ``window``, per second of it; None where it has no length."""
-        return self.good(records, window) / duration_s if duration_s else None
-
     @property
     def limits_ms(self) -> dict[str, float]:
         """The stated limits by vLLM's names."""

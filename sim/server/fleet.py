@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sim.caches.eviction import POLICIES
+from sim.caches.ids import IdsConfig
+from sim.caches.radix_replay import RadixConfig
+from sim.caches.replay import BlockConfig
+from sim.caches.tiered import TieredConfig
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, COMPLETED, NAN, REJECTED, STATUS, TIMED_OUT
 from sim.server.draws import Draws
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems.engine import EngineSystem
+from workloads.errors import InputError
 from workloads.seeds import stream
 from workloads.trace import Trace
 
+LEFT = "given up by its client"
 LOST = {
     TIMED_OUT: "the deadline of the configuration has passed",
     ABORTED: "the engine has aborted the request",
@@ -21,7 +28,25 @@ LOST = {
 
 
 def require_live(system: EngineSystem, key: str) -> None:
-    """InputError unless the memory of ``system`` can take prompts while time runs."""
+    """InputError unless the cache of ``system`` can take prompts while time runs.
+
+    A cache whose decisions depend on where prompts will part would decide otherwise in a replay, which
+    knows that.
+    """
+    cache, allowed = system.cache, ""
+    if isinstance(cache, BlockConfig) and not POLICIES[cache.eviction].joins:
+        allowed = "eviction: " + " or ".join(name for name, policy in POLICIES.items() if policy.joins)
+    elif isinstance(cache, TieredConfig) and not cache.takes_time:
+        allowed = "gb_per_s for every tier but the first"
+    elif isinstance(cache, TieredConfig) and cache.write == "write_back":
+        allowed = "write: write_through or write_through_selective"
+    elif isinstance(cache, IdsConfig) or (isinstance(cache, RadixConfig) and system.is_beside):
+        allowed = "block, none, ideal, message, layered, tiered"
+    if allowed:
+        raise InputError(
+            f"{key}.cache: of this kind ({cache.kind}) a live system knows too little of what is to come; "
+            f"allowed: {allowed}"
+        )
 
 
 class LiveFleet:
@@ -40,6 +65,7 @@ class LiveFleet:
         if deadline is not None:
             self._deadlines = Draws(lambda n: deadline.sample(stream(trace.seed, "deadline"), n).tolist())
         self._iterations: list[int] = []
+        self._leaving: int | None = None  # whose client leaves at this moment
         self.fleet, self._tier_hits = system.fleet(
             trace,
             folder,
@@ -76,7 +102,9 @@ class LiveFleet:
 
     def leave(self, index: int) -> None:
         """The client of request ``index`` has gone."""
+        self._leaving = index
         self.fleet.leave(index)
+        self._leaving = None
 
     def refusal(self, index: int) -> tuple[str, str] | None:
         """Why a request that has just arrived was turned away, as kind and message; None: it was not."""
@@ -106,7 +134,8 @@ class LiveFleet:
         status = self.fleet.log.status[index]
         assert status is not None
         self._ended[status] += 1
-        self.streams.over(index, seen_after_s, None if status == COMPLETED else LOST[status])
+        lost = None if status == COMPLETED else LOST[status]
+        self.streams.over(index, seen_after_s, LEFT if self._leaving == index else lost)
 
     # -- what others see ---------------------------------------------------------------------------
 

@@ -17,13 +17,12 @@ from sim.providers.usage import charge
 from sim.results.records import Records
 from sim.results.request_log import ABORTED, COMPLETED, STATUS, TIMED_OUT
 from sim.server.draws import Draws
+from sim.server.fleet import LEFT, LOST
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems.provider import ProviderSystem
 from workloads.seeds import stream
 from workloads.trace import Trace
-
-GIVEN_UP = "the deadline of the configuration has passed"
 
 
 class LiveHosted:
@@ -107,7 +106,7 @@ class LiveHosted:
         """The client of request ``index`` hangs up, if its reply is not complete."""
         if index in self._going:
             self._aborted.add(index)
-            self._give_up(index, ABORTED, "given up by its client")
+            self._give_up(index, ABORTED, LEFT)
 
     def refusal(self, index: int) -> tuple[str, str] | None:
         """None: these rules have no queue."""
@@ -130,7 +129,7 @@ class LiveHosted:
 
     def _late(self, index: int) -> None:
         if index in self._going:
-            self._give_up(index, TIMED_OUT, GIVEN_UP)
+            self._give_up(index, TIMED_OUT, LOST[TIMED_OUT])
 
     def _give_up(self, index: int, status: str, why: str) -> None:
         """The reply is cut off now."""

@@ -10,8 +10,10 @@ from math import inf
 from sim.engine.events import ARRIVAL, Clock
 
 AFTER_S = 1e-6
-"""What is sent at an instant that is over comes so much later: far more than times are rounded by, so that
-a replay of the recorded arrivals has the same order, and far less than any client could tell."""
+"""What is sent at an instant that is over comes one to two of these later: far more than times are
+rounded by, so that a replay of the recorded arrivals has the same order, and less than a client sees."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, less their whole parts, are all apart."""
 AT_ONCE = 500
 """Events that happen before other tasks get their turn."""
 
@@ -32,6 +34,7 @@ class Pace:
         self._began: float | None = None
         self._stopped = False
         self._waiting: asyncio.Future[None] | None = None
+        self._answers = 0
         self.moved = False
         self.busy_s = 0.0
         """Wall-clock time in which events happened."""
@@ -55,7 +58,22 @@ class Pace:
         env = self._env
         if self.now_s > env.now_s:
             return self.now_s
-        return env.now_s + AFTER_S if env.is_past(ARRIVAL) else env.now_s
+        if not env.is_past(ARRIVAL):
+            return env.now_s
+        # Never twice the same: else what answers a step of one replica would meet the end of one of another
+        # replica that itself began with such an answer.
+        self._answers += 1
+        return env.now_s + AFTER_S * (1 + self._answers * GOLDEN % 1)
+
+    def change(self, speed: float) -> None:
+        """Go on from this instant with another speed; one that is infinite stays so."""
+        if self._speed == inf:
+            return
+        if self._began is not None:
+            now = time.monotonic()
+            self._began = now - (now - self._began) * self._speed / speed
+        self._speed = speed
+        self.wake()
 
     def wake(self) -> None:
         """Look again at what is due, and whether to stop."""
@@ -81,9 +99,8 @@ class Pace:
                 await asyncio.sleep(0)
 
     def drain(self) -> None:
-        """Let events happen, whatever their time, until nobody waits for one."""
-        while self._busy() and self._env.peek() < inf:
-            self._env.step()
+        """Let happen what is still to happen: nobody comes any more."""
+        self._env.run()
 
     def _wait_s(self) -> float | None:
         """Wall-clock seconds until the next event; None: there is none to wait for."""

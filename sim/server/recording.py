@@ -51,7 +51,7 @@ def result_of(live: LiveSystem, folder: Path) -> Result:
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(config.folder),
         notes=[*trace.notes, *system.notes(trace, config.folder)],
-        simulation_s=live.busy_s,
+        simulation_s=max(live.busy_s, 1e-9),
         twin_simulation_s=twin_s,
         compare=compare,
     )

@@ -32,6 +32,11 @@ class Stream:
         self._waiting: asyncio.Future[None] | None = None
 
     @property
+    def tokens(self) -> int:
+        """Tokens that have come."""
+        return self._there
+
+    @property
     def usage(self) -> Usage:
         return self._usage(self.number, self._there)
 
@@ -101,12 +106,12 @@ class Streams:
 
     def _deliver(self, computed: list[tuple[int, int]]) -> None:
         moved = False
+        computed.sort(key=lambda new: new[1] > 1)  # first tokens first: the others' gaps stay as they are
         for index, tokens in computed:
             stream = self.open.get(index)
             if stream is not None:
-                before = stream._there
+                self.output_tokens += max(0, tokens - stream.tokens)
                 moved |= stream.deliver(tokens)
-                self.output_tokens += stream._there - before
         if moved:
             self.moved()
 

@@ -19,7 +19,7 @@ class Traffic:
 
     def __init__(self, seed: int, *, hosted: bool = False) -> None:
         """``hosted``: marks and cache keys are kept too; who sends the same key is a tenant."""
-        self.trace = Trace(messages=True, grows=True, seed=seed, origin=ORIGIN)
+        self.trace = Trace(messages=True, was_live=True, grows=True, seed=seed, origin=ORIGIN)
         self._tree = GrowingTree(self.trace.content)
         self.trace._chains = self._tree.chains
         self.trace.continuations = self._tree.continued

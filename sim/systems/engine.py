@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +22,8 @@ from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative_config import Speculative
-from sim.fleet.fleet import Fleet, Live
+from sim.fleet.fleet import Fleet
+from sim.fleet.live import Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
@@ -206,8 +207,16 @@ class EngineSystem(Pool):
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
+    def each_too_long(self, trace: Trace) -> list[int]:
+        """How many requests of ``trace`` each pool turns away for their length."""
+        return [pool.count_too_long(trace, self.cache) for pool in self.all_pools]
+
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
+        return self.notes_of(trace, folder, self.each_too_long(trace))
+
+    def notes_of(self, trace: Trace, folder: Path, too_long: Sequence[int]) -> list[str]:
+        """The same where it is known how many requests of the whole trace are ``too_long``, by pool."""
         model = self._model("", folder)
         pools = self.all_pools
         profiles = [pool.profile(model, "", folder) for pool in pools]
@@ -243,8 +252,8 @@ class EngineSystem(Pool):
             ]
         for profile in profiles:
             notes.append(profile.note())
-        for pool in pools:
-            notes += pool.memory_notes(trace, model, self.cache)
+        for pool, over in zip(pools, too_long, strict=True):
+            notes += pool.memory_notes(trace.requests, over, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
@@ -316,8 +325,10 @@ class EngineSystem(Pool):
     ) -> tuple[Fleet, dict[str, int]]:
         """The replicas behind their router, and where hits in lower tiers are counted.
 
-        ``live``: who sends requests while time runs, whose deadlines are then those in ``deadline_s``.
+        ``live``: who sends requests while time runs; deadlines are then those in ``deadline_s``, and steps
+        and samples, of which there would be no end, are not kept.
         """
+        watched = watched and live is None
         model, pools = self._model("", folder), self.all_pools
         tier_hits: dict[str, int] = {}
         if isinstance(cache, TieredConfig):
@@ -375,6 +386,11 @@ class EngineSystem(Pool):
         """How messages call the model; empty where there is none."""
         model = self._model("", folder)
         return "" if model is None else model.name
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the cache stands beside the engine's memory."""
+        return not self._kv.is_own
 
     def _block_size(self, cache: EngineCache) -> int:
         return self.all_pools[0].engine.kv(cache, "").block_size(cache)

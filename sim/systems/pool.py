@@ -222,8 +222,9 @@ class Pool(Schema):
         sizes = zip(trace.input_tokens, trace.output_tokens, strict=True)
         return sum(self.too_long(prompt, output, block_size, groups) for prompt, output in sizes)
 
-    def memory_notes(self, trace: Trace, model: Model | None, cache: EngineCache) -> list[str]:
-        """What the reader has to know about its KV memory and about requests that are too long."""
+    def memory_notes(self, requests: int, over: int, model: Model | None, cache: EngineCache) -> list[str]:
+        """What the reader has to know about its KV memory, and that ``over`` of the ``requests`` are too
+        long."""
         tokens, longest = self._kv_tokens(cache), self.engine.max_model_len
         block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
         notes = []
@@ -234,11 +235,10 @@ class Pool(Schema):
                 f"max_model_len {longest:,} is beyond the {model.max_position_embeddings:,} positions of "
                 f"{model.name}, and served: engines want to be told that this is meant"
             )
-        over = self.count_too_long(trace, cache)
         limit = "no max_model_len" if longest is None else f"max_model_len {longest:,}"
         if over:
             notes.append(
-                f"rejected: {over:,} of {len(trace):,} requests are longer, with their replies, than the "
+                f"rejected: {over:,} of {requests:,} requests are longer, with their replies, than the "
                 f"engine serves ({limit}; KV memory {tokens:,} tokens). Clients do not send them again; "
                 "their sessions go on with the next turn"
             )

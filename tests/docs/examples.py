@@ -7,10 +7,10 @@ A page is read from top to bottom in one empty folder:
 - an ``sh`` fence is run by a shell, and must end with exit code 0,
 - a ``text`` fence right behind it is what it prints; a line ``...`` stands for any number of lines.
 
-``<!-- not run: REASON -->`` before an ``sh`` fence leaves it out; ``<!-- slow: REASON -->`` anywhere leaves
-the page to the slow tests.
+A comment before an ``sh`` fence, such as ``<!-- not run: REASON -->``, leaves it out; ``slow`` leaves it to
+the slow tests; ``needs ../shared`` leaves it out where the public data are not there.
 
-    python -m tests.docs.examples [PAGE ...]
+    python -m tests.docs.examples [--slow] [PAGE ...]
 
 runs the pages (default: all that have such fences) and writes what is printed now into them; read the diff.
 """
@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(
     r'^```(?P<language>[a-z]+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^```\n', re.MULTILINE | re.DOTALL
 )
-NOT_RUN = re.compile(r"<!-- not run: [^>]+ -->\s*\Z")
-SLOW = re.compile(r"<!-- slow: (?P<reason>[^>]+) -->")
+MARK = re.compile(r"<!-- (?P<marks>[^:>]+): [^>]+ -->\s*\Z")
+NOT_RUN, SLOW, SHARED = "not run", "slow", "needs ../shared"
 PACKAGES = ("sim", "workloads", "calibration", "reports")
 ANY = "..."
 
@@ -45,8 +45,8 @@ class Fence(NamedTuple):
     body: str
     start: int
     """Where its body begins in the text of the page."""
-    run: bool
-    """Whether it is to be run, if it is a command."""
+    marks: frozenset[str]
+    """What is said about running it, if it is a command."""
     adjacent: bool
     """Whether nothing but blank lines stands between it and the fence before."""
 
@@ -57,37 +57,46 @@ class Mismatch(AssertionError):
 
 def pages() -> list[Path]:
     """The pages that have commands to be run."""
-    found = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [path for path in found if path.exists() and any(_commands(path.read_text("utf-8")))]
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [path for path in found if any(_commands(path.read_text("utf-8")))]
 
 
-def slow(path: Path) -> str | None:
-    """Why the page takes long, if it does."""
-    found = SLOW.search(path.read_text("utf-8"))
-    return found["reason"] if found else None
+def runs(fence: Fence, *, slow: bool) -> bool:
+    """Whether the command is run here, among the slow tests or the others."""
+    there = (ROOT.parent / "shared" / "data").is_dir()
+    if fence.language != "sh" or NOT_RUN in fence.marks or (SHARED in fence.marks and not there):
+        return False
+    return slow or SLOW not in fence.marks
+
+
+def has(path: Path, mark: str | None) -> bool:
+    """Whether a page has a command with that mark, or one with none."""
+    return any(
+        (mark in fence.marks) if mark else not fence.marks for fence in _commands(path.read_text("utf-8"))
+    )
 
 
 def fences(text: str) -> Iterator[Fence]:
     """The fenced blocks of a page in order."""
     end = 0
-    for found in FENCE.finditer(text):
-        between = text[end : found.start()]
+    for fence in FENCE.finditer(text):
+        between = text[end : fence.start()]
         yield Fence(
-            found["language"],
-            found["title"],
-            found["body"],
-            found.start("body"),
-            not NOT_RUN.search(between),
+            fence["language"],
+            fence["title"],
+            fence["body"],
+            fence.start("body"),
+            frozenset(found["marks"].split(", ")) if (found := MARK.search(between)) else frozenset(),
             end > 0 and not between.strip(),
         )
-        end = found.end()
+        end = fence.end()
 
 
 def _commands(text: str) -> Iterator[Fence]:
-    return (fence for fence in fences(text) if fence.language == "sh" and fence.run)
+    return (fence for fence in fences(text) if fence.language == "sh" and NOT_RUN not in fence.marks)
 
 
-def play(path: Path, folder: Path, *, write: bool = False) -> int:
+def play(path: Path, folder: Path, *, slow: bool = True, write: bool = False) -> int:
     """Run a page in ``folder`` and hold what is printed against it; with ``write`` put it there instead.
 
     Gives the number of commands that were run.
@@ -109,7 +118,7 @@ def play(path: Path, folder: Path, *, write: bool = False) -> int:
         elif fence.title is not None:
             target = (folder if "/" not in fence.title else Path(environment["PYTHONPATH"])) / fence.title
             target.write_text(fence.body, "utf-8")
-        elif fence.language == "sh" and fence.run:
+        elif runs(fence, slow=slow):
             printed = _shell(fence.body, folder, environment)
             ran += 1
     if write:
@@ -128,8 +137,9 @@ def _environment(text: str, folder: Path) -> dict[str, str]:
             shutil.copytree(
                 ROOT / package, sources / package, ignore=shutil.ignore_patterns("__pycache__", "*.so")
             )
-    for name in ("configs", "docs", "tests", "notebooks"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "configs").symlink_to(ROOT / "configs")
+    if not (shared := folder.parent / "shared").exists() and (ROOT.parent / "shared").is_dir():
+        shared.symlink_to((ROOT.parent / "shared").resolve())
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(sources),
@@ -191,14 +201,26 @@ def _abridged(shown: str, printed: str) -> str:
     return "".join(f"{line}\n" for line in [*now[:first], ANY, *tail])
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], *, slow: bool) -> None:
     """Write what the commands print now into the pages."""
     for path in [Path(name).resolve() for name in names] or pages():
         with tempfile.TemporaryDirectory() as outer:
             folder = Path(outer) / "here"
             folder.mkdir()
-            print(path.relative_to(ROOT), play(path, folder, write=True), "commands")
+            print(path.relative_to(ROOT), play(path, folder, slow=slow, write=True), "commands", flush=True)
+    translate()
+
+
+def translate() -> None:
+    """Show in the translated README what the README shows."""
+    path = ROOT / "README.zh-CN.md"
+    text = path.read_text("utf-8")
+    pairs = list(zip(fences((ROOT / "README.md").read_text("utf-8")), fences(text), strict=True))
+    for original, fence in reversed(pairs):
+        if fence.language == "text":
+            text = text[: fence.start] + original.body + text[fence.start + len(fence.body) :]
+    path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([name for name in sys.argv[1:] if name != "--slow"], slow="--slow" in sys.argv)

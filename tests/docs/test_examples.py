@@ -6,20 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.examples import ROOT, Mismatch, fences, pages, play, slow
+from tests.docs.examples import ROOT, SLOW, Mismatch, fences, has, pages, play
 
 
-def _case(path: Path) -> object:
-    marks = [pytest.mark.slow] if slow(path) else []
-    return pytest.param(path, id=path.relative_to(ROOT).as_posix(), marks=marks)
+def _named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", [_case(path) for path in pages()])
+@pytest.mark.parametrize("path", [path for path in pages() if has(path, None)], ids=_named)
 def test_page(path: Path, tmp_path: Path) -> None:
-    """From top to bottom in an empty folder."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    assert play(path, folder) > 0
+    """From top to bottom in an empty folder, without what takes long."""
+    (tmp_path / "here").mkdir()
+    assert play(path, tmp_path / "here", slow=False) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in pages() if has(path, SLOW)], ids=_named)
+def test_whole_page(path: Path, tmp_path: Path) -> None:
+    """With what takes long."""
+    (tmp_path / "here").mkdir()
+    assert play(path, tmp_path / "here") > 0
 
 
 PAGE = """
@@ -55,6 +61,15 @@ def test_what_is_wrong_is_found(old: str, new: str, tmp_path: Path) -> None:
         else:
             with pytest.raises(Mismatch):
                 play(page, tmp_path / name)
+
+
+def test_the_front_page_shows_the_first_run_as_the_readme_does() -> None:
+    """The same command, and the first lines of what it prints."""
+    of_front, of_readme = (
+        next(fence.body for fence in fences((ROOT / name).read_text("utf-8")) if "Caching" in fence.body)
+        for name in ("docs/index.md", "README.md")
+    )
+    assert len(of_front) > 100 and of_readme.startswith(of_front.removesuffix("...\n"))
 
 
 def test_every_command_that_is_not_run_says_why() -> None:

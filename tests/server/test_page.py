@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.reports.test_browser import FLAGS
+from tests.reports.browser import FLAGS
 from tests.server.conftest import openai_client
 from tests.server.fake import FakeLive
 from tests.server.running import Up, up

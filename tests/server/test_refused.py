@@ -199,6 +199,21 @@ def test_what_clients_ask_first(engine: Up[FakeLive]) -> None:
         assert json.loads(client.get("/v1/models").text)["data"][0]["id"] == "fake-model"
 
 
+def test_half_a_character(engine: Up[FakeLive]) -> None:
+    """Nothing can hold one: it is replaced, in what is served and in what is refused."""
+    with httpx.Client(base_url=engine.url) as client:
+        whole = client.post("/tokenize", content=b'{"prompt": "a\\ud83d\\ude00b"}').json()["tokens"]
+        half = client.post("/tokenize", content=b'{"prompt": "a\\ud83db"}')
+        assert half.status_code == 200 and half.json()["tokens"] != whole
+        said = client.post("/admin/config", content=b'{"replies": {"path": "\\ud800", "kind": "recorded"}}')
+        assert said.status_code == 400 and "\ufffd" in said.json()["error"]["message"]
+
+
+def test_messages_are_brief(engine: Up[FakeLive]) -> None:
+    reply = httpx.post(f"{engine.url}/admin/config", json={"x" * 5000: 1})
+    assert reply.status_code == 400 and len(reply.json()["error"]["message"]) < 200
+
+
 def test_an_address_that_cannot_be_had() -> None:
     listening = serving.listen("127.0.0.1", 0)
     with listening:

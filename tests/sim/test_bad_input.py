@@ -152,7 +152,7 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a, capacity_blocks: 9}, {name: ''}]}}", ("systems.one.cache.tiers.1.name = ''", "at least 1 character")),
         ("systems.one={kind: cache, cache: {kind: tiered, tiers: [{name: a, capacity_blocks: 9}, {name: b, latency_ms: 5}]}}", ("tiers.1.latency_ms goes with gb_per_s",)),
         ("systems.one.model=~nobody-of-this-name/config.json", ("~nobody-of-this-name/config.json: Could not determine home directory",)),
-        ("systems.one.latency={profile: %s}" % ("x" * 300), ("xxx: File name too long; allowed: the path of a file",)),
+        ("systems.one.latency={profile: %s}" % ("x" * 300), ("xxx...: File name too long; allowed: the path of a file",)),
         ("systems.one.²=3", ("systems.one", "unknown key '²'")),
         ("systems.one.cache={kind: block, kind: radix}", ("--set systems.one.cache={kind: block, kind: radix}: kind is given twice", "allowed: once")),
         ("workload=&a {kind: *a}", ("workload",)),

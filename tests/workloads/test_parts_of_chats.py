@@ -11,6 +11,7 @@ import pytest
 from workloads.dividing import part_of
 from workloads.generators import chat
 from workloads.generators.chat import ChatWorkload
+from workloads.part import Keep
 from workloads.trace import Trace
 
 MIXED = {
@@ -32,6 +33,10 @@ SETTINGS: list[dict[str, Any]] = [
 def _workload(settings: dict[str, Any]) -> ChatWorkload:
     base = {"kind": "chat", "sessions": 50, "arrival": {"rate_per_s": 1}}
     return ChatWorkload.model_validate({**base, **settings})
+
+
+def _those(rest: int) -> Keep:
+    return lambda sessions: sessions % 3 % 2 == rest
 
 
 def _requests(trace: Trace) -> list[tuple[Any, ...]]:
@@ -70,7 +75,7 @@ def test_parts(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
     whole = workload.build(1, Path())
     made, taken = [], []
     for rest in (0, 1):
-        part = workload.build_sessions(1, lambda sessions: sessions % 3 % 2 == rest)  # noqa: B023 (called at once)
+        part = workload.build_sessions(1, _those(rest))
         assert part.part is not None and part.part.requests == len(whole)
         made += _requests(part)
         out_of = part_of(whole, np.array(whole.session) % 3 % 2 == rest)

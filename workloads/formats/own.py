@@ -17,7 +17,7 @@ from workloads.formats.files import find_file
 from workloads.formats.jsonl import Row
 from workloads.formats.timing import close_loop
 from workloads.schema import Schema
-from workloads.shown import shown
+from workloads.shown import shown, why
 from workloads.trace import Trace
 
 VERSION = 1
@@ -28,7 +28,8 @@ REQUESTS = (
 OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models")
 SETS = ("continuations", "system_messages", "resent_replies", "tool_turns")
 VALUES = (
-    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts", "origin",
+    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts",
+    "was_live", "origin",
 )  # fmt: skip
 
 
@@ -107,7 +108,9 @@ def _read(path: Path) -> tuple[Row, dict[str, Any]]:
         about = json.loads(metadata)
         columns = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no Parquet file ({error}); allowed: a trace of this project") from None
+        raise InputError(
+            f"{path}: no Parquet file ({why(error)}); allowed: a trace of this project"
+        ) from None
     version = about.get("version") if isinstance(about, dict) else None
     if version != VERSION or len(columns) != 1:
         raise InputError(

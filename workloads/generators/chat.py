@@ -136,7 +136,7 @@ class ChatWorkload(Generated):
             numbers.frombytes(portion.numbers.tobytes())
             writer.write(sessions[kept].tolist(), starts[sessions[kept]].tolist(), portion)
         if keep is not None:
-            trace.part = Part(numbers, draws.requests)
+            trace.part = Part(numbers, draws.requests, len(starts), float(starts[-1]))
         self.arrival.apply(trace)
         return trace
 

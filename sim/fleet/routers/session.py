@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.mixing import mix, mixed
 from workloads.schema import Schema
 
 if TYPE_CHECKING:
@@ -67,29 +68,12 @@ def session_point(session: int) -> int:
     return mix(~session)
 
 
-def mix(value: int) -> int:
-    """SplitMix64's finaliser: 64 well mixed bits that do not depend on Python's hash seed."""
-    mask = (1 << 64) - 1
-    value = (value + 0x9E3779B97F4A7C15) & mask
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
-    return value ^ (value >> 31)
-
-
 def owners(sessions: NDArray[np.int64], replicas: int, points: int) -> NDArray[np.int64]:
     """The replica that each of ``sessions`` belongs to while all are alive. O(sessions x log points)."""
     ring = [(at, number) for number in range(replicas) for at in ring_points(number, points)]
     ring.sort()
     hashes = np.array([at for at, _ in ring], np.uint64)
     numbers = np.array([number for _, number in ring])
-    after = np.searchsorted(hashes, _mixed(~sessions.astype(np.uint64)), side="right")
+    after = np.searchsorted(hashes, mixed(~sessions), side="right")
     found: NDArray[np.int64] = numbers[after % len(numbers)]
     return found
-
-
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`mix` of each."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from sim.server.api.errors import ApiError
 from sim.server.options import ServerOptions
+from workloads.shown import why
+
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a character may be written so, and nothing that is sent can hold it: it is replaced by U+FFFD."""
 
 
 class Gone(Exception):
@@ -21,10 +26,13 @@ async def read_object(request: Request, options: ServerOptions) -> dict[str, Any
     raw = await read_bytes(request, options)
     try:
         value = json.loads(raw)
+        if HALF.search(raw):
+            whole = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+            value = json.loads(whole.decode("utf-16", "replace"))
     except RecursionError:
         raise ApiError(400, "The body is nested too deeply") from None
     except ValueError as error:
-        raise ApiError(400, f"The body is not valid JSON: {error}") from None
+        raise ApiError(400, f"The body is not valid JSON: {why(error)}") from None
     if not isinstance(value, dict):
         raise ApiError(400, "The body is not a JSON object")
     return value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sim.server.live import Refused
+from workloads.shown import brief, plain
 
 Shape = Literal["openai", "anthropic"]
 OPENAI_TYPES = {
@@ -42,6 +43,7 @@ class ApiError(Exception):
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = brief(plain(message))
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
         self.headers = dict(headers or {})
