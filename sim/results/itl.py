@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.results.records import Floats
 from sim.results.step_log import StepLog
 
 
@@ -53,19 +54,35 @@ class TokenGaps:
         return value
 
     def _order_statistic(self, rank: int) -> float:
-        """The ``rank``-th smallest gap, counted from 0, to the last bit or two."""
+        """The ``rank``-th smallest gap, counted from 0, to the last bit or two.
+
+        Runs that lie wholly below or above what is still possible are counted once and then left out.
+        """
         low, high = 0.0, float((self._first + self._slope * (self._n - 1)).max())
+        first, slope, n, weight, below = self._first, self._slope, self._n, self._weight, 0
         while True:
             middle = (low + high) / 2
             if not low < middle < high:
                 return high
-            if self._count_up_to(middle) > rank:
+            up_to = _gaps_up_to(middle, first, slope, n)
+            if below + int((up_to * weight).sum()) > rank:
                 high = middle
+                undecided = first <= high
             else:
                 low = middle
+                undecided = up_to < n
+            if 2 * np.count_nonzero(undecided) < len(undecided):
+                below += int((up_to * weight)[~undecided].sum())
+                first, slope, n, weight = (column[undecided] for column in (first, slope, n, weight))
 
     def _count_up_to(self, x: float) -> int:
-        above = x - self._first
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.where(self._slope > 0, np.floor(above / self._slope) + 1, self._n)
-        return int((np.where(above >= 0, np.minimum(steps, self._n), 0.0) * self._weight).sum())
+        return int((_gaps_up_to(x, self._first, self._slope, self._n) * self._weight).sum())
+
+
+def _gaps_up_to(x: float, first: Floats, slope: Floats, n: Floats) -> Floats:
+    """Gaps up to ``x`` of each run of ``n``, the first of which is ``first`` and each next ``slope`` longer."""
+    above = x - first
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(slope > 0, np.floor(above / slope) + 1, n)
+    counts: Floats = np.where(above >= 0, np.minimum(steps, n), 0.0)
+    return counts
