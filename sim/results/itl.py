@@ -80,7 +80,7 @@ class TokenGaps:
 
 
 def _gaps_up_to(x: float, first: Floats, slope: Floats, n: Floats) -> Floats:
-    """Gaps up to ``x`` of each run of ``n``, the first of which is ``first`` and each next ``slope`` longer."""
+    """How many of each run's ``n`` gaps, of ``first`` s and then ``slope`` longer each, are up to ``x``."""
     above = x - first
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(slope > 0, np.floor(above / slope) + 1, n)
