@@ -1,8 +1,10 @@
 # Needs Python 3.11 or later and make; everything is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
+INPUTS ?= 20000
 
-.PHONY: demo test test-all coverage lint types docs goldens bench compiled pure clean
+.PHONY: demo test test-all fuzz coverage lint types docs site notebooks dist goldens bench compiled pure clean
 
 demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
@@ -12,6 +14,9 @@ test: .venv/installed-test  ## the default test suite
 
 test-all: .venv/installed-test  ## the slow tests too
 	$(BIN)/python -m pytest -n auto -m "slow or not slow"
+
+fuzz: .venv/installed-test  ## 20,000 random inputs to every command (SEED, INPUTS); prints what breaks, and how to see it
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --inputs $(INPUTS)
 
 coverage: .venv/installed-test  ## the default suite, and which lines it runs (2.5 times the CPU time)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
@@ -23,8 +28,19 @@ lint: .venv/installed-test
 types: .venv/installed-test
 	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks compiled
 
-docs: .venv/installed  ## write docs/outputs.md from the types of the outputs
+docs: .venv/installed-test  ## write docs/outputs.md, and into every page what its commands give now (minutes)
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
+	$(BIN)/python -m tests.docs.examples --slow
+	$(BIN)/python -m tests.docs.tables
+
+site: .venv/installed-site  ## build the documentation into site/; a warning is an error, nothing is loaded
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+notebooks: .venv/installed-test  ## run notebooks/*.py and write them with their outputs as .ipynb
+	$(BIN)/python -m tests.notebooks.build
+
+dist: .venv/installed-test  ## the wheel and the source archive
+	$(BIN)/python -m hatchling build
 
 goldens: .venv/installed-test  ## accept the present output as the expected one; then read the diff
 	-$(BIN)/python -m pytest -q tests/sim/test_regression.py --force-regen
@@ -49,5 +65,9 @@ pure:  ## remove what was compiled
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
+.venv/installed-site: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[site]"
+	touch $@
+
 clean: pure
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

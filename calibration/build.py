@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from calibration import fit, samples
 from calibration.baselines import baselines
@@ -23,7 +24,9 @@ from sim.hardware.evidence import Fit, Hardware, Heldout, Protocol, SamplesFile,
 from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 
+Part = TypeVar("Part", bound=BaseModel)
 MAX_DRIFT = 0.05
 OVER_MEASURED = 1.25
 """A rate may exceed a peak that was itself measured by this much; a datasheet's by nothing."""
@@ -51,16 +54,9 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
     """
     taken = samples.read(path)
     head = taken.header
-    try:
-        model = DenseDecoder.model_validate(head["model"])
-        hardware = Hardware.model_validate(head["hardware"])
-        software = Software.model_validate(head["software"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}:1: {error.title.lower()}.{key} = {str(first['input'])[:60]}: {first['msg']}"
-        ) from None
+    model = _part(DenseDecoder, head, "model", path)
+    hardware = _part(Hardware, head, "hardware", path)
+    software = _part(Software, head, "software", path)
     kept, drift = fit.steady(taken, max_drift)
     training, heldout = fit.table(taken, "fit", kept), fit.table(taken, "heldout", kept)
     fitted = fit.fit(training, hinged=head["clock"] == "cpu_time", seed=head["seed"])
@@ -92,6 +88,14 @@ def build(path: Path, out: Path, max_drift: float = MAX_DRIFT) -> Built:
         overhead_s=_overheads(taken, kept),
     )
     return Built(profile, fitted, training, heldout)
+
+
+def _part(kind: type[Part], head: dict[str, Any], name: str, path: Path) -> Part:
+    """A section of the header line; InputError if it is not one."""
+    try:
+        return kind.model_validate(head[name])
+    except ValidationError as error:
+        raise InputError(f"{path}:1: {first_problem(error, head[name], name)}") from None
 
 
 def _protocol(taken: Samples, kept: list[int], drift: list[float], max_drift: float) -> Protocol:

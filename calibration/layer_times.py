@@ -120,8 +120,8 @@ class _Attention:
         self._uneven = _uneven_share(times.tables["skew"]) if "skew" in times.tables else None
         if self._uneven is not None and {chunk > 0 for chunk in self._uneven} != {True, False}:
             raise InputError(
-                f"{times.folder / 'skew.csv.gz'}: pc; allowed: rows with and without a prefill, of ratio up "
-                f"to {LONG}"
+                f"{times.folder / 'skew.csv.gz'}: pc; allowed: rows with and without a prefill, "
+                f"of ratio up to {LONG}"
             )
 
     def _grid(self, *axes: list[int]) -> Any:

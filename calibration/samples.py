@@ -26,6 +26,8 @@ from pydantic import (
 
 from calibration.plan import Configuration, Split
 from workloads.errors import InputError
+from workloads.in_words import first_problem
+from workloads.shown import why
 
 SCHEMA = "kvsamples/1"
 HEADER = (
@@ -87,7 +89,9 @@ def read(path: Path) -> Samples:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; allowed: a samples file of calibration") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cut off or damaged ({error}); allowed: a whole samples file") from None
+        raise InputError(
+            f"{path}: cut off or damaged ({why(error)}); allowed: a whole samples file"
+        ) from None
     lines = text.split("\n")
     if lines[-1]:
         raise InputError(
@@ -125,16 +129,11 @@ def _checked(kind: type[Checked], path: Path, number: int, line: str) -> Checked
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        shown = (
-            f"{key} = {str(first['input'])[:60]}: {first['msg']}"
-            if key
-            else f"{line[:60]!r} is no JSON object"
-        )
-        if first["type"] == "missing":
-            shown = f"{key} is missing"
-        raise InputError(f"{path}:{number}: {shown}; allowed: a line of a samples file") from None
+        try:
+            problem = first_problem(error, json.loads(line))
+        except (ValueError, RecursionError):
+            problem = f"{line[:60]!r} is no JSON object"
+        raise InputError(f"{path}:{number}: {problem}; in a line of a samples file") from None
 
 
 def begin(path: Path, header: dict[str, Any]) -> None:

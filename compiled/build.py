@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 from compiled.interpreted import ROOT, built
 
 MODULES = {
-    "workloads": "content chains messages",
+    "workloads": "content chains growing messages",
     "sim/caches": "runs node_runs tables block radix radix_nodes radix_tree radix_eviction lower tiers",
     "sim/caches/groups": "kinds leaving braid group prefix cache lone",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from fractions import Fraction
+from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import canvas, files, units
+from reports.canvas import Picture
+from reports.frame import Part, rows
+from reports.frame import study as page
+from reports.inline import image
 from sim.providers import breakeven as be
 from sim.providers.breakeven import Offer
 
@@ -69,10 +74,10 @@ def table(offers: list[Offer]) -> RenderableType:
     headings.add_row(*(Text(heading, "bold") for heading, _ in columns))
     parts: list[RenderableType] = [Text("When a cache write pays for itself", "bold"), headings]
     for names, of_model in groupby(offers, lambda o: f"{o.provider}, {o.model}, {o.mode}"):
-        rows = _grid(widths)
+        lines = _grid(widths)
         for offer in of_model:
-            rows.add_row(*(Text(cell(offer)) for _, cell in columns))
-        parts += [Text(names, "bold"), rows]
+            lines.add_row(*(Text(cell(offer)) for _, cell in columns))
+        parts += [Text(names, "bold"), lines]
     return Group(*parts, Text(NOTE, "dim"))
 
 
@@ -96,13 +101,11 @@ def figure(offers: list[Offer]) -> canvas.Figure:
         "pause between two requests with the same prompt, minutes",
         "price of the prompt, x uncached",
     )
-    pause_s = np.geomspace(30, 24 * 3600, 3000)
+    pause_s = np.geomspace(30, 24 * 3600, 1200)
     axes.axhline(1, color=canvas.WITHOUT, linestyle="--", label="no caching")
     for i, offer in enumerate(mine):
         y = [float(be.gap_cost(gap, offer.write, offer.read, offer.seconds)) for gap in pause_s.tolist()]
-        axes.plot(
-            pause_s / 60, y, color=canvas.LINES[i], linestyle=canvas.DASHES[i % 4], label=offer.lifetime
-        )
+        axes.plot(pause_s / 60, y, color=canvas.LINES[i], label=offer.lifetime)
     pinged = [float(be.pinged_cost(gap, first.read, first.ping_s)) for gap in pause_s.tolist()]
     axes.plot(
         pause_s / 60, pinged, color=canvas.BLACK, linewidth=1.2,
@@ -124,8 +127,87 @@ def text(offers: list[Offer]) -> str:
     return out.getvalue()
 
 
+CAPTION = (
+    "What a prompt costs that is sent again after a pause, as a multiple of its uncached price: "
+    "below the dashed "
+    "line caching pays. Reads that keep an entry warm are in the black line."
+)
+DEFINITIONS = (
+    (
+        "Write, read",
+        "The price of a token that is written into the cache, or read, as a multiple of the input price.",
+    ),
+    (
+        "Reads per write",
+        "How often what was written must be read until writing has cost no more than not caching.",
+    ),
+    (
+        "Pays at request",
+        "The request with the same prompt, counted from 1, from which on caching is no dearer.",
+    ),
+    (
+        "Hit rate needed",
+        "The share of tokens that must be read, the others being written, for caching to pay.",
+    ),
+    (
+        "Longest mean pause",
+        "With exponential pauses, the longest mean at which writing pays; any: writes are free.",
+    ),
+    (
+        "Keep warm up to",
+        "The longest pause in which reads, one whenever "
+        f"{float(be.PING_SHARE):.0%} of the lifetime is over, are cheaper than writing again.",
+    ),
+    ("Rent", "How many reads an hour pay for the storage of a cache object, where a provider charges it."),
+)
+
+
+def answer(offers: list[Offer]) -> str:
+    """From which request on a write pays, over all offers."""
+    paid = [be.request_that_pays(o.write, o.read) for o in offers]
+    known = [request for request in paid if request is not None]
+    if not known:
+        return "At none of these prices does a cache write pay for itself."
+    low, high = min(known), max(known)
+    span = f"the {_nth(low)} request" if low == high else f"the {_nth(low)} to the {_nth(high)} request"
+    never = len(paid) - len(known)
+    return f"A cache write pays for itself from {span} with the same prompt on" + (
+        f"; never at {never} of {len(paid)} offers." if never else f" at all {len(paid)} offers."
+    )
+
+
+def _nth(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def render(offers: list[Offer]) -> str:
+    """The page as HTML5 text, self-contained, in the frame of all pages."""
+    return page(
+        subject="when a cache write pays",
+        about="Closed forms from the providers' published prices: exact, and of no workload in particular.",
+        name="Break-even of prompt caching",
+        version=metadata.version("prefixsim"),
+        answer=answer(offers),
+        parts=[
+            Part(
+                "All offers",
+                images=[image(Picture(figure(offers), CAPTION))],
+                headings=[heading for heading, _ in COLUMNS],
+                rows=rows([[cell(offer) for _, cell in COLUMNS] for offer in offers]),
+                words=NAMES,
+                table_first=True,
+            )
+        ],
+        definitions=DEFINITIONS,
+    )
+
+
 def write(offers: list[Offer], folder: Path) -> list[Path]:
-    """Write breakeven.csv and breakeven.png into ``folder`` and return where they are."""
-    contents = {"breakeven.csv": text(offers).encode(), "breakeven.png": canvas.png(figure(offers))}
+    """Write breakeven.csv, breakeven.png and breakeven.html into ``folder``, all or none; their paths."""
+    contents = {
+        "breakeven.csv": text(offers).encode(),
+        "breakeven.png": canvas.png(figure(offers)),
+        "breakeven.html": render(offers).encode(),
+    }
     files.put(folder, contents)
     return [folder / name for name in contents]

@@ -1,5 +1,8 @@
 """What all figures share: colours, fonts, an empty figure, and deterministic bytes of a finished one.
 
+Colours are written as those of a light page; `THEMED` says which variable of `style.css` each becomes in a
+page, where a dark mode gives it another tint.
+
 ``matplotlib.pyplot`` is not used: it takes seconds to import and keeps every figure alive.
 """
 
@@ -16,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito's set, safe for colour-blind readers. The first two also differ in a grey print.
 ORANGE, BLUE, GREEN, PURPLE, VERMILION, SKY, BLACK = (
@@ -31,10 +34,20 @@ ORANGE, BLUE, GREEN, PURPLE, VERMILION, SKY, BLACK = (
 WITHOUT, WITH = ORANGE, BLUE
 COMPUTED, CACHED = ORANGE, BLUE
 OUTPUT = PURPLE
-IDLE = "#DDDDDD"
-LINES = (BLUE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+IDLE, GREY, LINE, MIDDLE = "#DDDDDD", "#B4BAC2", "#555555", "#999999"
+"""What is held but unused; what stands behind; zero lines and frames; helping lines."""
+LINES = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK)
 DASHES = ("-", (0, (7, 2)), "-.", ":")
-"""Of the lines with a cache, so that two that lie on each other are both seen."""
+"""Of lines in the same colour, so that two that lie on each other are both seen."""
+THEMED = {
+    colour.lower(): f"var(--{name})"
+    for name, colour in {
+        "orange": ORANGE, "blue": BLUE, "green": GREEN, "purple": PURPLE, "vermilion": VERMILION,
+        "sky": SKY,
+        "idle": IDLE, "faint": GREY, "axis": LINE, "middle": MIDDLE, "grid": "#E6E6E6",
+    }.items()
+} | {"#000000": "currentColor", "#ffffff": "none"}  # fmt: skip
+"""Colours of figures and the variables that stand for them in a page; black is the page's ink."""
 
 WIDTH_IN, HEIGHT_IN = 5.6, 3.6
 PNG_DPI = 160
@@ -85,10 +98,16 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
     return inside
 
 
-def new(title: str, x: str, y: str, height_in: float = HEIGHT_IN) -> tuple[Figure, Axes]:
-    """An empty figure of one panel, with its title and axis labels; units belong into the labels."""
+def empty(height_in: float) -> Figure:
+    """A figure without panels."""
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def new(title: str, x: str, y: str, height_in: float = HEIGHT_IN) -> tuple[Figure, Axes]:
+    """An empty figure of one panel, with its title and axis labels; units belong into the labels."""
+    figure = empty(height_in)
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.set_xlabel(x)
@@ -102,9 +121,28 @@ def legend(figure: Figure, columns: int = 2) -> None:
         figure.legend(loc="outside lower center", ncols=columns)
 
 
-def plain(scale: float = 1.0) -> FuncFormatter:
-    """Ticks as numbers with thousands separators, divided by ``scale``."""
-    return FuncFormatter(lambda value, position: f"{value / scale:,.6g}")
+class Plain(FuncFormatter):
+    """Ticks that are numbers; `plotted` tells them from names by it."""
+
+
+def plain(scale: float = 1.0, unit: str = "") -> Plain:
+    """Ticks as numbers with thousands separators, divided by ``scale``, which ``unit`` stands for."""
+
+    def text(value: float, position: int | None) -> str:
+        shown = value / scale
+        return (f"{shown:,.0f}" if abs(shown) >= 1e6 else f"{shown:,.6g}") + unit * bool(value)
+
+    return Plain(text)
+
+
+def log(axes: Axes, which: str) -> None:
+    """Make an axis, x or y, logarithmic, with 1, 2, 5, 10 as they are written as far as they find room."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axis.set_major_formatter(plain())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def stacked(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> None:
@@ -121,7 +159,8 @@ def stacked(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> 
             text, (0, float(y) - 0.24), (1, 2), textcoords="offset points", va="bottom", fontsize=8.5
         )
     axes.set_ylim(len(bars) - 0.6, -0.65)
-    axes.set_yticks([])
+    axes.set_yticks(at, [text.partition(":")[0] for text, _ in bars])
+    axes.tick_params(axis="y", length=0, labelleft=False)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0, float(left.max()) * 1.02 or 1.0)
     axes.xaxis.set_major_formatter(plain())

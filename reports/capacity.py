@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from math import nan
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import canvas, files, units
-from reports.canvas import Figure
+from reports.canvas import Figure, Picture
 from reports.console import BADGES
+from reports.frame import Part, Row
+from reports.frame import study as page
+from reports.inline import image
 from sim.studies.capacity import SIDES, Between, CapacityStudy, Side, SystemCapacity
 from sim.studies.rate_sample import RateSample, requests_needed
 from sim.studies.search import MOST_DOUBLINGS, Outcome, Verdict
 
-FILES = ("config.yaml", "capacity.json")
+FILES = ("config.yaml", "capacity.json", "capacity.html")
 """Beside a figure for each engine."""
 LABELS = {"without_cache": "without cache", "with_cache": "with cache"}
 CAPTION = (
@@ -170,7 +174,7 @@ def _rate(study: CapacityStudy, rate: float) -> str:
 
 
 @canvas.styled
-def figure(study: CapacityStudy, name: str) -> Figure:
+def figure(study: CapacityStudy, name: str, *, caption: bool = True) -> Figure:
     """Share of good requests over the rate, both sides, the wanted share and the rates found marked."""
     system = study.systems[name]
     title = f"Requests within the limits: {units.shortened(name)}"
@@ -193,7 +197,10 @@ def figure(study: CapacityStudy, name: str) -> Figure:
     axes.set_ylim(-0.02, 1.05)
     axes.xaxis.set_major_formatter(canvas.plain())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    figure.legend(loc="outside lower center", ncols=3, title=CAPTION, title_fontsize=7.5)
+    if caption:
+        figure.legend(loc="outside lower center", ncols=3, title=CAPTION, title_fontsize=7.5)
+    else:
+        canvas.legend(figure, columns=3)
     return figure
 
 
@@ -210,12 +217,74 @@ def _line(axes: Axes, label: str, side: Side, colour: str) -> None:
     axes.plot(at, [nan if share is None else share for share in seen], "x", color=colour, markersize=5)
 
 
+def answer(study: CapacityStudy) -> str:
+    """The highest rate that a system sustains with its cache, and without."""
+    known = [(name, system) for name, system in study.systems.items() if system.with_cache.best is not None]
+    if not known:
+        return f"No system has a highest rate at which {limits(study)}."
+    name, system = max(
+        known, key=lambda one: one[1].with_cache.best.rate if one[1].with_cache.best else 0.0
+    )
+    best, before = system.with_cache.best, system.without_cache.best
+    assert best is not None
+    out = f"{units.printable(name)} sustains {_rate(study, best.rate)} with its cache"
+    if before is not None:
+        out += f" instead of {units.significant(before.rate)}"
+    if system.ratio is not None:
+        out += f", {units.significant(system.ratio)} times as much (95 %: {_bounds(system.ratio_interval)})"
+    return f"{out}, with {limits(study)}."
+
+
+DEFINITIONS = (
+    (
+        "Highest rate",
+        "The highest arrival rate at which the share wanted of the requests meets every limit.",
+    ),
+    ("Good", "The share of requests that meet every limit at that rate."),
+    ("Ratio", "The highest rate with the cache over that without it."),
+    ("Without cache", "The same requests on the same system with prefix caching off."),
+    ("Crosses", "Runs that are overloaded or without a steady state: they do not count as good."),
+)
+HEADINGS = ("system", "", "highest rate", "ratio", "requests per s", "per GPU", "good", "$ per M tokens")
+
+
+def render(study: CapacityStudy) -> str:
+    """The page as HTML5 text, self-contained, in the frame of all pages."""
+    rows, said = [], list(general_notes(study))
+    for name, system in study.systems.items():
+        for label, side in _sides(system).items():
+            ratio = system.ratio if label == LABELS["with_cache"] else None
+            rows.append(Row((name, label, *map(units.unbroken, cells(side, ratio)))))
+            said += [f"{name} {label}: {note}" for note in side_notes(study, side)]
+        said += [f"{name}: {note}" for note in system.notes]
+    pictures = [
+        Picture(figure(study, name, caption=False), CAPTION.replace("\n", " ")) for name in study.systems
+    ]
+    return page(
+        subject="highest sustainable rate",
+        about=f"The highest rate ({study.unit}) at which {limits(study)}, with the cache and without.",
+        name=study.config.name,
+        version=metadata.version("prefixsim"),
+        seed=study.config.seed,
+        answer=units.unbroken(answer(study)),
+        parts=[
+            Part("Highest rates", headings=HEADINGS, rows=rows, words=2),
+            Part("Figures", images=[image(picture) for picture in pictures]),
+            Part("What to know about them", notes=said),
+        ],
+        uncalibrated=[name for name, system in study.systems.items() if system.calibrated is False],
+        definitions=DEFINITIONS,
+        configuration=study.config.to_yaml(paths_as_written=True),
+    )
+
+
 def write(study: CapacityStudy, folder: Path) -> list[Path]:
-    """Write config.yaml, capacity.json and capacity-SYSTEM.png per engine, all or none; their paths."""
+    """Write config.yaml, capacity.json, capacity.html and capacity-SYSTEM.png per engine, all or none."""
     text = json.dumps(study.summary(), indent=2, allow_nan=False) + "\n"
     contents = {
         "config.yaml": study.config.to_yaml().encode(),
         "capacity.json": text.encode(),
+        "capacity.html": render(study).encode(),
         **{f"capacity-{name}.png": canvas.png(figure(study, name)) for name in study.systems},
     }
     files.put(folder, contents)

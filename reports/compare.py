@@ -1,16 +1,23 @@
-"""Finished runs side by side in the terminal."""
+"""Finished runs side by side, in the terminal and as a page."""
 
 from __future__ import annotations
+
+import math
+from importlib import metadata
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports import units
+from reports import files, units
 from reports.figure_text import text
+from reports.frame import Part, Row
+from reports.frame import study as page
 from sim.studies.compare import Breach, Comparison, Finished, ratio
 from sim.studies.metric import Metric
 
+GAINS = {"green": "gain", "red": "loss"}
 UNCHANGED = 0.0005
 """A ratio that is nearer to 1 than this has no colour."""
 
@@ -40,6 +47,63 @@ def _cell(study: Comparison, run: Finished, system: str, metric: Metric) -> Text
     gain = (times > 1) == metric.higher_is_better
     style = "" if abs(times - 1) < UNCHANGED else "green" if gain else "red"
     return Text(f"{shown}  {units.significant(times)} x", style)
+
+
+def answer(study: Comparison) -> str:
+    """Which conditions hold; without one, by how much the first figure of the first system changed most."""
+    if study.breaches:
+        return (
+            f"{len(study.breaches)} condition{'s hold' if len(study.breaches) > 1 else ' holds'}: "
+            + "; ".join(map(sentence, study.breaches))
+        )
+    largest: tuple[float, str] | None = None
+    for run in study.runs[1:]:
+        for system in study.systems:
+            for metric in study.metrics:
+                times = ratio(run.value(system, metric), study.baseline.value(system, metric))
+                if times is not None and 0 < times < math.inf:
+                    what = f"{metric.name.replace('_', ' ')} of {system} in {run.name}"
+                    what += f": {units.significant(times)} times"
+                    largest = max(largest or (0.0, ""), (abs(math.log(times)), what))
+    if largest is None or largest[0] < UNCHANGED:
+        return "No figure differs from the baseline's."
+    return f"The largest difference is in {largest[1]} the baseline's."
+
+
+DEFINITIONS = (
+    ("Baseline", "The first run; behind each value of the others stands its ratio to the baseline's."),
+    ("Figures", "Their names are those of summary.json; what each means stands in docs/outputs.md."),
+)
+
+
+def render(study: Comparison) -> str:
+    """The page as HTML5 text, self-contained, in the frame of all pages."""
+    headings = ["figure", *(run.name for run in study.runs)]
+    parts = []
+    for system in study.systems:
+        rows = []
+        for metric in study.metrics:
+            shown = [_cell(study, run, system, metric) for run in study.runs]
+            gains = {i: GAINS[str(cell.style)] for i, cell in enumerate(shown) if str(cell.style) in GAINS}
+            cells = (metric.name.replace("_", " "), *(units.unbroken(cell.plain) for cell in shown))
+            rows.append(Row(cells, gains={i + 1: look for i, look in gains.items()}))
+        parts.append(Part(system, headings=headings, rows=rows, sorts=False))
+    return page(
+        subject="runs side by side",
+        about=f"{len(study.runs)} finished runs; the baseline is {study.baseline.name}.",
+        name="Runs side by side",
+        version=metadata.version("prefixsim"),
+        answer=answer(study),
+        notes=study.notes(),
+        parts=parts,
+        definitions=DEFINITIONS,
+    )
+
+
+def write(study: Comparison, folder: Path) -> list[Path]:
+    """Write compare.html into ``folder``; its path."""
+    files.put(folder, {"compare.html": render(study).encode()})
+    return [folder / "compare.html"]
 
 
 def sentence(breach: Breach) -> str:

@@ -79,6 +79,13 @@ def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     return headings + [c.heading for c in shown], rows
 
 
+def place_of_baseline(summary: Summary) -> int:
+    """In which row of the table the baseline is."""
+    comparison = summary["comparison"]
+    assert comparison is not None
+    return [row["system"] for row in comparison["rows"]].index(comparison["baseline"])
+
+
 def _of(summary: Summary, system: str, of: Column, flats: Mapping[str, Flat]) -> str:
     in_s = any(flat.get(of.figure, 0.0) >= units.MS_PER_S for flat in flats.values())
     return _cell(of, flats[system].get(of.figure), _bounds(summary, system, of), in_s=in_s)

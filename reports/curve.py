@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,18 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import canvas, files, units
+from reports.canvas import Picture
+from reports.frame import Part
+from reports.frame import rows as rows_of
+from reports.frame import study as page
+from reports.inline import image
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
 from sim.results.records import Ints
 from sim.studies.curve import Curve, blocks_of, exact
 from sim.studies.curve_sampled import CurveStudy, log_spaced
 from workloads.trace import Trace
 
-FILES = ("curve.csv", "curve.png")
+FILES = ("curve.csv", "curve.png", "curve.html")
 COLUMNS = (
     "capacity_blocks",
     "capacity_tokens",
@@ -35,6 +41,11 @@ COLUMNS = (
 )
 MOST_ROWS = 2000
 """The file has every capacity at which the curve changes if they are no more, else so many log-spaced."""
+SIZES = ("of the most hits", "capacity, blocks", "capacity, tokens", "hit rate, by tokens")
+REPLAYS = ("system", "capacity, tokens", "hit rate, by tokens", "LRU curve there")
+"""Headings of the tables."""
+ENOUGH = 0.9
+"""A cache that finds this share of the most hits is called large enough."""
 SHARES = (0.50, 0.80, 0.90, 0.95, 0.99)
 DRAWN_POINTS = 800
 RISES, ESTIMATED = (5e5, 1.5e8), 40
@@ -44,10 +55,10 @@ NAME_WIDTH, NAME_HEIGHT, NAME_GAP = 0.0135, 0.048, 0.03
 
 
 def write(study: CurveStudy, folder: Path) -> list[Path]:
-    """Write curve.csv and curve.png into ``folder``, both or neither, and return where they are."""
+    """Write curve.csv, curve.png and curve.html into ``folder``, all or none, and return where they are."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows(study)])
-    contents = (text.getvalue().encode(), canvas.png(figure(study)))
+    contents = (text.getvalue().encode(), canvas.png(figure(study)), render(study).encode())
     files.put(folder, dict(zip(FILES, contents, strict=True)))
     return [folder / name for name in FILES]
 
@@ -89,15 +100,11 @@ def capacities(curve: Curve, also: Sequence[int] = (), most: int = MOST_ROWS) ->
 
 def table(study: CurveStudy) -> RenderableType:
     """What the curve says, for the terminal: sizes for shares of the most hits, and the own caches."""
-    curve, blocks = study.curve, study.curve.blocks
     out = Table(title=Text(f"LRU hit rate by cache size: {study.name}", "bold"), title_justify="left")
-    for heading in ("of the most hits", "capacity, blocks", "capacity, tokens", "hit rate, by tokens"):
+    for heading in SIZES:
         out.add_column(heading, justify="right")
-    for share in (*SHARES, 1.0):
-        size = curve.capacity_for(share)
-        rate = float(curve.rate_tokens([size])[0])
-        tokens = units.tokens(size * blocks.size_tokens)
-        out.add_row(f"{share:.0%}", units.count_of(size), tokens, units.percent(rate))
+    for cells in sizes(study):
+        out.add_row(*cells)
     parts: list[RenderableType] = [out, *(Text(line) for line in notes(study))]
     if study.points:
         parts += [Text(), _points_table(study)]
@@ -136,14 +143,92 @@ def _points(error: float) -> str:
 def _points_table(study: CurveStudy) -> Table:
     out = Table(title=Text("Replays of the experiment", "bold"), title_justify="left")
     out.add_column("system", overflow="fold")
-    for heading in ("capacity, tokens", "hit rate, by tokens", "LRU curve there"):
+    for heading in REPLAYS[1:]:
         out.add_column(heading, justify="right")
-    size = study.curve.blocks.size_tokens
+    for name, *cells in replays(study):
+        out.add_row(Text(name), *cells)
+    return out
+
+
+def replays(study: CurveStudy) -> list[tuple[str, str, str, str]]:
+    """The experiment's own caches: name, capacity, what they found, and the curve there."""
+    size, out = study.curve.blocks.size_tokens, []
     for point in study.points:
         there = float(study.curve.rate_tokens([point.capacity_tokens // size])[0])
-        cells = units.tokens(point.capacity_tokens), units.percent(point.hit_rate), units.percent(there)
-        out.add_row(Text(units.printable(point.system)), *cells)
+        figures = units.tokens(point.capacity_tokens), units.percent(point.hit_rate), units.percent(there)
+        out.append((units.printable(point.system), *figures))
     return out
+
+
+def sizes(study: CurveStudy) -> list[tuple[str, str, str, str]]:
+    """How large a cache has to be for shares of the most hits: share, blocks, tokens, hit rate."""
+    curve, out = study.curve, []
+    for share in (*SHARES, 1.0):
+        size = curve.capacity_for(share)
+        tokens = units.tokens(size * curve.blocks.size_tokens)
+        rate = units.percent(float(curve.rate_tokens([size])[0]))
+        out.append((f"{share:.0%}", units.count_of(size), tokens, rate))
+    return out
+
+
+def answer(study: CurveStudy) -> str:
+    """How large a cache is worth having, in a sentence."""
+    curve, blocks = study.curve, study.curve.blocks
+    most, enough = curve.full_blocks * blocks.size_tokens, curve.capacity_for(ENOUGH) * blocks.size_tokens
+    return (
+        f"A cache of {units.tokens(enough)} tokens finds {ENOUGH:.0%} of what an endless one would; "
+        "the most, "
+        f"{units.percent(blocks.most_hit_tokens / blocks.input_tokens)} of the prompt tokens, takes "
+        f"{units.tokens(most)}."
+    )
+
+
+CAPTION = (
+    "What an LRU cache finds of the prompts, by its size (logarithmic). Where the curve is flat a "
+    "larger cache "
+    "brings nothing. Dots are caches of the experiment; others than LRU may lie off the curve."
+)
+DEFINITIONS = (
+    (
+        "Hit rate, by tokens and by blocks",
+        "Prompt tokens, or blocks of them, that the cache held, as a share of all.",
+    ),
+    (
+        "Of the most hits",
+        "A cache without limit finds every block but the first time it is used: the most hits.",
+    ),
+    ("Working set", "All distinct blocks: what a cache without limit would hold at the end."),
+    (
+        "LRU",
+        "What was not used for longest goes first. One pass over the trace gives every size at once "
+        "(Mattson, 1970).",
+    ),
+)
+
+
+def render(study: CurveStudy) -> str:
+    """The page as HTML5 text, self-contained, in the frame of all pages."""
+    parts = [
+        Part(
+            "Hit rate by cache size",
+            images=[image(Picture(figure(study), CAPTION))],
+            headings=SIZES,
+            rows=rows_of(sizes(study)),
+            sorts=False,
+        )
+    ]
+    if study.points:
+        parts.append(Part("Caches of the experiment", headings=REPLAYS, rows=rows_of(replays(study))))
+    return page(
+        subject="hit rate by cache size",
+        about="What an LRU cache of every size would find of this workload's prompts.",
+        name=study.name,
+        version=metadata.version("prefixsim"),
+        answer=units.unbroken(answer(study)),
+        notes=notes(study),
+        parts=parts,
+        definitions=DEFINITIONS,
+    )
 
 
 @canvas.styled
@@ -165,14 +250,14 @@ def figure(study: CurveStudy) -> Figure:
         truth = sample.truth.rate_tokens(at)
         axes.step(at * size, truth, ":", where="post", color=canvas.BLACK, label="by tokens (exact)")
     axes.set_xlim(min([size, *(point.capacity_tokens for point in study.points)]), right)
-    _capacity_axes(axes, size)
+    capacity_axes(axes, size)
     if study.points:
         _draw_points(axes, study)
     canvas.legend(figure, columns=2)
     return figure
 
 
-def _capacity_axes(axes: Axes, size: int) -> None:
+def capacity_axes(axes: Axes, size: int) -> None:
     """Logarithmic capacity: tokens below, blocks of ``size`` tokens above; hit rates in percent."""
     axes.set_xscale("log")
     above = axes.secondary_xaxis(
@@ -183,6 +268,7 @@ def _capacity_axes(axes: Axes, size: int) -> None:
         axis.set_major_locator(LogLocator(numticks=9))
         axis.set_major_formatter(FuncFormatter(lambda value, position: _short(value)))
         axis.set_minor_formatter(NullFormatter())
+        axis.set_tick_params(which="minor", length=1.5)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(bottom=0)
 
@@ -276,7 +362,7 @@ def mooncake_figure_9(trace: Trace) -> Figure:
         label="published (Figure 9)", zorder=5,
     )  # fmt: skip
     axes.set_xlim(ends[0] / 1.3, ends[1] * 1.3)
-    _capacity_axes(axes, size)
+    capacity_axes(axes, size)
     canvas.legend(figure, columns=2)
     return figure
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from reports import doctor_figures, files, units
 from reports.doctor import how_exact, in_order, in_short, verdict
-from reports.html import Image, image, page
+from reports.frame import Part, Row, study
+from reports.inline import Image, image
 from sim.doctor.causes import CAUSES
 from sim.doctor.outcome import Diagnosis, GroupEntry
 
 FILES = ("doctor.html", "doctor.json")
 ROWS = 20
-SAVES = ("saves", "95 % from", "to", "change")
+SAVES = ("change", "saves", "95 % from", "to")
 DEFINITIONS = (
     (
         "Exact, by the rules",
@@ -48,27 +48,6 @@ DEFINITIONS = (
 """Terms of the page and what they mean."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of a table: numbers, then text, then small print."""
-
-    cells: tuple[str, ...]
-    text: str
-    more: str = ""
-    dim: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page."""
-
-    title: str
-    about: str
-    headings: tuple[str, ...]
-    rows: list[Line]
-    images: list[Image] = field(default_factory=list)
-
-
 def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     """Write doctor.html and doctor.json into ``folder``, both or none; return their paths."""
     text = json.dumps(diagnosis, indent=1, allow_nan=False) + "\n"
@@ -79,33 +58,29 @@ def write(diagnosis: Diagnosis, folder: Path) -> list[Path]:
 
 def render(diagnosis: Diagnosis) -> str:
     """The page as HTML5 text: the same log gives the same bytes."""
-    return page(
-        "doctor.html",
+    return study(
+        subject="what cache misses cost",
         name="Cache doctor",
         version=version("prefixsim"),
-        seed=0,
-        uncalibrated=[],
         definitions=DEFINITIONS,
-        configuration="",
         about=(
             f"{diagnosis['calls']:,} billed calls of {diagnosis['sessions']:,} sessions "
             f"({diagnosis['lanes']:,} threads), held against the caching rules. "
             "Dollars are those of the input."
         ),
         answer=units.unbroken(in_short(diagnosis)),
-        exactness=[line[:1].upper() + line[1:] + "." for line in how_exact(diagnosis)],
-        sections=[section for section in _sections(diagnosis) if section.rows],
-        notes=diagnosis["notes"],
+        notes=[line[:1].upper() + line[1:] + "." for line in how_exact(diagnosis)] + diagnosis["notes"],
+        parts=[part for part in _parts(diagnosis) if part.rows],
     )
 
 
-def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
+def _parts(diagnosis: Diagnosis) -> Iterator[Part]:
     yield _changes(diagnosis)
     yield _causes(diagnosis)
     yield _elsewhere(diagnosis)
     yield _alive(diagnosis)
     yield from (
-        Section(title, about, ("lost", "of its bill", "billed", "calls", "which"), _groups(entries), images)
+        _part(title, about, ("which", "lost", "of its bill", "billed", "calls"), _groups(entries), images)
         for title, about, entries, images in (
             (
                 "Over time",
@@ -120,7 +95,18 @@ def _sections(diagnosis: Diagnosis) -> Iterator[Section]:
     )
 
 
-def _lines(diagnosis: Diagnosis, elsewhere: bool) -> list[Line]:
+def _part(
+    title: str, about: str, headings: Sequence[str], rows: list[Row], images: Sequence[Image] = ()
+) -> Part:
+    return Part(title, about, images, headings, rows)
+
+
+def _line(cells: Sequence[str], text: str, more: str = "", *, dim: bool = False) -> Row:
+    """A row of a table: what it is about with its small print, then figures."""
+    return Row((text, *cells), look="dim" if dim else "", small=more)
+
+
+def _lines(diagnosis: Diagnosis, elsewhere: bool) -> list[Row]:
     """Changes with what they save: those of the client, or those that change answers too."""
     lines = []
     for one in in_order(diagnosis["what_if"]):
@@ -129,12 +115,12 @@ def _lines(diagnosis: Diagnosis, elsewhere: bool) -> list[Line]:
                 ("", "") if one["interval"] is None else (units.usd(bound) for bound in one["interval"])
             )
             cells = (units.usd(one["usd"]), low, high)
-            lines.append(Line(cells, one["change"] + verdict(one), one["note"], one["usd"] < 0))
+            lines.append(_line(cells, one["change"] + verdict(one), one["note"], dim=one["usd"] < 0))
     return lines
 
 
-def _elsewhere(diagnosis: Diagnosis) -> Section:
-    return Section(
+def _elsewhere(diagnosis: Diagnosis) -> Part:
+    return _part(
         "What would change answers too",
         "Other models, on their providers' terms or on own GPUs, and histories cut elsewhere: bills are "
         "compared, not answers.",
@@ -143,8 +129,8 @@ def _elsewhere(diagnosis: Diagnosis) -> Section:
     )
 
 
-def _changes(diagnosis: Diagnosis) -> Section:
-    return Section(
+def _changes(diagnosis: Diagnosis) -> Part:
+    return _part(
         "What to change",
         "Each by replay with that one thing changed, the best first: what a client can do, then bounds "
         "that none reaches. Negative ones cost more.",
@@ -154,9 +140,9 @@ def _changes(diagnosis: Diagnosis) -> Section:
     )
 
 
-def _causes(diagnosis: Diagnosis) -> Section:
+def _causes(diagnosis: Diagnosis) -> Part:
     rows = [
-        Line(
+        _line(
             (units.usd(one["usd"]), f"{one['calls']:,}", units.tokens(one["tokens"])),
             one["cause"].replace("_", " ")
             + (f" [{one['provider_reason']}]" if one["provider_reason"] else ""),
@@ -168,18 +154,18 @@ def _causes(diagnosis: Diagnosis) -> Section:
     about = "In brackets what the provider's own diagnosis calls it."
     if said:
         about += f" It is in the log for {', '.join(said)} calls."
-    return Section(
+    return _part(
         "Why less was read than there was",
         about,
-        ("USD", "calls", "tokens", "cause"),
+        ("cause", "USD", "calls", "tokens"),
         rows,
         [image(one) for one in doctor_figures.of_causes(diagnosis)],
     )
 
 
-def _alive(diagnosis: Diagnosis) -> Section:
+def _alive(diagnosis: Diagnosis) -> Part:
     rows = [
-        Line(
+        _line(
             (units.usd(one["usd"]), f"{one['lost']:,}", f"{one['calls']:,}", units.percent(one["share"])),
             f"{one['client']}, {one['turn']} turns",
         )
@@ -190,19 +176,19 @@ def _alive(diagnosis: Diagnosis) -> Section:
         "out is a regression of the client or of the server."
     )
     lost = any(one["lost"] for one in diagnosis["lost_alive"])
-    return Section(
+    return _part(
         "Lost inside the lifetime",
         about,
-        ("USD", "lost", "of calls", "share", "version, turn"),
+        ("version, turn", "USD", "lost", "of calls", "share"),
         rows if lost else [],
     )
 
 
-def _groups(entries: Sequence[GroupEntry]) -> list[Line]:
+def _groups(entries: Sequence[GroupEntry]) -> list[Row]:
     if len(entries) < 2:
         return []
     return [
-        Line(
+        _line(
             (
                 units.usd(one["lost_usd"]),
                 units.percent(one["lost_share"]),

@@ -14,7 +14,10 @@ from rich.text import Text
 from reports import canvas, files, units
 from reports.canvas import Picture
 from reports.figure_text import text
-from reports.html import image, page
+from reports.frame import Part
+from reports.frame import rows as lines_of
+from reports.frame import study as page
+from reports.inline import image
 from sim.studies.axes import Point, shown
 from sim.studies.fewest_gpus import SIDES, Fleets
 from sim.studies.metric import metric
@@ -131,17 +134,23 @@ def _calibrated(study: Fleets) -> bool | None:
 def render(study: Fleets, drawn: Picture) -> str:
     """The page as HTML5 text, self-contained, in the style of a run's report."""
     return page(
-        "search.html",
+        subject="fewest GPUs",
+        about=f"The fewest GPUs of {study.system} within limits.",
         name=study.config.name,
         version=study.summary()["version"],
         seed=study.config.seed,
-        wants=f"The fewest GPUs of {study.system} within limits",
         answer=units.unbroken(answer(study)),
-        headings=headings(study),
-        words=2,
-        groups=[("Every kind", [[units.unbroken(cell) for cell in cells] for cells in rows(study)])],
+        parts=[
+            Part(
+                "Every kind",
+                images=[image(drawn)],
+                headings=headings(study),
+                rows=lines_of([[units.unbroken(cell) for cell in cells] for cells in rows(study)]),
+                words=2,
+                table_first=True,
+            )
+        ],
         failures=[(str(failure.point), failure.message) for failure in study.failures],
-        images=[image(drawn)],
         uncalibrated=[study.system] if _calibrated(study) is False else [],
         definitions=DEFINITIONS,
         configuration=study.config.to_yaml(paths_as_written=True),

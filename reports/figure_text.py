@@ -30,6 +30,15 @@ def text(value: float | None, unit: str, half: float | None = None) -> str:
     return f"{before}{value:,.{decimals}f} ± {half:,.{decimals if half else 0}f}{behind}"
 
 
+def is_share(figure: str) -> bool:
+    """Whether a figure of summary.json is a share from 0 to 1, by its name.
+
+    >>> is_share("cache.prefix_cache_hit_rate"), is_share("mean_ttft_ms")
+    (True, False)
+    """
+    return figure.endswith(("_rate", "_rate_blocks", "_ratio", "_share", "usage_perc"))
+
+
 def _alone(value: float, unit: str) -> str:
     if unit == "ms":
         return units.times_ms(value)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from reports import canvas, hosted, units
+from reports import canvas, hosted, looks, units
 from reports.canvas import Bar, Picture, stacked
+from reports.looks import Look
 from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import Floats, Ints, Records
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 LAST_TURN = 12
 """Turns beyond this one share a bar."""
-CURVE_POINTS = 600
+CURVE_POINTS = 300
 """A curve is drawn through at most this many of its points."""
 
 
@@ -47,10 +49,10 @@ def of_system(name: str, run: SystemRun, summary: Summary) -> list[Picture]:
     return pictures
 
 
-def of_experiment(runs: Mapping[str, SystemRun]) -> Picture | None:
+def of_experiment(runs: Mapping[str, SystemRun], seen: Mapping[str, Look]) -> Picture | None:
     """The figure in which all systems stand side by side; None if none completed a request."""
     drawn = {name: run for name, run in runs.items() if len(run.records) and len(run.twin)}
-    return Picture(computed_over_time(drawn), OVER_TIME) if drawn else None
+    return Picture(computed_over_time(drawn, seen), OVER_TIME) if drawn else None
 
 
 TTFT = (
@@ -105,25 +107,45 @@ BY_LENGTH = (
 )
 
 
-@canvas.styled
-def prompt_tokens(name: str, run: SystemRun) -> Figure:
-    """Prompt tokens computed and read from the cache, by turn, or by length where there are no turns."""
-    records, short = run.records, units.shortened(name)
+@dataclass(frozen=True, slots=True)
+class TokenBars:
+    """Prompt tokens by turn (means of a request), or by length where there are no turns (sums)."""
+
+    by_turn: bool
+    labels: list[str]
+    computed: Floats
+    cached: Floats
+
+
+def token_bars(records: Records) -> TokenBars:
+    """What the cache gave and what was computed, by turn or by length."""
     by_turn = bool(records.turn.max() > 1)
     if by_turn:
-        title, x, y = f"Prompt tokens by turn: {short}", "turn", "prompt tokens per request, mean"
         group = np.minimum(records.turn, LAST_TURN + 1) - 1
         labels = [str(turn) for turn in range(1, LAST_TURN + 1)] + [f">{LAST_TURN}"]
     else:
-        title, x = f"Prompt tokens by prompt length: {short}", "length of the prompt up to, tokens"
-        y = "prompt tokens of all requests"
         group, labels = _length_buckets(records.input_tokens)
     size = int(group.max()) + 1
     requests = np.maximum(np.bincount(group, minlength=size), 1) if by_turn else np.ones(size)
-    cached = np.bincount(group, records.cache_read_input_tokens, minlength=size) / requests
-    computed = np.bincount(group, records.computed_tokens, minlength=size) / requests
+    return TokenBars(
+        by_turn,
+        labels[:size],
+        np.bincount(group, records.computed_tokens, minlength=size) / requests,
+        np.bincount(group, records.cache_read_input_tokens, minlength=size) / requests,
+    )
+
+
+@canvas.styled
+def prompt_tokens(name: str, run: SystemRun) -> Figure:
+    """Prompt tokens computed and read from the cache, by turn, or by length where there are no turns."""
+    bars, short = token_bars(run.records), units.shortened(name)
+    if bars.by_turn:
+        title, x, y = f"Prompt tokens by turn: {short}", "turn", "prompt tokens per request, mean"
+    else:
+        title, x = f"Prompt tokens by prompt length: {short}", "length of the prompt up to, tokens"
+        y = "prompt tokens of all requests"
     figure, axes = canvas.new(title, x, y)
-    _stack(axes, labels[:size], computed, cached)
+    _stack(axes, bars.labels, bars.computed, bars.cached)
     canvas.legend(figure)
     return figure
 
@@ -162,41 +184,35 @@ def _power(exponent: int) -> str:
 OVER_TIME = (
     "Prompt tokens computed by the completed requests that arrived up to a time. Without a cache every "
     "prompt is computed in full; the distance between a system's lines is what its cache has saved until "
-    "then. Systems without cache have a dashed line each: where clients wait for replies, slower systems "
-    "get their turns later."
+    "then. Where clients wait for replies, slower systems get their turns later, so dashed lines "
+    "differ too."
 )
 
 
 @canvas.styled
-def computed_over_time(runs: Mapping[str, SystemRun]) -> Figure:
+def computed_over_time(runs: Mapping[str, SystemRun], seen: Mapping[str, Look]) -> Figure:
     """Cumulative prompt tokens computed over the time of arrival, each system and its twin."""
     latest = max(float(r.arrival_s.max()) for run in runs.values() for r in (run.records, run.twin))
     unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
-    rows = (len(runs) + 2) // 2  # of the legend, which is drawn below the panel
     figure, axes = canvas.new(
-        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed",
-        height_in=canvas.HEIGHT_IN + 0.17 * max(0, rows - 3),
-    )  # fmt: skip
-    for i, (name, run) in enumerate(runs.items()):
-        label = "without cache" if i == 0 else None
+        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed"
+    )
+    before: list[tuple[Floats, Floats]] = []
+    for name, run in runs.items():
         x, y = _running_total(run.twin)
-        axes.plot(x / scale, y, color=canvas.WITHOUT, linestyle="--", label=label, drawstyle="steps-post")
+        if not any(np.array_equal(y, other) and np.array_equal(x, at) for at, other in before):
+            before.append((x, y))
+            label = "without cache" if len(runs) == 1 else f"{name} without cache"
+            axes.plot(x / scale, y, color=canvas.MIDDLE, linewidth=1.2, linestyle="--", label=label)
         x, y = _running_total(run.records)
-        axes.plot(
-            x / scale,
-            y,
-            color=canvas.LINES[i % len(canvas.LINES)],
-            linestyle=canvas.DASHES[(i + i // len(canvas.LINES)) % len(canvas.DASHES)],
-            label=f"with cache: {units.shortened(name)}",
-            drawstyle="steps-post",
-        )
+        axes.plot(x / scale, y, **seen[name].style, label=name, drawstyle="steps-post")
     top = axes.get_ylim()[1]
     axes.set_ylim(0, top)
     factor, word = (units.MILLION, ", millions") if top >= units.MILLION else (1, "")
     axes.set_ylabel(axes.get_ylabel() + word)
     axes.yaxis.set_major_formatter(canvas.plain(factor))
     axes.xaxis.set_major_formatter(canvas.plain())
-    canvas.legend(figure)
+    looks.legend(figure, seen, list(runs), {"without cache": "--"})
     return figure
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from sim.results.summary import Summary
 from sim.results.tables import StepColumns
 from workloads.errors import InputError
+from workloads.formats import own
 from workloads.staging import settle, staged
 
 if TYPE_CHECKING:
     from sim.config import Config
     from sim.experiment import Result
 
+Writer = Callable[["Result", Summary, Path], None]
+"""Writes files of its own into a folder that holds those of the run."""
 STEPS = "steps.parquet"
 SAMPLES = "timeseries.parquet"
 
@@ -107,10 +112,17 @@ def require_writable(folder: Path) -> None:
         raise InputError(f"--out {folder}: {place} is {what}; allowed: a folder to write to")
 
 
-def write(result: Result, summary: Summary, folder: Path) -> None:
+def write(
+    result: Result,
+    summary: Summary,
+    folder: Path,
+    traffic: str | None = None,
+    also: Sequence[Writer] = (),
+) -> None:
     """Write config.yaml, summary.json, timing.json, requests.parquet and report.html into ``folder``.
 
-    Where a system records its steps or samples, steps.parquet and timeseries.parquet too.
+    Where a system records its steps or samples, steps.parquet and timeseries.parquet too; the trace itself
+    into the file ``traffic``, if one is named; and what each of ``also`` writes.
 
     ``summary`` is that of ``result``.
 
@@ -128,6 +140,10 @@ def write(result: Result, summary: Summary, folder: Path) -> None:
         (staging / "report.html").write_text(html.render(result, summary), encoding="utf-8")
         write_steps(result, staging / STEPS)
         write_samples(result, staging / SAMPLES)
+        if traffic is not None:
+            own.write(result.trace, staging / traffic)
+        for further in also:
+            further(result, summary, staging)
 
 
 def put(folder: Path, contents: dict[str, bytes]) -> None:
@@ -137,15 +153,25 @@ def put(folder: Path, contents: dict[str, bytes]) -> None:
             (staging / name).write_bytes(content)
 
 
-def write_requests(result: Result, path: Path) -> None:
-    """Write the request table as Parquet; what a system does not have is null."""
+def write_requests(result: Result, path: Path | BinaryIO) -> None:
+    """Write the request table as Parquet, a row group at a time; what a system does not have is null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sim.results.request_table import columns
-
-    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns(result).items()})
-    pq.write_table(table, path, compression="zstd")
+    schema = None
+    with ExitStack() as opened:
+        for block in result.blocks():
+            columns = {
+                name: pa.array(values, pa.string() if values.dtype == object else None, from_pandas=True)
+                for name, values in cast(dict[str, Any], block).items()
+            }
+            table = pa.table(columns)
+            if schema is None:
+                schema = table.schema
+                texts = [field.name for field in schema if field.type == pa.string()]
+                writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=texts)
+                opened.enter_context(writer)
+            writer.write_table(table, row_group_size=len(table))
 
 
 def write_steps(result: Result, path: Path) -> None:

@@ -11,6 +11,8 @@ from sim.studies.habits import SESSIONS, HabitStudy
 from sim.studies.habits import dollars as paid
 from sim.studies.outputs import HabitFigures
 
+ON_TINT = "#222222"
+"""Text on a cell, whose tint is the same on light and dark pages."""
 BAR_IN, AROUND_IN = 0.2, 1.25
 """Height of a bar with its gap, and of everything around the bars."""
 GAP = 0.6
@@ -113,7 +115,7 @@ def overview(study: HabitStudy) -> Picture:
     )  # text stays legible
     for (row, column), share in np.ndenumerate(shares):
         text = ("+" if share > 0 else "") + f"{share * 100:.0f}%"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7.5)
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ON_TINT)
     names = [units.shortened(system, 20) for system in systems]
     axes.set_xticks(range(len(systems)), names, rotation=30, ha="right", rotation_mode="anchor")
     _rows(axes, list(range(len(rows))), list(rows))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports import files, habit_figures, units
-from reports.html import Image, image, page
+from reports.frame import Part, Row
+from reports.frame import study as page
+from reports.inline import image
 from sim.studies.habits import SESSIONS, ComparedPair, HabitStudy, costs_more, dollars
 from sim.studies.outputs import HabitFigures
 
@@ -200,53 +202,62 @@ def matrix(study: HabitStudy) -> tuple[list[str], list[tuple[Line, list[str]]]]:
     return priced, rows
 
 
-@dataclass(frozen=True, slots=True)
-class HabitSection:
-    """What the page says about one system."""
-
-    name: str
-    sentence: str
-    calibrated: bool | None
-    notes: list[str]
-    headings: list[str]
-    rows: list[tuple[Line, list[str]]]
-    images: list[Image]
-
-
 def render(study: HabitStudy) -> str:
-    """The page as HTML5 text, self-contained, in the style of a run's report."""
-    sections = []
-    for system in study.config.systems:
-        rows = [(line, [*line.tokens, *line.costs]) for line in lines(study, system)]
-        filled = [i for i in range(len(TOKENS + COSTS)) if any(cells[i] for _, cells in rows)]
-        own = [figures[system] for both in study.pairs.values() for figures in (both.good, both.bad)]
-        sections.append(
-            HabitSection(
-                name=system,
-                sentence=units.unbroken(sentence(study, system)),
-                calibrated=own[0]["calibrated"],
-                notes=list(dict.fromkeys(note for figures in own for note in figures["notes"])),
-                headings=[(TOKENS + COSTS)[i] for i in filled],
-                rows=[(line, [cells[i] for i in filled]) for line, cells in rows],
-                images=[image(picture) for picture in habit_figures.of_system(study, system)],
-            )
-        )
+    """The page as HTML5 text, self-contained, in the frame of all pages."""
+    systems = list(study.config.systems)
+    sections = [_part(study, system) for system in systems]
     priced, rows_of_all = matrix(study)
     summary = study.summary()
+    parts = []
+    if priced:
+        parts.append(
+            Part(
+                f"Dollars {PER}",
+                f"{COSTS_MORE}: more than the same prompts with caching off. For GPUs paid by the "
+                "hour only the time "
+                "in which they compute counts. Each bad habit stands below its good one.",
+                [image(habit_figures.overview(study))],
+                ["habit", *priced],
+                [_row(line, cells) for line, cells in rows_of_all],
+                sorts=False,
+                table_first=True,
+            )
+        )
     return page(
-        "habits.html",
+        subject="what client habits cost",
+        about=(
+            f"What bad client habits cost, each beside a good one: {summary['sessions']:,} sessions, "
+            f"{summary['requests']:,} requests."
+        ),
         name=summary["name"],
-        sessions=f"{summary['sessions']:,}",
-        requests=f"{summary['requests']:,}",
         version=summary["version"],
         seed=summary["seed"],
-        per=PER,
-        sections=sections,
-        priced=priced,
-        rows_of_all=rows_of_all,
-        overview=image(habit_figures.overview(study)) if priced else None,
-        costs_more=COSTS_MORE,
-        uncalibrated=[section.name for section in sections if section.calibrated is False],
+        answer=sections[0].fold if len(systems) == 1 else f"{systems[0]}: {sections[0].fold}",
+        parts=[*parts, *sections],
+        uncalibrated=[part.title for part in sections if part.calibrated is False],
         definitions=DEFINITIONS,
         configuration=study.config.to_yaml(paths_as_written=True),
     )
+
+
+def _part(study: HabitStudy, system: str) -> Part:
+    """What the page says about one system, folded behind its sentence."""
+    rows = [(line, [*line.tokens, *line.costs]) for line in lines(study, system)]
+    filled = [i for i in range(len(TOKENS + COSTS)) if any(cells[i] for _, cells in rows)]
+    own = [figures[system] for both in study.pairs.values() for figures in (both.good, both.bad)]
+    return Part(
+        system,
+        f"Amounts are {PER}.",
+        [image(picture) for picture in habit_figures.of_system(study, system)],
+        ["habit", *((TOKENS + COSTS)[i] for i in filled)],
+        [_row(line, [cells[i] for i in filled]) for line, cells in rows],
+        sorts=False,
+        table_first=True,
+        notes=list(dict.fromkeys(note for figures in own for note in figures["notes"])),
+        fold=units.unbroken(sentence(study, system)),
+        calibrated=own[0]["calibrated"],
+    )
+
+
+def _row(line: Line, cells: list[str]) -> Row:
+    return Row((line.label, *cells), look="group" if line.good else "dim")

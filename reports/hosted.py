@@ -12,13 +12,11 @@ from sim.results.summary_cost import BillSplit
 
 
 def of_provider(name: str, summary: Summary) -> list[Picture]:
-    """The figures of one provider's bill: by turn where there are turns, strategies where tried."""
+    """The figures of one provider's bill: by turn where there are turns."""
     entry = summary["systems"][name]
     pictures = [Picture(provider_bill(name, summary), PROVIDER_BILL)]
     if len(entry["cost"]["bill"]["mean_usd_by_turn"]) > 1:
         pictures.append(Picture(bill_by_turn(name, summary), BILL_BY_TURN))
-    if entry.get("regret") is not None and len(entry["regret"]["cost_usd_by_strategy"]) > 3:
-        pictures.append(Picture(strategies(name, summary), STRATEGIES))
     return pictures
 
 
@@ -86,38 +84,3 @@ def bill_parts(bill: BillSplit) -> tuple[float, ...]:
         bill["storage_usd"],
         bill["output_usd"],
     )
-
-
-STRATEGIES = (
-    "The bill of the whole trace for every placement of marks and every lifetime that the provider offers, "
-    "cheapest first. Window: the last messages. All: the system message and the history before the "
-    "newest one."
-)
-
-
-@canvas.styled
-def strategies(name: str, summary: Summary) -> Figure:
-    """Dollars of the trace by strategy, the configured one and caching off in other colours."""
-    costs = dict(summary["systems"][name]["regret"]["cost_usd_by_strategy"])
-    ranked = sorted(costs.items(), key=lambda item: item[1])
-    figure, axes = canvas.new(
-        f"Strategies: {units.shortened(name)}", "dollars", "", height_in=1.2 + 0.24 * len(ranked)
-    )
-    at = np.arange(len(ranked))
-    for label, colour, named in (
-        ("as configured", canvas.SKY, {"as configured"}),
-        ("caching off", canvas.WITHOUT, {"off"}),
-        ("other strategies", canvas.IDLE, costs.keys() - {"off", "as configured"}),
-    ):
-        usd_of_these = [usd if strategy in named else 0.0 for strategy, usd in ranked]
-        axes.barh(at, usd_of_these, 0.7, color=colour, label=label)
-    for y, (strategy, usd) in zip(at, ranked, strict=True):
-        text = f"{strategy}: {units.usd(usd)}"
-        axes.annotate(text, (0, float(y)), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
-    axes.invert_yaxis()
-    axes.set_yticks([])
-    axes.grid(visible=False, axis="y")
-    axes.margins(y=0.02)
-    axes.xaxis.set_major_formatter(canvas.plain())
-    canvas.legend(figure, columns=3)
-    return figure

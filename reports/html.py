@@ -1,23 +1,32 @@
-"""One self-contained HTML page about a run: no script, no external resource, prints well."""
+"""The page about a run: the answer, one table of all systems, figures, and details folded per system."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from reports import canvas, comparison, figures, side_by_side, units, validity
+from reports import (
+    figures,
+    frame,
+    looks,
+    notices,
+    over_time,
+    overlay,
+    reuse,
+    side_by_side,
+    units,
+    validity,
+)  # fmt: skip
 from reports.canvas import Picture
+from reports.frame import Row
+from reports.inline import Image, image
+from reports.ranked import ranked
 from reports.rows import TableRow, compare
-from reports.sentences import claim_figures, claim_verdict, sentence
+from reports.sentences import answer, claim_figures, claim_verdict, sentence
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result
+    from sim.experiment import Result, SystemRun
 
 DEFINITIONS = (
     ("Without cache", "The same requests on the same system with prefix caching off."),
@@ -88,27 +97,25 @@ DEFINITIONS = (
 """Terms of the page and what they mean."""
 
 
+FEW = 2
+"""Up to so many systems have figures of their own beside those of all."""
+GAINS = {1: "gain", -1: "loss", 0: ""}
+FIGURES_OF_ONE = ("figure", "without cache", "with cache", "saved", "saved, %")
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the page says about one system."""
+    """What the page says about one of several systems, folded."""
 
     name: str
+    anchor: str
     sentence: str
     calibrated: bool | None
+    warnings: list[str]
     notes: list[str]
-    rows: list[TableRow]
+    rows: list[Row]
+    strategies: list[Row]
     images: list[Image]
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A figure as a data URI with its text."""
-
-    source: str
-    title: str
-    caption: str
-    width: int
-    height: int
 
 
 def render(result: Result, summary: Summary | None = None) -> str:
@@ -117,41 +124,35 @@ def render(result: Result, summary: Summary | None = None) -> str:
     It holds no wall-clock times: the same configuration gives the same bytes.
     """
     summary = result.summary() if summary is None else summary
+    several = len(summary["systems"]) > 1
+    seen = looks.of(summary)
+    shared, own = notices.sorted_notes(summary)
+    headings, table = ranked(summary, seen) if several else (FIGURES_OF_ONE, _of_one(summary))
     measured = result.measured()
-    sections = [
-        Section(
-            name=name,
-            sentence=units.unbroken(sentence(summary, name)),
-            calibrated=run.calibrated,
-            notes=run.notes,
-            rows=compare(summary, name),
-            images=[image(picture) for picture in figures.of_system(name, run, summary)],
-        )
-        for name, run in measured.items()
-    ]
-    headings, priced = side_by_side.table(summary)
-    several = summary["comparison"] is not None
-    columns, ranked = comparison.table(summary) if several else ([], [])
-    return page(
+    return frame.page(
         "run.html",
         name=summary["name"],
         requests=f"{summary['requests']:,}",
-        tokens=units.unbroken(units.tokens(sum(result.trace.input_tokens))),
+        tokens=units.unbroken(units.tokens(result.input_tokens)),
         seed=summary["seed"],
         version=summary["version"],
-        uncalibrated=[section.name for section in sections if section.calibrated is False],
-        sections=sections,
-        answer=units.unbroken(comparison.sentence(summary)) if several else "",
-        measured=validity.measured(summary),
+        answer=units.unbroken(answer(summary)),
+        uncalibrated=[name for name, entry in summary["systems"].items() if entry["calibrated"] is False],
+        typical=notices.typical(summary),
+        about=" ".join(
+            filter(None, (validity.measured(summary), validity.intervals(summary), notices.exact(summary)))
+        ),
         warnings=validity.warnings(summary),
-        columns=columns,
-        ranked=ranked,
-        intervals=validity.intervals(summary),
-        side_by_side=priced,
-        crossovers=side_by_side.verdicts(summary) if "crossovers" in summary else [],
+        counted=notices.counted(summary),
+        several=several,
         headings=headings,
-        comparisons=[image(picture) for picture in side_by_side.pictures(summary)],
-        overview=image(overview) if (overview := figures.of_experiment(measured)) else None,
+        rows=table,
+        images=[image(picture) for picture in _pictures(result, measured, summary, seen)],
+        verdict_headings=side_by_side.VERDICTS,
+        verdicts=frame.rows(side_by_side.verdict_rows(summary)),
+        shared=shared,
+        sections=[_section(name, measured[name], summary, own[name]) for name in seen] if several else [],
+        strategies=[] if several else _strategies(summary, next(iter(summary["systems"]))),
         claims=[
             {**claim, "verdict": claim_verdict(claim), "figures": claim_figures(claim)}
             for claim in summary["claims"]
@@ -161,61 +162,63 @@ def render(result: Result, summary: Summary | None = None) -> str:
     )
 
 
-def page(
-    template: str,
-    *,
-    name: str,
-    version: str,
-    seed: int,
-    uncalibrated: list[str],
-    definitions: Sequence[tuple[str, str]],
-    configuration: str,
-    **own: object,
-) -> str:
-    """``template``, which extends ``page.html``, as text: everything escaped, nothing undefined.
+def _pictures(
+    result: Result, measured: overlay.Runs, summary: Summary, seen: overlay.Looks
+) -> list[Picture]:
+    """The figures of a run: those of its one system, or of all together."""
+    found = overlay.of_run(result, measured, summary, seen) if len(measured) > 1 else []
+    if len(measured) == 1:
+        ((name, run),) = measured.items()
+        found += figures.of_system(name, run, summary)
+        found += overlay.of_turns(result, measured, seen)
+    found += side_by_side.pictures(summary, seen)
+    for picture in (
+        over_time.of_run(result, summary, seen),
+        figures.of_experiment(measured, seen),
+        reuse.of_run(result, measured, seen),
+    ):
+        found += [] if picture is None else [picture]
+    return found
 
-    ``uncalibrated`` are the systems whose times are not measured, ``definitions`` terms and what they mean,
-    ``configuration`` is YAML. ``own`` is what the template itself wants.
-    """
-    environment = Environment(
-        loader=PackageLoader("reports", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["figure"] = figure
-    return environment.get_template(template).render(
+
+def _of_one(summary: Summary) -> list[Row]:
+    return [_line(row) for row in compare(summary, next(iter(summary["systems"])))]
+
+
+def _line(row: TableRow) -> Row:
+    cells = (row.label, row.without, row.with_cache, row.saved, row.saved_share)
+    return Row(cells, gains=dict.fromkeys((3, 4), GAINS[row.gain]))
+
+
+def _section(name: str, run: SystemRun, summary: Summary, notes: list[str]) -> Section:
+    drawn = figures.of_system(name, run, summary) if len(summary["systems"]) <= FEW else []
+    return Section(
         name=name,
-        version=version,
-        seed=seed,
-        uncalibrated=uncalibrated,
-        definitions=definitions,
-        configuration=configuration,
-        **own,
+        anchor=f"system-{frame.slug(name)}",
+        sentence=units.unbroken(sentence(summary, name)),
+        calibrated=run.calibrated,
+        warnings=validity.of_system(summary, name),
+        notes=notes,
+        rows=[_line(row) for row in compare(summary, name)],
+        strategies=_strategies(summary, name),
+        images=[image(picture) for picture in drawn],
     )
 
 
-def figure(text: str) -> Markup:
-    """A cell of a table that may be broken before its ± and nowhere else.
+def _strategies(summary: Summary, name: str) -> list[Row]:
+    """What every other placement of marks would have cost, the cheapest first."""
+    regret = summary["systems"][name].get("regret")
+    if regret is None or len(regret["cost_usd_by_strategy"]) < 3:
+        return []
+    costs = sorted(regret["cost_usd_by_strategy"].items(), key=lambda item: item[1])
+    best = costs[0][1]
+    return [
+        Row(
+            (strategy, units.usd(usd), units.percent(usd / best - 1) if best else ""),
+            look="first" if strategy == "as configured" else "",
+        )
+        for strategy, usd in costs
+    ]
 
-    >>> str(figure("90.7 ± 0.4%"))
-    '<span>90.7</span> <span>± 0.4%</span>'
-    """
-    value, sign, half_width = text.partition(" ± ")
-    if not sign:
-        return Markup("<span>{}</span>").format(text)
-    return Markup("<span>{}</span> <span>± {}</span>").format(value, half_width)
 
-
-def image(picture: Picture) -> Image:
-    """``picture`` as an SVG inside the page."""
-    width, height = (round(96 * inches) for inches in picture.figure.get_size_inches())
-    return Image(
-        source="data:image/svg+xml;base64," + base64.b64encode(canvas.svg(picture.figure)).decode("ascii"),
-        title=picture.figure.axes[0].get_title(loc="left"),
-        caption=picture.caption,
-        width=width,
-        height=height,
-    )
+__all__ = ["image", "render"]

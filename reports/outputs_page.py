@@ -57,6 +57,21 @@ definitions are those of vLLM's result files where vLLM has the quantity. A figu
 is null, never 0. In a path, NAME stands for the name of a system, KEY for any other name, and [] for an
 item of a list.
 """
+FURTHER = """\
+## systems.csv, timeline.json
+
+`python -m sim run --csv` writes `systems.csv`, a row per system and per twin (`/no-cache`) with the
+figures of `summary.json`, and beside each Parquet file the same as CSV. `--json` prints `summary.json`
+and nothing else.
+
+`python -m sim run --timeline` writes `timeline.json` in the trace event format, which
+<https://ui.perfetto.dev> opens; times are simulated. A process is a replica of a system with its cache.
+Its thread has the iterations, equal ones as one slice; a slice per request (`request`, with its tokens
+and how it ended) holds those of its phases: `queued`, `prefill`, `decode`. Counters: requests that wait
+and that run, the prompt tokens of those that run, the share of prompt tokens that hit so far; with
+`sample_s` also the share of the KV memory in use, and the hits of each interval. Of more than 100,000
+requests those come first. Systems without times have slices without length.
+"""
 WORDS = {float: "number", int: "integer", str: "text", bool: "true or false", NoneType: "null"}
 COLUMNS = {np.float64: "number", np.int64: "integer", np.object_: "text"}
 
@@ -69,7 +84,7 @@ def page() -> str:
         for part, paths in nested(record).items():
             heading = ", ".join(f"`{path}`" for path in paths)
             parts.append(f"### {heading}\n\n{_text(part)}\n\n{_table(part)}")
-    return "\n".join(parts)
+    return "\n".join([*parts, FURTHER])
 
 
 def nested(record: Any) -> dict[Any, list[str]]:

@@ -164,7 +164,8 @@ def _bill(summary: Summary, system: str) -> list[TableRow | None]:
             rows.append(TableRow(label, "", units.count_of(count)))
     best = entry.get("regret")
     if best is not None:
-        rows.append(TableRow("dollars, best strategy", "", units.usd(best["best_cost_usd"])))
+        strategy = units.printable(best["best_strategy"])
+        rows.append(TableRow(f"dollars with {strategy}", "", units.usd(best["best_cost_usd"])))
     return rows
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from reports import files, units
 from reports.figure_text import text
-from reports.html import page
+from reports.frame import Part, rows
+from reports.frame import study as page
 from reports.sweep import named
 from sim.studies.axes import short_names, shown
 from sim.studies.metric import Metric
@@ -116,30 +117,34 @@ def csv_text(study: Search) -> str:
     return out.getvalue()
 
 
-def render(study: Search) -> str:
+def render(found: Search) -> str:
     """The page as HTML5 text, self-contained, in the style of a run's report."""
-    kept = [i for i, row in enumerate(study.rows) if study.wanted.kept(row) and i not in study.best]
-    others = [i for i in range(len(study.rows)) if i not in study.best and i not in kept]
-    groups = (("The best", study.best), ("Others within the limits", kept), ("Beyond a limit", others))
+    kept = [i for i, row in enumerate(found.rows) if found.wanted.kept(row) and i not in found.best]
+    others = [i for i in range(len(found.rows)) if i not in found.best and i not in kept]
+    groups = (("The best", found.best), ("Others within the limits", kept), ("Beyond a limit", others))
     return page(
-        "search.html",
-        name=study.config.name,
-        version=study.summary()["version"],
-        seed=study.config.seed,
-        wants=_wants(study),
-        answer=units.unbroken(answer(study)),
-        headings=headings(study),
-        words=len(headings(study)) - len(study.wanted.metrics),
-        groups=[
-            (title, [[units.unbroken(cell) for cell in cells(study, study.rows[i])] for i in rows])
-            for title, rows in groups
-            if rows
+        subject="search",
+        about=f"{_wants(found)}.",
+        name=found.config.name,
+        version=found.summary()["version"],
+        seed=found.config.seed,
+        answer=units.unbroken(answer(found)),
+        parts=[
+            Part(
+                title,
+                headings=headings(found),
+                rows=rows(
+                    [[units.unbroken(cell) for cell in cells(found, found.rows[i])] for i in numbers]
+                ),
+                words=len(headings(found)) - len(found.wanted.metrics),
+            )
+            for title, numbers in groups
+            if numbers
         ],
-        failures=[(str(failure.point), failure.message) for failure in study.failures],
-        images=[],
-        uncalibrated=list(dict.fromkeys(row.system for row in study.rows if row.calibrated is False)),
+        failures=[(str(failure.point), failure.message) for failure in found.failures],
+        uncalibrated=list(dict.fromkeys(row.system for row in found.rows if row.calibrated is False)),
         definitions=DEFINITIONS,
-        configuration=study.config.to_yaml(paths_as_written=True),
+        configuration=found.config.to_yaml(paths_as_written=True),
     )
 
 

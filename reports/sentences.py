@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import units
+from reports import comparison, units
 from reports.rows import UNCHANGED, is_replay
-from sim.results.summary import Saving, Summary, WeighedClaim
+from sim.results.summary import Bounds, SavedFigure, Saving, Summary, WeighedClaim
 from sim.results.summary_cost import Regret
 
 QUANTITIES = {
@@ -23,7 +23,9 @@ def sentence(summary: Summary, system: str) -> str:
     saved = summary["savings"][system]
     if not summary["systems"][system]["sessions"]:
         return "No request was measured."
-    parts = [_tokens(saved["computed_prompt_tokens"])]
+    parts = [
+        _tokens(saved["computed_prompt_tokens"], _share_bounds(summary, system, "computed_prompt_tokens"))
+    ]
     objects = summary["systems"][system]["cost"].get("bill", {}).get("cache_object_tokens")
     if objects:
         parts.append(f"but making cache objects computes {units.tokens(objects)} tokens")
@@ -49,12 +51,54 @@ def sentence(summary: Summary, system: str) -> str:
     return "; ".join(part for part in parts if part) + "."
 
 
-def _tokens(figure: Saving) -> str:
+def answer(summary: Summary) -> str:
+    """What a run's page says first: the best system and what its cache saves."""
+    names = list(summary["systems"])
+    compared = summary["comparison"]
+    if compared is None:
+        return sentence(summary, names[0])
+    return f"{comparison.sentence(summary)}{_saving(summary, compared['rows'][0]['system'])}"
+
+
+def _saving(summary: Summary, system: str) -> str:
+    """What the cache of the best system saves; empty where nothing is known of it."""
+    figure = summary["savings"][system]["computed_prompt_tokens"]
+    if not summary["systems"][system]["sessions"] or figure["saved_ratio"] is None:
+        return ""
+    if not figure["saved_ratio"]:
+        return " Its cache saves no prompt tokens."
+    bounds = _share_bounds(summary, system, "computed_prompt_tokens")
+    tokens = units.bounded(figure["saved_ratio"], bounds, units.percent)
+    out = f" Its cache saves {tokens} of the prompt tokens"
+    bill = summary["savings"][system]["cost_usd_total"]["saved_ratio"]
+    if (
+        bill is not None
+        and summary["systems"][system]["cost"]["pricing"] != "gpu_hours"
+        and abs(bill) >= UNCHANGED
+    ):
+        share = units.bounded(
+            abs(bill), _size(_share_bounds(summary, system, "cost_usd_total")), units.percent
+        )
+        out += f" and {share} of the bill" if bill > 0 else f", and adds {share} to the bill"
+    return out + "."
+
+
+def _share_bounds(summary: Summary, system: str, key: SavedFigure) -> Bounds:
+    """The interval of a saved share; None where it has none."""
+    known = summary["intervals"]
+    return None if known is None else known["savings"][system][key]["saved_ratio"]
+
+
+def _size(bounds: Bounds) -> Bounds:
+    return None if bounds is None else (min(map(abs, bounds)), max(map(abs, bounds)))
+
+
+def _tokens(figure: Saving, bounds: Bounds) -> str:
     without, with_cache = figure["without"], figure["with"]
     assert without is not None and with_cache is not None
     if not figure["saved_ratio"]:
         return f"Caching saves no prompt tokens: all {units.tokens(without)} are computed"
-    less = units.percent(figure["saved_ratio"])
+    less = units.bounded(figure["saved_ratio"], bounds, units.percent)
     return (
         f"Caching computes {less} fewer prompt tokens "
         f"({units.tokens(with_cache)} instead of {units.tokens(without)})"

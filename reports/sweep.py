@@ -13,7 +13,10 @@ from rich.text import Text
 
 from reports import canvas, files, sweep_figures, units
 from reports.figure_text import text
-from reports.html import image, page
+from reports.frame import Part
+from reports.frame import Row as Line
+from reports.frame import study as page
+from reports.inline import image
 from sim.studies.axes import short_names, shown
 from sim.studies.metric import Metric
 from sim.studies.sweep import Row, Sweep
@@ -156,22 +159,42 @@ def write(study: Sweep, folder: Path) -> list[Path]:
 def render(study: Sweep, pictures: dict[str, canvas.Picture]) -> str:
     """The page as HTML5 text, self-contained, in the style of a run's report."""
     on_front = set(study.pareto.rows) if study.pareto else set()
+    points = len({str(row.point) for row in study.rows})
+    seeds = len(study.seeds)
+    said = [units.unbroken(best(study, metric)) for metric in study.metrics if len(study.rows) > 1]
+    front = ""
+    if study.pareto:
+        front = f"In bold: the Pareto front of {study.pareto.x.name} and {study.pareto.y.name}."
+    lines = [
+        Line(
+            [*(cells(study, row) or [row.system]), *(units.unbroken(cell) for cell in figures(study, row))],
+            look="first" if i in on_front else "",
+        )
+        for i, row in enumerate(study.rows)
+    ]
+    names = headings(study) or ["system"]
+    parts = [
+        Part("Figures", images=[image(picture) for picture in pictures.values()]),
+        Part(
+            "Every point",
+            front,
+            headings=[*names, *map(named, study.metrics)],
+            rows=lines,
+            words=len(names),
+        ),
+    ]
     return page(
-        "sweep.html",
+        subject="sweep",
+        about=(
+            f"{points} point{'s' * (points != 1)}, {seeds} seed{'s' * (seeds != 1)} each, from seed "
+            f"{study.seeds[0]} on."
+        ),
         name=study.config.name,
         version=study.summary()["version"],
         seed=study.seeds[0],
-        points=len({str(row.point) for row in study.rows}),
-        seeds=len(study.seeds),
-        best=[units.unbroken(best(study, metric)) for metric in study.metrics if len(study.rows) > 1],
-        headings=headings(study),
-        metrics=[named(metric) for metric in study.metrics],
-        rows=[
-            (cells(study, row), [units.unbroken(cell) for cell in figures(study, row)], i in on_front)
-            for i, row in enumerate(study.rows)
-        ],
-        pareto=(study.pareto.x.name, study.pareto.y.name) if study.pareto else None,
-        images=[image(picture) for picture in pictures.values()],
+        answer=said[0] if said else "",
+        notes=said[1:],
+        parts=[part for part in parts if part.images or part.rows],
         failures=[(str(failure.point), failure.message) for failure in study.failures],
         uncalibrated=list(dict.fromkeys(row.system for row in study.rows if row.calibrated is False)),
         definitions=DEFINITIONS,

@@ -6,33 +6,62 @@ import math
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from reports import canvas, units
 from reports.canvas import Picture
 from reports.figure_text import TIMES
 from sim.studies.axes import Label, short_names, shown
-from sim.studies.metric import Metric
-from sim.studies.sweep import Row, Sweep
+from sim.studies.means import mean
+from sim.studies.metric import Metric, metric
+from sim.studies.pareto import front
+from sim.studies.sweep import Front, Row, Sweep
 
 WIDE = 16
 """From this ratio of the largest to the smallest setting on, an axis of numbers is logarithmic."""
 MOST_LINES = 24
 """More lines cannot be told apart; the others are in the table."""
-MOST_LABELLED = 8
-"""Points of a front that carry their names."""
+LETTER_PX, LINE_PX = 6.0, 16.0
+"""Room for a letter of a point's name and for its line, in pixels of the canvas."""
+CUT = 0.75
+"""An interval is shown as far as this share of the range of all means beyond them."""
 SYSTEM = "system"
 
 
 def of(study: Sweep) -> dict[str, Picture]:
     """The figures by the names of their files: one for each metric that has values, then the front."""
     out = {}
-    known = [metric for metric in study.metrics if any(row.mean(metric) for row in study.rows)]
-    for metric in known:
-        out[metric.path.replace(".", "-").replace("/", "-")] = over_an_axis(study, metric)
+    known = [each for each in study.metrics if any(row.mean(each) for row in study.rows)]
+    for each in known:
+        out[each.path.replace(".", "-").replace("/", "-")] = over_an_axis(study, each)
     if study.pareto and study.pareto.rows:
-        out["pareto"] = pareto(study)
+        out["pareto"] = pareto(study, study.pareto)
+    if (front := throughput_and_latency(study)) is not None:
+        out["throughput-latency"] = pareto(study, front, "Throughput against latency")
     return out
+
+
+def throughput_and_latency(study: Sweep) -> Front | None:
+    """Tokens per second against p99 TTFT; None where fewer than three rows have both."""
+    x, y = metric("total_token_throughput", ""), metric("p99_ttft_ms", "")
+    at = [_pair(row, x, y) for row in study.rows]
+    if len({pair for pair in at if pair is not None}) < 3:
+        return None
+    return Front(x, y, front(at, (True, False)))
+
+
+def _pair(row: Row, x: Metric, y: Metric) -> tuple[float, float] | None:
+    """The means of two figures over the seeds, whether the study asks for them or not."""
+    means = [mean([figures.get(each.path) for figures in row.figures]) for each in (x, y)]
+    a, b = means
+    return (
+        row.pair(x, y)
+        if {x, y} <= row.values.keys()
+        else None
+        if a is None or b is None
+        else (a.value, b.value)
+    )
 
 
 @canvas.styled
@@ -58,7 +87,7 @@ def over_an_axis(study: Sweep, metric: Metric) -> Picture:
     canvas.legend(figure, 1 if max(map(len, lines)) > 40 else 2)
     caption = f"Mean of {len(study.seeds)} seeds at each point."
     if len(study.seeds) > 1:
-        caption += " Bars are 95 % intervals of the mean."
+        caption += " Bars are 95 % intervals of the mean, cut far beyond all means."
     else:
         caption = "One seed: how far another would lie from it is not known."
     if len(lines) > MOST_LINES:
@@ -102,8 +131,8 @@ def _scale(axes: Axes, settings: list[Label]) -> Callable[[Label], float]:
 
 def _line(axes: Axes, i: int, label: str, metric: Metric, points: list[tuple[float, Row]]) -> None:
     """A line with intervals through the points that have a value."""
-    # Both change from line to line, so that lines on top of each other are seen; no pair comes twice.
-    colour, dash = canvas.LINES[i % 6], canvas.DASHES[(i + i // 12) % 4]
+    colours = len(canvas.LINES)
+    colour, dash = canvas.LINES[i % colours], canvas.DASHES[i // colours % 4]
     known = [(x, mean) for x, row in points if (mean := row.mean(metric)) is not None]
     axes.errorbar(
         [x for x, _ in known],
@@ -131,49 +160,107 @@ def _ticks(axes: Axes, metric: Metric) -> None:
 
 
 def _within(axes: Axes, metric: Metric, values: list[float]) -> None:
-    """Cut intervals off where no figure can be: below 0 if none is there, of a share above 1."""
+    """A range in which lines can be told apart, and where figures can be.
+
+    Intervals of few seeds may be many times wider than all differences: they are cut at the frame. Nothing
+    is shown below 0 if nothing is there, of a share above 1.
+    """
+    if not values:
+        return
     low, high = axes.get_ylim()
-    if low < 0 <= min(values, default=-1.0):
-        axes.set_ylim(bottom=0)
-    if metric.unit == "0-1" and high > 1 >= max(values):
-        axes.set_ylim(top=1.02)
+    least, most = min(values), max(values)
+    if least > 0 and most / least >= WIDE and metric.unit != "0-1":
+        canvas.log(axes, "y")
+        axes.set_ylim(max(low, least / 2) if low > 0 else least / 2, min(high, most * 2))
+        return
+    reach = CUT * (most - least or abs(most) or 1.0)
+    low, high = max(low, least - reach), min(high, most + reach)
+    axes.set_ylim(
+        0 if low < 0 <= least else low, 1.02 if metric.unit == "0-1" and high > 1 >= most else high
+    )
 
 
 @canvas.styled
-def pareto(study: Sweep) -> Picture:
+def pareto(study: Sweep, found: Front, title: str = "") -> Picture:
     """All points by two metrics; those that nothing beats in both are joined and named."""
-    assert study.pareto is not None
-    x, y, on_front = study.pareto.x, study.pareto.y, study.pareto.rows
+    x, y, on_front = found.x, found.y, found.rows
     figure, axes = canvas.new(
-        f"{x.name} and {y.name}".replace("_", " "), _label(study, x), _label(study, y), height_in=4.0
+        title or f"{x.name} and {y.name}".replace("_", " "),
+        _label(study, x),
+        _label(study, y),
+        height_in=4.0,
     )
-    at = [row.pair(x, y) for row in study.rows]
-    others = [place for i, place in enumerate(at) if place is not None and i not in on_front]
+    at = [_pair(row, x, y) for row in study.rows]
+    systems = list(dict.fromkeys(row.system for row in study.rows))
+    for number, system in enumerate(systems):
+        own = [
+            (place, row)
+            for place, row in zip(at, study.rows, strict=True)
+            if place is not None and row.system == system
+        ]
+        colour = canvas.LINES[number] if number < len(canvas.LINES) else canvas.GREY
+        for dot, row in own:
+            axes.plot(
+                [dot[0]], [dot[1]], "o", color=colour, markersize=4, label=_words(study, row) or system
+            )
     line = [place for i in on_front if (place := at[i]) is not None]
-    if others:
-        axes.plot(
-            *zip(*others, strict=True), "o", color=canvas.SKY, markersize=4, label="beaten by another"
-        )
-    axes.plot(*zip(*line, strict=True), "o-", color=canvas.BLUE, markersize=5, label="Pareto front")
-    low, high = axes.get_xlim()
-    for i in on_front[:MOST_LABELLED]:
-        place = at[i]
-        assert place is not None
-        right = place[0] > low + 0.6 * (high - low)
-        row = study.rows[i]
-        several = len({row.system for row in study.rows}) > 1
-        words = f"{row.point}, {row.system}" if several else str(row.point)
-        axes.annotate(
-            units.shortened(words.replace(" = ", " "), 40), place, (-5 if right else 5, 5),
-            textcoords="offset points", fontsize=7.5, ha="right" if right else "left",
-        )  # fmt: skip
+    axes.plot(
+        *zip(*line, strict=True), "-", color=canvas.BLACK, linewidth=1.0, label="Pareto front", zorder=1
+    )
+    known = [place for place in at if place is not None]
+    for which, values in (("x", [p[0] for p in known]), ("y", [p[1] for p in known])):
+        if min(values) > 0 and max(values) / min(values) >= WIDE:
+            canvas.log(axes, which)
     axes.margins(y=0.15)
-    for axis, metric in ((axes.xaxis, x), (axes.yaxis, y)):
-        percent = metric.unit == "0-1"
-        formatter: FuncFormatter | PercentFormatter = PercentFormatter(1.0) if percent else canvas.plain()
-        axis.set_major_formatter(formatter)
-    canvas.legend(figure)
+    _name(axes, {_words(study, study.rows[i]): place for i in on_front if (place := at[i]) is not None})
+    for axis, each in ((axes.xaxis, x), (axes.yaxis, y)):
+        if each.unit == "0-1":
+            axis.set_major_formatter(PercentFormatter(1.0))
+        elif axis.get_scale() != "log":
+            axis.set_major_formatter(canvas.plain())
+    handles = [Line2D([], [], color=canvas.BLACK, linewidth=1.0, label="Pareto front")]
+    if len(systems) > 1:
+        handles += [
+            Line2D(
+                [],
+                [],
+                color=canvas.LINES[i],
+                marker="o",
+                linestyle="",
+                markersize=4,
+                label=units.shortened(system),
+            )
+            for i, system in enumerate(systems[: len(canvas.LINES)])
+        ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     better = " and ".join(
-        f"{'higher' if metric.higher_is_better else 'lower'} {metric.name}" for metric in (x, y)
+        f"{'higher' if each.higher_is_better else 'lower'} {each.name}" for each in (x, y)
     )
     return Picture(figure, f"Every system at every point, means over the seeds. Better: {better}.")
+
+
+def _name(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
+    """The names of as many points as find room, the outer ones first; hovering tells the others."""
+    low, high = (axes.transData.transform((end, axes.get_ylim()[0]))[0] for end in axes.get_xlim())
+    taken: list[tuple[float, float, float]] = []
+    names = list(places.items())
+    for name, place in [names[0], names[-1], *names[1:-1]]:
+        text = units.shortened(name, 40)
+        x, y = axes.transData.transform(place)
+        right = x > low + 0.5 * (high - low)
+        width = LETTER_PX * len(text)
+        left = x - width if right else x
+        if any(abs(y - b) < LINE_PX and left < a + w and a < left + width for a, b, w in taken):
+            continue
+        taken.append((left, y, width))
+        axes.annotate(
+            text, place, (-5 if right else 5, -9), textcoords="offset points", fontsize=7.5,
+            ha="right" if right else "left",
+        )  # fmt: skip
+
+
+def _words(study: Sweep, row: Row) -> str:
+    """Which row it is, in few words."""
+    several = len({row.system for row in study.rows}) > 1
+    words = f"{row.point}, {row.system}" if several and str(row.point) else str(row.point)
+    return words.replace(" = ", " ")

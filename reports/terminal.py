@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn
 
 
 def width() -> int:
@@ -32,42 +33,55 @@ def show(table: RenderableType, paths: Iterable[Path] = ()) -> None:
         typer.echo(f"Written: {path}")
 
 
+def show_json(content: object) -> None:
+    """``content`` on stdout, for another program."""
+    import json
+
+    typer.echo(json.dumps(content, indent=1, allow_nan=False))
+
+
 @contextmanager
 def parts(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress bars on stderr, one per part of the work; nothing without a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """A progress bar on stderr for the part of the work under way; nothing without a terminal."""
+    from rich.progress import TimeElapsedColumn
 
-    named = TextColumn("{task.description}", markup=False)
-    shown = console(stderr=True)
-    with Progress(
-        named, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=shown, disable=quiet or not shown.is_terminal, transient=True,
-    ) as bars:  # fmt: skip
-        tasks = {}
+    with _bar(quiet, TimeElapsedColumn()) as bars:
+        task = bars.add_task("", total=None)
 
         def tell(part: str, done: int, total: int | None) -> None:
-            if part not in tasks:
-                tasks[part] = bars.add_task(part, total=total)
-            bars.update(tasks[part], completed=done)
+            nonlocal task
+            if part != bars.tasks[0].description:
+                bars.remove_task(task)
+                task = bars.add_task(part, total=total)
+            bars.update(task, completed=done)
 
         yield tell
 
 
 @contextmanager
-def time_left(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+def time_left(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """One progress bar on stderr with the time that is left; nothing without a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TimeRemainingColumn
 
-    named = TextColumn("{task.description}", markup=False)
-    shown = console(stderr=True)
-    with Progress(
-        named, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=shown, disable=quiet or not shown.is_terminal, transient=True,
-        refresh_per_second=2, speed_estimate_period=120,
-    ) as bars:  # fmt: skip
+    with _bar(quiet, TimeRemainingColumn()) as bars:
         task = bars.add_task("", total=None)
 
-        def tell(part: str, done: int, total: int) -> None:
+        def tell(part: str, done: int, total: int | None) -> None:
             bars.update(task, description=part, completed=done, total=total)
 
         yield tell
+
+
+def _bar(quiet: bool, time: ProgressColumn) -> Progress:
+    """On one line, whatever is told: a long description is cut, as the terminal is wide."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Column
+
+    described = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    shown = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=described),
+        BarColumn(bar_width=max(5, shown.width // 5)), MofNCompleteColumn(), time,
+        console=shown, disable=quiet or not shown.is_terminal, transient=True, expand=True,
+        refresh_per_second=4, speed_estimate_period=120,
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import numpy as np
 from reports import files, validation_figures
 from reports.calibration import METRICS
 from reports.canvas import Picture
-from reports.html import image, page
+from reports.frame import Part, Row, rows, study
+from reports.inline import image
 from reports.served import errors_of, ms
 from sim.hardware.profile import Profile
 from sim.results.validation import EngineValidation, MetricEntry, ProfileEntry, Statistics, Validation
@@ -131,9 +132,15 @@ def write(against: Against, folder: Path) -> list[Path]:
         name=found["against"],
         about=f"{found['requests']:,} requests beside their simulation. Times: {against.profile.source}",
         profile=against.profile,
-        headings=["", "", "mean", "p50", "p90", "p99", "each request: mean", "median"],
-        tables=[("Predicted beside measured", list(_rows(against)))],
-        lines=[
+        answer=_answer(against),
+        part=Part(
+            "Predicted beside measured",
+            headings=["metric", "", "mean", "p50", "p90", "p99", "each request: mean", "median"],
+            rows=list(_rows(against)),
+            words=2,
+            sorts=False,
+        ),
+        notes=[
             *(
                 []
                 if hits is None
@@ -173,14 +180,18 @@ def write_engine(profile: Profile, compared: Sequence[Comparison], folder: Path)
         name=profile.id,
         about=f"{len(compared)} runs of the real engine beside their simulation.",
         profile=profile,
-        headings=["run", "hits equal", "hit tokens real / simulated", "step MAPE", "drift", "steps, sum",
-                  "TTFT mean", "TPOT mean", "E2E mean", "E2E p99"],
-        tables=[("Every run", runs)],
-        lines=[
-            f"Size of the error of the E2E mean: median {errors['median']:.1%}, largest "
-            f"{errors['largest']:.1%}.",
-            *([] if floor is None else [f"Noise floor of the profile: {floor:.1%}."]),
-        ],
+        answer=(
+            f"Simulated E2E means are {errors['median']:.1%} off the real engine's (median of "
+            f"{len(compared)} runs), "
+            f"{errors['largest']:.1%} at most."
+        ),
+        part=Part(
+            "Every run",
+            headings=["run", "hits equal", "hit tokens real / simulated", "step MAPE", "drift",
+                      "steps, sum", "TTFT mean", "TPOT mean", "E2E mean", "E2E p99"],
+            rows=rows(runs),
+        ),
+        notes=[] if floor is None else [f"Noise floor of the profile: {floor:.1%}."],
         pictures=[validation_figures.of_engine(found)],
         definitions=OF_ENGINES,
         configuration=profile.to_yaml(),
@@ -188,24 +199,42 @@ def write_engine(profile: Profile, compared: Sequence[Comparison], folder: Path)
     return _put(folder, "engine-validation", found, text)
 
 
-def _rows(against: Against) -> Any:
+def _rows(against: Against) -> Iterator[Row]:
     for name, metric in against.compared.metrics.items():
-        yield (name, "measured", *map(ms, metric.measured_s.values()), "", "")
-        yield ("", "predicted", *map(ms, metric.predicted_s.values()), "", "")
-        yield ("", "error", *errors_of(metric))
+        yield Row((name, "measured", *map(ms, metric.measured_s.values()), "", ""), look="group")
+        yield Row(("", "predicted", *map(ms, metric.predicted_s.values()), "", ""))
+        yield Row(("", "error", *errors_of(metric)), look="first")
+
+
+def _answer(against: Against) -> str:
+    """The errors of the means, metric by metric."""
+    said = [f"{name} {metric.error('mean'):+.1%}" for name, metric in against.compared.metrics.items()]
+    return f"Predicted means against measured ones: {', '.join(said)}."
 
 
 def _page(
-    *, profile: Profile, pictures: list[Picture], definitions: Sequence[tuple[str, str]], **own: Any
+    *,
+    name: str,
+    about: str,
+    answer: str,
+    profile: Profile,
+    part: Part,
+    notes: Sequence[str],
+    pictures: list[Picture],
+    definitions: Sequence[tuple[str, str]],
+    configuration: str,
 ) -> str:
-    return page(
-        "validation.html",
+    return study(
+        subject="validation",
+        name=name,
+        about=about,
+        answer=answer,
         version=metadata.version("prefixsim"),
-        seed=0,
+        notes=notes,
+        parts=[part, Part("Figures", images=[image(picture) for picture in pictures])],
         uncalibrated=[] if profile.calibrated else [profile.id],
-        images=[image(picture) for picture in pictures],
         definitions=definitions,
-        **own,
+        configuration=configuration,
     )
 
 

@@ -34,9 +34,22 @@ def intervals(summary: Summary) -> str:
 
 def warnings(summary: Summary) -> list[str]:
     """Every warning, the experiment's own first, then those of each system and of its twin."""
-    lines = list(summary["warnings"])
-    for name, entry in summary["systems"].items():
-        lines += [f"{units.printable(name)}: {text}" for text in entry["warnings"]]
-        twin = summary["no_cache"][name]["warnings"]
-        lines += [f"{units.printable(name)} without cache: {text}" for text in twin]
-    return [line[0].upper() + line[1:] if line in summary["warnings"] else line for line in lines]
+    own = [line[0].upper() + line[1:] for line in summary["warnings"]]
+    return [
+        *own,
+        *(f"{units.printable(name)}{line}" for name in summary["systems"] for line in _told(summary, name)),
+    ]
+
+
+def of_system(summary: Summary, name: str) -> list[str]:
+    """The warnings about one system and its twin."""
+    lines = [line.removeprefix(": ").lstrip() for line in _told(summary, name)]
+    return [line[0].upper() + line[1:] for line in lines]
+
+
+def _told(summary: Summary, name: str) -> list[str]:
+    """The warnings of a system and of its twin, as what follows its name."""
+    return [
+        *(f": {text}" for text in summary["systems"][name]["warnings"]),
+        *(f" without cache: {text}" for text in summary["no_cache"][name]["warnings"]),
+    ]

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from sim.examples import find
 from sim.hardware.catalogue import CONFIG, is_folder
 from sim.results.claims import Claim
 from sim.results.comparison import Compare
@@ -40,21 +41,32 @@ class Config(Schema):
     """
 
     name: Name
+    """Name of the experiment: letters, digits, `-` and `_`. Outputs go to runs/NAME."""
     seed: int = Field(default=0, ge=0)
+    """Seed of every random draw: the same seed gives the same files, byte by byte."""
     seeds: int = Field(default=1, ge=1, le=1000)
     """How many seeds to run, from ``seed`` on: figures are then means, with the intervals of the seeds."""
     workload: WorkloadConfig
+    """What arrives: a generated workload (`kind: chat`, `agent`, `rag`, ...) or a recorded one (`kind:
+    trace`)."""
     clients: ClientPolicies | None = None
     """What clients do beside their conversations: keep-warm pings, compaction at a size."""
     systems: dict[Name, SystemConfig] = Field(min_length=1)
+    """What it is sent to, by name: engines on own GPUs, caches alone, hosted APIs. Each runs with its
+    cache and without."""
     warmup_s: NonNegativeFloat | Literal["auto"] = "auto"
     """Requests that arrive before this time are served, and left out of every figure; by default found."""
     until_s: PositiveFloat | Literal["auto", "end"] = "auto"
     """Requests that arrive later are left out too; by default from when the last session starts."""
     slo: Slo | None = None
+    """Limits of latency. Outputs then count the requests that keep them; `capacity` and `search` need
+    them."""
     compare: Compare = Compare()
+    """How several systems are ranked, and which one the others are held against."""
     claims: list[Claim] = Field(default=[])
+    """Savings that somebody claims, held against what comes out."""
     habit_pairs: dict[Name, HabitPair] = Field(default={})
+    """Pairs of client habits that `python -m sim habits` compares, by name; left out: the usual ones."""
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -100,6 +112,12 @@ class Config(Schema):
     def with_workload(self, workload: WorkloadConfig) -> Config:
         """The same experiment on another workload."""
         return self._with(workload=workload)
+
+    def only(self, name: str, system: SystemConfig) -> Config:
+        """``system`` alone, called ``name``; what depends on other systems or the workload is left out."""
+        claims = [claim for claim in self.claims if claim.system == name]
+        alone = {"systems": {name: system}, "claims": claims, "compare": Compare(), "habit_pairs": {}}
+        return self._with(**alone, clients=None, seeds=1, warmup_s="auto", until_s="auto")
 
     def with_seed(self, seed: int) -> Config:
         """The same experiment with the random draws of ``seed``, and of no other."""
@@ -150,18 +168,20 @@ class Config(Schema):
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read, override (``dotted.key=value``), validate and resolve a configuration file.
+    """Read, override (``dotted.key=value``), validate and resolve a configuration.
+
+    ``path`` is a file, or the name of a configuration that ships: ``quickstart``.
 
     Raises InputError: every problem with file, line or key, value and what is allowed.
     """
-    path = Path(path)
+    path = find(Path(path))
     document = Document(path)
     for assignment in overrides:
         document.override(assignment)
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
-        raise document.explain(error) from None
+        raise document.explain(error, Config.model_validate) from None
     config._folder = path.resolve().parent
     try:
         return config.resolved()

@@ -6,12 +6,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import metadata
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from sim import examples
 from sim.config import Config
 from sim.providers import bills
 from sim.results import early, intervals, metrics, owning_or_renting, repetitions, steady, validity
@@ -20,9 +22,12 @@ from sim.results.comparison import compare
 from sim.results.intervals import Repetitions
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.sample import sampled
 from sim.results.steady import Measured
 from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
+from sim.results.tables import RequestColumns
+from sim.results.tally import summarise
 from sim.results.window import Window
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
@@ -54,6 +59,20 @@ class SystemRun:
     """The strategies of a provider's client side by side, where they were tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What is known of an experiment whose runs are in memory a piece at a time."""
+
+    entries: dict[str, tuple[SystemEntry, SystemEntry]]
+    """Of each system and its twin."""
+    repetitions: Repetitions | None
+    outside: int
+    """Requests of all systems that do not arrive in the measured window."""
+    input_tokens: int
+    blocks: Callable[[], Iterator[RequestColumns]]
+    """The request table."""
+
+
 @dataclass(slots=True)
 class Result:
     """The outcome of an experiment: records per system, from which everything else follows."""
@@ -68,15 +87,26 @@ class Result:
     """The figures under this seed and others, where there are others: figures are then their means."""
     unsteady_seeds: int = 0
     """How many of them have no steady part: their figures are of whole runs."""
+    added: Added | None = None
+    """The figures where they were added up over parts: ``runs`` then have what a report draws only."""
+
+    @classmethod
+    def of(cls, config: Config, trace: Trace, runs: dict[str, SystemRun], load_s: float) -> Result:
+        """The result of ``runs``, measured in the part of them that is asked for or found."""
+        both = {name: (run.records, run.twin) for name, run in runs.items()}
+        return cls(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
 
     def figures(self) -> Summary:
         """The content of summary.json, of this run alone and without intervals."""
         systems: dict[str, SystemEntry] = {}
         twins: dict[str, SystemEntry] = {}
         for name, run in self.runs.items():
-            window, of_twin = self.measure.windows[name]
-            systems[name] = self._entry(name, run, run.records, window)
-            twins[name] = self._entry(name, run, run.twin, of_twin)
+            if self.added is not None:
+                systems[name], twins[name] = deepcopy(self.added.entries[name])
+            else:
+                window, of_twin = self.measure.windows[name]
+                systems[name] = self._entry(name, run, run.records, window)
+                twins[name] = self._entry(name, run, run.twin, of_twin)
             if systems[name]["cost"]["pricing"] in ("gpu_hours", "provider"):
                 cost = systems[name]["cost"]
                 before = twins[name]["cost"]["cost_usd_total"]
@@ -90,7 +120,7 @@ class Result:
             "name": self.config.name,
             "seed": self.config.seed,
             "version": metadata.version("prefixsim"),
-            "requests": len(self.trace),
+            "requests": self.trace.requests,
             "window": self._window(),
             "warnings": validity.of_experiment(self.measure),
             "systems": systems,
@@ -124,7 +154,7 @@ class Result:
 
     def timing(self) -> Timing:
         """The content of timing.json."""
-        requests = len(self.trace)
+        requests = self.trace.requests
         return {
             "python": platform.python_version(),
             "load_s": self.load_s,
@@ -142,17 +172,34 @@ class Result:
         """What tells how far the figures may be off; None for a run too small for that."""
         if self.seeds is not None:
             return self.seeds
+        if self.added is not None:
+            return self.added.repetitions
         runs = {name: (run.records, run.twin, run.price) for name, run in self.runs.items()}
         return repetitions.of_one_run(self.trace, self.measure, runs, self.config.slo, self.config.seed)
 
     def measured(self) -> dict[str, SystemRun]:
-        """The measured part of the runs, of requests that completed: what figures are made of."""
+        """What a report draws: of the measured part of the runs the requests that completed.
+
+        Of a large run these are requests of some of its sessions (``sample.py``).
+        """
         out = {}
         for name, run in self.runs.items():
             window, of_twin = self.measure.windows[name]
-            records, twin = run.records.measured(window), run.twin.measured(of_twin)
+            records = sampled(run.records, self.trace.requests).measured(window)
+            twin = sampled(run.twin, self.trace.requests).measured(of_twin)
             out[name] = replace(run, records=records, twin=twin)
         return out
+
+    @property
+    def input_tokens(self) -> int:
+        """Prompt tokens of all requests."""
+        return sum(self.trace.input_tokens) if self.added is None else self.added.input_tokens
+
+    def blocks(self) -> Iterator[RequestColumns]:
+        """The request table a block at a time."""
+        from sim.results.request_table import blocks
+
+        return blocks(self) if self.added is None else self.added.blocks()
 
     def requests(self) -> pd.DataFrame:
         """The request table as a data frame: one row per request and system, twins included."""
@@ -160,33 +207,36 @@ class Result:
 
         from sim.results.request_table import columns
 
-        return pd.DataFrame(columns(self))
+        return pd.DataFrame(columns(self.blocks()))
 
     def _window(self) -> MeasuredWindow:
         """The window of the first system; all have the same but in closed loop."""
         window, _ = next(iter(self.measure.windows.values()))
-        runs = [(run.records, self.measure.windows[name][0]) for name, run in self.runs.items()]
+        outside = 0 if self.added is None else self.added.outside
+        for name, run in self.runs.items() if self.added is None else ():
+            outside += len(run.records) - int(run.records.arrived(self.measure.windows[name][0]).sum())
         return {
             "chosen": self.measure.chosen,
             "start_s": window.start_s,
             "end_s": None if window.end_s == inf else window.end_s,
-            "outside_ratio": validity.outside_ratio(runs),
+            "outside_ratio": outside / (self.trace.requests * len(self.runs)),
         }
 
     def _entry(self, name: str, run: SystemRun, records: Records, window: Window) -> SystemEntry:
-        figures = metrics.summarise(records, run.price, window)
-        if self.config.slo is not None:
-            figures["request_goodput"] = self.config.slo.goodput(records, window, figures["duration"])
+        figures = summarise(records, run.price, window, self.config.slo)
         if self.trace.lengths_only:
             cache = figures["cache"]
             cache["prefix_cache_hit_rate"] = cache["prefix_cache_hit_rate_blocks"] = None
             cache["request_hit_rate"] = None
         full_s = self.measure.full_s.get(name) if records is run.records else None
         load_end_s, is_steady = steady.load_end_s(self.trace, records), not self.measure.needed_s
+        last_s = float(records.arrival_s.max())
+        watch = validity.Watch(window, load_end_s, last_s, steady=is_steady)
+        watch.add(records)
         entry = {
             "calibrated": run.calibrated,
-            "notes": [*run.notes, *early.note(self.trace, records), *_extrapolation(records)],
-            "warnings": validity.of_run(records, window, load_end_s, full_s, steady=is_steady),
+            "notes": [*run.notes, *early.note(self.trace, records), *extrapolation(records)],
+            "warnings": watch.warnings(records, full_s),
             **figures,
         }
         return cast(SystemEntry, entry)
@@ -197,7 +247,7 @@ def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:
     return weigh(claim, run.records.measured(), run.twin.measured(), run.price)
 
 
-def _extrapolation(records: Records) -> list[str]:
+def extrapolation(records: Records) -> list[str]:
     """What share of the busy time was predicted outside of what the latency profile measured."""
     engine = records.engine
     if engine is None or not engine.extrapolated_s:
@@ -209,6 +259,7 @@ def _extrapolation(records: Records) -> list[str]:
 def build_trace(config: Config) -> Trace:
     """Build the workload's trace; InputError if its times or lengths are beyond what counts exactly."""
     workload: Workload = config.workload
+    examples.require_trace(workload, config.folder)
     trace = workload.build(config.seed, config.folder)
     if config.clients is not None:
         config.clients.apply(trace)
@@ -239,12 +290,11 @@ def run(config: Config, progress: Progress | None = None, strategies: bool = Tru
     runs = {}
     for name, system in config.systems.items():
         runs[name] = _run_system(name, system, trace, config.folder, say, strategies)
-    both = {name: (run.records, run.twin) for name, run in runs.items()}
-    return Result(config, trace, runs, steady.measure(trace, config.asked, both), load_s)
+    return Result.of(config, trace, runs, load_s)
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
+def named(key: str) -> Iterator[None]:
     """InputError of a part that does not know in which system it is, with the name of that."""
     try:
         yield
@@ -262,24 +312,40 @@ def _run_system(
         return lambda done: say(part, done, len(trace))
 
     start = time.perf_counter()
-    with _named(key):
+    with named(key):
         records = system.run(trace, key, folder, told(name))
         middle = time.perf_counter()
         twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
         end = time.perf_counter()
-    compare = None
     if strategies and isinstance(system, ProviderSystem):
         say(f"{name}: other strategies", 0, None)
-        costs = (float(bills.exact(table).total_usd) for table in (records, twin))
+    return described(system, trace, folder, (records, middle - start), (twin, end - middle), strategies)
+
+
+def described(
+    system: System,
+    trace: Trace,
+    folder: Path,
+    run: tuple[Records, float],
+    twin: tuple[Records, float],
+    strategies: bool,
+) -> SystemRun:
+    """What a reader has to know of a system beside the records of its run and twin.
+
+    ``run`` and ``twin`` are records and the seconds that simulating them took.
+    """
+    compare = None
+    if strategies and isinstance(system, ProviderSystem):
+        costs = (float(bills.exact(table).total_usd) for table in (run[0], twin[0]))
         compare = system.compare(trace, *costs)
     return SystemRun(
-        records=records,
-        twin=twin,
+        records=run[0],
+        twin=twin[0],
         price=system.price if isinstance(system.price, Price) else None,
         calibrated=system.calibrated(folder),
         notes=[*trace.notes, *system.notes(trace, folder)],
-        simulation_s=middle - start,
-        twin_simulation_s=end - middle,
+        simulation_s=run[1],
+        twin_simulation_s=twin[1],
         compare=compare,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,18 +41,21 @@ def cli(tmp_path: Path) -> Cli:
     """Runs ``python -m sim ARGS`` in a process of its own, in an empty folder."""
 
     def run(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        import os
-
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "sim", *map(str, args)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **(env or {})},
-            timeout=120,
-        )
+        return process(tmp_path, *args, **(env or {}))
 
     return run
+
+
+def process(folder: Path, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """``python -m sim ARGS`` in a process of its own, in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "sim", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **env},
+        timeout=120,
+    )
 
 
 @pytest.fixture

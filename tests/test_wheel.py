@@ -36,7 +36,7 @@ def test_wheel_holds_every_file(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".html", ".typed")
+        if path.suffix in (".py", ".yaml", ".html", ".css", ".js", ".typed")
     }
     shipped = {f"sim/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"{package}/py.typed" for package in PACKAGES} <= expected
@@ -59,8 +59,7 @@ def test_wheel_runs_elsewhere(wheel: Path, tmp_path: Path) -> None:
     (packages / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
 
     settings = ("--set", "workload.sessions=30", "--out", "out")
-    config = packages / "sim" / "configs" / "quickstart.yaml"
-    shown = _run(python, "-I", "-W", "error", "-m", "sim", "run", config, *settings, cwd=tmp_path)
+    shown = _run(python, "-I", "-W", "error", "-m", "sim", "run", "quickstart", *settings, cwd=tmp_path)
     assert "hit rate, by tokens" in shown
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["requests"] > 30
     assert (tmp_path / "out" / "report.html").exists()

@@ -22,6 +22,7 @@ class Steady(Schema):
     """The field that makes arrivals denser, every other draw the same."""
     process: str
     rate_per_s: float = Field(gt=0, le=MOST)
+    """Mean number of sessions that start per second."""
 
     @property
     def most_per_s(self) -> float:
@@ -36,7 +37,7 @@ class Steady(Schema):
 class Poisson(Steady):
     """Independent arrivals: exponential gaps with mean 1 / rate."""
 
-    process: Literal["poisson"]
+    process: Literal["poisson"] = "poisson"
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
@@ -63,6 +64,7 @@ class Gamma(Steady):
 
     process: Literal["gamma"]
     cv: float = Field(default=1.1, ge=0.01, le=100)
+    """Standard deviation of the gaps, as a multiple of their mean; 1: Poisson, above: bursts."""
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
@@ -79,6 +81,7 @@ class Weibull(Steady):
 
     process: Literal["weibull"]
     shape: float = Field(default=0.44, ge=0.1, le=100)
+    """Shape of the gaps; 1: Poisson, below: bursts."""
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals, in s from the start."""
@@ -96,8 +99,11 @@ class PerClient(Steady):
 
     process: Literal["clients"]
     clients: int = Field(default=100, ge=1, le=100_000)
+    """How many clients there are."""
     zipf: float = Field(default=1.1, ge=0, le=10)
+    """How unlike they are: client i sends a share in proportion to i^-zipf; 0: all alike."""
     cv: float = Field(default=1.1, ge=0.01, le=100)
+    """Standard deviation of each client's gaps, as a multiple of their mean."""
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """The first ``n`` arrivals of all clients, in s from the start."""
@@ -128,7 +134,9 @@ class Replayed(Schema):
     """The field that makes arrivals denser, every other draw the same."""
     process: Literal["replayed"]
     at_s: list[Annotated[float, Field(ge=0, le=MOST_S)]] = Field(min_length=1, max_length=1_000_000)
+    """When each session starts, s, ascending."""
     speed: float = Field(default=1.0, gt=0, le=MOST)
+    """How many times as fast; 2 halves all times."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Replayed:
@@ -160,8 +168,11 @@ class Profile(Schema):
     """The field that makes arrivals denser, every other draw the same."""
     process: Literal["profile"]
     rates_per_s: list[Annotated[float, Field(ge=0, le=MOST)]] = Field(min_length=1, max_length=100_000)
+    """Sessions per second, one rate for each step: 24 of them are the hours of a day."""
     step_s: float = Field(default=3600.0, gt=0, le=MOST_S)
+    """How long each rate holds, s; by default an hour."""
     scale: float = Field(default=1.0, gt=0, le=MOST)
+    """A factor on all rates."""
 
     @model_validator(mode="after")
     def _some_arrive(self) -> Profile:
@@ -202,9 +213,12 @@ class ClosedLoop(Schema):
 
     RATE: ClassVar[None] = None
     """How fast sessions begin follows from how fast they are served."""
-    process: Literal["closed_loop"]
+    process: Literal["closed_loop"] = "closed_loop"
     concurrency: PositiveInt
+    """How many sessions are under way at a time."""
     equal_arrival: bool | None = None
+    """For a client that has all its requests beforehand, as when a recording is repeated: whether they
+    count as having arrived together. Left out: it has them one by one."""
 
     def times_s(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """No session has a start of its own."""
@@ -226,6 +240,7 @@ class Recorded(Schema):
     RATE: ClassVar[str] = "speed"
     process: Literal["recorded"] = "recorded"
     speed: PositiveFloat = 1.0
+    """How many times as fast sessions start as in the recording; 2 doubles the load."""
 
     def apply(self, trace: Trace) -> None:
         """Divide all start times of ``trace`` by the speed."""

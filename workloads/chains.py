@@ -29,10 +29,8 @@ class Chains(Tree):
     >>> chains.route(dropped).nodes, chains.route(dropped).ends
     ([1, 2], [10, 15])
 
-    Segments stay the truth of a trace: where messages, prompts and replies end. A live server that inserts
-    prompts while it runs would never have to split a chain: what leaves a chain at a token inside it
-    begins a new one there, and what goes on at its end goes on in it; caches that hold state for the chain
-    need not be told. Only the bound above is then no longer certain.
+    Segments stay the truth of a trace: where messages, prompts and replies end. Those of a tree that grows
+    while time runs are in `GrowingChains`.
     """
 
     __slots__ = ("_end", "begin", "of", "parent")

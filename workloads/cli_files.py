@@ -52,11 +52,12 @@ def validated(kind: Any, config: dict[str, Any]) -> Workload:
     """The workload that ``config`` describes; InputError names the key."""
     from pydantic import TypeAdapter, ValidationError
 
+    from workloads.in_words import first_problem
+
     try:
         workload: Workload = TypeAdapter[Any](kind).validate_python(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(": ".join([*map(str, first["loc"][-1:]), first["msg"]])) from None
+        raise InputError(first_problem(error, config)) from None
     return workload
 
 

@@ -24,8 +24,11 @@ class Retries(Schema):
     """
 
     max_retries: int = Field(default=2, ge=0, le=100)
+    """How often a request is sent again; 0: never."""
     backoff_s: float = Field(default=0.5, ge=0, le=MOST_S)
+    """Wait before the first retry, s; each further one is twice as long."""
     max_backoff_s: float = Field(default=8.0, ge=0, le=MOST_S)
+    """The longest wait, s."""
 
     def wait_s(self, tries: int) -> float | None:
         """Seconds until the request is sent again after ``tries`` failed tries; None: it is given up."""

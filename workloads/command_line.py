@@ -11,11 +11,16 @@ from contextlib import suppress
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import plain
+from workloads.shown import brief, plain
+
+SCRIPT = "prefixsim"
+"""``python -m sim`` as it is installed."""
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
-    """Run ``app``: bad input is one message on stderr and exit code 2, never a traceback.
+    """Run ``app``, which help calls ``name`` or as the script that was called: ``prefixsim``.
+
+    Bad input is one message on stderr and exit code 2, never a traceback.
 
     ``arguments`` default to those of the process. Ends by SystemExit, as command lines do; a signal to end
     (SIGTERM) ends it like Ctrl-C, with what was begun taken back, and exit code 143.
@@ -27,11 +32,16 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(arguments, prog_name=name)
+        app(arguments, prog_name=SCRIPT if is_script() else name)
     except MemoryError:
         _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
         _refuse(str(error))
+
+
+def is_script() -> bool:
+    """Whether this process is the installed script and no module of `python -m`."""
+    return os.path.basename(sys.argv[0]).removesuffix(".exe") == SCRIPT
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -39,5 +49,5 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _refuse(message: str) -> None:
-    typer.echo(f"error: {plain(message)}", err=True)
+    typer.echo(f"error: {brief(plain(message))}", err=True)
     sys.exit(2)

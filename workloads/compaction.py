@@ -20,7 +20,9 @@ class Compact(Schema):
     """
 
     at_tokens: PositiveInt = 150_000
+    """Length of a prompt, in tokens, above which it is compacted."""
     to_tokens: PositiveInt = 50_000
+    """Length of system message and summary together after that, in tokens."""
 
     @model_validator(mode="after")
     def _shorter(self) -> Compact:

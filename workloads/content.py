@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from workloads.subclassing import mypyc_attr
 
 ROOT = 0
+Split = Callable[[int, int], None]
+"""Called with (upper, lower) when a segment has been cut: its lower part keeps its number."""
 
 
 class Route:
@@ -56,9 +58,10 @@ class ContentTree(Tree):
     Both are arrays, not lists: a million requests have two million segments.
     """
 
-    __slots__ = ("_children", "_units", "end", "parent")
+    __slots__ = ("_children", "_units", "_watching", "end", "parent")
 
     def __init__(self) -> None:
+        self._watching: list[Split] = []
         self.parent = array("q", [-1])
         self.end = array("q", [0])
         # Only for segments made by `insert`: their units as (key, tokens), and the child of a
@@ -68,6 +71,14 @@ class ContentTree(Tree):
 
     def __len__(self) -> int:
         return len(self.end)
+
+    def watch(self, split: Split) -> None:
+        """Have ``split(upper, lower)`` called whenever a segment is cut from now on.
+
+        For those who keep something for each segment of a tree that grows while time runs: what they keep
+        for ``lower`` was true of both parts, so far as it is about content and not about where it ends.
+        """
+        self._watching.append(split)
 
     def append(self, parent: int, tokens: int) -> int:
         """Add ``tokens`` tokens of new content after ``parent`` and return the new segment. O(1).
@@ -128,6 +139,8 @@ class ContentTree(Tree):
             )
         upper = self.append(above, tokens)
         self.parent[segment] = upper
+        for split in self._watching:
+            split(upper, segment)
         return upper
 
     def path(self, segment: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from workloads.errors import InputError
-from workloads.shown import CONTROL, shown
+from workloads.shown import CONTROL, shown, why
 
 KeyPath = tuple[str | int, ...]
 MOST_BYTES = 64 << 20
@@ -36,7 +36,7 @@ class Loader(yaml.SafeLoader):
         try:
             value = super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
-            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
+            raise yaml.MarkedYAMLError(problem=why(error), problem_mark=node.start_mark) from None
         if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
             raise yaml.MarkedYAMLError(
                 problem=f"an integer of over {MOST_DIGITS} digits", problem_mark=node.start_mark
@@ -74,7 +74,7 @@ class Tree:
         except (yaml.YAMLError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+            raise InputError(f"{name}: not YAML: {why(error)}") from None
         except RecursionError:
             raise InputError(f"{name}: nested too deeply; allowed: {MOST_DEPTH} levels") from None
 
@@ -129,10 +129,16 @@ class Tree:
             )
 
 
+def named(option: str, setting: str) -> str:
+    """``option`` with its setting, as a message shows it: on one line, a long one cut short."""
+    setting = " ".join(setting.split())
+    return f"{option} {setting if len(setting) <= MOST_SHOWN else f'{setting[:MOST_SHOWN]}...'}"
+
+
 def assign(data: dict[str, Any], setting: str, option: str = "--set") -> None:
     """Put the value of ``setting``, a dotted ``KEY=VALUE`` given with ``option``, into ``data``."""
     key, equals, text = setting.partition("=")
-    where = f"{option} {setting if len(setting) <= MOST_SHOWN else f'{setting[:MOST_SHOWN]}...'}"
+    where = named(option, setting)
     if not equals or not all(key.split(".")):
         raise InputError(f"{where}: allowed: KEY=VALUE")
     at = data
@@ -177,7 +183,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not JSON ({error}); allowed: {what}") from None
+        raise InputError(f"{path}: not JSON ({why(error)}); allowed: {what}") from None
 
 
 def _bounded(digits: str) -> int:

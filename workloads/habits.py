@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from workloads.schema import Schema
+from workloads.schema import AlsoTakes, Schema
 
 
 class Fixed(Schema):
@@ -27,7 +27,9 @@ class ClockHabit(Schema):
 
     kind: Literal["clock"] = "clock"
     tokens: PositiveInt = 20
+    """How many tokens the clock adds to the system message."""
     at_token: int = Field(default=0, ge=0)
+    """Behind how many tokens of the system message it stands; 0: at its very beginning."""
 
 
 class NoFields(Schema):
@@ -45,7 +47,9 @@ class UserFields(Schema):
 
     kind: Literal["user"] = "user"
     tokens: PositiveInt = 100
+    """How many tokens the fields have."""
     kept: bool = False
+    """Whether earlier user messages are resent with the fields that they were sent with."""
 
 
 class SystemFields(Schema):
@@ -53,7 +57,9 @@ class SystemFields(Schema):
 
     kind: Literal["system"] = "system"
     tokens: PositiveInt = 100
+    """How many tokens the fields have."""
     at_token: int | None = Field(default=None, ge=0)
+    """Behind how many tokens of the system message they stand; left out: at its end."""
 
 
 class Append(Schema):
@@ -75,6 +81,7 @@ class Window(Schema):
 
     kind: Literal["window"] = "window"
     turns: PositiveInt = 5
+    """How many of the latest turns are kept."""
 
     def revise(self, messages: list[int]) -> tuple[list[int], int]:
         """Drop the oldest turns; nothing stays in its place then."""
@@ -91,8 +98,11 @@ class Summarise(Schema):
 
     kind: Literal["summarise"] = "summarise"
     turns: PositiveInt = 5
+    """Up to how many turns the history grows before it is replaced."""
     keep_turns: int = Field(default=2, ge=0)
+    """How many of the latest turns stay as they are, behind the summary."""
     tokens: PositiveInt = 200
+    """Length of the summary, in tokens."""
 
     @model_validator(mode="after")
     def _something_to_replace(self) -> Summarise:
@@ -115,6 +125,7 @@ class Edit(Schema):
 
     kind: Literal["edit"] = "edit"
     turn: int = 1
+    """Which turn: 1 is the first one, -1 the one before the present one; 0 is refused."""
 
     @model_validator(mode="after")
     def _some_turn(self) -> Edit:
@@ -133,15 +144,19 @@ def _word_is_kind(value: Any) -> Any:
 
 
 SystemPromptHabit = Annotated[
-    Annotated[Fixed | ClockHabit, Field(discriminator="kind")], BeforeValidator(_word_is_kind)
+    Annotated[Fixed | ClockHabit, Field(discriminator="kind")],
+    BeforeValidator(_word_is_kind),
+    AlsoTakes({"enum": ["fixed", "clock"]}),
 ]
 DynamicFields = Annotated[
     Annotated[NoFields | UserFields | SystemFields, Field(discriminator="kind")],
     BeforeValidator(_word_is_kind),
+    AlsoTakes({"enum": ["none", "user", "system"]}),
 ]
 HistoryHabit = Annotated[
     Annotated[Append | Window | Summarise | Edit, Field(discriminator="kind")],
     BeforeValidator(_word_is_kind),
+    AlsoTakes({"enum": ["append", "window", "summarise", "edit"]}),
 ]
 
 
@@ -149,8 +164,12 @@ class Habits(Schema):
     """A client's habits; a bare word means that habit with its defaults. All good ones by default."""
 
     system_prompt: SystemPromptHabit = Fixed()
+    """What stands in the system message: `fixed`, or `clock`, a time that is new in every request."""
     dynamic_fields: DynamicFields = NoFields()
+    """Where fields that change with every request stand: `none`, or at the end of the `user` message, or
+    in the `system` message."""
     history: HistoryHabit = Append()
+    """What is resent of earlier turns: `append` (all), `window` (the latest), `summarise` or `edit`."""
 
     def system_parts(self, tokens: int) -> tuple[int, int]:
         """Tokens of a system message (before, from) the first that changes; its text has ``tokens``."""

@@ -21,8 +21,11 @@ class KeepWarm(Schema):
     """
 
     interval_s: PositiveFloat = Field(default=270.0, le=MOST_S)
+    """Time from a request, or a ping, to the next ping, s; shorter than the cache's lifetime."""
     until_s: PositiveFloat = Field(default=1800.0, le=MOST_S)
+    """For how long after a request pings come, s."""
     after_last: bool = True
+    """Whether the last request of a session is followed by pings too."""
 
     def apply(self, trace: Trace) -> None:
         """Add the pings to ``trace``. O(requests + pings)."""

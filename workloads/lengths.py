@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field, PositiveFloat, model_validator
 
 from workloads.errors import InputError
-from workloads.schema import MOST, Schema
+from workloads.schema import MOST, AlsoTakes, Schema
 
 Floats = NDArray[np.float64]
+Draws = Callable[[int], Floats]
+"""Gives so many values, the next time those that come after them."""
 
 
 class Constant(Schema):
@@ -21,6 +24,7 @@ class Constant(Schema):
 
     distribution: Literal["constant"] = "constant"
     value: float = Field(ge=0)
+    """The value, in the unit of the key that it stands under."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         return np.full(n, self.value)
@@ -31,7 +35,9 @@ class Uniform(Schema):
 
     distribution: Literal["uniform"]
     low: float = Field(ge=0)
+    """The least value."""
     high: float = Field(ge=0)
+    """The greatest value."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Uniform:
@@ -48,6 +54,7 @@ class Exponential(Schema):
 
     distribution: Literal["exponential"]
     mean: PositiveFloat
+    """The mean."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         return rng.exponential(self.mean, n)
@@ -63,14 +70,25 @@ class Geometric(Schema):
 
     distribution: Literal["geometric"]
     mean: float = Field(ge=1)
+    """The mean; with `second` that of what exceeds 1."""
     second: float | None = Field(default=None, ge=0, le=1)
+    """Probability of going on beyond 1; left out: 1 - 1/mean, the plain geometric distribution."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.opened(rng)(n)
+
+    def opened(self, rng: np.random.Generator) -> Draws:
+        """Draws that go on where the last ones ended."""
         if self.second is None:
-            return rng.geometric(1 / self.mean, n).astype(np.float64)
+            return lambda n: rng.geometric(1 / self.mean, n).astype(np.float64)
+        second = self.second
         goes_on, further = rng.spawn(2)
-        more: Floats = further.geometric(1 / self.mean, n).astype(np.float64)
-        return 1.0 + np.where(goes_on.random(n) < self.second, more, 0.0)
+
+        def draw(n: int) -> Floats:
+            more: Floats = further.geometric(1 / self.mean, n).astype(np.float64)
+            return 1.0 + np.where(goes_on.random(n) < second, more, 0.0)
+
+        return draw
 
 
 class Lognormal(Schema):
@@ -78,8 +96,11 @@ class Lognormal(Schema):
 
     distribution: Literal["lognormal"]
     median: PositiveFloat | None = None
+    """The median; give it or the mean."""
     mean: PositiveFloat | None = None
+    """The mean; give it or the median."""
     sigma: float = Field(ge=0, le=100)
+    """Standard deviation of the logarithm; 0: always the same, 1: the 90th percentile is 3.6 medians."""
 
     @model_validator(mode="after")
     def _one_location(self) -> Lognormal:
@@ -101,7 +122,9 @@ class Pareto(Schema):
 
     distribution: Literal["pareto"]
     least: PositiveFloat
+    """The least value."""
     alpha: float = Field(gt=0, le=100)
+    """How fast the tail falls; up to 1 it has no mean, up to 2 no variance."""
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         return self.least * (1.0 + rng.pareto(self.alpha, n))
@@ -115,6 +138,7 @@ class Quantiles(Schema):
 
     distribution: Literal["quantiles"]
     values: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, max_length=100_000)
+    """The quantiles, ascending: least, ..., greatest."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Quantiles:
@@ -133,7 +157,9 @@ class Mixture(Schema):
 
     distribution: Literal["mixture"]
     parts: list[Distribution] = Field(min_length=1, max_length=100)
+    """The distributions that are mixed."""
     weights: list[Annotated[float, Field(gt=0, le=MOST)]]
+    """The weight of each part; they need not add up to 1."""
 
     @model_validator(mode="after")
     def _a_weight_each(self) -> Mixture:
@@ -142,12 +168,22 @@ class Mixture(Schema):
         return self
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.opened(rng)(n)
+
+    def opened(self, rng: np.random.Generator) -> Draws:
+        """Draws that go on where the last ones ended."""
         chosen, *streams = rng.spawn(1 + len(self.parts))
         bounds = np.cumsum(self.weights) / sum(self.weights)
-        which = np.searchsorted(bounds, chosen.random(n), side="right")
-        draws = [part.sample(one, n) for part, one in zip(self.parts, streams, strict=True)]
-        found: Floats = np.stack(draws)[np.minimum(which, len(draws) - 1), np.arange(n)]
-        return found
+        each = [opened(part, one) for part, one in zip(self.parts, streams, strict=True)]
+
+        def draw(n: int) -> Floats:
+            which = np.searchsorted(bounds, chosen.random(n), side="right")
+            found: Floats = np.stack([of_part(n) for of_part in each])[
+                np.minimum(which, len(each) - 1), np.arange(n)
+            ]
+            return found
+
+        return draw
 
 
 def _number_is_constant(value: Any) -> Any:
@@ -164,7 +200,15 @@ Distribution = Annotated[
         Field(discriminator="distribution"),
     ],
     BeforeValidator(_number_is_constant),
+    AlsoTakes({"type": "number", "minimum": 0, "description": "Always this value."}),
 ]
+
+
+def opened(distribution: Distribution, rng: np.random.Generator) -> Draws:
+    """Draws of ``distribution``: whatever the portions, together they are one ``sample``."""
+    if isinstance(distribution, Geometric | Mixture):
+        return distribution.opened(rng)
+    return lambda n: distribution.sample(rng, n)
 
 
 def whole(values: Floats, key: str, least: int = 1) -> list[int]:

@@ -82,13 +82,16 @@ class MessageTree(Tree):
 
 def by_message(trace: Trace, tree: MessageTree) -> Trace:
     """``trace`` with a segment for every message, those of ``tree``."""
-    last = tree.last
+    last, marks = tree.last, trace.marks
+    if marks is not None:
+        marks = [[(last[segment], ttl_s) for segment, ttl_s in mine] for mine in marks]
     return replace(
         trace,
         content=tree.content,
         several={},
         prompt=array("q", [last[segment] for segment in trace.prompt]),
         reply=array("q", [last[segment] for segment in trace.reply]),
+        marks=marks,
         continuations={tree.first[segment] for segment in trace.continuations},
         system_messages={last[segment] for segment in trace.system_messages},
         resent_replies=tree.resent_replies | {last[segment] for segment in trace.resent_replies},

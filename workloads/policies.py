@@ -18,7 +18,9 @@ class ClientPolicies(Schema):
     """``clients: {keep_warm: {...}, compact: {...}}``: at least one of the two."""
 
     keep_warm: KeepWarm | None = None
+    """Pings that keep a prompt cached while its user pauses; left out: none."""
     compact: Compact | None = None
+    """Replacing a long history by a summary; left out: never."""
 
     @model_validator(mode="after")
     def _some_policy(self) -> ClientPolicies:

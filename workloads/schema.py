@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MOST = 10**12
 """Most tokens of a request, and most of anything else that is counted: more is a slip of the keyboard."""
@@ -15,6 +16,21 @@ MOST_S = 1e10
 """Longest time that anything may take, s: 300 years, where a float still tells microseconds."""
 Usd = Annotated[float, Field(ge=0, le=1e9)]
 """A price in dollars, of whatever."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlsoTakes:
+    """What a key takes beside its sections, for the JSON Schema: a number for a distribution, a word.
+
+    Stands beside the validator that makes a section of it.
+    """
+
+    json_schema: dict[str, Any]
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [self.json_schema, handler(core_schema)]}
 
 
 class Schema(BaseModel):

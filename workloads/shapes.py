@@ -11,6 +11,7 @@ from typing import Any
 
 from workloads.content import ROOT
 from workloads.errors import InputError
+from workloads.shown import why
 from workloads.trace import NONE, Trace
 
 VERSION = 1
@@ -217,7 +218,7 @@ def read(path: Path) -> Shapes:
         table = parquet.read_table(path)
         about = json.loads((table.schema.metadata or {}).get(b"prefixsim_shapes", b"{}"))
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {allowed}") from None
+        raise InputError(f"{path}: cannot be read ({why(error)}); {allowed}") from None
     known = isinstance(about, dict) and about.get("version") == VERSION
     if not known or not len(table) or not table.schema.equals(_schema()):
         raise InputError(f"{path}: no session shapes of version {VERSION}; {allowed}")

@@ -19,6 +19,21 @@ def shown(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def why(error: Exception) -> str:
+    """Why a text could not be read, in words of its writer: Python's own are about recursion and codecs."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "not UTF-8 text"
+    said = " ".join(str(error).split())
+    return "an integer of thousands of digits" if said.startswith("Exceeds the limit") else said
+
+
+def brief(text: str, most: int = 300) -> str:
+    """``text`` whose longest words are cut short: values from outside that nobody would read."""
+    return re.sub(rf"(\S{{60}})\S{{{most - 60},}}?([:;,'\")]*)(?!\S)", r"\1...\2", text)
+
+
 def plain(text: str) -> str:
     """``text`` for a terminal: what would move its cursor is written out, ``\\x1b``; ends of lines stay."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

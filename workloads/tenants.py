@@ -31,6 +31,13 @@ def salted(trace: Trace) -> Trace:
     prompts = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.prompt, strict=True)]
     replies = [copy(tenant, node) for tenant, node in zip(trace.tenant, trace.reply, strict=True)]
 
+    marks = trace.marks
+    if marks is not None:
+        marks = [
+            [(copy(tenant, node), ttl_s) for node, ttl_s in mine]
+            for tenant, mine in zip(trace.tenant, marks, strict=True)
+        ]
+
     def copied(segments: set[int]) -> set[int]:
         return {copies[key] for key in copies if key[1] in segments}
 
@@ -39,6 +46,7 @@ def salted(trace: Trace) -> Trace:
         content=new,
         prompt=array("q", prompts),
         reply=array("q", replies),
+        marks=marks,
         continuations=copied(trace.continuations),
         system_messages=copied(trace.system_messages),
         resent_replies=copied(trace.resent_replies),

@@ -6,11 +6,13 @@ import heapq
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from workloads.chains import Chains
 from workloads.content import ROOT, ContentTree, Tree
 from workloads.errors import InputError
 from workloads.messages import MessageTree, Several, by_message
+from workloads.part import Part
 from workloads.recorded import Answered, anchors, answered
 from workloads.schema import MOST, MOST_S
 
@@ -85,6 +87,9 @@ class Trace:
     """The model that each request was sent to, where the trace says so."""
     tool_turns: set[int] = field(default_factory=set)
     """Requests that answer a tool's result, where the trace says so; all others answer a user."""
+    marks: list[list[tuple[int, float]]] | None = None
+    """The cache marks that each request carried, where the trace says so: segments at whose ends they
+    stand, and the lifetimes asked for, in s (0: the provider's default)."""
     concurrency: int | None = None
     """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
     equal_arrival: bool = False
@@ -93,12 +98,19 @@ class Trace:
     """Ascending times at which a run notes its counters, so that figures can be about a part of it."""
     drawn_starts: bool = False
     """Whether sessions start by a drawn process, which could go on like this for as long as one wants."""
+    was_live: bool = False
+    """Whether it was served live by a simulation: times in it are those of clients that waited for its
+    replies, not a log to learn from when those were there."""
+    grows: bool = False
+    """Whether requests are added while it is served."""
     seed: int = 0
     """The experiment's seed, from which random sources of systems (routers) derive theirs."""
     origin: str = GENERATED
     """Where the requests come from, for messages: a file name, or 'generated'."""
     lines: list[int] | None = None
     """Line of each request in that file."""
+    part: Part | None = None
+    """What a part of a trace knows of the whole; None: it is whole."""
     notes: list[str] = field(default_factory=list)
     """What a reader of any figure has to know about the requests: how a file was read, what it lacks."""
     _chains: Chains | None = field(default=None, init=False, repr=False, compare=False)
@@ -110,6 +122,25 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.prompt)
+
+    @property
+    def requests(self) -> int:
+        """How many requests the whole trace has, of which this may be a part."""
+        return len(self) if self.part is None else self.part.requests
+
+    @property
+    def starting(self) -> int:
+        """How many requests of the whole trace come at a time of their own."""
+        if self.part is not None:
+            return self.part.starts
+        return sum(at is not None for at in self.arrival_s)
+
+    @property
+    def last_start_s(self) -> float:
+        """When the last of these comes."""
+        if self.part is not None:
+            return self.part.last_start_s
+        return max(at for at in self.arrival_s if at is not None)
 
     @property
     def input_tokens(self) -> list[int]:
@@ -153,6 +184,8 @@ class Trace:
     @property
     def answered(self) -> Answered | None:
         """By when the log shows each reply to have been there, made once (`recorded.answered`)."""
+        if self.was_live:
+            return None
         if self._answered[0] != len(self):
             self._answered = (len(self), answered(self))
         return self._answered[1]
@@ -162,7 +195,7 @@ class Trace:
         """KV entries that the largest request needs alone: prompt and reply but its last token."""
         if self._largest[0] != len(self):
             needs = zip(self.input_tokens, self.output_tokens, strict=True)
-            self._largest = (len(self), max(prompt + output - 1 for prompt, output in needs))
+            self._largest = (len(self), max((prompt + output - 1 for prompt, output in needs), default=0))
         return self._largest[1]
 
     def add(
@@ -224,8 +257,10 @@ class Trace:
     def messages_before(self) -> Sequence[int]:
         """For each segment the one at which the message before its own ends (the root: there is none).
 
-        That is the segment before it where the trace tells no messages apart. O(segments).
+        That is the segment before it where the trace tells no messages apart. O(segments), once.
         """
+        if self.grows:
+            return MessagesBefore(self)
         if not self.continuations:
             return self.content.parent
         before = list(self.content.parent)
@@ -240,7 +275,8 @@ class Trace:
         """Where request ``index`` comes from, for messages."""
         if self.lines is not None:
             return f"{self.origin}:{self.lines[index]}"
-        return f"{self.origin} request {index} (session {self.session[index]}, turn {self.turn[index]})"
+        number = index if self.part is None else self.part.numbers[index]
+        return f"{self.origin} request {number} (session {self.session[index]}, turn {self.turn[index]})"
 
     def starts(self) -> list[int]:
         """Requests with an arrival time of their own, by (time, index)."""
@@ -270,6 +306,8 @@ class Trace:
                 f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to "
                 f"{MOST_S:.0e} s"
             )
+        if not len(self):
+            return
         largest = max(range(len(self)), key=lambda i: self.content.end[self.reply[i]])
         tokens = self.content.end[self.reply[largest]]
         if tokens > MOST:
@@ -292,7 +330,7 @@ class Trace:
                 follows[self.follower[i]] += 1
         for column in (self.think_s, self.session, self.turn, self.tenant, self.priority):
             assert len(column) == len(self)
-        for known in (self.api_s, self.models, self.request_ids, self.lines):
+        for known in (self.api_s, self.models, self.request_ids, self.lines, self.marks):
             assert known is None or len(known) == len(self)
         assert all(at is None or at >= 0 for at in self.arrival_s) and all(at >= 0 for at in self.think_s)
         for i, at in enumerate(self.arrival_s):
@@ -308,3 +346,19 @@ class Trace:
             for prompt, named in zip(self.prompt, self.named_blocks, strict=True):
                 assert content.end[prompt] // size <= named <= -(-content.end[prompt] // size)
                 assert all(content.end[node] % size == 0 for node in content.path(prompt)[:-1])
+
+
+class MessagesBefore(Sequence[int]):
+    """`Trace.messages_before` of a trace that grows, found when it is asked for."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __len__(self) -> int:
+        return len(self._trace.content)
+
+    def __getitem__(self, segment: Any) -> Any:
+        parent, continuations = self._trace.content.parent, self._trace.continuations
+        while segment in continuations:
+            segment = parent[segment]
+        return parent[segment]

@@ -16,10 +16,10 @@ from sim.hardware.profile import Profile
 from sim.results.records import Records
 from sim.results.request_log import COMPLETED
 from sim.systems.engine import EngineSystem
-from sim.yamlfile import in_words
 from workloads.base import Workload
 from workloads.documents import assign
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 from workloads.trace import Trace
 
 KEY = "server"
@@ -67,9 +67,7 @@ class Server:
         try:
             system = EngineSystem.model_validate(data)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"--set {where}: {in_words(first)}") from None
+            raise InputError(f"--set {first_problem(error, data)}") from None
         system = system.resolved(KEY, here)
         if system.pools is not None:
             raise InputError("--set pools: allowed: replicas of one kind")
@@ -126,7 +124,5 @@ def load_trace(path: Path, settings: list[str]) -> Trace:
     try:
         workload: Workload = TypeAdapter[Any](TraceWorkload).validate_python(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"][-1:]))
-        raise InputError(f"--trace-set {where}: {in_words(first)}") from None
+        raise InputError(f"--trace-set {first_problem(error, data)}") from None
     return workload.build(0, Path.cwd())

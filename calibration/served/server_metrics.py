@@ -12,6 +12,7 @@ from calibration.served.prometheus import Histogram, Sample, counter, histogram
 from calibration.served.prometheus import parse as parse_text
 from workloads.errors import InputError
 from workloads.formats.files import find_file, opened
+from workloads.shown import why
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 64 * 2**20
@@ -115,7 +116,9 @@ def _of_file(path: Path) -> str:
         with opened(path) as file:
             return file.read(MOST_BYTES).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as failed:
-        raise InputError(f"{path}: cannot be read: {failed}; allowed: a text file of metrics") from None
+        raise InputError(
+            f"{path}: cannot be read: {why(failed)}; allowed: a text file of metrics"
+        ) from None
 
 
 def _fetched(url: str) -> str:

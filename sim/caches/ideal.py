@@ -53,6 +53,7 @@ class IdealConfig(Schema):
 
     kind: Literal["ideal"]
     cache_reply: bool = True
+    """Whether replies are cached as well as prompts."""
 
     def replay(self, trace: Trace, key: str) -> IdealCache:
         """A fresh cache."""

@@ -121,9 +121,15 @@ class IdsConfig(Schema):
 
     kind: Literal["ids"]
     capacity_blocks: PositiveInt | None = None
+    """Capacity in blocks; left out: without limit."""
     eviction: str = "lru"
+    """What goes first when it is full: lru, lru_tail_first, lru_head_first, fifo, lfu, ttl, s3-fifo,
+    sieve, arc, gdsf, session-aware or belady."""
     count: Literal["access", "prefix"] | None = None
+    """What is a hit: `access` counts every id that is found, `prefix` only those with nothing missing
+    before them."""
     ttl_s: PositiveFloat | None = None
+    """Lifetime since the last use, s; goes with `eviction: ttl`."""
 
     @field_validator("eviction")
     @classmethod

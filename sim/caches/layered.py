@@ -18,7 +18,9 @@ class LayerLimits(Schema):
     """Lifetime in s since the last use, and capacity in tokens; unlimited where not given."""
 
     ttl_s: PositiveFloat | None = None
+    """Lifetime since the last use, s; left out: without end."""
     capacity_tokens: PositiveInt | None = None
+    """Capacity in tokens; left out: without limit."""
 
     def store(self) -> MessageStore:
         return MessageStore(self.capacity_tokens, self.ttl_s)
@@ -81,8 +83,11 @@ class LayeredConfig(Schema):
 
     kind: Literal["layered"]
     system: LayerLimits = LayerLimits(ttl_s=86_400)
+    """Limits of the layer that keeps system messages."""
     conversation: LayerLimits = LayerLimits(ttl_s=3_600)
+    """Limits of the layer that keeps histories."""
     recent: LayerLimits = LayerLimits(ttl_s=300)
+    """Limits of the layer that keeps the newest messages and replies."""
 
     def replay(self, trace: Trace, key: str) -> LayeredCache:
         """A fresh cache; the trace must know where its messages end."""

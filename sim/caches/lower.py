@@ -28,6 +28,7 @@ class LowerTiers:
         self._write = write
         self._demoted: list[Span] = []
         self._uses: dict[int, int] = {}
+        trace.content.watch(self._split)
 
     @property
     def evicted(self) -> Callable[[int, int, int], None] | None:
@@ -38,6 +39,21 @@ class LowerTiers:
     def evicted_leaf(self) -> Callable[[int, int, int], None] | None:
         """The same for a tree above, which tells tokens."""
         return self._note_tokens if self._write == "write_back" else None
+
+    def path(self, request: int) -> list[int]:
+        """The segments of the request's prompt and reply."""
+        return self._trace.content.path(self._trace.reply[request])
+
+    def _split(self, upper: int, lower: int) -> None:
+        """A segment of a tree that grows was cut.
+
+        With ``write_back`` one part may have been written or evicted later than the other: then the order
+        in which they go is a guess.
+        """
+        if lower in self._uses:
+            self._uses[upper] = self._uses[lower]
+        for store in self.stores:
+            store.split(upper, lower, self._trace.content.end[upper] // self._size)
 
     def stored(self, path: list[int], blocks: int) -> None:
         """The first ``blocks`` blocks of ``path`` are in the GPU's cache; write down what is due."""
@@ -96,7 +112,7 @@ class LowerTiers:
     def _demote(self, owner: int, lo: int, hi: int) -> None:
         content, begin = self._trace.content, 0
         spans = []
-        for segment in content.path(self._trace.reply[owner]):
+        for segment in self.path(owner):
             end = content.end[segment] // self._size
             if max(lo, begin) < min(hi, end):
                 spans.append((segment, max(lo, begin), min(hi, end)))

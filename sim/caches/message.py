@@ -127,8 +127,12 @@ class MessageConfig(Schema):
 
     kind: Literal["message"]
     match: Literal["whole", "prefix"] = "prefix"
+    """`whole`: a list of messages is found as a whole or not at all; `prefix`: the longest known beginning
+    of it is."""
     capacity_tokens: PositiveInt | None = None
+    """Capacity in tokens; left out: without limit."""
     cache_reply: bool = True
+    """Whether replies are cached as well as prompts."""
 
     def replay(self, trace: Trace, key: str) -> MessageCache:
         """A fresh cache; the trace must know where its messages end."""

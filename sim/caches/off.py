@@ -18,5 +18,9 @@ class NoCache(Schema):
 
     kind: Literal["none"]
     block_size: PositiveInt = 16
+    """Tokens of a block, the smallest piece that is found or evicted."""
     capacity_blocks: PositiveInt | None = None
+    """Capacity in blocks; left out: without limit in a replay, what the GPU's memory gives in an engine."""
     groups: Groups | None = None
+    """The groups of layers that keep different things, such as `[full, "swa:128"]`: full attention, and a
+    window of 128 tokens; left out: the model's."""

@@ -95,7 +95,9 @@ class RadixMambaConfig(Schema):
 
     kind: Literal["radix_mamba"]
     capacity_tokens: PositiveInt | None = None
+    """Capacity of the full-attention layers in tokens; left out: without limit."""
     state_slots: Annotated[int, Field(ge=3)] | None = None
+    """How many states are kept, at least 3; left out: without limit."""
 
     def replay(self, trace: Trace, key: str) -> HybridReplay:
         """A fresh cache that holds the largest request; InputError if it cannot."""

@@ -82,9 +82,14 @@ class RadixConfig(Schema):
 
     kind: Literal["radix"]
     page_size: PositiveInt = 1
+    """Tokens of a page, the smallest piece that is found or evicted."""
     capacity_tokens: PositiveInt | None = None
+    """Capacity in tokens; left out: without limit in a replay, what the GPU's memory gives in an engine."""
     eviction: str = "lru"
+    """Which leaf goes first: lru, lfu, fifo, mru, filo, priority or slru."""
     tree: Literal["unified", "classic"] = "unified"
+    """Which of SGLang's two implementations: `unified` (today's) or `classic`; they differ in a few
+    evictions."""
 
     @field_validator("eviction")
     @classmethod

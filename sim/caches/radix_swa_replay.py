@@ -102,8 +102,11 @@ class RadixSwaConfig(Schema):
 
     kind: Literal["radix_swa"]
     window: PositiveInt
+    """Tokens that a layer with a window looks back."""
     capacity_tokens: PositiveInt | None = None
+    """Capacity of the full-attention layers in tokens; left out: without limit."""
     window_capacity_tokens: PositiveInt | None = None
+    """Capacity of the layers with a window in tokens; left out: without limit."""
 
     def replay(self, trace: Trace, key: str) -> HybridReplay:
         """A fresh cache that holds the largest request in either pool; InputError if it cannot."""

@@ -73,13 +73,23 @@ class BlockConfig(Schema):
 
     kind: Literal["block"]
     block_size: PositiveInt = 16
+    """Tokens of a block, the smallest piece that is found or evicted."""
     capacity_blocks: PositiveInt | None = None
+    """Capacity in blocks; left out: without limit in a replay, what the GPU's memory gives in an engine."""
     eviction: str = "lru"
+    """What goes first when it is full: lru (vLLM's), fifo, lfu, ttl, s3-fifo, sieve, arc, gdsf,
+    session-aware or belady."""
     ttl_s: PositiveFloat | None = None
+    """Lifetime since the last use, s; goes with `eviction: ttl`."""
     cache_reply: bool = True
+    """Whether replies are cached as well as prompts."""
     groups: Groups | None = None
+    """The groups of layers that keep different things, such as `[full, "swa:128"]`: full attention, and a
+    window of 128 tokens; left out: the model's."""
     eagle: bool = False
+    """Whether a hit loses its last block, as beside a draft model of the EAGLE or MTP kind."""
     lookahead_hashes: bool = False
+    """Whether a block's hash covers the token after it too, in place of `eagle`."""
 
     @field_validator("eviction")
     @classmethod

@@ -85,10 +85,15 @@ class Tier(Schema):
     """
 
     name: str = Field(min_length=1)
+    """Its name in the outputs, such as gpu, host or disk."""
     capacity_blocks: PositiveInt | None = None
+    """Capacity in blocks."""
     capacity_gb: float | None = Field(default=None, gt=0, le=1e9)
+    """Capacity in gigabytes (1e9 bytes); needs the system's `model`."""
     gb_per_s: float | None = Field(default=None, ge=1e-6)
+    """Bandwidth at which an engine loads from it, gigabytes (1e9 bytes) per second."""
     latency_ms: float = Field(default=0.0, ge=0, le=1e9)
+    """What each load takes beside that, ms."""
 
     @property
     def is_unlimited(self) -> bool:
@@ -105,9 +110,14 @@ class TieredConfig(Schema):
 
     kind: Literal["tiered"]
     cache: Literal["block", "radix"] = "block"
+    """What manages the fastest tier: `block` (vLLM's cache) or `radix` (SGLang's)."""
     block_size: PositiveInt = 16
+    """Tokens of a block or page."""
     tiers: list[Tier] = Field(min_length=2)
+    """The tiers, the fastest first; the last one may be without limit."""
     write: Write = "write_through"
+    """When blocks go down: `write_through` (when stored), `write_through_selective` (at the second use) or
+    `write_back` (when evicted)."""
 
     @model_validator(mode="after")
     def _all_links_or_none(self) -> TieredConfig:

@@ -10,9 +10,33 @@ import typer
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sim.jobs.runner import Workers
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file.")]
+
+def _shipped(path: Path) -> Path:
+    from sim.examples import find
+
+    return find(path)
+
+
+def _names(incomplete: str) -> list[str]:
+    """Names of configurations that ship, for the completion of a shell."""
+    from sim.examples import files
+
+    return [name for name in files() if name.startswith(incomplete)]
+
+
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        callback=_shipped,
+        autocompletion=_names,
+        help="The experiment: a YAML file, or the name of one that ships, such as quickstart.",
+    ),
+]
 Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated."),
@@ -28,6 +52,9 @@ SkipLines = Annotated[
     typer.Option("--skip-bad-lines", metavar="N", min=0, help="Pass over so many bad lines of the trace."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+Day = Annotated[str, typer.Option("--day", metavar="DATE", help="Prices of which day.")]
 
 AxisSettings = Annotated[
     list[str],
@@ -49,6 +76,14 @@ Seeds = Annotated[
     int, typer.Option("--seeds", metavar="N", help="Seeds of each point, from the configured one on.")
 ]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="J", help="Processes that compute; 0: one a core.")]
+RunJobs = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="J", help="Simulate in parts, in J processes; 0: one a core."),
+]
+Parts = Annotated[
+    int | None,
+    typer.Option("--parts", metavar="P", help="Parts of a system at most; default: by size and --jobs."),
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="Compute on the dask scheduler there instead."),
@@ -56,6 +91,24 @@ Cluster = Annotated[
 SweepFolder = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME-COMMAND.")
 ]
+
+
+def skipping(overrides: list[str], lines: int | None) -> list[str]:
+    """The overrides, and that of a trace's bad lines."""
+    return overrides if lines is None else [*overrides, f"workload.skip_bad_lines={lines}"]
+
+
+def day_of(text: str) -> datetime:
+    """The beginning of that day in UTC; InputError if it is none."""
+    from datetime import UTC, date, datetime, time
+
+    try:
+        start = datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise InputError(f"--day {text}: not a date; allowed: like 2026-11-24") from None
+    if not 2000 <= start.year <= 2100:
+        raise InputError(f"--day {text}: allowed: from 2000 to 2100")
+    return start
 
 
 def workers_of(jobs: int, cluster: str | None) -> Workers:

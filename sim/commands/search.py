@@ -21,6 +21,7 @@ from sim.commands.options import (
     SweepFolder,
     workers_of,
 )
+from sim.commands.sweep import require_none
 from workloads.errors import InputError
 
 
@@ -101,5 +102,4 @@ def search(
             failures = fleets.failures
     if not quiet:
         terminal.show(table, paths)
-    if failures:
-        raise typer.Exit(2)
+    require_none([f"{failure.point}: {failure.message}" for failure in failures])

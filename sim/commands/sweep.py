@@ -73,13 +73,13 @@ def sweep(
         if left and part != (1, 1):
             if not quiet:
                 typer.echo(f"{left} of {len(plan.jobs)} jobs are left to other shards in {folder}")
-            _end(failed)
+            require_none(list(failed.values()))
             return
         study = plan.finish(folder, failed, metrics, both)
         paths = report.write(study, folder)
     if not quiet:
         terminal.show(report.table(study), paths)
-    _end(study.failures)
+    require_none([f"{failure.point}: {failure.message}" for failure in study.failures])
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -89,6 +89,8 @@ def _shard(text: str) -> tuple[int, int]:
     return int(i), int(n)
 
 
-def _end(failures: object) -> None:
+def require_none(failures: list[str]) -> None:
+    """InputError that tells of the first of ``failures``; all are in the files, and in the table."""
     if failures:
-        raise typer.Exit(2)
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise InputError(f"failed: {failures[0]}{more}")

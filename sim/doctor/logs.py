@@ -24,6 +24,7 @@ from workloads.errors import InputError
 from workloads.formats.call import Call as LoggedCall
 from workloads.formats.calls import CallLog
 from workloads.formats.history import START, Histories
+from workloads.in_words import first_problem
 from workloads.ranges import Run
 from workloads.registry import FORMATS
 
@@ -53,12 +54,11 @@ def lanes(path: Path, format: str, skip: int = 0, model: str = "") -> list[Lane]
             f"{path}: format {format} has no counts of what a provider read from its cache; allowed: rows "
             "with usage, or with billed"
         )
+    data = {"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip} | UNTIMED
     try:
-        log = kind.model_validate(
-            {"kind": "trace", "format": format, "path": path, "skip_bad_lines": skip} | UNTIMED
-        )
+        log = kind.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{path}: {error.errors()[0]['msg']} (format {format})") from None
+        raise InputError(f"{path}: {first_problem(error, data)} (format {format})") from None
     reader, histories, calls = log.linked(Path())
     if calls[0].sent_s is None:
         raise InputError(

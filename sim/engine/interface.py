@@ -46,6 +46,16 @@ Compute = Callable[[Any, Any, float], float]
 or what a real model took for it. Called once for each step, in the order in which they begin."""
 
 
+class Heard(Protocol):
+    """Who hears of each token as it comes: every iteration is then decided, and is an event."""
+
+    def iteration(self, tokens: int) -> None:
+        """An iteration has been scheduled that computes so many tokens."""
+
+    def tokens(self, index: int, tokens: int) -> None:
+        """Of the reply to request ``index`` so many tokens have been computed by now, all in all."""
+
+
 class AnyReplica(Protocol):
     """One engine replica: it is fed requests and calls back when they end."""
 

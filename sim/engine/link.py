@@ -17,7 +17,9 @@ class LinkSpeed(Schema):
     """``gb_per_s`` (1e9 bytes) shared by all transfers in order, and ``latency_ms`` for each on top."""
 
     gb_per_s: GbPerS
+    """Bandwidth in gigabytes (1e9 bytes) per second, shared by all transfers."""
     latency_ms: LatencyMs = 0.0
+    """What each transfer takes beside that, ms."""
 
 
 class Link:

@@ -29,7 +29,7 @@ class TierSource:
         """Whole blocks, up to the block of the last known token, which is computed in any case."""
         self._lower.write_demoted()
         cap = (request.known_tokens - 1) // self._size
-        blocks = self._lower.below(request.table.route.nodes, hit_blocks, cap)
+        blocks = self._lower.below(self._lower.path(request.index), hit_blocks, cap)
         return Found(sum(blocks.values()) * self._size, blocks)
 
     def fetch(self, request: Request, found: Found) -> float:
@@ -46,7 +46,7 @@ class TierSource:
 
     def left(self, request: Request) -> None:
         """Its blocks go down as the write policy says."""
-        self._lower.stored(request.table.route.nodes, request.computed // self._size)
+        self._lower.stored(self._lower.path(request.index), request.computed // self._size)
 
 
 class RemotePrefill:

@@ -25,9 +25,17 @@ class Checkpoints:
         entries: int,
         times_s: Sequence[float],
         tier_hits: Mapping[str, int],
+        *,
+        each: bool = False,
     ) -> None:
-        """The first ``entries`` replicas prefill; ``tier_hits`` counts on as the run goes."""
+        """The first ``entries`` replicas prefill; ``tier_hits`` counts on as the run goes.
+
+        ``each``: keep the counters of each replica too, so that those of several parts of a fleet can be
+        added up in the order in which one run adds them.
+        """
         self.taken: list[Checkpoint] = []
+        self.each: list[list[EngineTotals]] | None = [] if each else None
+        """The counters of each replica at each checkpoint, where they are kept."""
         self._env = env
         self._replicas = replicas
         self._entries = entries
@@ -51,27 +59,28 @@ class Checkpoints:
     def take(self) -> Checkpoint:
         """Note the counters as they stand now."""
         totals = EngineTotals()
+        each = []
         for replica in self._replicas:
             now = replace(replica.totals, capacity_blocks=replica.memory.capacity_blocks)
             now.evicted_blocks += replica.memory.evicted_blocks
             totals.add(now)
-        evicting = (
-            r.totals.evicted_blocks + r.memory.evicted_blocks for r in self._replicas[: self._entries]
-        )
+            each.append(now)
+        if self.each is not None:
+            self.each.append(each)
         self.taken.append(
             Checkpoint(
                 self._env.now_s,
                 totals,
                 totals.evicted_blocks,
                 tier_hits=dict(self._tier_hits),
-                full=all(evicted > 0 for evicted in evicting),
+                full=all(now.evicted_blocks > 0 for now in each[: self._entries]),
             )
         )
         return self.taken[-1]
 
-    @property
-    def fullest(self) -> tuple[int, int]:
-        """Highest number of blocks that requests held at a time, and of how many, of all so far."""
-        every = (taken.totals for taken in self.taken if taken.totals is not None)
-        most = max(every, key=lambda totals: totals.max_used_blocks / max(1, totals.capacity_blocks))
-        return most.max_used_blocks, most.capacity_blocks
+
+def fullest(taken: Sequence[Checkpoint]) -> tuple[int, int]:
+    """Highest number of blocks that requests held at a time, and of how many, of all ``taken``."""
+    every = (checkpoint.totals for checkpoint in taken if checkpoint.totals is not None)
+    most = max(every, key=lambda totals: totals.max_used_blocks / max(1, totals.capacity_blocks))
+    return most.max_used_blocks, most.capacity_blocks

@@ -13,12 +13,14 @@ from sim.engine.request import Request
 from sim.engine.step_records import StepRecorder
 from sim.fleet.checkpoints import Checkpoints
 from sim.fleet.garbage import no_garbage_collection
+from sim.fleet.live import Live
 from sim.fleet.outages import Group, Outages
 from sim.fleet.outcome import outcome
 from sim.fleet.plan import NO_HARDSHIPS, Hardships, ReplicaPlan
 from sim.fleet.routers import Router, RouterSetting
 from sim.fleet.routers.base import least_loaded
 from sim.fleet.sampling import Sampler
+from sim.fleet.share import Assigned, Share
 from sim.results.records import Records
 from sim.results.request_log import (
     ABORTED,
@@ -56,17 +58,26 @@ class Fleet:
         record_steps: bool = False,
         sample_s: float | None = None,
         tier_hits: Mapping[str, int] = MappingProxyType({}),
+        share: Share | None = None,
         tick: Callable[[int], None] = lambda done: None,
+        live: Live | None = None,
     ) -> None:
-        """``tier_hits``: what sources of KV count while the run goes on, hit tokens by lower tier."""
+        """``tier_hits``: what sources of KV count while the run goes on, hit tokens by lower tier.
+
+        ``plans`` are those of the whole fleet, of which only the ``share`` runs here. Within it replicas
+        are counted anew from 0, by ``hardships`` too.
+
+        ``live``: requests come by `arrive`, not at times that the trace has; what becomes of them is told.
+        """
         self.env = Clock()
         self.log = RequestLog(trace)
         self._trace = trace
+        self._live = live
         self._clients = Clients(trace)
         self._prompt_tokens = trace.input_tokens
         self._output_tokens = trace.output_tokens
         self._reply = trace.reply
-        self._plans = plans
+        self.plans = plans if share is None else [plans[number] for number in share.replicas]
         self._unseen_s = max(plan.latency.request_s for plan in plans)
         self._depth = max(plan.latency.depth for plan in plans)
         """By how much later clients see replies begin and end than replicas, in s and in times per output
@@ -76,22 +87,30 @@ class Fleet:
         self._done = 0
         self._wasted_tokens = 0  # computed by prefilling replicas for requests that were lost afterwards
         self._where: dict[int, Place] | None = None
-        """Where each request is; kept for deadlines only."""
-        if hardships.deadline_s is not None:
+        """Where each request is; kept for those that may be given up."""
+        if hardships.deadline_s is not None or live is not None:
             self._where = {}
+        plans = self.plans
         self._recorders = [StepRecorder() if record_steps else None for _ in plans]
         self.replicas: list[AnyReplica] = [
-            plan.make(number, self.env, trace, self._finished, self._left, recorder)
+            plan.make(number, self.env, trace, self._finished, self._left, recorder, live)
             for number, (plan, recorder) in enumerate(zip(plans, self._recorders, strict=True))
         ]
         entries = sum(plan.role != "decode" for plan in plans)
         assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
         self._apart = plans[0].role != "both"
-        self._router = router(RouterSetting(trace, entries, trace.seed))
+        setting = RouterSetting(trace, entries, trace.seed, share.replicas if share else None)
+        self._router: Router
+        if share is not None and share.owners is not None:
+            self._router = Assigned(share.owners, setting)
+        else:
+            self._router = router(setting)
         self._entries = Group(self.replicas[:entries])
         self._decoders = Group(self.replicas[entries:])
         self._outages = Outages(self.env, hardships.failures, self._fail, self._come_back)
-        self._checkpoints = Checkpoints(self.env, self.replicas, entries, trace.checkpoints_s, tier_hits)
+        self._checkpoints = Checkpoints(
+            self.env, self.replicas, entries, trace.checkpoints_s, tier_hits, each=share is not None
+        )
         self._sampler = None
         if sample_s is not None:
             self._sampler = Sampler(self.env, self.replicas, sample_s, self._going_on)
@@ -106,14 +125,40 @@ class Fleet:
         with no_garbage_collection():
             self.env.run()
         self._tick(self._done)
+        return self.records()
+
+    def records(self) -> Records:
+        """The table of what happened, now that all requests are over."""
         records = outcome(
-            self.log, self._plans, self.replicas, self._recorders, self._wasted_tokens, self._checkpoints
+            self.log, self.plans, self.replicas, self._recorders, self._wasted_tokens, self._checkpoints
         )
         records.samples = self._sampler.samples if self._sampler else []
         return records
 
     def _going_on(self) -> bool:
         return self._done < len(self._trace)
+
+    # -- requests that come while time runs --------------------------------------------------------
+
+    def arrive(self, index: int) -> None:
+        """Request ``index``, the newest of the trace, is sent now."""
+        self.log.grow()
+        self._prompt_tokens.append(self._trace.content.end[self._trace.prompt[index]])
+        self._try(RequestRow(index, self.env.now_s))
+
+    def leave(self, index: int) -> None:
+        """The client of request ``index`` has gone: it is dropped as soon as its engine looks."""
+        assert self._where is not None and self._live is not None
+        place = self._where.pop(index, None)
+        if place is not None:
+            row = self._drop(place, index)
+            row.first_token_s += self._live.seen_after_s
+            self._over(row, ABORTED)
+
+    def row(self, index: int) -> RequestRow | None:
+        """What has become so far of a request that is not over; None: there is none, or it waits."""
+        place = None if self._where is None else self._where.get(index)
+        return place[1].row if isinstance(place, tuple) else None
 
     # -- arrivals ----------------------------------------------------------------------------------
 
@@ -199,7 +244,9 @@ class Fleet:
             return
         if self._where is not None:
             del self._where[row.index]
-        if further:
+        if self._live is not None:
+            later_s = self._live.seen_after_s
+        elif further:
             later_s += self._depth * (row.finished_s - row.first_token_s) / further
         row.first_token_s += later_s
         row.finished_s += later_s
@@ -218,6 +265,9 @@ class Fleet:
         goes on, or ends."""
         self.log.write(row, status)
         self._done = done = self._done + 1
+        if self._live is not None:
+            self._live.over(row.index, seen_after_s)
+            return
         if done % TICK_REQUESTS == 0:
             self._tick(done)
         after = self._clients.after(row.index, self.env.now_s + seen_after_s)
@@ -233,7 +283,7 @@ class Fleet:
         self.env.at(self.env.now_s, ARRIVAL, lambda _: self._failed(row, REJECTED))
 
     def _too_long(self, replica: AnyReplica, index: int) -> bool:
-        too_long = self._plans[replica.number].too_long
+        too_long = self.plans[replica.number].too_long
         return too_long is not None and too_long(self._prompt_tokens[index], self._output_tokens[index])
 
     def _turn_away(self, row: RequestRow) -> None:
@@ -246,21 +296,27 @@ class Fleet:
         assert self._where is not None
         if row.tries != tries or row.index not in self._where:
             return
-        place = self._where.pop(row.index)
-        if isinstance(place, list):
-            place.remove(row)
-            decodes = place is self._decoders.stranded
-        else:
-            replica, request = place
-            replica.abort(request)
-            decodes = self._group(replica.number) is self._decoders
-        if decodes:
-            self._waste(row)
+        self._drop(self._where.pop(row.index), row.index)
         row.first_token_s += self._unseen_s
         if ends_s > self.env.now_s:
             self.env.at(ends_s, AFTER_REPLICAS, lambda _: self._failed(row, TIMED_OUT))
         else:
             self._failed(row, TIMED_OUT)
+
+    def _drop(self, place: Place, index: int) -> RequestRow:
+        """Take request ``index`` from where it is; its row, as its client has seen it."""
+        if isinstance(place, list):
+            row = next(row for row in place if row.index == index)
+            place.remove(row)
+            decodes = place is self._decoders.stranded
+        else:
+            replica, request = place
+            row = request.row
+            replica.abort(request)
+            decodes = self._group(replica.number) is self._decoders
+        if decodes:
+            self._waste(row)
+        return row
 
     def _left(self, request: Request) -> None:
         """A replica has dropped ``request``; what it was preempted there still counts."""
@@ -334,7 +390,7 @@ class Fleet:
 
     def _come_back(self, number: int) -> None:
         """The replica is there again, cold; requests that found none are sent to it."""
-        memory, source = self._plans[number].parts(self.env, self._recorders[number])
+        memory, source = self.plans[number].parts(self.env, self._recorders[number])
         replica = self.replicas[number]
         replica.restart(memory, source)
         group = self._group(number)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sim.engine.beside import CacheBeside
 from sim.engine.interface import AnyReplica
 from sim.engine.step_records import StepRecorder
-from sim.fleet.checkpoints import Checkpoints
+from sim.fleet.checkpoints import Checkpoints, fullest
 from sim.fleet.plan import ReplicaPlan
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
@@ -37,7 +37,7 @@ def outcome(
         replica.totals.capacity_blocks = memory.capacity_blocks
         totals.add(replica.totals)
     totals.abandoned_tokens += wasted_tokens
-    totals.max_used_blocks, totals.capacity_blocks = checkpoints.fullest
+    totals.max_used_blocks, totals.capacity_blocks = fullest(checkpoints.taken)
     size = replicas[0].memory.block_size
     records.engine = totals
     records.gpus = [plan.gpus for plan in plans]
@@ -51,5 +51,6 @@ def outcome(
     records.evicted_blocks = totals.evicted_blocks
     records.step_rows = [row for r in recorders if r is not None for row in r.rows()]
     records.checkpoints = checkpoints.taken
+    records.each_replica = checkpoints.each
     records.check()
     return records

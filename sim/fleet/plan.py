@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sim.engine.events import Clock
-from sim.engine.interface import AnyReplica, Compute
+from sim.engine.interface import AnyReplica, Compute, Heard
 from sim.engine.kv import MemoryOf, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.loads import Source
@@ -65,6 +65,7 @@ class ReplicaPlan:
         finished: Callable[[Request], None],
         left: Callable[[Request], None],
         recorder: StepRecorder | None = None,
+        heard: Heard | None = None,
     ) -> AnyReplica:
         """Replica ``number`` of a fleet that serves ``trace``; with a ``recorder`` it keeps its steps."""
         memory, source = self.parts(env, recorder)
@@ -82,6 +83,7 @@ class ReplicaPlan:
                 fast_forward=self.fast_forward,
                 source=source,
                 recorder=recorder,
+                heard=heard,
             )
         return VllmReplica(
             number,
@@ -98,6 +100,7 @@ class ReplicaPlan:
             compute=self.compute,
             drafter=self.drafter,
             lockstep=self.lockstep,
+            heard=heard,
         )
 
 

@@ -38,21 +38,31 @@ class ModelByHand(Schema):
     """
 
     name: str = "a model by hand"
+    """What outputs call it."""
     parameters: Count = Field(le=MOST_PARAMS)
+    """Number of parameters, such as 8.03e9."""
     active_parameters: Count | None = None
+    """Parameters that each token is multiplied with; left out: all."""
     weight_bytes: float | None = Field(
         default=None, gt=0, le=10**14, description="None: 2 for each parameter"
     )
     kv_bytes_per_token: PositiveInt = Field(le=MOST_COUNT)
+    """KV bytes of a token over all layers: 2 x layers x KV heads x head size x bytes of a value."""
     state_bytes_per_request: int = Field(default=0, ge=0, le=10**12)
+    """Bytes of state that a request keeps whatever its length (Mamba, linear attention)."""
     kv_heads: PositiveInt | None = Field(
         default=None, le=MOST_COUNT, description="None: tensor parallelism divides KV evenly"
     )
     max_position_embeddings: PositiveInt = Field(default=131_072, le=MOST_COUNT)
+    """Longest context, in tokens."""
     experts: PositiveInt | None = Field(default=None, le=MOST_COUNT)
+    """Experts of a layer."""
     experts_per_token: PositiveInt | None = None
+    """Experts that a token meets in a layer."""
     attention_flop_per_pair: int = Field(default=0, ge=0, le=10**15)
+    """FLOP for each (new, earlier) pair of tokens over all layers; 0: attention takes no compute."""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Type of weights and activations."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ModelByHand:

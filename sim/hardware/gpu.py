@@ -19,7 +19,7 @@ from pydantic import (
 from workloads.documents import read_yaml
 from workloads.errors import InputError
 from workloads.formats.files import find_file
-from workloads.shown import shown
+from workloads.in_words import first_problem
 
 FOLDER = Path(__file__).parent / "gpus"
 GIB = 2**30
@@ -110,10 +110,7 @@ def _read(path: Path) -> Gpu:
     try:
         return Gpu.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        value = f" = {shown(data[key])}" if key in data else ""
-        raise InputError(f"{path}: {key}{value}: {first['msg']}; allowed: a GPU with {_keys()}") from None
+        raise InputError(f"{path}: {first_problem(error, data)}; a GPU has {_keys()}") from None
 
 
 def _keys() -> str:

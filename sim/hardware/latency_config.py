@@ -28,7 +28,9 @@ class Roofline(Schema):
 
     kind: Literal["roofline"] = "roofline"
     mfu: float = Field(default=MFU, ge=1e-3, le=1)
+    """Fraction of the GPU's peak compute that is reached."""
     mbu: float = Field(default=MBU, ge=1e-3, le=1)
+    """Fraction of the GPU's memory bandwidth that is reached."""
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
@@ -73,6 +75,7 @@ class ProfileFile(Schema):
 
     kind: Literal["profile"] = "profile"
     path: Path = Field(alias="profile")
+    """The file; relative to the configuration's folder or the current one."""
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
@@ -109,6 +112,7 @@ class ConstantTime(Schema):
 
     kind: Literal["constant"]
     iteration_s: Seconds
+    """Time of an iteration, s."""
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU
@@ -122,7 +126,9 @@ class LinearTime(Schema):
 
     kind: Literal["linear"]
     token_s: Seconds
+    """Time of each new token, s."""
     step_s: Seconds = 0.0
+    """Time of an iteration beside that, s."""
 
     def profile(
         self, model: Model | None, gpu: Gpu | None, key: str, folder: Path, parallel: Parallel = ONE_GPU

@@ -28,10 +28,15 @@ class Memory(Schema):
     """
 
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """vLLM's share of the GPU's memory, 0 to 1; by default that of its release."""
     mem_fraction_static: float | None = Field(default=None, gt=0, lt=1)
+    """SGLang's share of the GPU's memory for weights and KV, 0 to 1; by default by its own rule."""
     reserved_gib: float | None = Field(default=None, ge=0, le=1e6)
+    """What is not for weights or KV, GiB (2^30 bytes), in place of the estimate."""
     kv_blocks: PositiveInt | None = None
+    """How many KV blocks a replica has, as the engine prints it; nothing is estimated then."""
     estimate: Literal[True] | None = None
+    """Written into resolved configurations where `kv_blocks` was computed here."""
 
     @model_validator(mode="after")
     def _estimate_of_something(self) -> Memory:

@@ -27,8 +27,8 @@ from sim.hardware.origin import TABLES_OFF_SERVERS, Origin, Serves, Tables
 from sim.hardware.parallel import Parallel
 from workloads.documents import read_yaml
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 from workloads.schema import Schema
-from workloads.shown import shown
 
 
 class Profile(Schema):
@@ -103,9 +103,8 @@ class Profile(Schema):
 
 def load(path: Path) -> Profile:
     """Read a profile file (YAML or JSON); InputError names file, key, value and what is allowed."""
+    data = read_yaml(path, "a profile in YAML")
     try:
-        return Profile.model_validate(read_yaml(path, "a profile in YAML"))
+        return Profile.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "profile"
-        raise InputError(f"{path}: {key} = {shown(first['input'])}: {first['msg']}") from None
+        raise InputError(f"{path}: {first_problem(error, data)}") from None

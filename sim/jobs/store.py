@@ -26,14 +26,22 @@ class Store:
 
     def put(self, job: Job, outcome: Outcome) -> None:
         """Keep a job that succeeded."""
+        texts = {
+            "config.yaml": job.config.to_yaml(),
+            "summary.json": outcome.summary,
+            "timing.json": outcome.timing,
+        }
+        self.keep(job.name, {name: text.encode() for name, text in texts.items()})
+
+    def keep(self, name: str, contents: dict[str, bytes]) -> None:
+        """Keep what came of the job ``name``, by file name."""
         try:
             with place_in(self.folder) as place:
-                (place / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
-                (place / "summary.json").write_text(outcome.summary, encoding="utf-8")
-                (place / "timing.json").write_text(outcome.timing, encoding="utf-8")
-                place.rename(self.folder / job.name)
+                for file, content in contents.items():
+                    (place / file).write_bytes(content)
+                place.rename(self.folder / name)
         except OSError as error:
-            if job.name not in self:
+            if name not in self:
                 raise InputError(
                     f"{self.folder}: {error.strerror}; allowed: a folder to write to"
                 ) from None

@@ -30,11 +30,17 @@ class HostedLatency(Schema):
     """
 
     base_s: Seconds = 0.50
+    """Time to first token of an empty prompt, s."""
     per_uncached_token_s: Seconds = 0.110e-3
+    """What each prompt token that is computed adds, s."""
     per_cached_token_s: Seconds = 0.0144e-3
+    """What each cached prompt token adds, s."""
     hit_base_s: Seconds = 0.46
+    """What a request with any cached token takes more, s."""
     noise: float = Field(default=0.0, ge=0, le=5)
+    """Standard deviation of the logarithm of a random factor on the TTFT; 0: none."""
     tpot_s: Seconds = 0.0171
+    """Time of each further output token, s."""
 
     def ttft_s(self, uncached_tokens: int, cached_tokens: int) -> float:
         """Time to first token without noise, s."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, field_validator
 
 from sim.providers.schema import Rules
 from workloads.content import ROOT
 from workloads.errors import InputError
-from workloads.schema import Schema
+from workloads.schema import AlsoTakes, Schema
 from workloads.trace import Trace
 
-Strategy = Literal["none", "system", "last", "window", "all"]
+Strategy = Literal["none", "system", "last", "window", "all", "recorded"]
 NEEDS_SYSTEM = ("system", "all")
 
 
@@ -22,18 +23,25 @@ class Caching(Schema):
     ``marks`` are set in every request: ``none``; ``system`` (the end of the system message); ``last``
     (the end of the prompt); ``window`` (the ends of the last ``window`` messages, moving with the
     conversation); ``all`` (the ends of tools and system, which stand together at the head, and of the
-    history before the newest message). By default ``none`` in mode automatic, ``last`` in mode explicit
+    history before the newest message); ``recorded`` (those that the trace has: the traffic of a live
+    server). By default ``none`` in mode automatic, ``last`` in mode explicit
     and ``system`` for cache objects. ``ttl`` is the lifetime asked for (default: the provider's),
     ``system_ttl`` that of the system message's mark. ``key`` says which requests send the same cache key,
     where there is one.
     """
 
-    mode: Literal["automatic", "explicit", "off"] = "automatic"
+    mode: Annotated[Literal["automatic", "explicit", "off"], AlsoTakes({"const": False})] = "automatic"
+    """`automatic` (the provider decides), `explicit` (the client marks) or `off`."""
     ttl: str | None = None
+    """The lifetime that is asked for, by the provider's name, such as 5m; left out: its default."""
     system_ttl: str | None = None
+    """The lifetime of the mark on the system message, where it is another one."""
     marks: Strategy | None = None
+    """Where the client puts marks: none, system, last, window or all."""
     window: PositiveInt = 4
+    """How many messages `marks: window` marks."""
     key: Literal["none", "session", "tenant", "request"] = Field(default="none")
+    """Who sends the same cache key: each `session`, `tenant` or `request`, or no key at all (`none`)."""
 
     @field_validator("mode", mode="before")
     @classmethod
@@ -67,9 +75,10 @@ class Caching(Schema):
             raise InputError(
                 f"{key}.marks = {self.strategy!r}: {provider} takes no marks here; allowed: none"
             )
-        if rules.kind == "object" and self.strategy not in ("system", "last"):
+        if rules.kind == "object" and self.strategy not in ("system", "last", "recorded"):
             raise InputError(
-                f"{key}.marks = {self.strategy!r}: a cache object holds one prefix; allowed: system, last"
+                f"{key}.marks = {self.strategy!r}: a cache object holds one prefix; allowed: "
+                "system, last, recorded"
             )
         most = self._most_marks(rules)
         if rules.over_limit == "reject" and most > rules.max_writes:
@@ -101,7 +110,9 @@ class Caching(Schema):
         return rules.auto_mark and self.mode == "automatic"
 
     def _most_marks(self, rules: Rules) -> int:
-        most = {"none": 0, "system": 1, "last": 1, "window": self.window, "all": 2}[self.strategy]
+        most = {"none": 0, "system": 1, "last": 1, "window": self.window, "all": 2, "recorded": 0}[
+            self.strategy
+        ]
         return most + self._automatic(rules)
 
 
@@ -126,12 +137,17 @@ class Marks:
         self._strategy = caching.strategy
         self._window = caching.window
         self._system_lifetime, self.lifetime = caching.lifetimes(rules)
+        self._lifetimes = {one.seconds: number for number, one in enumerate(rules.lifetimes)}
         self._ends = trace.content.end
         self._before = trace.messages_before()
         self._anchor = trace.anchors
         self._marks_system = self._strategy in NEEDS_SYSTEM or rules.opening_written
         asked = self._marks_system or rules.opening
-        self.system = system_ends(trace) if asked and trace.system_messages else None
+        self.system: Sequence[int] | None = None
+        if asked and trace.grows:
+            self.system = SystemEnds(trace)
+        elif asked and trace.system_messages:
+            self.system = system_ends(trace)
 
     def of(self, request: int) -> list[Mark]:
         """The marks of ``request``; a place that carries two marks carries one."""
@@ -146,6 +162,8 @@ class Marks:
                     node = self._before[node]
         else:
             marks = []
+        if strategy == "recorded":
+            marks += self._recorded(request, marks)
         if strategy == "all":
             history = self._before[prompt]
             if history not in (ROOT, self._system_of(prompt)):
@@ -155,6 +173,17 @@ class Marks:
             if system != ROOT and not (marks and marks[-1].node == system):
                 marks.append(Mark(system, end[system], self._system_lifetime))
         return marks
+
+    def _recorded(self, request: int, marks: list[Mark]) -> list[Mark]:
+        """The marks that the trace has of the request, the deepest first, but for those in ``marks``."""
+        assert self._trace.marks is not None, "check_trace() first"
+        there, ends = {mark.node for mark in marks}, self._ends
+        own = [
+            Mark(node, ends[node], self._lifetimes.get(ttl_s, self.lifetime))
+            for node, ttl_s in self._trace.marks[request]
+            if node not in there
+        ]
+        return sorted(own, key=lambda mark: -mark.tokens)
 
     def _system_of(self, node: int) -> int:
         return ROOT if self.system is None else self.system[node]
@@ -167,3 +196,19 @@ def system_ends(trace: Trace) -> list[int]:
     for node in sorted(range(1, len(trace.content)), key=end.__getitem__):
         head[node] = node if node in trace.system_messages else head[parent[node]]
     return head
+
+
+class SystemEnds(Sequence[int]):
+    """`system_ends` of a trace that grows, found when it is asked for. O(segments on the path)."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __len__(self) -> int:
+        return len(self._trace.content)
+
+    def __getitem__(self, node: Any) -> Any:
+        parent, heads = self._trace.content.parent, self._trace.system_messages
+        while node != ROOT and node not in heads:
+            node = parent[node]
+        return node

@@ -38,11 +38,17 @@ class ProviderPrice(Schema):
     """
 
     input_usd_per_1m: Usd | None = None
+    """Price of a million input tokens, USD."""
     cached_input_usd_per_1m: Usd | None = None
+    """Price of a million input tokens read from the cache, USD."""
     write_usd_per_1m: dict[str, Usd] = Field(default={})
+    """Price of a million input tokens written, USD, by lifetime: `{5m: 6.25, 1h: 10}`."""
     output_usd_per_1m: Usd | None = None
+    """Price of a million output tokens, USD."""
     storage_usd_per_1m_hour: Usd | None = None
+    """Price of keeping a million tokens in a cache object for an hour, USD."""
     multiply: float = Field(default=1.0, gt=0, le=1e6)
+    """A factor on all token prices, such as 1.1 for a region."""
 
 
 REGIONAL, GLOBAL = "regional.", "global."

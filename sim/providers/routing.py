@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sim.providers.schema import Routing
 from sim.providers.stores import Machine
@@ -11,6 +11,7 @@ from workloads.content import ROOT
 from workloads.trace import Trace
 
 MINUTE_S = 60.0
+T = TypeVar("T")
 
 
 class OneMachine:
@@ -23,6 +24,10 @@ class OneMachine:
     def machine(self, request: int, at_s: float) -> Machine:
         """The only machine."""
         return self._machine
+
+    def split(self, upper: int, lower: int) -> list[Machine]:
+        """A segment of a tree that grows was cut; all machines."""
+        return [self._machine]
 
 
 class HashRouting:
@@ -54,6 +59,18 @@ class HashRouting:
         self.overflows += number > 0
         return self._machines.setdefault((head, key, number), {})
 
+    def split(self, upper: int, lower: int) -> list[Machine]:
+        """A segment of a tree that grows was cut; all machines.
+
+        If the hashed tokens now end in its upper part, that is the head of all prompts below.
+        """
+        content = self._trace.content
+        if self._heads.get(lower) == lower and content.end[upper] >= self._routing.prefix_tokens:
+            self._heads.clear()
+            _rename(self._machines, lower, upper)
+            _rename(self._minute, lower, upper)
+        return list(self._machines.values())
+
     def _takes(self, machine: tuple[int, int, int], at_s: float) -> bool:
         times = self._minute.get(machine)
         if times is None:
@@ -76,3 +93,9 @@ class HashRouting:
         for other in (node, *below):
             heads[other] = head
         return head
+
+
+def _rename(table: dict[tuple[int, int, int], T], head: int, new: int) -> None:
+    """What is known of the prompts with ``head`` is that of those with ``new``."""
+    for place in [place for place in table if place[0] == head]:
+        table[new, place[1], place[2]] = table.pop(place)

@@ -50,11 +50,17 @@ class Lifetime(Schema):
     """
 
     name: str = Field(min_length=1)
+    """What the provider calls it, such as 5m."""
     seconds: Seconds
+    """How long an entry lives, s."""
     longest_s: Seconds | None = None
+    """Its longest life, s, where that is drawn evenly from `seconds` on."""
     cap_s: Seconds | None = None
+    """Its longest life since it was first written, s, however often it is read."""
     write_mult: Multiple | None = None
+    """Price of a written token as a multiple of the input price; null: writes are not billed apart."""
     list_price: Literal["cache_write_mtok", "cache_write_1h_mtok"] | None = None
+    """Which price of the price library holds for writes."""
 
     @model_validator(mode="after")
     def _no_shorter_than_itself(self) -> Lifetime:
@@ -71,18 +77,24 @@ class Routing(Schema):
     """
 
     prefix_tokens: PositiveInt
+    """First tokens of a prompt that decide, with the cache key, which machine serves."""
     rpm: PositiveInt
+    """Requests that a machine takes within 60 s; further ones go to another one, which is cold."""
     budget: Literal["prefix_key", "key"] = "prefix_key"
+    """Whether `rpm` counts per prefix and key, or per key alone."""
 
 
 class Peak(Schema):
     """Hours of the day (UTC) in which every price is multiplied."""
 
     windows_utc: list[Annotated[tuple[time, time], AfterValidator(_window)]] = Field(min_length=1)
+    """Hours of the day, UTC: `[['01:00', '04:00']]`."""
     weekdays: list[Annotated[int, Field(ge=0, le=6)]] = Field(min_length=1)
     """Days on which the windows hold, Monday is 0."""
     holidays: list[date] = Field(default=[])
+    """Days on which no window holds."""
     mult: float = Field(gt=0, le=1e6)
+    """The factor on every price."""
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -92,7 +104,9 @@ class ByTurn(Schema):
     """A probability for requests that answer a user, and one for those that answer a tool's result."""
 
     user: Probability = 1.0
+    """Probability for requests that answer a user."""
     tool: Probability = 1.0
+    """Probability for requests that answer a tool's result."""
 
 
 def _probability(value: Any) -> Any:
@@ -116,7 +130,9 @@ class Storage(Schema):
     """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
 
     match: Pattern
+    """A regular expression for the model's name."""
     usd: Usd
+    """USD per million tokens and hour."""
 
 
 COMMON = (
@@ -142,7 +158,9 @@ class DatedMultiple(Schema):
     """The price of a read token as a multiple of the input price before the day ``until``."""
 
     until: date
+    """The day before which it held."""
     mult: Multiple
+    """Price of a read token as a multiple of the input price."""
 
 
 class Rules(Schema):
@@ -154,12 +172,17 @@ class Rules(Schema):
     """
 
     match: Pattern
+    """A regular expression for the names of the models."""
     modes: list[Mode]
+    """The caching modes that the record is about."""
     kind: Literal["breakpoint", "grid", "unit", "object", "chance"]
+    """What is found: `breakpoint`, `grid`, `unit`, `object` or `chance` (docs/providers.md)."""
     lifetimes: list[Lifetime] = Field(min_length=1)
     """The first one is the default."""
     min_tokens: NonNegativeInt = 0
+    """Shortest prompt, or entry, that is cached, in tokens."""
     granularity: PositiveInt = 1
+    """Steps in which a match grows, in tokens."""
     first_tokens: NonNegativeInt = 0
     """Where the steps of ``granularity`` begin: a match is this long or a number of steps longer."""
     unstored_tokens: NonNegativeInt = 0
@@ -169,9 +192,11 @@ class Rules(Schema):
     client_marks: bool = False
     """Whether the request may carry marks."""
     max_writes: PositiveInt = UNLIMITED
+    """Marks of a request that are written at most."""
     over_limit: Literal["reject", "latest"] = "reject"
     """More marks than ``max_writes``: an error, or only the latest are written."""
     lookback: PositiveInt = UNLIMITED
+    """How many places before a mark are looked up."""
     lookback_unit: Literal["position", "message"] = "position"
     """What is counted from a mark backwards: all positions, or only ends of messages to the model."""
     opening: bool = False
@@ -179,11 +204,15 @@ class Rules(Schema):
     opening_written: bool = False
     """Whether a request writes an entry there too, without a mark of the client's."""
     clock: Literal["request_start", "response_end"] = "request_start"
+    """When a lifetime begins: at the `request_start` or at the `response_end`."""
     refresh_on_read: bool = True
+    """Whether a read begins the lifetime anew."""
     at_ttl: Literal["miss", "hit"] = "miss"
     """A lookup at exactly the end of the lifetime."""
     visible_at: Literal["request_start", "first_token", "response_end"] = "first_token"
+    """When what a request writes can be read: at its start, its first token, or its end."""
     visible_delay_s: float = Field(default=0.0, ge=0, le=MOST_S)
+    """How much later than that, s."""
     hit_probability: HitProbability = 1.0
     """Share of the lookups that find what is there; the others find nothing and write anew."""
     read_mult: Multiple = 1.0
@@ -191,15 +220,21 @@ class Rules(Schema):
     read_mult_until: list[DatedMultiple] = Field(default=[])
     """What it was earlier, whatever the price list says; ascending, the first that still held counts."""
     storage_usd_per_mtok_hour: list[Storage] = Field(default=[])
+    """Price of keeping cache objects, by model."""
     scope: Literal["organisation", "subscription", "workspace", "project"] = "organisation"
+    """Who shares a cache."""
     routing: Routing | None = None
+    """Which machine serves, where each has a cache of its own; null: there is one."""
     usage_style: Literal["inclusive", "exclusive"] = "inclusive"
+    """Whether the reported input tokens are with (`inclusive`) or without (`exclusive`) cached ones."""
     unit_at_reply_end: bool = True
+    """Whether the end of a reply ends a unit."""
     common_prefix_after: PositiveInt | None = None
     """So many requests with a common prefix make it a unit; null: never."""
     interval_tokens: PositiveInt | None = None
     """Units at every so many tokens; null: none."""
     peak: Peak | None = None
+    """Hours at which prices are multiplied; null: none."""
     batch: bool = True
     """Whether batch requests may be cached."""
     notes: list[str] = Field(default=[])

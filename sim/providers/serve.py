@@ -49,7 +49,7 @@ class HostedTimes:
     """Requests that did not go to the first machine of their prefix."""
 
 
-class _Cache(NamedTuple):
+class Cache(NamedTuple):
     """The cache of one model: its methods, bound once, and the rules that the loop asks for."""
 
     machine: Callable[[int, float], Machine]
@@ -59,6 +59,9 @@ class _Cache(NamedTuple):
     late: bool
     from_end: bool
     delay_s: float
+    grow: Callable[[int], None]
+    split: Callable[[int, int, Machine], None]
+    """For a trace that grows, see `Store`."""
 
 
 def serve(
@@ -95,7 +98,7 @@ def serve(
         for one in held
     ]
     caches = [
-        _cache(trace, one, caching, router, luck, chance, found)
+        cache_of(trace, one, caching, router, luck, chance, found)
         for one, router in zip(held, routers, strict=True)
     ]
     factors = _noise(trace, latency)
@@ -113,12 +116,12 @@ def serve(
     heap = clients.opening()
     heapq.heapify(heap)
     several = len(caches) > 1
-    machine_of, lookup, store, early, late, from_end, delay_s = caches[0]
+    machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[0]
     done = 0
     while heap:
         at, i = heapq.heappop(heap)
         if several:
-            machine_of, lookup, store, early, late, from_end, delay_s = caches[of[i]]
+            machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[of[i]]
         if off:
             read = made = 0
         else:
@@ -167,7 +170,7 @@ def serve(
     return served
 
 
-def _cache(
+def cache_of(
     trace: Trace,
     rules: Rules,
     caching: Caching,
@@ -175,11 +178,13 @@ def _cache(
     luck: Draws,
     chance: Draws,
     found: Found,
-) -> _Cache:
+) -> Cache:
+    """The cache of a model with these rules."""
     store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found, chance)
     early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
     from_end = rules.clock == "response_end"
-    return _Cache(router.machine, store.lookup, store.store, early, late, from_end, rules.visible_delay_s)
+    delay_s, grow, split = rules.visible_delay_s, store.grow, store.split
+    return Cache(router.machine, store.lookup, store.store, early, late, from_end, delay_s, grow, split)
 
 
 def _noise(trace: Trace, latency: HostedLatency) -> list[float]:

@@ -53,6 +53,12 @@ class Found:
         self.created_tokens = [0] * requests
         self.storage_s = [0.0] * requests
 
+    def grow(self) -> None:
+        """The trace has one more request."""
+        for tokens in (self.read_tokens, self.created_tokens, *self.written_tokens):
+            tokens.append(0)
+        self.storage_s.append(0.0)
+
     def clear(self, request: int) -> None:
         """``request`` is sent again: what its last call found and wrote is noted elsewhere."""
         self.read_tokens[request] = self.created_tokens[request] = 0
@@ -90,6 +96,12 @@ class Store:
     def store(self, request: int, moment: Moment, machine: Machine) -> None:
         """Keep what the rules keep of ``request``, and refresh what it read; called after `lookup`."""
         raise NotImplementedError
+
+    def grow(self, request: int) -> None:
+        """The trace has grown by ``request``, the newest."""
+
+    def split(self, upper: int, lower: int, machine: Machine) -> None:
+        """A segment of a tree that grows was cut: an entry that ends where it did is that of ``lower``."""
 
     def alive(self, entry: Entry | None, at_s: float) -> bool:
         """Whether a lookup at ``at_s`` finds ``entry``."""
@@ -136,6 +148,7 @@ class Breakpoints(Store):
     ) -> None:
         super().__init__(trace, rules, marks, luck, found, chance)
         by_message = rules.lookback_unit == "message" and trace.messages
+        self._by_message = by_message
         self._not_counted = bytearray(len(trace.content))
         for replies in (trace.reply, trace.resent_replies) if by_message else ():
             for segment in replies:
@@ -143,6 +156,11 @@ class Breakpoints(Store):
         self._before = trace.messages_before()
         self._marks: list[Mark] = []
         self._read: Entry | None = None
+
+    def grow(self, request: int) -> None:
+        self._not_counted += bytes(len(self.trace.content) - len(self._not_counted))
+        if self._by_message:
+            self._not_counted[self.trace.reply[request]] = 1
 
     def lookup(self, request: int, at_s: float, machine: Machine) -> int:
         self._marks = self.marks.of(request)
@@ -237,6 +255,16 @@ class GridStore(Store):
             written = self.end[prompt] - self.found.read_tokens[request]
             self.found.written_tokens[lifetime][request] = written
 
+    def split(self, upper: int, lower: int, machine: Machine) -> None:
+        """Whoever stored all of the segment stored its upper part too."""
+        entry = machine.get(lower)
+        if entry is None:
+            return
+        above = machine[upper] = Entry(entry.visible_s, entry.expires_s, entry.first_s, entry.lifetime)
+        above.reach = entry.reach
+        if entry.reach <= self.end[upper]:
+            del machine[lower]
+
     def _store_part(self, stored: int, request: int, moment: Moment, machine: Machine) -> None:
         """Store the first ``stored`` tokens of the prompt at hand, of the last segment perhaps a part."""
         for node in self._path:
@@ -291,6 +319,13 @@ class Units(Store):
                 self.put(unit, self.marks.lifetime, request, moment, machine)
         if self._grid is not None:
             self._grid.store(request, moment, self._grid_machine)
+
+    def split(self, upper: int, lower: int, machine: Machine) -> None:
+        """A prompt that had all of the segment had its upper part too; units end where they did."""
+        if lower in self._seen:
+            self._seen.add(upper)
+        if self._grid is not None:
+            self._grid.split(upper, lower, self._grid_machine)
 
     def _notice(self, prompt: int) -> tuple[int, int]:
         """The longest prefix that earlier prompts had too, and how many prompts have had it by now."""

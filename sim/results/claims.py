@@ -24,9 +24,13 @@ class Claim(Schema):
     """
 
     system: str
+    """The name of the system whose cache is meant."""
     quantity: Literal["computed_tokens", "prefill_time", "input_cost", "cost", "ttft"]
+    """What is said to be saved: `computed_tokens`, `prefill_time`, `input_cost`, `cost` or `ttft`."""
     saved: float = Field(gt=0, lt=1)
+    """The share that is said to be saved, between 0 and 1."""
     source: str
+    """Who says so, and where."""
 
 
 def weigh(claim: Claim, records: Records, twin: Records, price: Price | None) -> WeighedClaim:

@@ -7,6 +7,7 @@ level of 1 - 0.05 / (n - 1)), because the best of many lucky draws looks better 
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -22,7 +23,9 @@ def full_name(figure: str) -> str:
     for prefix in ("", "cache.", "cost."):
         if prefix + figure in FIGURES:
             return prefix + figure
-    raise ValueError(f"no figure of summary.json is called {figure!r}; see docs/outputs.md")
+    near = get_close_matches(figure, FIGURES, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(f"no figure of summary.json is called {figure!r}{hint}; see docs/outputs.md")
 
 
 class Compare(Schema):
@@ -32,7 +35,10 @@ class Compare(Schema):
     """
 
     by: Annotated[str, AfterValidator(full_name)] | None = None
+    """A figure of summary.json, such as `mean_ttft_ms` or `cost_usd_total`; left out: dollars where a
+    hosted API is among the systems, else mean TTFT, else hit rate."""
     baseline: str | None = None
+    """The name of the system that the others are held against; left out: the first one."""
 
 
 def default_figure(summary: Summary) -> str:

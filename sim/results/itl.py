@@ -2,87 +2,215 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
-from sim.results.records import Floats
+from sim.results import exact
+from sim.results.spread import BITS, Buckets, Floats, Ints, bucket_of, percentile, ranks_of, tops
 from sim.results.step_log import StepLog
 
 
-class TokenGaps:
+class _Runs(NamedTuple):
+    """Gaps as arithmetic progressions, a column each: a run of n iterations of a batch of w decodes
+    contributes each of its n durations w times."""
+
+    first: Floats
+    slope: Floats
+    n: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, logs: Sequence[StepLog]) -> _Runs:
+        """The runs of ``logs`` that some request waited for; an odd gap is a run of one."""
+        tables = [log.table for log in logs]
+        odd = np.array([gap for log in logs for gap in log.gaps_s], float)
+        used = [table["decodes"] > 0 for table in tables]
+
+        def column(name: str) -> list[Floats]:
+            return [table[name][keep].astype(float) for table, keep in zip(tables, used, strict=True)]
+
+        ones = np.ones(len(odd))
+        return cls(
+            np.concatenate([*column("first_s"), odd]),
+            np.concatenate([*column("slope_s"), 0 * odd]),
+            np.concatenate([*column("iterations"), ones]),
+            np.concatenate([*column("decodes"), ones]),
+        )
+
+    def chosen(self, which: Ints | np.ndarray) -> _Runs:
+        return _Runs(*(column[which] for column in self))
+
+    @property
+    def lowest(self) -> Ints:
+        """The bucket of the first gap of each run."""
+        return bucket_of(self.first, BITS)
+
+    @property
+    def highest(self) -> Ints:
+        """The bucket of the last one."""
+        return bucket_of(self.first + self.slope * (self.n - 1), BITS)
+
+    def upto(self, value: Floats | float) -> Floats:
+        """How many gaps of each run are at most ``value``."""
+        above = value - self.first
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.where(self.slope > 0, np.floor(above / self.slope) + 1, self.n)
+        found: Floats = np.where(above >= 0, np.minimum(steps, self.n), 0.0)
+        return found
+
+
+class Gaps:
     """All gaps between consecutive tokens of a request, over all requests and replicas, in s.
 
-    A run of n iterations of a batch of d decodes contributes each of its n durations d times; the
-    durations form an arithmetic progression. Moments follow in closed form. Order statistics are
-    found by bisection on the value: the number of gaps up to x is a sum over runs.
+    As a `Spread` they are looked at twice, a piece at a time. Moments follow in closed form. Order
+    statistics are found by bisection on the value within a bucket: the number of gaps up to x is a sum over
+    runs.
     """
 
-    def __init__(self, steps: list[StepLog]) -> None:
-        def column(name: str) -> np.ndarray:
-            return np.concatenate([np.array(getattr(log, name), float) for log in steps] or [np.zeros(0)])
+    def __init__(self, percents: Sequence[float]) -> None:
+        self.count = 0
+        self._percents = percents
+        self._sum = 0
+        self._squares = 0
+        self._buckets = Buckets()
+        self._wanted: dict[int, tuple[int, int]] = {}
+        self._kept: dict[int, list[_Runs]] = {}
 
-        first, slope = column("first_s"), column("slope_s")
-        n, weight = column("iterations"), column("decodes")
-        odd = np.array([gap for log in steps for gap in log.gaps_s], float)
-        ones = np.ones(len(odd))
-        used = weight > 0
-        self._first = np.concatenate([first[used], odd])
-        self._slope = np.concatenate([slope[used], 0 * odd])
-        self._n = np.concatenate([n[used], ones])
-        self._weight = np.concatenate([weight[used], ones])
-        self.count = int((self._n * self._weight).sum())
+    def add(self, logs: Sequence[StepLog]) -> None:
+        """The first look at a piece."""
+        runs = _Runs.of(logs)
+        if not len(runs.n):
+            return
+        a, d, n, weight = runs
+        self.count += int((n * weight).sum())  # whole numbers
+        self._sum += exact.total((a * n + d * n * (n - 1) / 2) * weight)
+        low, high = runs.lowest, runs.highest
+        short = low == high
+        self._buckets.add(low[short], (n * weight)[short].astype(np.int64))
+        self._spanning(runs.chosen(~short), low[~short], high[~short])
+
+    def _spanning(self, runs: _Runs, low: Ints, high: Ints) -> None:
+        """Count runs that go through several buckets."""
+        if not len(low):
+            return
+        spans = high - low + 1
+        which = np.repeat(np.arange(len(low)), spans)
+        begins = np.cumsum(spans) - spans
+        buckets = low[which] + np.arange(len(which)) - begins[which]
+        each = runs.chosen(which)
+        upto = each.upto(tops(buckets, BITS))
+        upto[begins + spans - 1] = runs.n  # whatever the rounding of the last gap
+        given = np.diff(upto, prepend=0.0)
+        given[begins] = upto[begins]
+        self._buckets.add(buckets, (given * each.weight).astype(np.int64))
+
+    def merge(self, other: Gaps) -> None:
+        """What ``other`` has seen the first time."""
+        self.count += other.count
+        self._sum += other._sum
+        self._buckets.merge(other._buckets)
+
+    def settle(self) -> None:
+        """All pieces have been seen once."""
+        if self.count:
+            self._wanted = self._buckets.find(ranks_of(self.count, self._percents))
+
+    def look(self, logs: Sequence[StepLog]) -> None:
+        """The second look at a piece."""
+        runs = _Runs.of(logs)
+        if not len(runs.n):
+            return
+        a, d, n, weight = runs.first - self.mean, runs.slope, runs.n, runs.weight
+        squares = n * a**2 + a * d * n * (n - 1) + d**2 * (n - 1) * n * (2 * n - 1) / 6
+        self._squares += exact.total(squares * weight)
+        low, high = runs.lowest, runs.highest
+        for bucket in {bucket for bucket, _ in self._wanted.values()}:
+            through = (low <= bucket) & (high >= bucket)
+            self._kept.setdefault(bucket, []).append(runs.chosen(through))
+
+    def bare(self) -> Gaps:
+        """What the second look at a piece needs to know."""
+        out = Gaps(self._percents)
+        out.count, out._sum, out._wanted = self.count, self._sum, self._wanted
+        return out
+
+    def merge_second(self, other: Gaps) -> None:
+        """What ``other`` has seen the second time."""
+        self._squares += other._squares
+        for bucket, runs in other._kept.items():
+            self._kept.setdefault(bucket, []).extend(runs)
 
     @property
     def mean(self) -> float:
-        a, d, n = self._first, self._slope, self._n
-        sums = a * n + d * n * (n - 1) / 2
-        return float((sums * self._weight).sum() / self.count)
+        """The nearest float to it."""
+        return exact.mean(self._sum, self.count)
 
     @property
     def std(self) -> float:
         """Population standard deviation, summed around the mean."""
-        a, d, n = self._first - self.mean, self._slope, self._n
-        squares = n * a**2 + a * d * n * (n - 1) + d**2 * (n - 1) * n * (2 * n - 1) / 6
-        return float(np.sqrt(max(0.0, (squares * self._weight).sum()) / self.count))
+        return float(np.sqrt(max(0.0, exact.mean(self._squares, self.count))))
+
+    def ordered(self) -> dict[int, float]:
+        """The gaps at the ranks that percentiles need, to the last bit or two."""
+        joined = {
+            bucket: _Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
+            for bucket, runs in self._kept.items()
+        }
+        return {
+            rank: _find(joined[bucket], bucket, rank - before)
+            for rank, (bucket, before) in self._wanted.items()
+        }
+
+
+def _find(runs: _Runs, bucket: int, rank: int) -> float:
+    """The gap at ``rank``, counted from 0, of those of ``runs`` that lie in ``bucket``."""
+    below = np.where(runs.lowest < bucket, runs.upto(float(tops(np.array([bucket - 1]), BITS)[0])), 0.0)
+
+    low, high = (
+        (bucket << BITS) - 1,
+        ((bucket + 1) << BITS) - 1,
+    )  # floats above 0 are in the order of their bits
+    while high - low > 1:
+        middle = (low + high) // 2
+        value = float(np.array(middle).view(np.float64))
+        if int(((runs.upto(value) - below) * runs.weight).sum()) > rank:
+            high = middle
+        else:
+            low = middle
+    return float(np.array(high).view(np.float64))
+
+
+class TokenGaps:
+    """The gaps of logs that are all in memory."""
+
+    def __init__(self, steps: Sequence[StepLog]) -> None:
+        self._steps = steps
+        self._all = self._of(())
+
+    def _of(self, percents: Sequence[float]) -> Gaps:
+        gaps = Gaps(percents)
+        gaps.add(self._steps)
+        gaps.settle()
+        gaps.look(self._steps)
+        return gaps
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._all.count
+
+    @property
+    def mean(self) -> float:
+        """In s."""
+        return self._all.mean
+
+    @property
+    def std(self) -> float:
+        """Of the population, s."""
+        return self._all.std
 
     def percentile(self, p: float) -> float:
         """Linear between order statistics, as numpy's default."""
-        rank = p / 100 * (self.count - 1)
-        low = int(rank)
-        value = self._order_statistic(low)
-        if rank > low and self._count_up_to(value) <= low + 1:
-            value += (self._order_statistic(low + 1) - value) * (rank - low)
-        return value
-
-    def _order_statistic(self, rank: int) -> float:
-        """The ``rank``-th smallest gap, counted from 0, to the last bit or two.
-
-        Runs that lie wholly below or above what is still possible are counted once and then left out.
-        """
-        low, high = 0.0, float((self._first + self._slope * (self._n - 1)).max())
-        first, slope, n, weight, below = self._first, self._slope, self._n, self._weight, 0
-        while True:
-            middle = (low + high) / 2
-            if not low < middle < high:
-                return high
-            up_to = _gaps_up_to(middle, first, slope, n)
-            if below + int((up_to * weight).sum()) > rank:
-                high = middle
-                undecided = first <= high
-            else:
-                low = middle
-                undecided = up_to < n
-            if 2 * np.count_nonzero(undecided) < len(undecided):
-                below += int((up_to * weight)[~undecided].sum())
-                first, slope, n, weight = (column[undecided] for column in (first, slope, n, weight))
-
-    def _count_up_to(self, x: float) -> int:
-        return int((_gaps_up_to(x, self._first, self._slope, self._n) * self._weight).sum())
-
-
-def _gaps_up_to(x: float, first: Floats, slope: Floats, n: Floats) -> Floats:
-    """How many of each run's ``n`` gaps, of ``first`` s and then ``slope`` longer each, are up to ``x``."""
-    above = x - first
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.where(slope > 0, np.floor(above / slope) + 1, n)
-    counts: Floats = np.where(above >= 0, np.minimum(steps, n), 0.0)
-    return counts
+        return percentile(self._of([p]).ordered(), self.count, p)

@@ -20,9 +20,13 @@ class Price(Schema):
     """
 
     gpu_hour_usd: Usd | None = None
+    """Price of one GPU for an hour, USD; pays for everything."""
     input_usd_per_1m: Usd | None = None
+    """Price of a million prompt tokens that are computed, USD."""
     cached_input_usd_per_1m: Usd | None = None
+    """Price of a million prompt tokens that are read from the cache, USD; left out: as those computed."""
     output_usd_per_1m: Usd = Field(default=0.0)
+    """Price of a million generated tokens, USD."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Price:

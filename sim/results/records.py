@@ -130,6 +130,10 @@ class Records:
     """Whether there is a cache that can become full."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     """The counters now and then, at the end too."""
+    age_s: Floats | None = None
+    """How long after its session's start each request would arrive if none ever waited, if that is kept."""
+    each_replica: list[list[EngineTotals]] | None = None
+    """Those of each replica at each of these times, where the records are of some replicas of a fleet."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
@@ -212,7 +216,7 @@ class Records:
             out.query_blocks = int((out.input_tokens // self.block_tokens).sum())
             out.hit_blocks = int((out.cache_read_input_tokens // self.block_tokens).sum())
         if not window.is_whole:
-            out._count_in(window)
+            out.count_in(window)
         return out
 
     def started(self, window: Window) -> Records:
@@ -226,10 +230,11 @@ class Records:
             out.hosted = self.hosted.only(self.completed & inside, inside[self.hosted.calls.request])
         return out
 
-    def _count_in(self, window: Window) -> None:
+    def count_in(self, window: Window) -> None:
         """Keep of iterations and counters those of ``window``."""
-        self.steps = [log.within(window) for log in self.steps]
-        self.work = [log.within(window) for log in self.work]
+        cut = {id(log): log.within(window) for log in (*self.steps, *self.work)}  # mostly the same ones
+        self.steps = [cut[id(log)] for log in self.steps]
+        self.work = [cut[id(log)] for log in self.work]
         counted = between(self.checkpoints, window)
         self.whole = counted is not None
         self.evicted_blocks = self.evicted_tokens = None

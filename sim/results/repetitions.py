@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sim.results import metrics
+from sim.results import exact, metrics
 from sim.results.intervals import Flat, Repetitions, flat
 from sim.results.pricing import Price
 from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
 from sim.results.slo import Slo
 from sim.results.steady import Measured, ages_s, is_traffic
+from sim.results.tally import InOnePiece, figures_of, summarise
 from sim.results.window import Window
 from workloads.trace import GENERATED, NONE, Trace
 
@@ -50,7 +51,10 @@ def of_one_run(
     counted = min(len(run.measured(measured.windows[name][0])) for name, (run, _, _) in runs.items())
     if counted < PARTS * REQUESTS_PER_PART:
         return None
-    parts = min(_parts_of(trace, measured, name, run) for name, (run, _, _) in runs.items())
+    parts = min(
+        parts_of(measured.windows[name][0], lasting_s(trace, run), float(run.arrival_s.max()))
+        for name, (run, _, _) in runs.items()
+    )
     systems, no_cache = {}, {}
     for name, (run, twin, price) in runs.items():
         window, of_twin = measured.windows[name]
@@ -59,24 +63,23 @@ def of_one_run(
     return Repetitions("parts", systems, no_cache)
 
 
-def _parts_of(trace: Trace, measured: Measured, name: str, records: Records) -> int:
-    """How many parts the window of a system is cut into."""
-    window, ages = measured.windows[name][0], ages_s(trace, records)
-    lasts_s = ages[[after == NONE for after in trace.follower]].mean()
-    length_s = min(window.end_s, float(records.arrival_s.max())) - window.start_s
+def lasting_s(trace: Trace, records: Records) -> float:
+    """How long a session lasts on average, s."""
+    ages = ages_s(trace, records)[[after == NONE for after in trace.follower]]
+    return exact.mean(exact.total(ages), len(ages))
+
+
+def parts_of(window: Window, lasts_s: float, last_arrival_s: float) -> int:
+    """How many parts the window of a system is cut into, whose sessions last ``lasts_s`` on average."""
+    length_s = min(window.end_s, last_arrival_s) - window.start_s
     return PARTS if lasts_s <= 0 else int(np.clip(length_s / lasts_s, FEWEST_PARTS, PARTS))
 
 
 def _parts(
     records: Records, window: Window, count: int, price: Price | None, slo: Slo | None
 ) -> list[Flat]:
-    out = []
-    for part in window.parts(count, float(records.arrival_s.max())):
-        figures = metrics.summarise(records, price, part)
-        if slo is not None:
-            figures["request_goodput"] = slo.goodput(records, part, figures["duration"])
-        out.append(flat(figures))
-    return out
+    parts = window.parts(count, float(records.arrival_s.max()))
+    return [flat(figures) for figures in figures_of(InOnePiece(records), parts, price, slo)]
 
 
 def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:
@@ -123,7 +126,7 @@ def _weighted(
         paid = draws @ np.bincount(of_bill[1], weights=usd, minlength=count)
         columns["cost.cost_usd_total"] = paid
         columns["cost.cost_usd_per_request"] = _over(paid, requests)
-    elif (held_usd := metrics.summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
+    elif (held_usd := summarise(everything, price)["cost"]["cost_usd_total"]) is not None:
         columns["cost.cost_usd_total"] = np.full(len(draws), held_usd)  # whichever sessions come
     for name, of in LATENCIES.items():
         columns.update(_latency(name, of(records) * 1e3, session, draws))

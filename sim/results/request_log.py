@@ -68,6 +68,16 @@ class RequestLog:
         """How it ended, one of ``STATUS``; None while it has not."""
         self.tier: list[str | None] = [None] * n
 
+    def grow(self) -> None:
+        """The trace has one more request."""
+        for column in (self.arrival_s, self.scheduled_s, self.first_token_s, self.finished_s):
+            column.append(NAN)
+        for counted in (self.hit_tokens, self.preemptions, self.retries):
+            counted.append(0)
+        self.replica.append(-1)
+        self.status.append(None)
+        self.tier.append(None)
+
     def end(self, index: int, status: str) -> None:
         """Request ``index`` is over; it must not have been before."""
         assert self.status[index] is None, "a request ends once"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from sim.providers import bills
 from sim.results import metrics
 from sim.results.pricing import Price
-from sim.results.records import Floats, Records
+from sim.results.records import Floats, Ints, Records
 from sim.results.tables import RequestColumns
 
 if TYPE_CHECKING:
@@ -19,15 +20,26 @@ TWIN = "/no-cache"
 """Added to a system's name for the rows of its twin."""
 
 
-def columns(result: Result) -> RequestColumns:
-    """Columns of the table; what a system does not have is NaN, or None for text."""
-    parts: list[Any] = []
-    names = result.trace.request_ids
-    for name, run in result.runs.items():
-        parts.append(_rows(name, run.records, run.price, names))
-        parts.append(_rows(name + TWIN, run.twin, run.price, names))
+BLOCK = 1 << 17
+"""Rows of a block, which is a row group in the file."""
+
+
+def columns(blocks: Iterable[RequestColumns]) -> RequestColumns:
+    """Columns of the whole table; what a system does not have is NaN, or None for text."""
+    parts: list[Any] = list(blocks)
     table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return cast(RequestColumns, table)
+
+
+def blocks(result: Result) -> Iterator[RequestColumns]:
+    """The table a block at a time: a system, then its twin, each in the order of the trace."""
+    names = result.trace.request_ids
+    for name, run in result.runs.items():
+        for system, records in ((name, run.records), (name + TWIN, run.twin)):
+            table: Any = rows(system, records, run.price, names or np.arange(len(records)))
+            for first in range(0, len(records), BLOCK):
+                block = {key: column[first : first + BLOCK] for key, column in table.items()}
+                yield cast(RequestColumns, block)
 
 
 def request_usd(records: Records, price: Price | None) -> Floats | None:
@@ -42,7 +54,8 @@ def request_usd(records: Records, price: Price | None) -> Floats | None:
     return paid[0] + paid[1]
 
 
-def _rows(system: str, records: Records, price: Price | None, names: list[str] | None) -> RequestColumns:
+def rows(system: str, records: Records, price: Price | None, names: Sequence[str] | Ints) -> RequestColumns:
+    """The rows of ``records``, whose requests are called ``names``."""
     n = len(records)
     hits = records.cache_read_input_tokens
     cost = request_usd(records, price)
@@ -52,7 +65,7 @@ def _rows(system: str, records: Records, price: Price | None, names: list[str] |
         tier[(hits > 0) & (tier == np.array(None))] = first
     return {
         "system": np.full(n, system, dtype=object),
-        "request_id": np.array(names, dtype=object) if names else np.arange(n),
+        "request_id": names if isinstance(names, np.ndarray) else np.array(names, dtype=object),
         "session_id": records.session,
         "turn": records.turn,
         "tenant": records.tenant,

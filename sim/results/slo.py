@@ -20,9 +20,13 @@ class Slo(Schema):
     """
 
     ttft_ms: PositiveFloat | None = None
+    """Longest time to first token, ms."""
     tpot_ms: PositiveFloat | None = None
+    """Longest mean time of an output token after the first, ms."""
     e2el_ms: PositiveFloat | None = None
+    """Longest time from request to end of the reply, ms."""
     share: float = Field(default=0.99, gt=0, le=1)
+    """Share of the requests that have to keep the limits."""
 
     @model_validator(mode="after")
     def _some_limit(self) -> Slo:
@@ -45,10 +49,6 @@ class Slo(Schema):
     def good(self, records: Records, window: Window = WHOLE) -> int:
         """How many of those that arrive in ``window`` did."""
         return int((self.kept(records) & records.arrived(window)).sum())
-
-    def goodput(self, records: Records, window: Window, duration_s: float | None) -> float | None:
-        """Good requests that arrive in ``window``, per second of it; None where it has no length."""
-        return self.good(records, window) / duration_s if duration_s else None
 
     @property
     def limits_ms(self) -> dict[str, float]:

@@ -10,14 +10,17 @@ begin when sessions and caches are as they will be from then on, and end when th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
-from typing import Literal
+from fractions import Fraction
+from math import ceil, inf
+from typing import Literal, Protocol
 
 import numpy as np
 
-from sim.results.records import Floats, Records
+from sim.results import exact
+from sim.results.records import Floats, Ints, Records
+from sim.results.spread import BITS, Buckets, bucket_of
 from sim.results.window import WHOLE, Window
 from workloads.trace import GENERATED, NONE, Trace
 
@@ -64,7 +67,7 @@ def is_traffic(trace: Trace) -> bool:
 
     Recorded sessions, requests written out by hand and a single session are measured as a whole.
     """
-    return trace.drawn_starts and trace.origin == GENERATED and len(trace.starts()) > 1
+    return trace.drawn_starts and trace.origin == GENERATED and trace.starting > 1
 
 
 def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
@@ -77,12 +80,7 @@ def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
 
 def _grid(trace: Trace) -> list[float]:
     """The times at which a found window may begin."""
-    return [last_start_s(trace) * (i + 1) / GRID for i in range(GRID)]
-
-
-def last_start_s(trace: Trace) -> float:
-    """When the last session starts by itself."""
-    return max(at for at in trace.arrival_s if at is not None)
+    return [trace.last_start_s * (i + 1) / GRID for i in range(GRID)]
 
 
 def load_end_s(trace: Trace, records: Records) -> float:
@@ -111,20 +109,62 @@ def measure(
         return Measured(dict.fromkeys(runs, (window, window)), chosen)
     if trace.concurrency is not None:
         return _each_its_own(trace, asked, runs)
-    end_s = last_start_s(trace) if end_asked == "auto" else inf if end_asked == "end" else end_asked
-    ramp_s = max(_ramp_s(trace, records, min(end_s, last_start_s(trace))) for records, _ in runs.values())
-    full_s = {name: full for name, (run, _) in runs.items() if (full := _full_s(run)) is not None}
+    courses = {name: InMemory(trace, records) for name, (records, _) in runs.items()}
+    return of_traffic(trace, asked, courses)
+
+
+class Course(Protocol):
+    """What has to be known of a run to find its window."""
+
+    def ramp_s(self, end_s: float) -> float:
+        """From when on to ``end_s`` few prompt tokens are missing (`Ramp`)."""
+
+    def arrived(self, window: Window) -> int:
+        """How many requests arrive in ``window``."""
+
+    @property
+    def full_s(self) -> float | None:
+        """When its cache began to evict; infinite if it never did, None for one without a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """The `Course` of a run that is in memory."""
+
+    trace: Trace
+    records: Records
+
+    def ramp_s(self, end_s: float) -> float:
+        """See `Course`."""
+        return _ramp_s(self.trace, self.records, end_s)
+
+    def arrived(self, window: Window) -> int:
+        """See `Course`."""
+        return int(self.records.arrived(window).sum())
+
+    @property
+    def full_s(self) -> float | None:
+        """See `Course`."""
+        return full_s(self.records)
+
+
+def of_traffic(trace: Trace, asked: Asked, runs: Mapping[str, Course]) -> Measured:
+    """One window for all runs of traffic whose sessions start by themselves, and for their twins."""
+    start_asked, end_asked = asked.warmup_s, asked.until_s
+    end_s = trace.last_start_s if end_asked == "auto" else inf if end_asked == "end" else end_asked
+    ramp_s = max(run.ramp_s(min(end_s, trace.last_start_s)) for run in runs.values())
+    full_s = {name: full for name, run in runs.items() if (full := run.full_s) is not None}
     if start_asked != "auto":
-        window = Window(start_asked, end_s)
+        window = _from(start_asked, end_s)
         return Measured(dict.fromkeys(runs, (window, window)), "given", ramp_s, full_s)
-    span_s = min(end_s, last_start_s(trace))
+    span_s = min(end_s, trace.last_start_s)
     latest_s = span_s * LATEST_START
     steady_s = max(ramp_s, *(full for full in full_s.values() if full <= latest_s), 0.0)
     needed_s = steady_s / LATEST_START
     if steady_s <= latest_s:
         start_s = next(t for t in _grid(trace) if t >= steady_s)
         window = Window(start_s, end_s)
-        count = min(int(records.arrived(window).sum()) for records, _ in runs.values())
+        count = min(run.arrived(window) for run in runs.values())
         if count >= FEWEST_REQUESTS:
             return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s, span_s)
         needed_s = start_s + (span_s - start_s) * FEWEST_REQUESTS / max(1, count)
@@ -153,10 +193,15 @@ def _own(trace: Trace, asked: Asked, records: Records) -> Window:
     few = records.arrived(Window(start_s, end_s)).sum() < FEWEST_REQUESTS
     if asked.warmup_s == "auto" and (few or start_s > end_s * LATEST_START):
         return WHOLE
-    return Window(
+    return _from(
         start_s if asked.warmup_s == "auto" else asked.warmup_s,
         end_s if asked.until_s == "auto" else inf if asked.until_s == "end" else asked.until_s,
     )
+
+
+def _from(start_s: float, end_s: float) -> Window:
+    """The window from ``start_s``; to the end of the run where ``end_s``, found from it, comes before."""
+    return Window(start_s, end_s if end_s > start_s else inf)
 
 
 def _firsts(trace: Trace) -> list[int]:
@@ -180,24 +225,91 @@ def ages_s(trace: Trace, records: Records) -> Floats:
     return ages
 
 
-def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
-    """The earliest time from which to ``end_s`` few prompt tokens are missing.
+class Ramp:
+    """From when on to ``end_s`` few prompt tokens are missing, from pieces that are looked at twice.
 
     At time t after the start those turns are missing that would come later than t after their session's
     start: their sessions would have had to start before the run did. They count by their prompts, because
     late turns are few and long. Where too much is missing whatever the time, that is how long nearly all
     take to come.
     """
-    ages, weights = ages_s(trace, records), records.input_tokens / records.input_tokens.sum()
-    for start_s in np.linspace(0, end_s, GRID, endpoint=False).tolist():
-        missing_s = np.clip(ages, start_s, end_s) - start_s
-        if missing_s @ weights <= MISSING * (end_s - start_s):
-            return float(start_s)
-    order = np.argsort(ages)
-    return float(ages[order][np.searchsorted(np.cumsum(weights[order]), 1 - MISSING)])
+
+    def __init__(self, end_s: float) -> None:
+        self._end_s = end_s
+        self._grid = np.linspace(0, end_s, GRID, endpoint=False)
+        self._tokens, self._waits = [0] * (GRID + 1), [0] * (GRID + 1)
+        """Of what is as old as each time of the grid and younger than the next: prompt tokens, and the
+        exact sum of these times their age. The last ones are of what is as old as ``end_s``."""
+        self._ages = Buckets()
+        self._wanted: tuple[int, int, int] | None = None
+        self._kept: list[tuple[Floats, Ints]] = []
+
+    def add(self, ages_s: Floats, tokens: Ints) -> None:
+        """The first look at a piece: how old requests are, and their prompts."""
+        place = np.searchsorted(self._grid, ages_s, side="right") - 1
+        place[ages_s >= self._end_s] = GRID
+        self._tokens = _plus(self._tokens, np.bincount(place, weights=tokens, minlength=GRID + 1).tolist())
+        self._waits = _plus(self._waits, exact.totals(ages_s * tokens, place, GRID + 1))
+        self._ages.add(bucket_of(ages_s, BITS), tokens)
+
+    def merge(self, other: Ramp) -> None:
+        """What ``other`` has seen the first time."""
+        self._tokens = _plus(self._tokens, other._tokens)
+        self._waits = _plus(self._waits, other._waits)
+        self._ages.merge(other._ages)
+
+    def starts_s(self) -> float | None:
+        """The time of the grid from which on few tokens are missing; None if there is none."""
+        tokens, waits, end = sum(self._tokens), Fraction(0), Fraction(self._end_s)
+        late, found = self._tokens[GRID], None
+        waits = late * end
+        for start_s, more, waited in reversed(
+            list(zip(self._grid.tolist(), self._tokens[:GRID], self._waits[:GRID], strict=True))
+        ):
+            late, waits = late + more, waits + Fraction(waited, exact.UNITS)
+            start = Fraction(start_s)
+            if waits - late * start <= Fraction(MISSING) * (end - start) * tokens:
+                found = float(start_s)
+        return found
+
+    def settle(self) -> None:
+        """All pieces have been seen once, and the age is wanted to which nearly all tokens come."""
+        rank = ceil(sum(self._tokens) * (1 - MISSING)) - 1
+        bucket, before = self._ages.find([rank])[rank]
+        self._wanted = rank, bucket, before
+
+    def look(self, ages_s: Floats, tokens: Ints) -> None:
+        """The second look at a piece."""
+        assert self._wanted is not None
+        inside = bucket_of(ages_s, BITS) == self._wanted[1]
+        self._kept.append((ages_s[inside], tokens[inside]))
+
+    def nearly_all_s(self) -> float:
+        """The age to which nearly all tokens come."""
+        assert self._wanted is not None
+        ages_s, tokens = (np.concatenate(column) for column in zip(*self._kept, strict=True))
+        order = np.argsort(ages_s, kind="stable")
+        rank, _, before = self._wanted
+        upto = np.cumsum(tokens[order])
+        return float(ages_s[order][np.searchsorted(upto, rank - before, side="right")])
 
 
-def _full_s(records: Records) -> float | None:
+def _plus(one: Sequence[float], other: Sequence[float]) -> list[int]:
+    return [int(a) + int(b) for a, b in zip(one, other, strict=True)]
+
+
+def _ramp_s(trace: Trace, records: Records, end_s: float) -> float:
+    """The ramp of a run that is in memory."""
+    ages, ramp = ages_s(trace, records), Ramp(end_s)
+    ramp.add(ages, records.input_tokens)
+    if (start_s := ramp.starts_s()) is not None:
+        return start_s
+    ramp.settle()
+    ramp.look(ages, records.input_tokens)
+    return ramp.nearly_all_s()
+
+
+def full_s(records: Records) -> float | None:
     """When its cache began to evict; None for one without a bound, or without counters."""
     if not records.bounded or not records.checkpoints:
         return None

@@ -48,42 +48,45 @@ class StepLog:
         self.gaps_end_s.append(end)
         self.gaps_s.append(gap)
 
+    def __len__(self) -> int:
+        return len(self._runs) // RUN.itemsize
+
     @property
     def end_s(self) -> array[float]:
         """When the last iteration of each run ends."""
-        return array("d", self._table["end_s"].tobytes())
+        return array("d", self.table["end_s"].tobytes())
 
     @property
     def first_s(self) -> array[float]:
         """Duration of the run's first iteration; each further one takes ``slope_s`` longer."""
-        return array("d", self._table["first_s"].tobytes())
+        return array("d", self.table["first_s"].tobytes())
 
     @property
     def slope_s(self) -> array[float]:
-        return array("d", self._table["slope_s"].tobytes())
+        return array("d", self.table["slope_s"].tobytes())
 
     @property
     def iterations(self) -> array[int]:
-        return array("q", self._table["iterations"].tobytes())
+        return array("q", self.table["iterations"].tobytes())
 
     @property
     def decodes(self) -> array[int]:
-        return array("i", self._table["decodes"].tobytes())
+        return array("i", self.table["decodes"].tobytes())
 
     @property
     def first_tokens(self) -> array[int]:
         """Tokens that completed prefills gave at the end of the run."""
-        return array("i", self._table["first_tokens"].tobytes())
+        return array("i", self.table["first_tokens"].tobytes())
 
     @property
-    def _table(self) -> NDArray[np.void]:
+    def table(self) -> NDArray[np.void]:
         """A view, a field per column; nothing can be added while one exists."""
         return np.frombuffer(self._runs, RUN)
 
     def within(self, window: Window) -> StepLog:
         """The iterations and gaps that end in ``window``; a run of iterations is cut at its edges."""
         start_s, end_s = window.start_s, window.end_s
-        runs = self._table
+        runs = self.table
         n = runs["iterations"]
         begin = runs["end_s"] - (runs["first_s"] * n + runs["slope_s"] * (n * (n - 1) // 2))
         kept = (runs["end_s"] > start_s) & (begin < end_s)
@@ -111,6 +114,6 @@ class StepLog:
     @property
     def busy_s(self) -> float:
         """Time in iterations, s."""
-        runs = self._table
+        runs = self.table
         n = runs["iterations"]
         return float((runs["first_s"] * n + runs["slope_s"] * (n * (n - 1) // 2)).sum())

@@ -5,13 +5,14 @@ Every check looks at the measured window only. Each says what it saw, in figures
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import inf
 
 import numpy as np
 
+from sim.results import exact
 from sim.results.records import Records
-from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
+from sim.results.request_log import ABORTED, COMPLETED, REJECTED, STATUS, TIMED_OUT
 from sim.results.steady import Measured
 from sim.results.window import Window
 
@@ -49,81 +50,148 @@ def of_experiment(measured: Measured) -> list[str]:
     ]
 
 
-def of_run(
-    records: Records, window: Window, load_end_s: float, full_s: float | None, *, steady: bool = True
-) -> list[str]:
-    """Warnings about one system.
+class Watch:
+    """What warnings about one run rest on, added up over its pieces.
 
-    ``load_end_s`` is until when requests come as they shall, ``full_s`` when its cache began to evict
-    (None: it has no bound). Without a ``steady`` part, overload is looked for in the second half of that
-    time.
+    ``load_end_s`` is until when requests come as they shall, ``last_arrival_s`` when the last one comes.
+    Without a ``steady`` part, overload is looked for in the second half of the time until ``load_end_s``.
     """
-    if not records.arrived(window).any():
-        return ["no request arrives in the measured window: warmup_s and until_s leave all of them out"]
-    loaded = window if steady else Window(load_end_s / 2, load_end_s)
-    return [
-        *overload(records, loaded, load_end_s),
-        *_unserved(records, window),
-        *_filling(records, window, full_s),
-        *_drift(records, window),
-        *_few(records, window),
-    ]
+
+    def __init__(
+        self, window: Window, load_end_s: float, last_arrival_s: float, *, steady: bool = True
+    ) -> None:
+        self.window = window
+        self._load = Load(window if steady else Window(load_end_s / 2, load_end_s), load_end_s)
+        self._drift = Drift(window, last_arrival_s)
+        self._ended: dict[str, int] = {}
+
+    def add(self, records: Records) -> None:
+        """Look at a piece."""
+        self._load.add(records)
+        if not self.window.is_whole:
+            self._drift.add(records)
+        ended = records.status[records.arrived(self.window)]
+        for status in STATUS:
+            self._ended[status] = self._ended.get(status, 0) + int((ended == status).sum())
+
+    def merge(self, other: Watch) -> None:
+        """What ``other`` has seen."""
+        self._load.merge(other._load)
+        self._drift.merge(other._drift)
+        for status, count in other._ended.items():
+            self._ended[status] = self._ended.get(status, 0) + count
+
+    def warnings(self, run: Records, full_s: float | None) -> list[str]:
+        """Of ``run``; its cache began to evict at ``full_s`` (None: it has no bound)."""
+        if not sum(self._ended.values()):
+            return ["no request arrives in the measured window: warmup_s and until_s leave all of them out"]
+        timed = run.engine is not None or run.hosted is not None
+        return [
+            *(self._load.said() if run.engine is not None else []),
+            *_unserved(self._ended),
+            *_filling(self.window, full_s),
+            *(_drift(self._drift.rates()) if not self.window.is_whole else []),
+            *(_few(self._ended[COMPLETED]) if timed else []),
+        ]
+
+
+class Load:
+    """Whether more arrives than is served: what waits, and how long, then grows as long as the run does."""
+
+    def __init__(self, window: Window, load_end_s: float) -> None:
+        self._end_s = min(window.end_s, load_end_s)
+        self._window = Window(window.start_s, self._end_s)
+        self._span_s = self._end_s - window.start_s
+        self._parts = self._window.parts(PARTS, self._end_s) if self._span_s > 0 else []
+        self._arrived = self._served = self._left = 0
+        self._last_s = self._end_s
+        self._answered, self._waited = [0] * PARTS, [0] * PARTS
+        self._unanswered, self._since = [0] * PARTS, [0] * PARTS
+        """By part: requests with and without a first token, and exact sums of how long those waited and of
+        when these arrived."""
+
+    def add(self, records: Records) -> None:
+        """Look at a piece."""
+        arrived, finished = records.arrived(self._window), records.finished_s
+        self._arrived += int(arrived.sum())
+        self._served += int(((finished > self._window.start_s) & (finished <= self._end_s)).sum())
+        self._left += int((records.status != COMPLETED)[arrived].sum())
+        self._last_s = max(self._last_s, float(np.nanmax(finished, initial=self._end_s)))
+        waited = records.first_token_s - records.arrival_s
+        none = np.isnan(waited)
+        for i, part in enumerate(self._parts):
+            inside = records.arrived(part)
+            self._answered[i] += int((inside & ~none).sum())
+            self._waited[i] += exact.total(waited[inside & ~none])
+            self._unanswered[i] += int((inside & none).sum())
+            self._since[i] += exact.total(records.arrival_s[inside & none])
+
+    def merge(self, other: Load) -> None:
+        """What ``other`` has seen."""
+        self._arrived += other._arrived
+        self._served += other._served
+        self._left += other._left
+        self._last_s = max(self._last_s, other._last_s)
+        for mine, others in (
+            (self._answered, other._answered),
+            (self._waited, other._waited),
+            (self._unanswered, other._unanswered),
+            (self._since, other._since),
+        ):
+            mine[:] = [one + more for one, more in zip(mine, others, strict=True)]
+
+    def said(self) -> list[str]:
+        """What to say of it."""
+        if self._span_s <= 0:
+            return []
+        undone = self._arrived - self._served - self._left
+        waits = self._waits()
+        few = min(undone, self._served) < TAIL_REQUESTS
+        if len(waits) < PARTS or undone <= BEHIND * self._arrived or few:
+            return []
+        if waits[-1] <= WAITING_GROWS * waits[0]:
+            return []
+        return [
+            f"overloaded: {self._arrived / self._span_s:.3g} requests/s arrive and "
+            f"{self._served / self._span_s:.3g} are served; the queue grows by {undone:,.0f} requests and "
+            f"the mean time to first token with it, from {waits[0]:,.1f} to {waits[-1]:,.1f} s: such times "
+            "are those of the run's length"
+        ]
+
+    def _waits(self) -> list[float]:
+        """Mean time from arrival to first token, or to the run's end, in each part of the window, s."""
+        out = []
+        for answered, waited, without, since in zip(
+            self._answered, self._waited, self._unanswered, self._since, strict=True
+        ):
+            if answered + without:
+                until = without * exact.total([self._last_s])
+                out.append(exact.mean(waited + until - since, answered + without))
+        return out
 
 
 def overload(records: Records, window: Window, load_end_s: float) -> list[str]:
-    """More arrives than is served: what waits, and how long, grows as long as the run does."""
-    if records.engine is None:
-        return []
-    arrival, finished = records.arrival_s, records.finished_s
-    end_s = min(window.end_s, load_end_s)
-    window = Window(window.start_s, end_s)
-    span_s = end_s - window.start_s
-    if span_s <= 0:
-        return []
-    arrived = arrival[records.arrived(window)]
-    served = int(((finished > window.start_s) & (finished <= end_s)).sum())
-    left = float((records.status != "completed")[records.arrived(window)].sum())
-    undone = len(arrived) - served - left
-    waits = _waits(records, window, end_s)
-    if len(waits) < PARTS or undone <= BEHIND * len(arrived) or min(undone, served) < TAIL_REQUESTS:
-        return []
-    if waits[-1] <= WAITING_GROWS * waits[0]:
-        return []
-    return [
-        f"overloaded: {len(arrived) / span_s:.3g} requests/s arrive and {served / span_s:.3g} are served; "
-        f"the queue grows by {undone:,.0f} requests and the mean time to first token with it, from "
-        f"{waits[0]:,.1f} to {waits[-1]:,.1f} s: such times are those of the run's length"
-    ]
+    """What to say of the load of a run that is in memory."""
+    load = Load(window, load_end_s)
+    load.add(records)
+    return load.said() if records.engine is not None else []
 
 
-def _waits(records: Records, window: Window, end_s: float) -> list[float]:
-    """Mean time from arrival to first token, or to the end of the run, in each part of the window, s."""
-    last = np.nanmax(records.finished_s, initial=end_s)
-    waited = np.where(np.isnan(records.first_token_s), last, records.first_token_s) - records.arrival_s
-    out = []
-    for part in window.parts(PARTS, end_s):
-        of_part = waited[records.arrived(part)]
-        if len(of_part):
-            out.append(float(of_part.mean()))
-    return out
-
-
-def _unserved(records: Records, window: Window) -> list[str]:
+def _unserved(ended: Mapping[str, int]) -> list[str]:
     """Requests that did not get their reply."""
-    ended = records.status[records.arrived(window)]
     words = {REJECTED: "rejected", TIMED_OUT: "given up at their deadline", ABORTED: "aborted"}
-    counts = {word: int((ended == status).sum()) for status, word in words.items()}
+    counts = {word: ended[status] for status, word in words.items()}
     said = [f"{count:,} {word}" for word, count in counts.items() if count]
     if not said:
         return []
     failed = sum(counts.values())
     return [
-        f"{failed / len(ended):.1%} of the requests get no reply ({', '.join(said)}); figures are of the "
-        "others"
+        f"{failed / sum(ended.values()):.1%} of the requests get no reply ({', '.join(said)}); figures are "
+        "of the others"
     ]
 
 
-def _filling(records: Records, window: Window, full_s: float | None) -> list[str]:
+def _filling(window: Window, full_s: float | None) -> list[str]:
     """A cache that has not evicted yet finds more than it will."""
     if full_s is None or full_s <= window.start_s or window.is_whole:
         return []
@@ -132,9 +200,47 @@ def _filling(records: Records, window: Window, full_s: float | None) -> list[str
     return [f"its cache became full only after {full_s:,.0f} s, inside the measured window"]
 
 
-def _drift(records: Records, window: Window) -> list[str]:
+class Drift:
+    """The hit rate in parts of a window."""
+
+    def __init__(self, window: Window, last_arrival_s: float) -> None:
+        self._parts = window.parts(2 * DRIFT_PARTS, last_arrival_s)
+        self._asked, self._found = [0] * len(self._parts), [0] * len(self._parts)
+
+    def add(self, records: Records) -> None:
+        """Look at a piece."""
+        for i, part in enumerate(self._parts):
+            inside = records.arrived(part)
+            self._asked[i] += int(records.input_tokens[inside].sum())
+            self._found[i] += int(records.cache_read_input_tokens[inside].sum())
+
+    def merge(self, other: Drift) -> None:
+        """What ``other`` has seen."""
+        self._asked = [one + more for one, more in zip(self._asked, other._asked, strict=True)]
+        self._found = [one + more for one, more in zip(self._found, other._found, strict=True)]
+
+    def rates(self) -> tuple[float, float] | None:
+        """The hit rate in the halves of the window; None where they do not differ by more than chance."""
+        if not any(self._found) or not all(self._asked):
+            return None
+        rates = [found / asked for found, asked in zip(self._found, self._asked, strict=True)]
+        halves = np.array(rates).reshape(2, DRIFT_PARTS)
+        first, second = halves.mean(axis=1).tolist()
+        error = float(np.sqrt(halves.var(axis=1, ddof=1).sum() / DRIFT_PARTS))
+        if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * error):
+            return None
+        return first, second
+
+
+def drift(records: Records, window: Window) -> tuple[float, float] | None:
+    """The hit rate in the halves of the window, of a run that is in memory; None where they agree."""
+    parts = Drift(window, float(records.arrival_s.max()))
+    parts.add(records)
+    return parts.rates()
+
+
+def _drift(rates: tuple[float, float] | None) -> list[str]:
     """What to say of a hit rate that has not settled."""
-    rates = None if window.is_whole else drift(records, window)
     if rates is None:
         return []
     first, second = rates
@@ -144,30 +250,8 @@ def _drift(records: Records, window: Window) -> list[str]:
     ]
 
 
-def drift(records: Records, window: Window) -> tuple[float, float] | None:
-    """The hit rate in the halves of the window; None where they do not differ by more than chance."""
-    if not records.cache_read_input_tokens.any():
-        return None
-    rates = []
-    for part in window.parts(2 * DRIFT_PARTS, float(records.arrival_s.max())):
-        inside = records.arrived(part)
-        asked = int(records.input_tokens[inside].sum())
-        if not asked:
-            return None
-        rates.append(records.cache_read_input_tokens[inside].sum() / asked)
-    halves = np.array(rates).reshape(2, DRIFT_PARTS)
-    first, second = halves.mean(axis=1).tolist()
-    error = float(np.sqrt(halves.var(axis=1, ddof=1).sum() / DRIFT_PARTS))
-    if abs(second - first) <= max(DRIFT, DRIFT_ERRORS * error):
-        return None
-    return first, second
-
-
-def _few(records: Records, window: Window) -> list[str]:
+def _few(count: int) -> list[str]:
     """Too few requests for a percentile that is shown."""
-    count = int((records.completed & records.arrived(window)).sum())
-    if records.engine is None and records.hosted is None:
-        return []
     thin = [p for p in (90, 99) if count * (100 - p) / 100 < TAIL_REQUESTS]
     if not thin or not count:
         return []
@@ -175,10 +259,3 @@ def _few(records: Records, window: Window) -> list[str]:
         f"{count:,} requests are few for p{thin[0]}{' and p99' if len(thin) > 1 else ''}: fewer than "
         f"{TAIL_REQUESTS} of them lie beyond it"
     ]
-
-
-def outside_ratio(runs: Sequence[tuple[Records, Window]]) -> float:
-    """The share of all requests that arrive outside of their run's window."""
-    total = sum(len(records) for records, _ in runs)
-    counted = sum(int(records.arrived(window).sum()) for records, window in runs)
-    return 1 - counted / total if total else 0.0

@@ -26,13 +26,20 @@ class Ask:
     """One request as a client sent it, its text as tokens: two prompts share what their tokens share."""
 
     prompt: Sequence[int]
+    """Token ids, each from 0 to 2^32 - 1."""
     output_tokens: int
     """How long the reply becomes: what the client asked for, or what the recorded reply has."""
+    reply: Sequence[int] = ()
+    """The reply's tokens as a later prompt would resend them, ``output_tokens`` of them, so that it hits
+    them. Empty: no later prompt contains the reply."""
     model: str = ""
     session: str = ""
     """What the client said of the conversation (`prompt_cache_key`, `user`, a header); empty: unknown."""
     message_ends: Sequence[int] = ()
     """Where messages end, in tokens from the start of the prompt."""
+    system_tokens: int = 0
+    """Tokens from the start of the prompt to the end of its tools and system message; 0: it has none, or
+    it is not known."""
     marks: Sequence[Mark] = ()
     cache_key: str | None = None
     """`prompt_cache_key`, which providers route by."""
@@ -59,12 +66,27 @@ class Refused(Exception):
         self.kind, self.retry_after_s = kind, retry_after_s
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When what became of a request, in simulated seconds as its client sees it; NaN: not yet, or never."""
+
+    arrival_s: float
+    scheduled_s: float
+    """When it was first scheduled; for hosted APIs its arrival."""
+    first_token_s: float
+    finished_s: float
+
+
 class Reply(Protocol):
     """A reply that is being computed."""
 
-    number: int
-    """The row of the request in the records of the run."""
-    arrival_s: float
+    @property
+    def number(self) -> int:
+        """The row of the request in the records of the run."""
+
+    @property
+    def times(self) -> Times:
+        """What is known by now."""
 
     def __aiter__(self) -> AsyncIterator[int]:
         """How many tokens have come since the last time, as soon as they are there; ends with the reply.
@@ -99,8 +121,43 @@ class State:
     cost_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What does not change while the system runs."""
+
+    kind: Literal["engine", "provider"]
+    system: str
+    """Its name in the configuration."""
+    model: str
+    """The model's name; empty where the configuration names none."""
+    provider: str = ""
+    usage_style: Literal["inclusive", "exclusive"] = "inclusive"
+    """Whether the provider counts reads and writes among the input tokens, or beside them."""
+    lifetimes: Mapping[str, float] = field(default_factory=dict)
+    """The lifetimes that the provider sells, by name (``5m``), in s."""
+    replicas: int = 1
+    block_size: int = 0
+    """Tokens of a KV block; 0 for hosted APIs."""
+    kv_blocks: int = 0
+    """KV blocks of all replicas."""
+    max_model_len: int | None = None
+
+
 class Live(Protocol):
     """A system that takes requests while its time runs."""
+
+    @property
+    def about(self) -> About: ...
+
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start; cheap enough to be asked for each token."""
+
+    def shared_tokens(self, one: int, other: int) -> int:
+        """How many tokens the prompts of two requests (`Reply.number`) begin with in common."""
+
+    def iterations(self) -> list[int]:
+        """Tokens scheduled in each iteration that has begun since the last call; none for hosted APIs."""
 
     def submit(self, ask: Ask) -> Reply:
         """Take a request now. Raises `Refused`."""

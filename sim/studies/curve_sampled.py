@@ -108,7 +108,7 @@ def _points(config: Config, trace: Trace, progress: Progress) -> list[Point]:
             continue
         key = f"systems.{name}"
         system.check_trace(trace, key, config.folder)
-        tokens = _capacity_tokens(system, trace)
+        tokens = capacity_tokens(system, trace)
         if tokens is not None:
             progress(name, 0, len(trace))
 
@@ -121,7 +121,7 @@ def _points(config: Config, trace: Trace, progress: Progress) -> list[Point]:
     return points
 
 
-def _capacity_tokens(system: CacheSystem, trace: Trace) -> int | None:
+def capacity_tokens(system: CacheSystem, trace: Trace) -> int | None:
     """The system's capacity in tokens; a cache that has no block size of its own counts ids."""
     capacity: int | None = getattr(system.cache, "capacity_tokens", None)
     blocks: int | None = getattr(system.cache, "capacity_blocks", None)

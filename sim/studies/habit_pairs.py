@@ -17,7 +17,9 @@ class HabitPair(Schema):
     """``{good: HABITS, bad: HABITS}``: each says what it changes of the workload's own habits."""
 
     good: Habits = Habits()
+    """The habits of the good client; by default the workload's."""
     bad: Habits
+    """What the bad client does otherwise."""
 
     @field_serializer("good", "bad")
     def _only_what_is_written(self, habits: Habits) -> dict[str, Any]:

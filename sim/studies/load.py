@@ -8,7 +8,6 @@ from functools import cached_property
 from sim.config import Config
 from sim.experiment import Progress, load_trace
 from sim.results.slo import Slo
-from sim.results.steady import last_start_s
 from sim.studies.rate_sample import RateSample, requests_needed, sample_of
 from sim.studies.search import Verdict
 from sim.systems.engine import EngineSystem
@@ -131,7 +130,7 @@ class Load:
             self.config.folder,
             lambda done: self.progress(label, done, len(trace)),
         )
-        lasts_s = last_start_s(trace) if duration_s is None else duration_s
+        lasts_s = trace.last_start_s if duration_s is None else duration_s
         asked = self.config.asked
         return sample_of(rate, trace, records, asked, self.slo, system.price, duration_s=lasts_s)
 

@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from sim.results import metrics, steady, validity
+from sim.results import steady, validity
 from sim.results.intervals import half_width
 from sim.results.pricing import Price
 from sim.results.records import Records
@@ -16,6 +16,7 @@ from sim.results.repetitions import PARTS, REQUESTS_PER_PART
 from sim.results.slo import Slo
 from sim.results.steady import Asked
 from sim.results.summary_cost import Pricing
+from sim.results.tally import summarise
 from sim.results.window import Window
 from sim.studies.outputs import SampleEntry
 from sim.studies.search import Judged, Verdict
@@ -233,7 +234,7 @@ def _rising(records: Records, window: Window) -> tuple[float, float] | None:
 
 def _figures(records: Records, price: Price | None, window: Window) -> dict[str, float | None]:
     """What is served in the window and what that costs, as ``python -m sim run`` computes it."""
-    figures = metrics.summarise(records, price, window)
+    figures = summarise(records, price, window)
     gpu_s, usd = figures["cost"]["gpu_seconds"], figures["cost"]["cost_usd_total"]
     per_s, tokens_per_s = figures["request_throughput"], figures["total_token_throughput"]
     if per_s is None or not tokens_per_s or not gpu_s or not figures["duration"]:

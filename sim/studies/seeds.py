@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import get_args
+from typing import Protocol, get_args
 
+from sim import experiment
 from sim.config import Config
-from sim.experiment import Progress, Result, run
+from sim.experiment import Progress, Result
 from sim.results import intervals
 from sim.results.comparison import full_name
 from sim.results.intervals import CONFIDENCE, Flat, Repetitions, half_width
@@ -75,7 +76,16 @@ class Until:
         return True
 
 
-def run_seeds(config: Config, progress: Progress, until: Until | None = None) -> Result:
+class Run(Protocol):
+    """How one experiment is run: in this process, or in parts."""
+
+    def __call__(self, config: Config, progress: Progress, strategies: bool = True) -> Result:
+        """As `sim.experiment.run`."""
+
+
+def run_seeds(
+    config: Config, progress: Progress, until: Until | None = None, run: Run = experiment.run
+) -> Result:
     """Run ``config.seeds`` seeds, or as many as ``until`` takes; the result shows the first one's requests.
 
     With one seed, and no ``until``, it is a plain run.

@@ -36,9 +36,14 @@ class CacheSystem(Schema):
 
     kind: Literal["cache"]
     model: str | None = None
+    """The model whose KV gives tiers in gigabytes a number of blocks; left out where nothing needs it."""
     cache: CacheConfig
+    """The cache that is replayed."""
     tenants: Literal["shared", "salted", "partitioned"] = "shared"
+    """What tenants share: `shared` (everything), `salted` (the pool, no content), `partitioned` (nothing).
+    """
     price: Price | None = None
+    """Token prices, so that hits become dollars."""
 
     def resolved(self, key: str, folder: Path) -> CacheSystem:
         """Capacities of tiers in blocks; a replay holds no GPU, so it has no price by the hour."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
@@ -21,9 +23,11 @@ from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
 from sim.engine.vllm.speculative_config import Speculative
 from sim.fleet.fleet import Fleet
+from sim.fleet.live import Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
+from sim.fleet.share import Share
 from sim.hardware import catalogue
 from sim.hardware.by_hand import ModelName
 from sim.hardware.catalogue import Model
@@ -69,20 +73,36 @@ class EngineSystem(Pool):
 
     kind: Literal["engine"]
     model: ModelName | None = None
+    """Name of a model (`python -m sim models`), path of a Hugging Face config.json or of its folder, or
+    the model's figures."""
     dtype: Dtype = "auto"
+    """Type of the weights, vLLM's option; `auto`: as the checkpoint has them."""
     kv_cache_dtype: KvCacheDtype = "auto"
+    """Type of the KV cache, vLLM's option; `auto`: as the model's."""
     router: RouterConfig = RoundRobinConfig()
+    """Which replica gets a request: the name of a router, or a mapping with its parameters."""
     cache: Annotated[EngineCache, Field(discriminator="kind")] = BlockConfig(kind="block")
+    """The prefix cache; by default vLLM's, `{kind: block}`."""
     tenants: Literal["shared", "salted"] = "shared"
+    """What tenants share: `shared` (everything) or `salted` (no content)."""
     price: Price | None = None
+    """What the GPUs, or the tokens, cost."""
     pools: list[Pool] | None = Field(default=None, min_length=1)
+    """Groups of unlike replicas; what one of them does not say is as here."""
     kv_link: LinkSpeed | None = None
+    """The link between replicas that prefill and those that decode."""
     max_queued_requests: PositiveInt | None = None
+    """Requests that wait at a replica at most; further ones are rejected. Left out: no limit."""
     deadline_s: Distribution | None = None
+    """When a client hangs up, s after it asked; a number or a distribution. Left out: never."""
     failures: list[FailureConfig] = Field(default=[])
+    """Replicas that die, and when."""
     retries: Retries | None = None
+    """How a client sends again what was rejected or timed out; left out: never."""
     record_steps: bool = False
+    """Whether what every step scheduled is kept, for steps.parquet; slower."""
     sample_s: float | None = Field(default=None, ge=1e-3)
+    """Interval of timeseries.parquet, s; left out: no such file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -130,7 +150,7 @@ class EngineSystem(Pool):
 
     def _speculative(self, key: str) -> Speculative | None:
         """The pools' common options of speculative decoding; InputError if they differ."""
-        found = [drafting.speculative_of(pool.engine) for pool in self._pools()]
+        found = [drafting.speculative_of(pool.engine) for pool in self.all_pools]
         if any(options != found[0] for options in found):
             raise InputError(
                 f"{key}.pools: engine.speculative differs between pools; allowed: the same in all of them"
@@ -140,7 +160,7 @@ class EngineSystem(Pool):
     @property
     def _keeps_groups(self) -> bool:
         """Whether the engine can keep several groups of layers: vLLM, where no KV travels."""
-        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self._pools())
+        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self.all_pools)
 
     def _require_sense(self, model: Model | None, key: str) -> None:
         """InputError for parts that do not go together."""
@@ -148,7 +168,7 @@ class EngineSystem(Pool):
         def refuse(what: str, allowed: str) -> None:
             raise InputError(f"{key}.{what}; allowed: {allowed}")
 
-        pools = self._pools()
+        pools = self.all_pools
         roles = {pool.role for pool in pools}
         beside = not all(pool.engine.kv(self.cache, key).is_own for pool in pools)
         timed = isinstance(self.cache, TieredConfig) and self.cache.takes_time
@@ -171,7 +191,7 @@ class EngineSystem(Pool):
             )
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        require_order(self.failures, sum(pool.ranks for pool in pools), key)
+        require_order(self.failures, self.ranks_in_all, key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the options contradict the trace."""
@@ -181,16 +201,24 @@ class EngineSystem(Pool):
                 f"{key}.max_queued_requests = {bound} in closed loop: who is turned away is replaced at "
                 f"the same instant; allowed: at least the concurrency ({trace.concurrency})"
             )
-        for pool in self._pools():
+        for pool in self.all_pools:
             pool.require_fit(trace, key)
         if not self._kv.is_own:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
+    def each_too_long(self, trace: Trace) -> list[int]:
+        """How many requests of ``trace`` each pool turns away for their length."""
+        return [pool.count_too_long(trace, self.cache) for pool in self.all_pools]
+
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
+        return self.notes_of(trace, folder, self.each_too_long(trace))
+
+    def notes_of(self, trace: Trace, folder: Path, too_long: Sequence[int]) -> list[str]:
+        """The same where it is known how many requests of the whole trace are ``too_long``, by pool."""
         model = self._model("", folder)
-        pools = self._pools()
+        pools = self.all_pools
         profiles = [pool.profile(model, "", folder) for pool in pools]
         notes = []
         for pool in pools:
@@ -224,31 +252,46 @@ class EngineSystem(Pool):
             ]
         for profile in profiles:
             notes.append(profile.note())
-        for pool in pools:
-            notes += pool.memory_notes(trace, model, self.cache)
+        for pool, over in zip(pools, too_long, strict=True):
+            notes += pool.memory_notes(trace.requests, over, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
         """Whether the times come from measurements of these devices."""
         model = self._model("", folder)
-        return all(pool.profile(model, "", folder).calibrated for pool in self._pools())
+        return all(pool.profile(model, "", folder).calibrated for pool in self.all_pools)
 
-    def run(self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]) -> Records:
-        """Serve the trace in simulated time; ``tick`` hears how many requests are finished."""
+    def run(
+        self,
+        trace: Trace,
+        key: str,
+        folder: Path,
+        tick: Callable[[int], None],
+        share: Share | None = None,
+    ) -> Records:
+        """Serve the trace in simulated time; ``tick`` hears how many requests are finished.
+
+        Of a part of a trace only the replicas of its ``share`` are simulated.
+        """
         if self.tenants == "shared":
-            return self._run(trace, folder, tick, self.cache, watched=True)
-        records = self._run(salted(trace), folder, tick, self.cache, watched=True)
-        shared = self._run(trace, folder, tick, self.cache)
+            return self._run(trace, folder, tick, self.cache, share, watched=True)
+        records = self._run(salted(trace), folder, tick, self.cache, share, watched=True)
+        shared = self._run(trace, folder, tick, self.cache, share)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
         records.hits_lost_to_isolation_tokens = lost
         return records
 
     def run_without_cache(
-        self, trace: Trace, key: str, folder: Path, tick: Callable[[int], None]
+        self,
+        trace: Trace,
+        key: str,
+        folder: Path,
+        tick: Callable[[int], None],
+        share: Share | None = None,
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
         size, groups = self._kv.block_size(self.cache), getattr(self.cache, "groups", None)
-        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups))
+        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups), share)
 
     def _run(
         self,
@@ -256,14 +299,40 @@ class EngineSystem(Pool):
         folder: Path,
         tick: Callable[[int], None],
         cache: EngineCache,
+        share: Share | None = None,
         *,
         watched: bool = False,
     ) -> Records:
         """One run; ``watched`` ones keep their steps and samples where that is asked for."""
-        model, pools = self._model("", folder), self._pools()
+        fleet, tier_hits = self.fleet(trace, folder, tick, cache, share, watched=watched)
+        records = self.finished(fleet.run(), cache, tier_hits)
+        if share is not None:
+            numbers = np.array([*share.replicas, -1])  # the last entry is that of -1: no replica
+            records.replica = numbers[records.replica]
+        return records
+
+    def fleet(
+        self,
+        trace: Trace,
+        folder: Path,
+        tick: Callable[[int], None],
+        cache: EngineCache,
+        share: Share | None = None,
+        *,
+        watched: bool = True,
+        live: Live | None = None,
+        deadline_s: list[float] | None = None,
+    ) -> tuple[Fleet, dict[str, int]]:
+        """The replicas behind their router, and where hits in lower tiers are counted.
+
+        ``live``: who sends requests while time runs; deadlines are then those in ``deadline_s``, and steps
+        and samples, of which there would be no end, are not kept.
+        """
+        watched = watched and live is None
+        model, pools = self._model("", folder), self.all_pools
         tier_hits: dict[str, int] = {}
-        router, hardships = self.router.router, self._hardships(trace)
-        sample_s = self.sample_s if watched else None
+        if isinstance(cache, TieredConfig):
+            tier_hits = {tier.name: 0 for tier in cache.tiers[1:]}
         remote: SourceOf | None = None
         if self.kv_link is not None:
             assert model is not None
@@ -281,17 +350,26 @@ class EngineSystem(Pool):
             for pool in pools:
                 if pool.role == role:
                     plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
-        records = Fleet(
+        hardships = self._hardships(trace, share)
+        if live is not None:
+            hardships = replace(hardships, deadline_s=deadline_s)
+        fleet = Fleet(
             trace,
             plans,
-            router,
+            self.router.router,
             hardships=hardships,
             record_steps=self.record_steps and watched,
-            sample_s=sample_s,
+            sample_s=self.sample_s if watched else None,
             tier_hits=tier_hits,
+            share=share,
             tick=tick,
-        ).run()
-        if isinstance(pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
+            live=live,
+        )
+        return fleet, tier_hits
+
+    def finished(self, records: Records, cache: EngineCache, tier_hits: dict[str, int]) -> Records:
+        """``records`` of a fleet, with what its cache counts beside."""
+        if isinstance(self.all_pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
             records.evicted_tokens = records.evicted_blocks * self._block_size(cache)
         if isinstance(cache, TieredConfig) and cache.takes_time:
             total = int(records.cache_read_input_tokens.sum())
@@ -302,26 +380,49 @@ class EngineSystem(Pool):
     @property
     def _kv(self) -> KvKind:
         """How the cache is, or stands beside, the engine's memory."""
-        return self._pools()[0].engine.kv(self.cache, "")
+        return self.all_pools[0].engine.kv(self.cache, "")
+
+    def model_name(self, folder: Path) -> str:
+        """How messages call the model; empty where there is none."""
+        model = self._model("", folder)
+        return "" if model is None else model.name
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the cache stands beside the engine's memory."""
+        return not self._kv.is_own
 
     def _block_size(self, cache: EngineCache) -> int:
-        return self._pools()[0].engine.kv(cache, "").block_size(cache)
+        return self.all_pools[0].engine.kv(cache, "").block_size(cache)
 
-    def _hardships(self, trace: Trace) -> Hardships:
+    def _hardships(self, trace: Trace, share: Share | None) -> Hardships:
         deadlines = None
         if self.deadline_s is not None:
-            deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
-        failures = tuple(Failure(f.replica, f.at_s, f.back_s) for f in self.failures)
+            requests = len(trace) if trace.part is None else trace.part.requests
+            drawn = self.deadline_s.sample(stream(trace.seed, "deadline"), requests)
+            deadlines = (drawn if trace.part is None else drawn[np.array(trace.part.numbers)]).tolist()
+        replicas = share.replicas if share else range(self.ranks_in_all)
+        here = {number: place for place, number in enumerate(replicas)}
+        failures = tuple(
+            Failure(here[f.replica], f.at_s, f.back_s) for f in self.failures if f.replica in here
+        )
         return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
 
     def _replica_kv_bytes(self, model: Model | None) -> int | None:
         """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
         if model is None:
             return None
-        split = {pool.parallel for pool in self._pools()}
+        split = {pool.parallel for pool in self.all_pools}
         return max(model.kv_bytes_per_token_per_gpu(parallel) * parallel.tensor for parallel in split)
 
-    def _pools(self) -> list[Pool]:
+    @property
+    def ranks_in_all(self) -> int:
+        """Replicas of all pools, as the router counts them."""
+        return sum(pool.ranks for pool in self.all_pools)
+
+    @property
+    def all_pools(self) -> list[Pool]:
+        """Its pools; the system itself is the only one where none are listed."""
         return [self] if self.pools is None else self.pools
 
     def _model(self, key: str, folder: Path) -> Model | None:

@@ -14,8 +14,11 @@ class FailureConfig(Schema):
     """Replica ``replica`` (from 0) dies at ``at_s`` and comes back cold at ``back_s``, or never."""
 
     replica: int = Field(ge=0)
+    """Number of the replica, from 0."""
     at_s: float = Field(ge=0, le=MOST_S)
+    """When it dies, s."""
     back_s: float | None = Field(default=None, gt=0, le=MOST_S)
+    """When it is back, with an empty cache, s; left out: never."""
 
     @model_validator(mode="after")
     def _back_later(self) -> FailureConfig:

@@ -47,15 +47,25 @@ class Pool(Schema):
     """
 
     role: Role = "both"
+    """What its replicas do: `both`, or `prefill` or `decode` only."""
     replicas: int = Field(default=1, gt=0, le=MOST_REPLICAS)
+    """How many replicas there are."""
     hardware: str | None = None
+    """Name of a GPU (`python -m sim gpus`), or the path of a YAML file with its figures."""
     tensor_parallel: PositiveInt = 1
+    """GPUs that each layer is split over."""
     pipeline_parallel: PositiveInt = 1
+    """Stages of consecutive layers, each on GPUs of its own."""
     expert_parallel: PositiveInt = 1
+    """GPUs over which whole experts are spread; 1: each GPU holds a slice of every expert."""
     data_parallel: PositiveInt = 1
+    """Ranks of a replica, each with a queue and a KV cache of its own."""
     engine: Engine = VllmEngine()
+    """The engine and its options: `{kind: vllm}`, the default, or `{kind: sglang}`."""
     memory: Memory = Memory()
+    """How much GPU memory is for KV."""
     latency: Latency = Automatic()
+    """How long iterations take: by default the profile that ships for model and GPU, else a roofline."""
 
     def gpu(self, key: str, folder: Path) -> Gpu | None:
         """The GPU that ``hardware`` names, or that of the file; InputError if there is none."""
@@ -212,8 +222,9 @@ class Pool(Schema):
         sizes = zip(trace.input_tokens, trace.output_tokens, strict=True)
         return sum(self.too_long(prompt, output, block_size, groups) for prompt, output in sizes)
 
-    def memory_notes(self, trace: Trace, model: Model | None, cache: EngineCache) -> list[str]:
-        """What the reader has to know about its KV memory and about requests that are too long."""
+    def memory_notes(self, requests: int, over: int, model: Model | None, cache: EngineCache) -> list[str]:
+        """What the reader has to know about its KV memory, and that ``over`` of the ``requests`` are too
+        long."""
         tokens, longest = self._kv_tokens(cache), self.engine.max_model_len
         block_size, groups = self.engine.kv(cache, "").block_size(cache), groups_of(cache)
         notes = []
@@ -224,11 +235,10 @@ class Pool(Schema):
                 f"max_model_len {longest:,} is beyond the {model.max_position_embeddings:,} positions of "
                 f"{model.name}, and served: engines want to be told that this is meant"
             )
-        over = self.count_too_long(trace, cache)
         limit = "no max_model_len" if longest is None else f"max_model_len {longest:,}"
         if over:
             notes.append(
-                f"rejected: {over:,} of {len(trace):,} requests are longer, with their replies, than the "
+                f"rejected: {over:,} of {requests:,} requests are longer, with their replies, than the "
                 f"engine serves ({limit}; KV memory {tokens:,} tokens). Clients do not send them again; "
                 "their sessions go on with the next turn"
             )
@@ -276,7 +286,7 @@ class Pool(Schema):
         kind, found = self.engine.kv(cache, ""), []
         size = kind.block_size(cache)
         too_long = None
-        if self.count_too_long(trace, cache):
+        if trace.grows or self.count_too_long(trace, cache):
             too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
         together = self.waits_for_ranks(model)
         lockstep = None

@@ -18,13 +18,13 @@ from sim.providers.marks import NEEDS_SYSTEM, Caching
 from sim.providers.notes import GIVEN_UP, GIVEN_UP_BY_DEFAULT, below_minimum
 from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list, priced_as
 from sim.providers.schema import Rules
-from sim.providers.serve import ByModel, serve
+from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
-from sim.yamlfile import in_words
 from workloads.clients import Retries
 from workloads.errors import InputError
+from workloads.in_words import first_problem
 from workloads.lengths import Distribution
 from workloads.schema import Schema
 from workloads.seeds import stream
@@ -57,17 +57,31 @@ class ProviderSystem(Schema):
 
     kind: Literal["provider"]
     provider: str
+    """One that ships (`python -m sim providers`), or `custom` with rules and prices of your own."""
     model: str
+    """The model by the provider's name, or `recorded`: each request's own, as the trace names it."""
     caching: Caching = Caching()
+    """What the client asks for: mode, marks, lifetime, key."""
     tier: Tier = "standard"
+    """The price tier: standard, batch, flex, priority or fast."""
     start: datetime = datetime(2026, 11, 24, tzinfo=UTC)
+    """UTC time of the trace's second 0: prices and rules of that day hold, and its hours."""
     price: ProviderPrice | None = None
+    """Prices that replace those of the price library."""
     tenants: Literal["users", "workspaces", "organisations"] = "users"
+    """What the trace's tenants are to the provider: `users` of one account, `workspaces`, or
+    `organisations`."""
     rules: dict[str, Any] | None = None
+    """Values that replace the provider's rules (`python -m sim rules PROVIDER` lists them); all of them
+    for `provider: custom`."""
     latency: HostedLatency | None = None
+    """A line for the time to first token; without it no times are shown."""
     deadline_s: Distribution | None = None
+    """When a client hangs up, s after it asked; a number or a distribution. Left out: never."""
     retries: Retries | None = None
+    """How a client asks again after it hung up; goes with `deadline_s`."""
     regret: bool | None = None
+    """Whether all other placements of marks and lifetimes are tried; left out: up to 30,000 requests."""
 
     @field_validator("start")
     @classmethod
@@ -111,6 +125,11 @@ class ProviderSystem(Schema):
             raise InputError(
                 f"{key}.caching.marks = {self.caching.strategy!r}: the trace has no system messages; "
                 "allowed: none, last, window"
+            )
+        if self.caching.mode != "off" and self.caching.strategy == "recorded" and trace.marks is None:
+            raise InputError(
+                f"{key}.caching.marks = 'recorded': {trace.origin} does not say which marks requests had; "
+                "allowed: none, system, last, window, all"
             )
         if self.model != RECORDED:
             return
@@ -243,11 +262,16 @@ class ProviderSystem(Schema):
         caching = caching.filled(held[0])
         line = HostedLatency() if self.latency is None else self.latency
         served = serve(trace, ByModel(held, of), caching, line, tick, self._patience(trace))
+        return self.records(trace, served, ByModel(held, of), caching)
+
+    def records(self, trace: Trace, served: HostedTimes, rules: ByModel, caching: Caching) -> Records:
+        """The table of what was ``served`` by ``rules``, with its bill."""
+        held, of = rules
         records = Records.of(request_log(trace, served, timed=self.latency is not None))
-        prices = [self._prices("", model) for model in models]
+        prices = [self._prices("", model) for model in self._models(trace)]
         records.hosted = Hosted(
             cards=tuple(card for one in prices for card in one.cards),
-            latency=line,
+            latency=HostedLatency() if self.latency is None else self.latency,
             calls=billed_calls(records, served, prices, of, held[0].sold),
             written_tokens=np.array(served.found.written_tokens, dtype=np.int64).sum(axis=0),
             lifetime=caching.lifetimes(held[0])[0],
@@ -256,6 +280,30 @@ class ProviderSystem(Schema):
         )
         records.check()
         return records
+
+    def live(self, key: str) -> ProviderSystem:
+        """What a live server serves of it: marks and cache keys are those of the requests, who asks again
+        is up to clients.
+
+        Where an API caches only what a request asks for (it counts reads and writes beside the input, as
+        Anthropic does), no mark is set that a request does not have.
+        """
+        if self.model == RECORDED:
+            raise InputError(f"{key}.model = {RECORDED!r}: a live server has no trace; allowed: a model")
+        caching = self.caching.model_copy(update={"key": "tenant", "system_ttl": None})
+        if caching.mode != "off":
+            rules = self._rules(key)
+            if rules.auto_mark and rules.usage_style == "exclusive":
+                caching = caching.model_copy(update={"mode": "explicit"})
+            if rules.client_marks:
+                caching = caching.model_copy(update={"marks": "recorded"})
+        return self.model_copy(update={"caching": caching, "retries": None, "tenants": "users"})
+
+    def serving(self) -> tuple[Rules, Caching, PriceList, HostedLatency]:
+        """Rules, client's settings, prices and times of its one model."""
+        rules = self._rules("")
+        line = HostedLatency() if self.latency is None else self.latency
+        return rules, self.caching.filled(rules), self._prices(""), line
 
     def _patience(self, trace: Trace) -> Patience | None:
         if self.deadline_s is None:
@@ -300,11 +348,7 @@ class ProviderSystem(Schema):
         try:
             rules = Rules.model_validate({**base, **given})
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            where = ".".join([f"{key}.rules", *(str(part) for part in problem["loc"])])
-            value = problem["input"]
-            shown = "" if isinstance(value, dict | list) else f" = {value!r}"
-            raise InputError(f"{where}{shown}: {in_words(problem)}") from None
+            raise InputError(first_problem(error, {**base, **given}, f"{key}.rules")) from None
         for name in given:
             if name not in rules.used:
                 raise InputError(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.oracles.naive_vllm import NaiveRequest
 
 EXCERPTS = Path(__file__).parents[1] / "fixtures" / "conformance"
@@ -23,6 +25,8 @@ SCHEDULED = {trace: ["vllm_sched_arr_t512", "vllm_sched_arr_t8192"] for trace in
 """Recordings of the scheduler with policy fcfs, arrivals at fixed steps."""
 EXCERPTED = ["short-s3", "tenants-s2"]
 """Traces of which an excerpt lies in this repository."""
+LARGEST = pytest.mark.slow
+"""For the third trace where the other two, recorded whole under the same options, run by default."""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class LockStep(RuleBasedStateMachine):
 
 def test_lock_step() -> None:
     """150 histories, the same every time."""
-    run_state_machine_as_test(LockStep, settings=settings(QUICK, max_examples=150, stateful_step_count=80))
+    run_state_machine_as_test(LockStep, settings=settings(QUICK, max_examples=80, stateful_step_count=80))
 
 
 @pytest.mark.slow

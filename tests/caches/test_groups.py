@@ -20,7 +20,7 @@ from sim.caches.replay import BlockConfig
 from sim.caches.tables import BlockTable
 from tests.caches.cases import QUICK, THOROUGH, request_lists, trace_of
 from tests.caches.layers import TEMPLATES, groups_of, may_draft
-from tests.caches.recorded import EXCERPTS, Recording, single_blocks_of_groups
+from tests.caches.recorded import EXCERPTS, LARGEST, Recording, single_blocks_of_groups
 from tests.oracles.naive_groups import NaiveGroupPool, serve_sequential_groups
 from tests.oracles.naive_vllm import NaiveRequest
 from workloads.content import ROOT, ContentTree
@@ -37,7 +37,7 @@ BLOCKS = {
 }
 """Blocks of the recordings of requests served one after another, by groups and trace."""
 ALL = [
-    (trace, f"{name}_kvm_b{blocks}")
+    pytest.param(trace, f"{name}_kvm_b{blocks}", marks=LARGEST if trace == "normal-s1" else ())
     for name, traces in BLOCKS.items()
     for trace, sizes in traces.items()
     for blocks in sizes

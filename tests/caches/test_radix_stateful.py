@@ -254,7 +254,7 @@ class LockStep(RuleBasedStateMachine):
 
 def test_lock_step() -> None:
     """Some hundred histories, the same every time."""
-    run_state_machine_as_test(LockStep, settings=settings(QUICK, max_examples=250, stateful_step_count=40))
+    run_state_machine_as_test(LockStep, settings=settings(QUICK, max_examples=120, stateful_step_count=40))
 
 
 @pytest.mark.slow

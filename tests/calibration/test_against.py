@@ -68,7 +68,7 @@ def test_files_and_table_are_written_quietly_too(served: Path, calibration: Cli)
         assert metric["error"] == pytest.approx(dict.fromkeys(metric["error"], 0.0), abs=1e-9)
         assert metric["request_error_mean"] < 1e-9
     page = Path("out/validation.html").read_text()
-    assert page.count("<img ") == 4 and "Uncalibrated.</strong>" not in page
+    assert page.count("<svg ") == 4 and "Uncalibrated.</strong>" not in page
     assert page.endswith("</html>\n") and "Times: known" in page
 
 

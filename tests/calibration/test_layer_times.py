@@ -118,8 +118,8 @@ def test_bad_tables(calibration: Cli, tmp_path: Path, spoil: str, said: tuple[st
     if spoil == "huge":
         (folder / "dense.csv.gz").write_bytes(gzip.compress(b"layer,tokens,time_us\nqkv,1,1e300\n"))
     if spoil == "skew":
-        rows = b"pc,n,ratio,t_mean_us,t_max_us,t_skew_us\n0,2,0.25,100,200,125\n"
-        (folder / "skew.csv.gz").write_bytes(gzip.compress(rows))
+        skew = b"pc,n,ratio,t_mean_us,t_max_us,t_skew_us\n0,2,0.25,100,200,125\n"
+        (folder / "skew.csv.gz").write_bytes(gzip.compress(skew))
         meta = folder / "meta.yaml"
         meta.write_text(
             yaml.safe_dump(yaml.safe_load(meta.read_text()) | {"skew_profile": {"enabled": True}})

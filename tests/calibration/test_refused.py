@@ -134,9 +134,9 @@ def test_damaged_samples(made: Path, calibration: Cli, tmp_path: Path) -> None:
         whole + "nonsense\n": ("'nonsense' is no JSON object",),
         whole.replace('"hardware"', '"hardwear"', 1): ("s.jsonl:1: hardware is missing",),
         whole.replace('"gemm_tflops": 0.12', '"gemm_tflops": "fast"'): (
-            "s.jsonl:1: hardware.gemm_tflops = fast",
+            "s.jsonl:1: hardware.gemm_tflops = 'fast'",
         ),
-        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "greater than 0"),
+        whole.replace('"t_s":', '"t_s":-', 1): ("s.jsonl:2: t_s = -", "above 0"),
         whole[: whole.rindex("\n", 0, -200) + 1]: ("passes are whole",),
     }
     for text, said in cases.items():

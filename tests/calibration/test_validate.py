@@ -37,7 +37,7 @@ def test_validate_serves_and_simulates(made: Path, calibration: Cli) -> None:
     assert [run["equal_requests"] for run in found["runs"]] == [9] * 4
     assert found["errors"]["E2E mean"]["largest"] >= found["errors"]["E2E mean"]["median"] > 0
     page = Path("runs/validation/tiny/engine-validation.html").read_text()
-    assert page.count("<img ") == 1 and "seed 2, load 60%, cache off" in page
+    assert page.count("<svg ") == 1 and "seed 2, load 60%, cache off" in page
 
 
 def test_hits_are_equal_and_times_are_near(made: Path, runner: Runner) -> None:

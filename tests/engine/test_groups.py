@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sim.engine.vllm.config import SchedulerOptions
 from tests.caches.cases import QUICK, THOROUGH, request_lists, trace_of
 from tests.caches.layers import TEMPLATES, WITHOUT_STATES, groups_of, may_draft
-from tests.caches.recorded import EXCERPTS
+from tests.caches.recorded import EXCERPTS, LARGEST
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
 from tests.engine.driving import check_always, fleet_of
 from tests.engine.driving_steps import Drive, Livelock, naive_scheduler_over, naive_steps
@@ -39,7 +39,7 @@ def test_excerpt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-@pytest.mark.parametrize("trace", ["short-s3", "tenants-s2", "normal-s1"])
+@pytest.mark.parametrize("trace", ["short-s3", "tenants-s2", pytest.param("normal-s1", marks=LARGEST)])
 def test_whole_recording(shared_data: Path, trace: str, name: str) -> None:
     """The same, of the whole recordings."""
     folder = shared_data / "conformance"
@@ -176,7 +176,7 @@ def test_chat_by_both(spare: int, groups: list[str], asynchronous: bool) -> None
     _both(trace, blocks=blocks, groups=groups, asynchronous=asynchronous, **limits)
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=80)
 @given(case=cases(WITHOUT_STATES, plain=True), seed=st.integers(0, 2**32))
 def test_open_loop_by_both(case: Case, seed: int) -> None:
     """Small traces full of shared content, arriving at any time within some iterations."""

@@ -61,7 +61,7 @@ def test_pairs_of_options(pair: tuple[str, str], case: Case, seed: int) -> None:
     _all_ways_agree(case, seed, pair)
 
 
-@settings(parent=QUICK, max_examples=150)
+@settings(parent=QUICK, max_examples=80)
 @given(cases(), st.integers(0, 1 << 30))
 def test_random_fleets(case: Case, seed: int) -> None:
     """Everything at once, by chance."""

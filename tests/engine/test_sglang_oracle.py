@@ -169,7 +169,7 @@ def _single_pages(runs: list[tuple[str, int, int]], size: int) -> Any:
     return [(owner, i) for owner, start, to in runs for i in range(to // size - 1, start // size - 1, -1)]
 
 
-@settings(QUICK, max_examples=600)
+@settings(QUICK, max_examples=300)
 @given(cases(), st.booleans())
 def test_random_traces(case: Case, overlap: bool) -> None:
     """Batches in order, hits at every admission, retractions, evicted pages in order, free memory."""

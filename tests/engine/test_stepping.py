@@ -98,7 +98,7 @@ def _agree(case: Case) -> None:
     drive.check_sums()
 
 
-@settings(QUICK, max_examples=600)
+@settings(QUICK, max_examples=300)
 @given(cases())
 def test_random_traces(case: Case) -> None:
     """Every field of every step is that of the naive schedulers, under all options together."""

@@ -13,7 +13,7 @@ from sim.engine.step_records import StepRecord
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.speculation import Speculation
 from tests.caches.cases import trace_of
-from tests.caches.recorded import EXCERPTS, read_rows, requests_of
+from tests.caches.recorded import EXCERPTS, LARGEST, read_rows, requests_of
 from tests.engine.driving_steps import Drive, rows_of
 from workloads.trace import Trace
 
@@ -170,7 +170,9 @@ def test_excerpt(trace: str, name: str) -> None:
     schedules_as_recorded(EXCERPTS / trace, name)
 
 
-@pytest.mark.parametrize(("trace", "name"), WHOLE)
+@pytest.mark.parametrize(
+    ("trace", "name"), [pytest.param(*one, marks=LARGEST if one[0] == "normal-s1" else ()) for one in WHOLE]
+)
 def test_whole_recording(shared_data: Path, trace: str, name: str) -> None:
     """The whole recordings: every option, three traces, 100 % of steps and requests."""
     schedules_as_recorded(shared_data / "conformance" / trace, name)

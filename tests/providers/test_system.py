@@ -369,7 +369,7 @@ def test_report_and_console(make: Make) -> None:
     for text in (
         "Side by side",
         "cache writes, 1h",
-        "dollars, best strategy",
+        "dollars with automatic, marks none",
         "tokens of cache objects",
         "own against mixed: ",
     ):

@@ -166,3 +166,53 @@ def test_an_engine_that_completes_nothing_is_no_replay(build: Build) -> None:
     """It has no times, but it says what became of the requests."""
     text = shown(build(f"  late: {{{GPU}, deadline_s: 0}}\n").summary())
     assert "requests timed out" in text and "100.0% of the requests get no reply" in text
+
+
+def many(summary: Summary, count: int) -> Any:
+    """The summary as if so many systems had run, each with warnings and notes of its own."""
+    out: Any = copy.deepcopy(summary)
+    first = out["comparison"]["rows"][0]["system"]
+    names = [f"{first}-{number:03}" for number in range(count)]
+    for part in ("systems", "no_cache", "savings"):
+        out[part] = {name: copy.deepcopy(out[part][first]) for name in names}
+    out["intervals"] = None
+    for number, name in enumerate(names):
+        out["systems"][name]["warnings"] = [f"warning {number} " * 12]
+        out["systems"][name]["notes"] = [f"note {number} " * 20]
+    row = out["comparison"]["rows"][0]
+    rows = [row | {"system": name} for name in names]
+    out["comparison"] |= {"rows": rows, "baseline": names[-1], "winner": names[0]}
+    return out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("count", [2, 7, 17, 60])
+def test_a_screen_for_any_number_of_systems(everything: Result, count: int, width: int) -> None:
+    """At most 40 lines with that of the report: the answer, the best systems and the baseline, what is most
+    needed; a line says how much else the report has."""
+    summary = many(everything.summary(), count)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table(summary, width))
+    text = console.export_text()
+    lines = text.splitlines()
+    assert len(lines) <= 39 and max(map(len, lines)) <= width
+    names = list(summary["systems"])
+    assert lines[0].startswith(f"{names[0]} has the ")
+    rows = [line.strip("│ ").split(" ")[0] for line in lines if line.startswith("│")]
+    if count <= 17:
+        assert rows == names
+    else:
+        assert rows == [*names[:16], "...", names[-1]] and "... 43 more" in text
+    assert any("warning 0" in line for line in lines)
+    assert count < 7 or re.search(r"\d+ more notes are in the report", lines[-1])
+
+
+def test_the_best_strategy_is_named(everything: Result) -> None:
+    """Of one provider in its table, of several below theirs."""
+    summary: Any = everything.summary()
+    hosted = next(name for name, entry in summary["systems"].items() if entry.get("regret"))
+    best = summary["systems"][hosted]["regret"]
+    best |= {"best_strategy": "explicit, marks window, 1h", "best_cost_usd": 3.0, "regret_usd": 1.0}
+    best["regret_ratio"] = 1 / 3
+    assert f"{hosted} would cost 25.0% less with explicit, marks window, 1h: $3.00" in shown(summary)
+    assert "dollars with explicit, marks window, 1h" in shown(of_one(summary, hosted))

@@ -55,12 +55,12 @@ def _labels(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_command(cli: Cli, config: Path, tmp_path: Path) -> None:
+def test_command(cli: Cli, cli_here: Cli, config: Path, tmp_path: Path) -> None:
     """Two files in runs/NAME, a table, and where the files are; --quiet prints nothing."""
-    done = cli("curve", config)
+    done = cli_here("curve", config)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "runs" / "small"
-    assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.html", "curve.png"]
     for said in ("LRU hit rate by cache size: small", "Working set", "tail", "runs/small/curve.png"):
         assert said in done.stdout
     quiet = cli("curve", config, "--quiet", "--out", "out", env={"PYTHONHASHSEED": "7"})

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from reports import canvas, figures
+from reports import canvas, figures, looks
 from reports.canvas import Picture
 from sim.experiment import Result
 from sim.results import metrics
@@ -26,7 +26,7 @@ EXPERIMENTS = ("everything", "one_request", "single_turns")
 def pictures(result: Result) -> list[Picture]:
     summary = result.summary()
     of_systems = [p for name, run in result.runs.items() for p in figures.of_system(name, run, summary)]
-    overview = figures.of_experiment(result.runs)
+    overview = figures.of_experiment(result.runs, looks.of(summary))
     assert overview is not None
     return [overview, *of_systems]
 
@@ -55,7 +55,7 @@ def test_every_panel_has_title_units_and_legend(result: Result) -> None:
             assert axes.get_title(loc="left")
             words = axes.get_xlabel().replace(",", " ").split()
             assert set(words) & set(UNITS), axes.get_xlabel()
-            assert axes.get_ylabel() or not len(axes.get_yticks())
+            assert axes.get_ylabel() or not axes.yaxis.get_tick_params().get("labelleft", True)
             assert axes.has_data()
 
 
@@ -65,7 +65,7 @@ def test_texts_stay_inside_the_figure(everything: Result) -> None:
     summary = everything.summary()
     for part in ("systems", "no_cache"):
         summary[part][name] = summary[part]["by-the-hour"]
-    overview = figures.of_experiment({name: run})
+    overview = figures.of_experiment({name: run}, {name: looks.Look(canvas.BLUE)})
     assert overview is not None
     for picture in [overview, *figures.of_system(name, run, summary)]:
         picture.figure.canvas.draw()
@@ -150,10 +150,12 @@ def test_length_buckets() -> None:
 
 
 def test_running_totals_end_at_the_sums(everything: Result) -> None:
-    axes = only(figures.computed_over_time(everything.runs))
-    ends = [float(np.asarray(line.get_ydata())[-1]) for line in axes.lines]
-    want = [r.computed_tokens.sum() for run in everything.runs.values() for r in (run.twin, run.records)]
-    assert ends == pytest.approx(want)
+    axes = only(figures.computed_over_time(everything.runs, looks.of(everything.summary())))
+    ends = {str(line.get_label()): float(np.asarray(line.get_ydata())[-1]) for line in axes.lines}
+    for name, run in everything.runs.items():
+        assert ends[name] == run.records.computed_tokens.sum()
+    twins = {run.twin.computed_tokens.sum() for run in everything.runs.values()}
+    assert {end for name, end in ends.items() if name.endswith(" without cache")} == twins
     (legend,) = axes.get_figure().legends  # type: ignore[union-attr]
     assert len(legend.get_texts()) == 1 + len(everything.runs)
 
@@ -166,7 +168,8 @@ def test_the_unit_of_time(everything: Result, latest_s: float, unit: str, latest
     """Seconds up to five minutes, minutes up to two hours."""
     run = everything.runs["replay"]
     later = [replace(r, arrival_s=np.linspace(0, latest_s, len(r))) for r in (run.records, run.twin)]
-    axes = only(figures.computed_over_time({"one": replace(run, records=later[0], twin=later[1])}))
+    seen = {"one": looks.Look(canvas.BLUE)}
+    axes = only(figures.computed_over_time({"one": replace(run, records=later[0], twin=later[1])}, seen))
     assert axes.get_xlabel() == f"arrival time, {unit}"
     assert [points(line)[0][-1] for line in axes.lines] == pytest.approx([latest] * 2)
 
@@ -218,17 +221,25 @@ def test_many_points_are_thinned() -> None:
     assert figures._thinned(1).tolist() == [0]
 
 
-def test_many_systems_are_all_unlike(everything: Result) -> None:
-    """Seventeen lines differ in colour or dashes, and their legend leaves the panel its height."""
+def test_of_many_systems_the_best_have_colours(everything: Result) -> None:
+    """The best ones and the baseline have a colour each, the others are grey and named where one points."""
+    summary: Any = everything.summary()
+    names = [f"system-{i}" for i in range(17)]
+    summary["systems"] = dict.fromkeys(names, summary["systems"]["replay"])
+    rows = [{"system": name} for name in reversed(names)]
+    summary["comparison"] = {**summary["comparison"], "rows": rows, "baseline": "system-3"}
+    seen = looks.of(summary)
+    assert list(seen) == names[::-1]
+    coloured = [name for name, look in seen.items() if look.named]
+    assert coloured == [*names[:10:-1], "system-3"]
+    assert len({seen[name].colour for name in coloured}) == looks.MOST == len(coloured)
     run = everything.runs["replay"]
-    figure = figures.computed_over_time({f"system-{i}": run for i in range(17)})
-    lines: list[Any] = [
-        line for line in only(figure).get_lines() if str(line.get_label()).startswith("with cache")
-    ]
-    looks = {(line.get_color(), str(line._dash_pattern)) for line in lines}
-    assert len(lines) == len(looks) == 17
-    few = only(figures.computed_over_time({"one": run}))
-    assert only(figure).get_window_extent().height > 0.8 * few.get_window_extent().height
+    figure = figures.computed_over_time(dict.fromkeys(names, run), seen)
+    labels = {str(line.get_label()) for line in only(figure).get_lines()}
+    assert labels == {*names, "system-0 without cache"}, "equal twins are one line"
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == [*coloured, "10 others (hover for names)", "without cache"]
 
 
 def test_the_legend_has_the_unit_of_the_axis(build: Build) -> None:

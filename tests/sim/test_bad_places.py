@@ -13,7 +13,9 @@ import pytest
 from tests.refusing import Cli, refused
 from tests.sim.bad import GOOD, written
 
-SLO = ("--set", "slo={ttft_ms: 500}")
+SLOW = "systems.one={kind: engine, latency: {kind: constant, iteration_s: 0.1}, memory: {kv_blocks: 99}}"
+"""A server whose capacity is soon found."""
+SLO = ("--set", "slo={ttft_ms: 500, share: 0.5}", "--set", SLOW)
 
 
 def test_out_is_a_file(cli_here: Cli, tmp_path: Path) -> None:

@@ -5,16 +5,38 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from sim import load_config, run
+from tests.conftest import process
 from tests.refusing import Cli
 from tests.sim.bad import written
 
 SMALL = ("--set", "workload.sessions=40")
+
+
+@dataclass
+class Ran:
+    """A process that ran the quickstart in ``folder``."""
+
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+
+    @property
+    def out(self) -> Path:
+        """Where its files are."""
+        return self.folder / "runs" / "quickstart"
+
+    @property
+    def summary(self) -> Any:
+        """Its summary.json."""
+        return json.loads((self.out / "summary.json").read_text())
 
 
 @pytest.fixture
@@ -22,22 +44,26 @@ def quickstart(root: Path) -> Path:
     return root / "configs" / "quickstart.yaml"
 
 
-def test_run_writes_five_files(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
-    """The default folder is runs/NAME in the current one; it holds the five files and no others."""
-    done = cli("run", quickstart, *SMALL)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "quickstart"
+@pytest.fixture(scope="module")
+def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The quickstart, small, in a process of its own; its files go to runs/NAME in the current folder."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    return Ran(process(folder, "run", root / "configs/quickstart.yaml", *SMALL, PYTHONHASHSEED="1"), folder)
+
+
+def test_run_writes_five_files(ran: Ran) -> None:
+    """The folder holds the five files and no others; the table says what counts."""
+    assert ran.done.returncode == 0, ran.done.stderr
     names = ["config.yaml", "report.html", "requests.parquet", "summary.json", "timing.json"]
-    assert sorted(p.name for p in folder.iterdir()) == names
-    assert str(Path("runs/quickstart/report.html")) in done.stdout
+    assert sorted(p.name for p in ran.out.iterdir()) == names
+    assert str(Path("runs/quickstart/report.html")) in ran.done.stdout
     for said in ("TTFT", "TPOT", "hit rate", "times are imported from"):
-        assert said.lower() in done.stdout.lower()
+        assert said.lower() in ran.done.stdout.lower()
 
 
-def test_summary_and_table(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
+def test_summary_and_table(ran: Ran) -> None:
     """summary.json has the promised shape; requests.parquet one row per request, system and twin."""
-    assert cli("run", quickstart, *SMALL, "--out", "out", "--quiet").returncode == 0
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = ran.summary
     assert summary["schema_version"] == 1
     assert summary["name"] == "quickstart"
     entry = summary["systems"]["vllm-h200"]
@@ -55,7 +81,7 @@ def test_summary_and_table(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
     saved = summary["savings"]["vllm-h200"]["computed_prompt_tokens"]
     assert saved["saved"] == saved["without"] - saved["with"] == entry["cache"]["prefix_cache_hits_tokens"]
 
-    table = pq.read_table(tmp_path / "out" / "requests.parquet").to_pydict()
+    table = pq.read_table(ran.out / "requests.parquet").to_pydict()
     assert table["system"].count("vllm-h200") == entry["completed"] == summary["requests"]
     assert table["system"].count("vllm-h200/no-cache") == entry["completed"]
     cached = [
@@ -70,39 +96,30 @@ def test_summary_and_table(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
         assert begin < first <= end
 
 
-def test_resolved_config_runs_again(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
+def test_resolved_config_runs_again(ran: Ran, cli_here: Cli, tmp_path: Path) -> None:
     """The config.yaml of a run, run again, gives the same summary."""
-    assert cli("run", quickstart, *SMALL, "--out", "a", "--quiet").returncode == 0
-    assert cli("run", tmp_path / "a" / "config.yaml", "--out", "b", "--quiet").returncode == 0
-    a, b = (json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab")
-    assert a == b
+    assert cli_here("run", ran.out / "config.yaml", "--out", "b", "--quiet").returncode == 0
+    assert json.loads((tmp_path / "b" / "summary.json").read_text()) == ran.summary
 
 
-def test_same_bytes_whatever_the_hash_seed(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
-    """Two processes with different PYTHONHASHSEED: equal summary, records, report."""
-    for seed in ("1", "2"):
-        env = {"PYTHONHASHSEED": seed}
-        assert cli("run", quickstart, *SMALL, "--out", seed, "--quiet", env=env).returncode == 0
-    one, two = ((tmp_path / x / "summary.json").read_text() for x in "12")
-    assert one == two
-    for name in ("requests.parquet", "config.yaml"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+def test_same_bytes_whatever_the_hash_seed(ran: Ran, cli: Cli, tmp_path: Path, quickstart: Path) -> None:
+    """Two processes with different PYTHONHASHSEED, in different folders: equal files; --quiet is quiet."""
+    done = cli("run", quickstart, *SMALL, "--out", "2", "--quiet", env={"PYTHONHASHSEED": "2"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for name in ("summary.json", "requests.parquet", "config.yaml", "report.html"):
+        assert (tmp_path / "2" / name).read_bytes() == (ran.out / name).read_bytes(), name
 
 
-def test_another_seed_gives_another_run(cli: Cli, tmp_path: Path, quickstart: Path) -> None:
+def test_another_seed_gives_another_run(ran: Ran, quickstart: Path) -> None:
     """The seed matters."""
-    for seed in "12":
-        assert (
-            cli("run", quickstart, *SMALL, "--set", f"seed={seed}", "--out", seed, "--quiet").returncode
-            == 0
-        )
-    a, b = (json.loads((tmp_path / x / "summary.json").read_text()) for x in "12")
-    assert a["systems"]["vllm-h200"]["duration"] != b["systems"]["vllm-h200"]["duration"]
+    other = run(load_config(quickstart, [SMALL[1], "seed=2"])).summary()
+    duration = ran.summary["systems"]["vllm-h200"]["duration"]
+    assert other["systems"]["vllm-h200"]["duration"] != duration
 
 
-def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
+def test_check_prints_the_resolved_config(cli_here: Cli, quickstart: Path) -> None:
     """Defaults are filled in: vLLM's batch limits, the KV blocks of the GPU's memory as an estimate."""
-    done = cli("check", quickstart)
+    done = cli_here("check", quickstart)
     assert done.returncode == 0
     system = yaml.safe_load(done.stdout)["systems"]["vllm-h200"]
     assert system["engine"]["max_num_batched_tokens"] == 8192
@@ -112,17 +129,20 @@ def test_check_prints_the_resolved_config(cli: Cli, quickstart: Path) -> None:
     assert "14,612 requests" in done.stderr
 
 
-def test_quiet_prints_nothing(cli: Cli, quickstart: Path) -> None:
-    """--quiet leaves both streams empty."""
-    done = cli("run", quickstart, *SMALL, "--quiet")
-    assert (done.stdout, done.stderr) == ("", "")
-
-
-def test_version(cli: Cli) -> None:
+def test_version(cli_here: Cli) -> None:
     """--version prints the package's version."""
     from importlib.metadata import version
 
-    assert cli("--version").stdout == f"prefixsim {version('prefixsim')}\n"
+    assert cli_here("--version").stdout == f"prefixsim {version('prefixsim')}\n"
+
+
+def test_usage_names_the_program_that_was_called(
+    cli: Cli, cli_here: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a module or as the script that is installed."""
+    assert cli("run").stderr.startswith("Usage: python -m sim run [OPTIONS]")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/prefixsim", "run"])
+    assert cli_here("run").stderr.startswith("Usage: prefixsim run [OPTIONS]")
 
 
 def test_help_imports_nothing_heavy(root: Path) -> None:

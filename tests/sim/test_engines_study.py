@@ -16,11 +16,11 @@ def _summary(folder: Path) -> Any:
     return json.loads((folder / "summary.json").read_text())
 
 
-def test_the_study(cli: Cli, tmp_path: Path, root: Path) -> None:
+def test_the_study(cli: Cli, cli_here: Cli, tmp_path: Path, root: Path) -> None:
     """Every request ends in every system, neither engine is called approximate, and steps add up."""
     study = root / "configs" / "studies" / "engines.yaml"
-    small = ["--set", "workload.sessions=60", "--set", "systems.sglang.record_steps=true"]
-    done = cli("run", study, *small, "--out", "one")
+    small = ["--set", "workload.sessions=30", "--set", "systems.sglang.record_steps=true"]
+    done = cli_here("run", study, *small, "--out", "one")
     assert done.returncode == 0, done.stderr
     summary = _summary(tmp_path / "one")
     systems = summary["systems"]

@@ -217,7 +217,7 @@ def test_iterations_of_a_window() -> None:
     assert (list(middle.iterations), list(middle.first_tokens)) == ([1], [0])
 
 
-def test_time_series(cli: Cli, tmp_path: Path) -> None:
+def test_time_series(cli_here: Cli, tmp_path: Path) -> None:
     """One row per interval and replica; what was asked for and hit adds up to the records."""
     config = {
         "name": "series",
@@ -225,7 +225,7 @@ def test_time_series(cli: Cli, tmp_path: Path) -> None:
         "systems": {"one": OWN | {"replicas": 2, "sample_s": 0.5}, "plain": OWN},
     }
     (tmp_path / "series.yaml").write_text(json.dumps(config))
-    assert cli("run", "series.yaml", "--out", "out", "--quiet").returncode == 0
+    assert cli_here("run", "series.yaml", "--out", "out", "--quiet").returncode == 0
     series = pd.read_parquet(tmp_path / "out" / "timeseries.parquet")
     requests = pd.read_parquet(tmp_path / "out" / "requests.parquet")
     mine = requests[requests["system"] == "one"]

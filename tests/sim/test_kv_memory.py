@@ -136,18 +136,18 @@ def test_shares_have_the_engines_defaults(tmp_path: Path) -> None:
     assert (sglang.mem_fraction_static, sglang.gpu_memory_utilization) == (0.83, None)
 
 
-def test_an_estimate_is_called_one(cli: Cli, tmp_path: Path) -> None:
+def test_an_estimate_is_called_one(cli_here: Cli, tmp_path: Path) -> None:
     """In check, console, report and summary, also of the resolved file; not if it is given."""
     path = _config(tmp_path, {})
-    check = cli("check", path)
+    check = cli_here("check", path)
     resolved = yaml.safe_load(check.stdout)["systems"]["one"]["memory"]
     assert resolved == {"gpu_memory_utilization": 0.9, "kv_blocks": 27711, "estimate": True}
     said = "estimate: the KV memory of 27,711 blocks is computed, not the engine's own count; "
     said += accuracy("vllm")
     assert said in check.stderr
-    done = cli("run", path, "--out", "one")
+    done = cli_here("run", path, "--out", "one")
     assert "estimate: the KV memory of 27,711 blocks" in done.stdout
-    again = cli("run", tmp_path / "one" / "config.yaml", "--out", "two", "--quiet")
+    again = cli_here("run", tmp_path / "one" / "config.yaml", "--out", "two", "--quiet")
     assert again.returncode == 0, again.stderr
     first, second = (
         json.loads((tmp_path / folder / "summary.json").read_text())["systems"]["one"]["notes"]
@@ -155,7 +155,7 @@ def test_an_estimate_is_called_one(cli: Cli, tmp_path: Path) -> None:
     )
     assert first == second and any(note.startswith(said) for note in first)
     assert said.replace("'", "&#39;") in render(run(load_config(path)))
-    given = cli("check", path, "--set", "systems.one.memory.kv_blocks=27711")
+    given = cli_here("check", path, "--set", "systems.one.memory.kv_blocks=27711")
     assert "estimate:" not in given.stdout + given.stderr
 
 

@@ -17,6 +17,7 @@ from sim.results.records import EngineTotals, Records
 from sim.results.slo import Slo
 from sim.results.step_log import StepLog
 from sim.results.summary import SavedFigure
+from sim.results.tally import summarise
 from sim.results.window import Window
 
 NAN = math.nan
@@ -92,7 +93,7 @@ def test_cost_by_gpu_hours() -> None:
     records.engine, records.gpus = EngineTotals(capacity_blocks=1), [1, 1]
     records.work = [StepLog(), StepLog()]
     records.work[1].add(1800.0, 600.0, 0.0, 3, 1, 0)
-    cost = metrics.cost_figures(records, Price(gpu_hour_usd=3.5), 1800.0)
+    cost = summarise(records, Price(gpu_hour_usd=3.5))["cost"]
     assert cost["gpu_seconds"] == 3600.0
     assert cost["cost_usd_total"] == 3.5
     assert cost["cost_usd_busy"] == 1.75
@@ -103,10 +104,10 @@ def test_cost_by_tokens() -> None:
     """1,000 tokens at 2 USD, of which 600 cached at 0.5, and 100 output at 8, per million each."""
     records = _records(input_tokens=[1000], cache_read_input_tokens=[600], output_tokens=[100])
     price = Price(input_usd_per_1m=2, cached_input_usd_per_1m=0.5, output_usd_per_1m=8)
-    cost = metrics.cost_figures(records, price, None)
+    cost = summarise(records, price)["cost"]
     assert cost["cost_usd_total"] == pytest.approx((400 * 2 + 600 * 0.5 + 100 * 8) / 1e6)
     assert cost["saved_usd_by_cache"] == pytest.approx(600 * 1.5 / 1e6)
-    plain = metrics.cost_figures(records, Price(input_usd_per_1m=2), None)
+    plain = summarise(records, Price(input_usd_per_1m=2))["cost"]
     assert plain["saved_usd_by_cache"] == 0.0
 
 

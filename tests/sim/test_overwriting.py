@@ -9,14 +9,21 @@ import pytest
 from tests.refusing import Cli, refused
 from tests.sim.bad import written
 
-SMALL = ("--set", "slo={ttft_ms: 500}", "--set", "habit_pairs.clock={bad: {system_prompt: clock}}")
+SMALL = (
+    "--set",
+    "slo={ttft_ms: 500, share: 0.5}",
+    "--set",
+    "habit_pairs.clock={bad: {system_prompt: clock}}",
+)
+SLOW = "systems.one={kind: engine, latency: {kind: constant, iteration_s: 0.1}, memory: {kv_blocks: 99}}"
+"""A server whose capacity is soon found."""
 
 
 @pytest.mark.parametrize("command", ["run", "habits", "capacity"])
 def test_another_configuration_needs_force(cli_here: Cli, tmp_path: Path, command: str) -> None:
     """The same one again is fine; another seed or value is refused, and says where it differs."""
     path = written(tmp_path)
-    precision = ("--precision", "0.2") if command == "capacity" else ()
+    precision = ("--precision", "0.2", "--set", SLOW) if command == "capacity" else ()
     args = (command, path, *SMALL, "--out", "out", *precision)
     assert cli_here(*args).returncode == 0
     assert cli_here(*args).returncode == 0

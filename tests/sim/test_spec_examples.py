@@ -69,9 +69,9 @@ def test_4_ten_turns(root: Path) -> None:
     assert "stays below 90.0%, however many turns" in cost["conditions"][1]
 
 
-def test_4_prints_figure_claim_and_condition(root: Path, cli: Cli) -> None:
+def test_4_prints_figure_claim_and_condition(root: Path, cli_here: Cli) -> None:
     """The run of example 4 itself says what follows, what was claimed, and when that would hold."""
-    done = cli("run", root / "configs/spec/4-ten-turns.yaml")
+    done = cli_here("run", root / "configs/spec/4-ten-turns.yaml")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.replace("│", " ").split())
     for said in ("81.8", "95", "39 turns", "73.6", "90", "however many turns"):

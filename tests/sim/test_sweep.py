@@ -47,7 +47,7 @@ def test_what_fails_is_told_and_the_rest_finishes(cli_here: Cli, tmp_path: Path)
     said = cli_here(
         "sweep", written(tmp_path), "--set", f"{BLOCKS}=1,0,5000", "--seeds", "2", "--out", "out", *ONE
     )
-    assert said.returncode == 2
+    assert said.returncode == 2 and said.stderr.startswith("error: failed: ")
     sweep = json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert [row["point"][BLOCKS] for row in sweep["rows"]] == [5000]
     assert [failure["point"][BLOCKS] for failure in sweep["failures"]] == [1, 0]

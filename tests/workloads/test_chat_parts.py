@@ -6,6 +6,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from sim import load_config, run
 from sim.caches.ideal import IdealConfig
 from tests.chats import HABITS, TEXT, common, drawn, workload
 from tests.oracles import naive_prompts
-from workloads.generators.chat import ChatWorkload
+from workloads.generators.chat import ChatWorkload, _Draws
 from workloads.trace import NONE, Trace
 
 PARTS = st.fixed_dictionaries(
@@ -38,7 +39,7 @@ def test_against_a_client_that_writes_prompts_out(
     chat = workload(habits, **parts)
     trace, plain = chat.build(seed, Path()), workload({}).build(seed, Path())
     trace.check()
-    steps = chat._steps(seed, len(trace))
+    steps = _Draws(chat, seed)._steps(np.ones(len(trace), bool))
     turns = drawn(plain)
     prompts = naive_prompts.prompts(
         turns, [0] * len(trace), TEXT, habits, steps, parts["document_tokens"] or 0

@@ -291,13 +291,13 @@ def test_no_calls(tmp_path: Path) -> None:
         _build(_write(tmp_path, [_chain() | {"requests": []}]))
 
 
-def test_truncated_file(cli: Cli, tmp_path: Path) -> None:
+def test_truncated_file(cli_here: Cli, tmp_path: Path) -> None:
     """A download that broke off: one line of explanation and exit code 2."""
     (tmp_path / "broken.gz").write_bytes(_write(tmp_path, _small_sessions()).read_bytes()[:-30])
     systems = {"a": {"kind": "cache", "cache": {"kind": "ids"}}}
     config = {"name": "t", "workload": WORKLOAD | {"path": "broken.gz"}, "systems": systems}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
-    done = cli("check", tmp_path / "c.yaml")
+    done = cli_here("check", tmp_path / "c.yaml")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "broken.gz: cannot be read after line" in done.stderr
 

@@ -110,7 +110,7 @@ def test_settings(tool: Cli, tmp_path: Path) -> None:
         (("--set", "block_size"), "--set block_size: allowed: KEY=VALUE"),
         (("--set", "size=5", "--format", "mooncake"), "unknown key 'size'"),
         (("--set", "size=[5"), "--set size=[5: not YAML: expected"),
-        (("--format", "moon"), "'moon' found using 'format' does not match"),
+        (("--format", "moon"), "format = 'moon'; did you mean 'mooncake'? allowed: agent_text_logs"),
     ):
         done = tool("describe", other, "--skip-bad-lines", "1", *wrong)
         assert done.returncode == 2 and said in done.stderr, done.stderr

@@ -11,7 +11,7 @@ import pytest
 from workloads import documents
 from workloads.documents import Tree, read_json, read_yaml
 from workloads.errors import InputError
-from workloads.shown import plain, shown
+from workloads.shown import brief, plain, shown
 
 EXPLODING = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 MERGING = "a0: &a0 {k: 1}\n" + "".join(
@@ -25,7 +25,7 @@ DEEP_BY_ALIAS = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in 
     [
         ("a: 1\ncreated: 2026-13-01", "x.yaml:2: not YAML: month must be in 1..12"),
         ("a: 0x" + "f" * 4000, "x.yaml:1: not YAML: an integer of over 100 digits"),
-        ("a: " + "9" * 5000, "x.yaml:1: not YAML: Exceeds the limit"),
+        ("a: " + "9" * 5000, "x.yaml:1: not YAML: an integer of thousands of digits"),
         ("a: 1\n\nb: &b [*b]", "x.yaml:3: an alias stands inside what it names"),
         (EXPLODING, "2097151 values on 21 levels, with its aliases written out; allowed: 2000000 on 100"),
         (MERGING, "with its aliases written out; allowed: 2000000 on 100"),
@@ -93,4 +93,6 @@ def test_shown() -> None:
     assert shown("a\x1b\n") == "'a\\x1b\\n'" and shown(3) == "3"
     assert shown("x" * 5000) == "'" + "x" * 59 + "..."
     assert shown(endless) == "list of many levels" and shown(16**5000) == "int of thousands of digits"
+    assert brief(f"--set a={'x' * 400}: no") == f"--set a={'x' * 58}...: no"
+    assert brief("x" * 9999) == "x" * 60 + "..." and brief("y" * 200) == "y" * 200
     assert plain("two\nlines\x1b]0;\x07\u2028") == "two\nlines\\x1b]0;\\x07\\u2028"

@@ -51,8 +51,12 @@ class CallLog(Schema):
 
     kind: Literal["trace"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     loop: Literal["open", "closed"] = "open"
+    """`open`: all calls at their recorded times; `closed`: a call waits for the reply before it, then a
+    think time."""
     arrival: CallArrivals = Recorded()
+    """When sessions start: as recorded, or by any process of a generated workload."""
     think_time_s: Distribution | None = None
     """Between a reply and the next turn, for files without times; by default none."""
     sessions: PositiveInt | None = None
@@ -60,9 +64,12 @@ class CallLog(Schema):
     tokenizer: Path | None = None
     """A Hugging Face tokenizer.json."""
     tokens_per_character: PositiveFloat = TOKENS_PER_CHARACTER
+    """Tokens for each character of a text whose length was not logged and that no tokenizer counts."""
     reply_tokens: PositiveInt | None = None
     """Length of replies of which the file says nothing."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     @abstractmethod

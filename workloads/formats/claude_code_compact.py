@@ -107,15 +107,25 @@ class ClaudeCodeTrace(Schema):
     kind: Literal["trace"]
     format: Literal["claude_code_compact", "weka"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     subagents: Literal["include", "exclude"] = "include"
+    """Whether the calls of sub-agents are part of the trace."""
     subagent_t: Meaning | None = None
+    """Whether a sub-agent's `t` is its start (`spawn`) or its `end`; left out: found from the calls around
+    it."""
     scope: Scope | None = None
     """Whether ids are ``local`` to a session or ``global``; by default as the file says, else local."""
     sessions: PositiveInt | None = None
     """Only so many, by file order."""
     loop: Literal["open", "closed"] = "open"
+    """`open`: all calls at their recorded times; `closed`: a call waits for the reply before it, then a
+    think time."""
     arrival: Arrivals | None = None
+    """When sessions start, by any process of a generated workload; left out: all at time 0 of their own
+    clocks."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @model_validator(mode="after")
     def _sessions_that_end(self) -> ClaudeCodeTrace:

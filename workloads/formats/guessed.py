@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, ValidationError
 
 from workloads.errors import InputError
 from workloads.formats.guess import guess
+from workloads.in_words import first_problem
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -22,10 +23,15 @@ class GuessedTrace(Schema):
     kind: Literal["trace"]
     format: Literal["guess"] = "guess"
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     arrival: Any = None
     """As the format that is found takes it."""
     loop: Literal["open", "closed"] | None = None
+    """`open`: all calls at their recorded times; `closed`: a call waits for the reply before it, then a
+    think time. Left out: as the format has it."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Find the format and read the file with it."""
@@ -36,9 +42,8 @@ class GuessedTrace(Schema):
         try:
             trace: Trace = FORMATS[name].model_validate(given).build(seed, folder)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, ("workload", *first["loc"])))
-            raise InputError(f"{where}: {first['msg']} (format {name}, guessed)") from None
+            problem = first_problem(error, given, "workload")
+            raise InputError(f"{problem} (format {name}, guessed)") from None
         alike = " or ".join(other for other, kind in FORMATS.items() if kind is FORMATS[name])
         trace.notes.insert(0, f"{trace.origin}: format {alike}, by the fields of the file")
         return trace

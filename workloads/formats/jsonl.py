@@ -11,7 +11,7 @@ from typing import IO, Any
 from workloads.errors import InputError
 from workloads.formats.files import opened
 from workloads.schema import MOST
-from workloads.shown import shown
+from workloads.shown import shown, why
 
 FINITE = sys.float_info.max
 MOST_DIGITS = 20
@@ -45,8 +45,8 @@ def _decoded(raw: bytes, where: str) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        shown = raw[:60].decode(errors="replace").strip()
-        return InputError(f"{where}: not JSON ({error}): {shown!r}; allowed: one JSON object a line")
+        begins = raw[:60].decode(errors="replace").strip()
+        return InputError(f"{where}: not JSON ({why(error)}): {begins!r}; allowed: one JSON object a line")
 
 
 def _no_object(row: Any, where: str) -> InputError:

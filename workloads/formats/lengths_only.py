@@ -48,8 +48,12 @@ class LengthsTrace(Schema):
 
     kind: Literal["trace"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     @abstractmethod

@@ -39,10 +39,14 @@ class LmcacheHashes(Schema):
     kind: Literal["trace"]
     format: Literal["lmcache_hashes"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     reply_tokens: PositiveInt = 1
     """Length of every reply, which the log does not have; 1: only what is read counts."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

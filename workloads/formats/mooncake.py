@@ -81,6 +81,7 @@ class MooncakeTrace(Schema):
     kind: Literal["trace"]
     format: Literal["mooncake"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     block_size: PositiveInt | None = Field(
         default=None,
         description="tokens named by one id; by default 512, Bailian's 16, or as the file says",
@@ -89,7 +90,10 @@ class MooncakeTrace(Schema):
         default=None, description="by default ms, and s for Bailian's; ms that have fractions are refused"
     )
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

@@ -17,7 +17,7 @@ from workloads.formats.files import find_file
 from workloads.formats.jsonl import Row
 from workloads.formats.timing import close_loop
 from workloads.schema import Schema
-from workloads.shown import shown
+from workloads.shown import shown, why
 from workloads.trace import Trace
 
 VERSION = 1
@@ -28,7 +28,8 @@ REQUESTS = (
 OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models")
 SETS = ("continuations", "system_messages", "resent_replies", "tool_turns")
 VALUES = (
-    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts", "origin",
+    "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts",
+    "was_live", "origin",
 )  # fmt: skip
 
 
@@ -40,6 +41,8 @@ def write(trace: Trace, path: Path) -> None:
     trace = trace.by_message
     row: Row = {name: list(getattr(trace, name)) for name in REQUESTS}
     row |= {name: getattr(trace, name) for name in OPTIONAL}
+    if trace.marks is not None:
+        row["marks"] = [[list(mark) for mark in marks] for marks in trace.marks]
     row |= {"segment_parent": list(trace.content.parent), "segment_end": list(trace.content.end)}
     row |= {name: sorted(getattr(trace, name)) for name in SETS}
     about = {name: getattr(trace, name) for name in VALUES}
@@ -55,7 +58,9 @@ class OwnTrace(Schema):
     kind: Literal["trace"]
     format: Literal["prefixsim"]
     path: Path
+    """The file; relative to the configuration's folder or the current one."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:
@@ -74,6 +79,8 @@ class OwnTrace(Schema):
                 getattr(trace, name).extend(row[name])
             for name in OPTIONAL:
                 setattr(trace, name, row.get(name))
+            if row.get("marks") is not None:
+                trace.marks = [[(int(at), ttl_s) for at, ttl_s in marks] for marks in row["marks"]]
             for name in SETS:
                 setattr(trace, name, set(row[name]))
             for name in VALUES:
@@ -101,7 +108,9 @@ def _read(path: Path) -> tuple[Row, dict[str, Any]]:
         about = json.loads(metadata)
         columns = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no Parquet file ({error}); allowed: a trace of this project") from None
+        raise InputError(
+            f"{path}: no Parquet file ({why(error)}); allowed: a trace of this project"
+        ) from None
     version = about.get("version") if isinstance(about, dict) else None
     if version != VERSION or len(columns) != 1:
         raise InputError(

@@ -12,6 +12,7 @@ from workloads.errors import InputError
 from workloads.formats.files import ending, find_files
 from workloads.formats.jsonl import ENDINGS, Row, items
 from workloads.formats.tables import csv_rows, parquet_rows
+from workloads.shown import why
 
 TABLES = (*ENDINGS, ".csv", ".parquet")
 Made = TypeVar("Made")
@@ -87,7 +88,7 @@ def rows_of(file: Path) -> Iterator[tuple[str, int, Row | InputError]]:
         for where, line, row in read(file):
             yield where, line, row
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file}: cannot be read after line {line}: {error}") from None
+        raise InputError(f"{file}: cannot be read after line {line}: {why(error)}") from None
 
 
 def rows(file: Path) -> Iterator[tuple[str, int, Row]]:

@@ -11,6 +11,7 @@ from typing import Any
 from workloads.errors import InputError
 from workloads.formats.files import opened
 from workloads.formats.jsonl import Row, digits, whole
+from workloads.shown import why
 
 csv.field_size_limit(2**31 - 1)
 
@@ -25,7 +26,9 @@ def csv_rows(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
                 where = f"{path}:{reader.line_num}"
                 yield where, reader.line_num, _complete(row, where)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}:{reader.line_num + 1}: no CSV ({error}); allowed: a table") from None
+            raise InputError(
+                f"{path}:{reader.line_num + 1}: no CSV ({why(error)}); allowed: a table"
+            ) from None
 
 
 def _complete(row: dict[str | None, Any], where: str) -> Row | InputError:
@@ -53,7 +56,7 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, int, Row | InputError]]:
                     number += 1
                     yield f"{path}: row {number}", number, row
     except (pa.ArrowException, ValueError, OverflowError) as error:  # also times that Python cannot hold
-        raise InputError(f"{path}: no Parquet file that can be read: {error}") from None
+        raise InputError(f"{path}: no Parquet file that can be read: {why(error)}") from None
 
 
 def column(row: Row, key: str, where: str, least: int = 0) -> int:

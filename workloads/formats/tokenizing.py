@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workloads.errors import InputError
 from workloads.formats.files import find_file
+from workloads.shown import why
 
 
 def counter(tokenizer: Path | None, tokens_per_character: float, folder: Path) -> Callable[[str], float]:
@@ -27,7 +28,7 @@ def counter(tokenizer: Path | None, tokens_per_character: float, folder: Path) -
     try:
         encode = Tokenizer.from_file(str(path)).encode
     except Exception as error:  # the package raises bare Exception
-        raise InputError(f"{path}: no tokenizer ({error}); allowed: a tokenizer.json") from None
+        raise InputError(f"{path}: no tokenizer ({why(error)}); allowed: a tokenizer.json") from None
 
     def count(text: str) -> float:
         return float(len(encode(text, add_special_tokens=False).ids))

@@ -37,9 +37,14 @@ class TokensTrace(Schema):
     kind: Literal["trace"]
     format: Literal["tokens"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     arrival_unit_s: PositiveFloat = 1.0
+    """Seconds that one unit of the file's `arrival` is."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

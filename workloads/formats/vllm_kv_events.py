@@ -78,10 +78,14 @@ class VllmKvEvents(Schema):
     kind: Literal["trace"]
     format: Literal["vllm_kv_events"]
     path: Path
+    """The file, or a folder of such files; relative to the configuration's folder or the current one."""
     idle_s: float = Field(default=5.0, gt=0, le=MOST_S)
     """A request that stored no block for so long is over."""
     arrival: TraceArrivals = Recorded()
+    """When sessions start: `recorded` (with a `speed`), or a closed loop `{concurrency: N}`."""
     skip_bad_lines: NonNegativeInt = 0
+    """How many lines that cannot be read are passed over, and counted in the notes, before the file is
+    refused."""
 
     @classmethod
     def recognises(cls, row: Row) -> bool:

@@ -28,7 +28,9 @@ class Compaction(Schema):
     """
 
     at_tokens: PositiveInt = 155_000
+    """Length of a prompt, in tokens, above which the history is replaced."""
     summary_tokens: Distribution = Lognormal(distribution="lognormal", median=20_000, sigma=0.6)
+    """Length of the summary, in tokens."""
 
 
 class Subagents(Schema):
@@ -39,10 +41,13 @@ class Subagents(Schema):
     """
 
     share: float = Field(default=0.0013, ge=0, le=1)
+    """Share of the calls that start another agent; 0: none do."""
     calls: Distribution = Lognormal(distribution="lognormal", median=10, sigma=0.5)
+    """Number of calls of a sub-agent."""
     system_tokens: PositiveInt = 8900
     """Of their tools and system prompt, the same for all of them."""
     task_tokens: Distribution = Lognormal(distribution="lognormal", median=3300, sigma=0.5)
+    """Length of the task that a sub-agent is given, in tokens."""
 
 
 class AgentWorkload(Generated):
@@ -62,14 +67,19 @@ class AgentWorkload(Generated):
 
     kind: Literal["agent"]
     calls: Distribution = Lognormal(distribution="lognormal", median=44, sigma=0.9)
+    """Number of calls of a session."""
     system_prompt: SystemPrompt = SystemPrompt(tokens=15_100)
     """Tools and system prompt."""
     task_tokens: Distribution = Lognormal(distribution="lognormal", median=3440, sigma=1.1)
     """The first message: the task and what the client adds to it."""
     result_tokens: Distribution = Lognormal(distribution="lognormal", median=386, sigma=1.62)
+    """Length of a tool's result, in tokens."""
     user_tokens: Distribution = Lognormal(distribution="lognormal", median=175, sigma=1.87)
+    """Length of what the user says between, in tokens."""
     output_tokens: Distribution = Lognormal(distribution="lognormal", median=218, sigma=1.185)
+    """Length of a reply, tool call or text, in tokens."""
     tool_time_s: Distribution = Lognormal(distribution="lognormal", median=12.5, sigma=1.25)
+    """Time that a tool takes between a reply and the next call, s."""
     think_time_s: Distribution = Lognormal(distribution="lognormal", median=221, sigma=2.07)
     """Between a reply that ends the agent's turn and what the user says then."""
     user_share: float = Field(default=0.051, ge=0, le=1)
@@ -77,8 +87,11 @@ class AgentWorkload(Generated):
     rewritten_share: float = Field(default=0.014, ge=0, le=1)
     """Share of the calls at which all behind the head is new content: 328 of 23,325 recorded ones."""
     compaction: Compaction | None = Compaction()
+    """When and how a long history is replaced by a summary; null: never."""
     subagents: Subagents = Subagents()
+    """Agents that the agent starts and waits for."""
     tenants: int = Field(default=1, gt=0, le=MOST)
+    """How many tenants (users or customers) the sessions belong to, drawn evenly."""
 
     @model_validator(mode="after")
     def _shared_by_somebody(self) -> AgentWorkload:

@@ -35,10 +35,15 @@ class BatchWorkload(Generated):
 
     kind: Literal["batch"]
     templates: Texts = Texts(count=3, tokens=Exponential(distribution="exponential", mean=3016), zipf=0.9)
+    """The instructions that requests begin with: how many, how long, how popular."""
     order: Literal["mixed", "grouped", "in_turn"] = "mixed"
+    """In which order requests come: `mixed`, `grouped` by template, or the templates `in_turn`."""
     input_tokens: Distribution = Exponential(distribution="exponential", mean=5580)
+    """Length of what follows the template, in tokens; nobody else sends it."""
     output_tokens: Distribution = Exponential(distribution="exponential", mean=182)
+    """Length of a reply, in tokens."""
     tenants: int = Field(default=1, gt=0, le=MOST)
+    """How many tenants (users or customers) the sessions belong to, drawn evenly."""
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace; ``folder`` is not used."""

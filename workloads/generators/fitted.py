@@ -27,7 +27,10 @@ class FittedWorkload(Generated):
 
     kind: Literal["fitted"]
     path: Path
+    """The file of shapes that `python -m workloads fit` wrote."""
     gaps: Literal["after_reply", "start_to_start"] = "after_reply"
+    """Whether a request comes a think time `after_reply`, or a time after the `start_to_start` of the call
+    before."""
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace from the file, which is relative to ``folder`` or the current one."""

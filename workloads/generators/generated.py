@@ -21,9 +21,14 @@ class Generated(Schema):
     """
 
     kind: Any
+    """Which kind of workload this is."""
     sessions: int | None = Field(default=None, gt=0, le=MOST)
+    """How many sessions start; beside or in place of `duration_s`."""
     duration_s: float | None = Field(default=None, gt=0, le=MOST_S)
+    """For how long sessions start, s; beside or in place of `sessions`."""
     arrival: GeneratedArrivals
+    """When sessions start: `{rate_per_s: 2}` (Poisson), `{concurrency: 32}` (closed loop), or a `process`
+    with its parameters."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Generated:

@@ -31,11 +31,17 @@ class LongDocumentsWorkload(Generated):
 
     kind: Literal["long_documents"]
     documents: Texts = Texts(count=8, tokens=Constant(value=20_000), zipf=0.0)
+    """The documents: how many, how long, how popular."""
     turns: Distribution = Constant(value=2)
+    """Questions in a session."""
     think_time_s: Distribution = Lognormal(distribution="lognormal", median=100, sigma=1.52)
+    """Time between a reply and the next question, s."""
     user_tokens: Distribution = Exponential(distribution="exponential", mean=100)
+    """Length of a question, in tokens."""
     reply_tokens: Distribution = Constant(value=100)
+    """Length of a reply, in tokens."""
     tenants: int = Field(default=1, gt=0, le=MOST)
+    """How many tenants (users or customers) the sessions belong to, drawn evenly."""
 
     def build(self, seed: int, folder: Path) -> Trace:
         """Draw the trace; ``folder`` is not used."""

@@ -29,9 +29,11 @@ class MixClass(Schema):
     """One class: any workload, the model that serves it, and its priority."""
 
     workload: Any
+    """What this class sends: a workload of any kind but `mix`."""
     model: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """The name that a provider's rules know; of all classes or of none."""
     priority: int | None = Field(default=None, ge=-1000, le=1000)
+    """Priority of its requests in an engine that schedules by it: lower values go first."""
 
     @field_validator("workload", mode="before")
     @classmethod
@@ -58,8 +60,11 @@ class MixWorkload(Schema):
 
     kind: Literal["mix"]
     duration_s: float | None = Field(default=None, gt=0, le=MOST_S)
+    """For how long sessions start, s, in classes that do not say it themselves."""
     arrival: Recorded = Recorded()
+    """`{speed: 2}` lets the sessions of all classes start twice as fast."""
     classes: dict[ClassName, MixClass] = Field(min_length=1, max_length=1000)
+    """The classes by name, such as `{chats: {workload: {kind: chat, ...}}, nightly: {...}}`."""
 
     @model_validator(mode="before")
     @classmethod

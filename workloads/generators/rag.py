@@ -42,16 +42,28 @@ class RagWorkload(Generated):
 
     kind: Literal["rag"]
     turns: Distribution = Geometric(distribution="geometric", mean=5, second=0.5)
+    """Questions in a session."""
     think_time_s: Distribution = Lognormal(distribution="lognormal", median=100, sigma=1.52)
+    """Time between a reply and the next question, s."""
     system_prompt: SystemPrompt = SystemPrompt(tokens=870)
+    """The system message and who shares it, such as `{tokens: 1000, shared_by: all}`."""
     documents: Texts = Texts(zipf=1.1)
+    """The documents that can be found: how many, how long, how popular."""
     retrieved: int = Field(default=5, ge=1, le=1000)
+    """How many documents come with each question."""
     place: Literal["before", "after"] = "after"
+    """Where they stand: `before` or `after` the earlier turns."""
     order: Literal["retrieved", "fixed"] = "retrieved"
+    """`retrieved`: in the order of the search, another one each time; `fixed`: sorted, so that equal sets
+    are equal content."""
     kept: bool = False
+    """Whether the documents of earlier questions stay in the history; goes with `place: after`."""
     user_tokens: Distribution = Exponential(distribution="exponential", mean=100)
+    """Length of a question, in tokens."""
     reply_tokens: Distribution = Exponential(distribution="exponential", mean=300)
+    """Length of a reply, in tokens."""
     tenants: int = Field(default=1, gt=0, le=MOST)
+    """How many tenants (users or customers) the sessions belong to, drawn evenly."""
 
     @model_validator(mode="after")
     def _enough_documents(self) -> RagWorkload:

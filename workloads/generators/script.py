@@ -16,9 +16,13 @@ class ScriptRequest(Schema):
     """One request: the messages of its prompt in order, and the message that it is answered with."""
 
     prompt: list[str] = Field(min_length=1)
+    """The names of its messages, in order."""
     reply: str
+    """The name of the message that it is answered with."""
     at_s: NonNegativeFloat = 0.0
+    """When it arrives, s."""
     session: int = Field(default=0, ge=0, le=MOST)
+    """Number of the session that it belongs to."""
 
 
 class ScriptWorkload(Schema):
@@ -31,7 +35,9 @@ class ScriptWorkload(Schema):
 
     kind: Literal["script"]
     messages: dict[str, PositiveInt]
+    """Length of each message, in tokens, by name: `{system: 100, question: 20}`."""
     requests: list[ScriptRequest] = Field(min_length=1)
+    """The requests, each with the names of its messages."""
 
     @model_validator(mode="after")
     def _messages_exist(self) -> ScriptWorkload:

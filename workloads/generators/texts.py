@@ -19,8 +19,11 @@ class Texts(Schema):
     """``count`` texts of ``tokens`` each; rank i is asked for with a share ~ i^-zipf (0: all alike)."""
 
     count: int = Field(default=1000, ge=1, le=1_000_000)
+    """How many texts there are."""
     tokens: Distribution = Exponential(distribution="exponential", mean=1000)
+    """Length of each text, in tokens."""
     zipf: float = Field(default=1.0, ge=0, le=10)
+    """How unlike they are in popularity: rank i has a share in proportion to i^-zipf; 0: all alike."""
 
     def lengths(self, seed: int, key: str) -> list[int]:
         """The length of each text, the most popular one first."""

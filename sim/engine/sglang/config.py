@@ -39,16 +39,29 @@ class SglangEngine(Schema):
 
     kind: Literal["sglang"]
     max_model_len: PositiveInt | None = None
+    """Longest prompt and reply together, in tokens; by default the model's context."""
     chunked_prefill_size: int | None = None
+    """Prompt tokens computed in one step; -1: a prompt at once; by default as SGLang chooses for the GPU.
+    """
     max_prefill_tokens: PositiveInt = 16384
+    """Prompt tokens of all requests that one step admits."""
     max_running_requests: PositiveInt | None = None
+    """Requests that run at the same time; by default as memory allows."""
     schedule_policy: str = "fcfs"
+    """Which waiting request is next: fcfs, lpm (longest known prefix) or dfs-weight."""
     schedule_conservativeness: PositiveFloat = 1.0
+    """A factor on the memory that admissions reserve for replies; above 1: fewer retractions."""
     retraction_policy: Literal["length", "priority"] = "length"
+    """Who gives way when memory runs out: by `length` or by `priority`."""
     ignore_eos: bool = False
+    """What clients send as `ignore_eos`: replies always have their full length, so all of it is reserved.
+    """
     max_new_tokens: PositiveInt | None = None
+    """What clients send as `max_new_tokens`; left out: as many as the reply has."""
     disable_overlap_schedule: bool = False
+    """Whether a step is decided only once the one before is done."""
     fast_forward: bool = True
+    """Whether steps that do the same are computed together; false: slower, same records."""
 
     def approximations(self, cache: Any) -> list[str]:
         """What the reader of figures has to know about this scheduler with ``cache``."""

@@ -65,7 +65,8 @@ class TokenTimes:
     def __init__(self) -> None:
         self._joined: dict[SglangRequest, None] = {}  # decode from the step on that begins next
         self._new: dict[SglangRequest, None] = {}  # their next token is the first that a decode gives them
-        self._stepped: set[SglangRequest] = set()  # had their last token with the last decode step
+        self.stepped: set[SglangRequest] = set()
+        """They had their last token with the last decode step."""
         self._stepped_s = 0.0
 
     def enter(self, request: SglangRequest) -> None:
@@ -83,8 +84,8 @@ class TokenTimes:
 
     def leave(self, request: SglangRequest) -> None:
         """``request`` gets no further token here, if it got any; its ``last_token_s`` is up to date."""
-        if request in self._stepped:
-            self._stepped.remove(request)
+        if request in self.stepped:
+            self.stepped.remove(request)
             request.last_token_s = self._stepped_s
         else:
             self._joined.pop(request, None)
@@ -95,13 +96,13 @@ class TokenTimes:
 
         Those that the first step ends may have begun before it.
         """
-        last: dict[float, int] = {self._stepped_s: len(self._stepped)} if self._stepped else {}
+        last: dict[float, int] = {self._stepped_s: len(self.stepped)} if self.stepped else {}
         for request in self._new:
             last[request.last_token_s] = last.get(request.last_token_s, 0) + 1
-        self._stepped.update(self._new)
+        self.stepped.update(self._new)
         self._new.clear()
         self._stepped_s = now
-        count = len(self._stepped)
+        count = len(self.stepped)
         if last != {began: count}:
             first_end = now if steps == 1 else began + first
             for last_s, decodes in last.items():

@@ -36,7 +36,7 @@ def _radix(cache: RadixConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
 
 def _tiered(cache: TieredConfig, setting: KvSetting) -> tuple[MemoryOf, SourceOf | None]:
     def plain(evicted: Evicted | None) -> SglangMemory:
-        return SglangMemory(setting.trace.message_tree, cache.block_size, setting.blocks, evicted=evicted)
+        return SglangMemory(setting.trace.chains, cache.block_size, setting.blocks, evicted=evicted)
 
     def make(lower: LowerTiers, evicted: Evicted | None) -> SglangMemory:
         return plain(both(evicted, lower.evicted))

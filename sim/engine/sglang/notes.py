@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.engine.interface import Heard
 from sim.engine.latency import IterationTime
 from sim.engine.request import GONE, WAITING
 from sim.engine.sglang.batch import SglangBatch
@@ -17,11 +18,18 @@ from sim.results.step_log import StepLog
 class Notes:
     """The records of replica ``number``; with a ``recorder`` those of every step too."""
 
-    def __init__(self, number: int, latency: IterationTime, recorder: StepRecorder | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        latency: IterationTime,
+        recorder: StepRecorder | None,
+        heard: Heard | None = None,
+    ) -> None:
         self.steps = StepLog()
         self.work = StepLog()
         self.totals = EngineTotals()
         self.recorder = recorder
+        self._heard = heard
         self._number = number
         self._latency = latency
         self._times = TokenTimes()
@@ -66,6 +74,9 @@ class Notes:
             self._note_prefills(batch, first_s, now)
         else:
             self._times.steps(self.steps, now, timer.began_s, first_s, slope_s, steps)
+            if self._heard is not None:
+                for request in self._times.stepped:
+                    self._hear(request, self._heard)
 
     def _note_prefills(self, batch: SglangBatch, duration_s: float, now: float) -> None:
         """One token for each completed prompt: its first, or the next one after a retraction."""
@@ -81,7 +92,13 @@ class Notes:
                 self.steps.add_gap(now, now - request.last_token_s)
             request.last_token_s = now
             self._times.enter(request)
+            if self._heard is not None:
+                self._hear(request, self._heard)
         self.steps.add(now, duration_s, 0.0, 1, 0, tokens)
+
+    def _hear(self, request: SglangRequest, heard: Heard) -> None:
+        request.given += 1
+        heard.tokens(request.index, request.given)
 
     def finished(self, request: SglangRequest, now: float) -> None:
         """``request`` has its last token."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.engine.events import Clock
+from sim.engine.interface import Heard
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
@@ -53,10 +54,11 @@ class SglangReplica:
         fast_forward: bool = True,
         source: Source | None = None,
         recorder: StepRecorder | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.number = number
         self.recorder = recorder
-        self._notes = notes = Notes(number, latency, recorder)
+        self._notes = notes = Notes(number, latency, recorder, heard)
         self.steps, self.work, self.totals = notes.steps, notes.work, notes.totals
         self._env = env
         self._latency = latency
@@ -64,7 +66,8 @@ class SglangReplica:
         self._trace = trace
         self._finished = finished
         self._left = left
-        self._fast_forward = fast_forward and recorder is None
+        self._fast_forward = fast_forward and recorder is None and heard is None
+        self._heard = heard
         self._overlap = not options.disable_overlap_schedule
         self._timer = Timer(number, env, self._end)
         self._changed: Callable[[int], None] = _unwatched
@@ -164,6 +167,8 @@ class SglangReplica:
         """Have a step decided, and do and note what that entails."""
         batch = self._scheduler.plan(in_flight)
         self._notes.decided(batch, self._scheduler, self._env.now_s)
+        if self._heard is not None and batch.tokens:
+            self._heard.iteration(batch.tokens)
         for request, found in batch.loads:
             assert self._source is not None
             self._timer.call_at(self._source.fetch(request, found), self._loaded, request)

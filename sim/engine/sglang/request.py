@@ -12,7 +12,7 @@ class SglangRequest(Request):
     ``generated`` counts tokens as scheduled: with the one that a step in flight is to give.
     """
 
-    __slots__ = ("is_prefilled", "kv", "max_new_tokens", "may_exceed", "submitted")
+    __slots__ = ("given", "is_prefilled", "kv", "max_new_tokens", "may_exceed", "submitted")
 
     def __init__(self, request: Request, kv: RadixTable, max_new_tokens: int) -> None:
         super().__init__(
@@ -23,6 +23,8 @@ class SglangRequest(Request):
         """As the fleet knows it."""
         self.is_prefilled = request.generated > 0
         """Whether another replica computed its prompt, and this one only has to decode."""
+        self.given = request.generated
+        """Output tokens that are there, kept up to date where each is heard."""
         self.kv = kv
         self.max_new_tokens = max_new_tokens
         """What the client allows; the reply may end earlier,"""

@@ -113,16 +113,27 @@ class VllmEngine(Schema):
 
     kind: Literal["vllm"] = "vllm"
     version: str | None = Field(default=None, max_length=20)
+    """The release whose use of memory is estimated, as text: "0.19"."""
     max_model_len: PositiveInt | None = None
+    """Longest prompt and reply together, in tokens; by default the model's context."""
     max_num_batched_tokens: PositiveInt | None = None
+    """Tokens that one step computes, all requests together; by default as vLLM chooses for the GPU."""
     max_num_seqs: PositiveInt | None = None
+    """Requests that run at the same time; by default as vLLM chooses for the GPU."""
     policy: Literal["fcfs", "priority"] = "fcfs"
+    """Who goes first: `fcfs` (first come) or `priority` (lowest value first)."""
     long_prefill_token_threshold: int = Field(default=0, ge=0)
+    """Prompt tokens of one request in one step; 0: no limit."""
     watermark: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all blocks that an admission leaves free while something runs."""
     scheduler_reserve_full_isl: bool = True
+    """Whether a request is admitted only if its whole prompt fits, not just the first chunk."""
     async_scheduling: bool = True
+    """Whether a step is scheduled while the one before computes."""
     fast_forward: bool = True
+    """Whether steps that do the same are computed together; false: slower, same records."""
     speculative: Speculative | None = None
+    """Speculative decoding; left out: none."""
 
     @model_validator(mode="after")
     def _budget_holds_the_batch(self) -> VllmEngine:

@@ -44,7 +44,7 @@ def _blocks(cache: BlockConfig, setting: KvSetting) -> tuple[MemoryOf, None]:
 
 def _tiered(cache: TieredConfig, setting: KvSetting) -> tuple[MemoryOf, SourceOf | None]:
     def plain(evicted: Evicted | None) -> BlockCache:
-        return BlockCache(setting.trace.message_tree, cache.block_size, setting.blocks, evicted=evicted)
+        return BlockCache(setting.trace.chains, cache.block_size, setting.blocks, evicted=evicted)
 
     def make(lower: LowerTiers, evicted: Evicted | None) -> BlockCache:
         return plain(both(evicted, lower.evicted))

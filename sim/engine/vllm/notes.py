@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.engine.interface import Heard
 from sim.engine.latency import IterationTime
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecord, StepRecorder
@@ -21,12 +22,17 @@ class Notes:
     """
 
     __slots__ = (
-        "_context", "_decodes", "_latency", "_leads", "_led_s", "_noted", "_number", "_recorder",
+        "_context", "_decodes", "_heard", "_latency", "_leads", "_led_s", "_noted", "_number", "_recorder",
         "_timer", "steps", "totals",
     )  # fmt: skip
 
     def __init__(
-        self, number: int, latency: IterationTime, timer: Timer, recorder: StepRecorder | None
+        self,
+        number: int,
+        latency: IterationTime,
+        timer: Timer,
+        recorder: StepRecorder | None,
+        heard: Heard | None = None,
     ) -> None:
         self.steps = StepLog()
         self.totals = EngineTotals()
@@ -34,6 +40,7 @@ class Notes:
         self._latency = latency
         self._timer = timer
         self._recorder = recorder
+        self._heard = heard
         self._leads: list[Batch] = NONE
         self._noted = 0  # leads whose tokens are noted
         self._led_s = 0.0  # their duration
@@ -115,6 +122,8 @@ class Notes:
             else:
                 self.steps.add_gap(at_s, at_s - request.last_token_s)
             request.last_token_s = at_s
+            if self._heard is not None:
+                self._heard.tokens(request.index, request.generated)
         return tokens
 
     def _count_decodes(self, batch: Batch, at_s: float) -> int:
@@ -141,6 +150,8 @@ class Notes:
             else:
                 self.steps.add_gap(at_s, at_s - request.last_token_s)
             request.last_token_s = at_s
+            if self._heard is not None:
+                self._heard.tokens(request.index, request.generated)
         return decodes
 
     def _note_extrapolated(self, batch: Batch, steps: int) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.events import Clock
-from sim.engine.interface import Compute
+from sim.engine.interface import Compute, Heard
 from sim.engine.latency import IterationTime
 from sim.engine.leaving import Leaving, Lost
 from sim.engine.loads import Loads, Source
@@ -42,15 +42,15 @@ class VllmReplica:
     ``left(request)`` when one leaves before it.
 
     ``compute`` gives the duration of a step in the place of the latency model. With it, with a
-    ``recorder``, and with options that the fast scheduler does not know, every step is decided and is an
-    event.
+    ``recorder``, where each token is ``heard``, and with options that the fast scheduler does not know,
+    every step is decided and is an event.
     """
 
     __slots__ = (  # more attributes than CPython finds fast in an object without
         "_ahead", "_asks_time", "_asynchronous", "_changed", "_compute", "_computing", "_durations", "_env",
-        "_fast_forward", "_finished", "_groups", "_latency", "_leaving", "_left", "_loads", "_lockstep",
-        "_notes", "_options", "_rank", "_repeated", "_repeating", "_runs", "_scheduler", "_source",
-        "_timer", "memory", "number", "recorder", "steps", "totals",
+        "_fast_forward", "_finished", "_groups", "_heard", "_latency", "_leaving", "_left", "_loads",
+        "_lockstep", "_notes", "_options", "_rank", "_repeated", "_repeating", "_runs", "_scheduler",
+        "_source", "_timer", "memory", "number", "recorder", "steps", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class VllmReplica:
         compute: Compute | None = None,
         drafter: Drafter | None = None,
         lockstep: Lockstep | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.number = number
         self.recorder = recorder
@@ -80,11 +81,12 @@ class VllmReplica:
         self._left = left
         self._rank = rank
         self._compute = compute
+        self._heard = heard
         self._fast_forward = fast_forward and lockstep is None
         self._lockstep = lockstep
         self._source = source
         self._timer = Timer(number, env, self._end)
-        self._notes = Notes(number, latency, self._timer, recorder)
+        self._notes = Notes(number, latency, self._timer, recorder, heard)
         self._durations = Durations(latency, self._timer, self._notes, drafter)
         self.steps, self.totals = self._notes.steps, self._notes.totals
         self._leaving = Leaving(self._timer, self._abandon, self._woken)
@@ -100,7 +102,8 @@ class VllmReplica:
         self._loads = None if self._source is None else Loads(self._source)
         self._runs: RunScheduler | None = None  # the scheduler, if steps may pass in runs
         cuts = isinstance(memory, GroupedCache) and memory.has_states
-        if self.recorder is None and self._compute is None and self._options.plain and not cuts:
+        singly = self.recorder is not None or self._compute is not None or self._heard is not None
+        if not singly and self._options.plain and not cuts:
             longest = self._latency.is_uneven
             self._runs = RunScheduler(memory, self._options, self._loads, knows_longest=longest)
         self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
@@ -207,6 +210,8 @@ class VllmReplica:
         if batch is None:
             return None
         self.totals.scheduled_tokens += batch.tokens
+        if self._heard is not None and batch.tokens:
+            self._heard.iteration(batch.tokens)
         if batch.chunks or batch.preempted or batch.loads or self.recorder is not None:
             self._notes.decided(batch, self._scheduler, now)
             if batch.loads:

@@ -31,13 +31,21 @@ class Speculative(Schema):
     """
 
     method: Method
+    """Who drafts: ngram, draft_model, eagle, eagle3 or mtp."""
     num_speculative_tokens: PositiveInt = Field(le=64)
+    """Draft tokens of a step."""
     model: ModelName | None = None
+    """The draft model; for draft_model, eagle and eagle3."""
     acceptance_rate: float | None = Field(default=None, ge=0, le=1)
+    """Probability that a draft token is accepted if all before it are."""
     synthetic_acceptance_rates: list[float] | None = None
+    """Probability that each draft token and all before it are accepted, descending."""
     synthetic_acceptance_length: float | None = Field(default=None, ge=1)
+    """Mean tokens of a step, the sampled one included."""
     disable_lookahead_block_hashes: bool = False
+    """Whether a hit loses its last block instead of hashes that cover the next token."""
     disable_eagle_block_drop: bool = False
+    """Whether neither is done."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Speculative:

@@ -297,6 +297,8 @@ class StepScheduler:
             return 0  # a load needs room for all of it
         self.waiting.popleft()
         cached = memory.acquire(request.table, hit)
+        if cached > hit.blocks * size:  # a cache beside the memory found it
+            tokens = min(tokens, known - cached)
         if loading:
             assert loads is not None and found is not None
             memory.take(whole_blocks - hit.blocks)

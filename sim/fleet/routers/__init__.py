@@ -15,6 +15,7 @@ from sim.fleet.routers.prefix import PrefixConfig
 from sim.fleet.routers.random import RandomConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.fleet.routers.session import SessionConfig
+from workloads.schema import AlsoTakes
 
 AnyRouter = (
     RoundRobinConfig
@@ -50,6 +51,7 @@ def _as_name(router: AnyRouter, write: SerializerFunctionWrapHandler) -> Any:
 RouterConfig = Annotated[
     Annotated[AnyRouter, Field(discriminator="kind")],
     BeforeValidator(_from_name),
+    AlsoTakes({"enum": list(ROUTERS)}),
     WrapSerializer(_as_name),
 ]
 """``prefix``, or ``{kind: prefix, cache_threshold: 0.5}``."""

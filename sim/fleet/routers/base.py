@@ -19,6 +19,8 @@ class RouterSetting:
     trace: Trace
     replicas: int
     seed: int
+    numbers: Sequence[int] | None = None
+    """The number of each replica in the whole fleet, where these are some of its replicas."""
 
 
 class Router(Protocol):

@@ -32,7 +32,9 @@ class KvAwareConfig(Schema):
 
     kind: Literal["kv_aware"] = "kv_aware"
     prefill_load_scale: float = Field(default=1.0, ge=0, le=1e6)
+    """Weight of prompt blocks to compute against blocks held."""
     overlap_score_credit: float = Field(default=1.0, ge=0, le=1)
+    """Part of a cached token that counts as saved, 0 to 1."""
 
     def router(self, setting: RouterSetting) -> KvAware:
         """A fresh router for one run."""
@@ -64,6 +66,7 @@ class KvAware:
         memory = self._memory = replicas[0].memory
         self._size = memory.block_size
         self._order.update(replicas)
+        self._sent.grow()
         number = self._cheapest(self._trace.prompt[request])
         if memory.caching:
             self._sent.add(number, self._trace.reply[request])

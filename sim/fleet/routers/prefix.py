@@ -25,9 +25,13 @@ class PrefixConfig(Schema):
 
     kind: Literal["prefix"] = "prefix"
     cache_threshold: float = Field(default=0.3, ge=0, le=1)
+    """Share of a prompt that has to be known for it to go where it is known, 0 to 1."""
     balance_abs_threshold: int = Field(default=64, ge=0, le=MOST)
+    """The fleet is out of balance if the loads of two replicas differ by more requests than this ..."""
     balance_rel_threshold: float = Field(default=1.5, ge=0, le=1e6)
+    """... and by more than this factor; the least loaded replica is taken then."""
     max_tree_tokens: int = Field(default=2**24, ge=1, le=MOST)
+    """Tokens of each replica that the router remembers."""
 
     def router(self, setting: RouterSetting) -> Prefix:
         """A fresh router for one run."""
@@ -49,10 +53,12 @@ class Prefix:
         self._trace = setting.trace
         self._order: Order[int] = Order(lambda replica: replica.load)
         self._sent: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(setting.replicas)]
-        """What each replica was sent, least recently first."""
+        """What each replica was sent, least recently first. The upper part of a segment that was cut since
+        is not in here before it is sent again: it stands right behind its lower part."""
         self._to: dict[int, int] = {}
         """The same by segment: the set of its replicas, bit n for replica n."""
         self._tokens = [0] * setting.replicas
+        setting.trace.content.watch(self._split)
 
     def choose(self, request: int, replicas: Sequence[AnyReplica]) -> int:
         """O(replicas changed since the last request + segments on the path)."""
@@ -80,17 +86,25 @@ class Prefix:
         return self._order.lowest()
 
     def _note(self, number: int, path: list[int]) -> None:
-        sent, bit = self._sent[number], 1 << number
+        sent, to, bit = self._sent[number], self._to, 1 << number
         for segment in reversed(path):
-            if segment not in sent:
-                sent[segment] = None
-                self._to[segment] = self._to.get(segment, 0) | bit
+            before = to.get(segment, 0)
+            if not before & bit:
+                to[segment] = before | bit
                 self._tokens[number] += self._length(segment)
+            sent[segment] = None
             sent.move_to_end(segment)
         while self._tokens[number] > self._config.max_tree_tokens:
             segment, _ = sent.popitem(last=False)
-            self._to[segment] ^= bit
+            to[segment] ^= bit
             self._tokens[number] -= self._length(segment)
+            above = self._trace.content.parent[segment]
+            if above not in sent and to.get(above, 0) & bit:
+                sent[above] = None
+                sent.move_to_end(above, last=False)
+
+    def _split(self, upper: int, lower: int) -> None:
+        self._to[upper] = self._to.get(lower, 0)
 
     def _length(self, segment: int) -> int:
         content = self._trace.content

@@ -19,6 +19,15 @@ class Sent:
         self._bits = [1 << number for number in range(replicas)]  # most sets are one of these
         self._lost = 0
         """Replicas that have left a set: what they may hold can have gaps."""
+        content.watch(self._split)
+
+    def grow(self) -> None:
+        """Segments may have been added to the content."""
+        self._sets += [0] * (len(self._content) - len(self._sets))
+
+    def _split(self, upper: int, lower: int) -> None:
+        self.grow()
+        self._sets[upper] = self._sets[lower]
 
     def to(self, segment: int) -> int:
         """The replicas that may hold ``segment``."""

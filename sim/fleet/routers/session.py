@@ -6,9 +6,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from sim.fleet.routers.base import RouterSetting
+from workloads.mixing import mix, mixed
 from workloads.schema import Schema
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ class SessionConfig(Schema):
 
     kind: Literal["session"] = "session"
     points: int = Field(default=100, ge=1, le=10_000)
+    """Points of a replica on the hash ring; more make more even shares."""
 
     def router(self, setting: RouterSetting) -> Session:
         """A fresh router for one run."""
@@ -35,10 +39,9 @@ class Session:
 
     def __init__(self, points: int, setting: RouterSetting) -> None:
         self._session = setting.trace.session
+        numbers = range(setting.replicas) if setting.numbers is None else setting.numbers
         ring = sorted(
-            (mix(replica * points + point + 1), replica)
-            for replica in range(setting.replicas)
-            for point in range(points)
+            (at, replica) for replica, number in enumerate(numbers) for at in ring_points(number, points)
         )
         self._hashes = [at for at, _ in ring]
         self._owners = [owner for _, owner in ring]
@@ -49,16 +52,28 @@ class Session:
         """The owner of the next point whose replica is alive. O(log points)."""
         if replicas is not self._replicas:
             self._replicas, self._alive = replicas, {replica.number for replica in replicas}
-        at = bisect_right(self._hashes, mix(~self._session[request]))
+        at = bisect_right(self._hashes, session_point(self._session[request]))
         while self._owners[at % len(self._owners)] not in self._alive:
             at += 1
         return self._owners[at % len(self._owners)]
 
 
-def mix(value: int) -> int:
-    """SplitMix64's finaliser: 64 well mixed bits that do not depend on Python's hash seed."""
-    mask = (1 << 64) - 1
-    value = (value + 0x9E3779B97F4A7C15) & mask
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
-    return value ^ (value >> 31)
+def ring_points(replica: int, points: int) -> list[int]:
+    """Where on the ring the points of replica number ``replica`` lie."""
+    return [mix(replica * points + point + 1) for point in range(points)]
+
+
+def session_point(session: int) -> int:
+    """Where on the ring a session lies; it belongs to the next point after that."""
+    return mix(~session)
+
+
+def owners(sessions: NDArray[np.int64], replicas: int, points: int) -> NDArray[np.int64]:
+    """The replica that each of ``sessions`` belongs to while all are alive. O(sessions x log points)."""
+    ring = [(at, number) for number in range(replicas) for at in ring_points(number, points)]
+    ring.sort()
+    hashes = np.array([at for at, _ in ring], np.uint64)
+    numbers = np.array([number for _, number in ring])
+    after = np.searchsorted(hashes, mixed(~sessions), side="right")
+    found: NDArray[np.int64] = numbers[after % len(numbers)]
+    return found

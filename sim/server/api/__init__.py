@@ -1,0 +1,1 @@
+"""The HTTP side: the APIs of OpenAI, Anthropic and vLLM in front of a system that runs live."""

@@ -1,0 +1,88 @@
+"""A request in the words of no API in particular: what each of them reads its body into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.server.api.template import Message, Part, Rendered
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the reply shall be."""
+
+    most_tokens: int | None = None
+    """None: the client leaves it open."""
+    exact: bool = False
+    """Exactly so many, whatever the text (``ignore_eos``)."""
+    least_tokens: int = 0
+    tools: Sequence[str] = ()
+    """Names of the tools that may be called; of the one that must be, alone."""
+    must_call: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """JSON schemas of the tools' arguments, by name."""
+    as_json: bool = False
+    schema: Any = None
+    """JSON schema of the reply, where one is asked for."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request: one prompt or several, each with ``choices`` replies."""
+
+    model: str
+    prompts: list[Rendered]
+    wanted: Wanted
+    said: list[str]
+    """The last thing the user said in each prompt: what an echo repeats and a recorded reply answers."""
+    calls_since_user: int = 0
+    choices: int = 1
+    stream: bool = False
+    session: str = ""
+    cache_key: str | None = None
+    messages: list[Message] = field(default_factory=list)
+    """The conversation, where the API keeps it for the next request."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What else of the request decides whether a provider's cache is hit: see `diagnostics`."""
+    compare_with: str | None = None
+    """The earlier reply with which the client wants this prompt compared; None: it did not ask."""
+    asks_diagnosis: bool = False
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+def last_user_text(messages: Sequence[Message]) -> str:
+    """What the last message of the user says."""
+    for message in reversed(messages):
+        texts = [part.text for part in message.parts if part.kind == "text"]
+        if message.role == "user" and texts:
+            return "\n".join(texts)
+    return ""
+
+
+def calls_since_user(messages: Sequence[Message]) -> int:
+    """How many replies have called tools since the user last spoke."""
+    count = 0
+    for message in reversed(messages):
+        if message.role == "user":
+            break
+        count += message.role == "assistant" and any(part.kind == "call" for part in message.parts)
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, whole before it is served: the system decides only when its tokens come."""
+
+    parts: tuple[Part, ...]
+    ids: tuple[int, ...]
+    bits: tuple[tuple[int, str], ...]
+    """For each token the part it belongs to, and what it adds to the text of that part."""
+    finish: str
+    """``stop``, ``length`` or ``tool_calls``."""
+
+    @property
+    def text(self) -> str:
+        """The part of it that is text."""
+        return "".join(part.text for part in self.parts if part.kind == "text")

@@ -1,0 +1,159 @@
+"""Parts of a fleet that never meet leave the same bytes as the fleet as a whole."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7, 16])
+def test_parts_of_a_fleet(parts: int, tmp_path: Path) -> None:
+    """16 replicas, little memory: blocks are evicted and requests preempted."""
+    config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet={**FLEET, "replicas": 16})
+    said: list[str] = []
+    whole = alone(config)
+    assert divided(config, tmp_path / "parts", parts, said) == whole
+    groups = "16 replicas, each with its own sessions: 16 groups that never meet"
+    assert said == [f"fleet: {groups}, in {parts} parts"]
+    assert len(list((tmp_path / "parts").iterdir())) == 2 * parts
+
+
+def test_a_window_is_found(tmp_path: Path) -> None:
+    """Figures of a steady part need the counters of all replicas at its edges."""
+    chat = {**CHAT, "sessions": 1200, "turns": 2}
+    config = experiment(tmp_path, chat, fleet={**FLEET, "memory": {"kv_blocks": 60}})
+    whole = alone(config)
+    assert b'"chosen": "found"' in whole["summary.json"] and b'"intervals": {' in whole["summary.json"]
+    assert divided(config, tmp_path / "parts", 3) == whole
+
+
+FAILURES = st.lists(
+    st.builds(
+        lambda replica, at_s, for_s: {"replica": replica, "at_s": at_s, "back_s": at_s + for_s},
+        st.integers(0, 5),
+        st.floats(0.1, 4),
+        st.floats(0.1, 4),
+    ),
+    max_size=2,
+    unique_by=lambda failure: failure["replica"],
+)
+CACHES: list[dict[str, Any]] = [
+    {"cache": {"kind": "block", "block_size": 16}},
+    {"cache": {"kind": "block", "block_size": 16}, "tenants": "salted"},
+    {"cache": {"kind": "block", "block_size": 16, "eviction": "lfu"}},
+    {
+        "cache": {
+            "kind": "tiered",
+            "block_size": 16,
+            "tiers": [{"name": "gpu"}, {"name": "host", "capacity_blocks": 500, "gb_per_s": 20}],
+        }
+    },
+    {"cache": {"kind": "radix"}, "engine": {"kind": "sglang"}},
+    {"cache": {"kind": "message"}},
+]
+HARDSHIPS: list[dict[str, Any]] = [
+    {},
+    {"max_queued_requests": 2, "retries": {"max_retries": 1}},
+    {"deadline_s": {"distribution": "uniform", "low": 0.05, "high": 2}, "retries": {}},
+]
+ARRIVALS: list[dict[str, Any]] = [
+    {"process": "poisson", "rate_per_s": 20},
+    {"process": "uniform", "rate_per_s": 200},
+    {"process": "profile", "rates_per_s": [20, 1, 60], "step_s": 1},
+]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arrival=st.sampled_from(ARRIVALS),
+    cache=st.sampled_from(CACHES),
+    hardships=st.sampled_from(HARDSHIPS),
+    failures=FAILURES,
+    points=st.sampled_from([1, 3, 100]),
+    parts=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_any_fleet_behind_a_session_router(
+    arrival: dict[str, Any],
+    cache: dict[str, Any],
+    hardships: dict[str, Any],
+    failures: list[dict[str, Any]],
+    points: int,
+    parts: int,
+    seed: int,
+) -> None:
+    """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
+    system = {**FLEET, **cache, **hardships, "replicas": 6, "failures": failures}
+    system["router"] = {"kind": "session", "points": points}
+    folder = Path(tempfile.mkdtemp())
+    try:
+        config = experiment(folder, {**CHAT, "arrival": arrival}, fleet=system).with_seed(seed)
+        assert divided(config, folder / "parts", parts) == alone(config)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("router", ["round_robin", "random"])
+def test_single_requests_in_turn_or_by_chance(router: str, tmp_path: Path) -> None:
+    """Nothing waits for a reply, so the router's choices follow from the arrivals."""
+    config = experiment(tmp_path, {**CHAT, "turns": 1, "sessions": 200}, fleet={**FLEET, "router": router})
+    said: list[str] = []
+    assert divided(config, tmp_path / "parts", 3, said) == alone(config)
+    assert said[0].endswith("in 3 parts")
+
+
+WHOLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"router": "least_loaded"}, {}, "the router least_loaded looks at what each replica does"),
+    ({"router": "kv_aware"}, {}, "the router kv_aware looks at what each replica does"),
+    ({"router": "round_robin"}, {}, "turns wait for replies, and the router round_robin goes by the order"),
+    ({"router": "random", "failures": [{"replica": 1, "at_s": 1}]}, {"turns": 1}, "what a replica loses"),
+    ({"router": "random", "retries": {}}, {"turns": 1}, "sends each try to another replica"),
+    ({"replicas": 1}, {}, "one replica serves every request"),
+    ({}, {"arrival": {"process": "closed_loop", "concurrency": 9}}, "in closed loop a session starts when"),
+    ({"sample_s": 1.0}, {}, "record_steps and sample_s look at all replicas at once"),
+    ({"data_parallel": 2}, {}, "the ranks of a data parallel replica"),
+    (
+        {"failures": [{"replica": i, "at_s": 1} for i in range(4)]},
+        {},
+        "sessions of replicas that fail go to",
+    ),
+    (
+        {
+            "engine": {
+                "kind": "vllm",
+                "speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance_rate": 0.5},
+            }
+        },
+        {},
+        "drawn by the number of a request",
+    ),
+]
+
+
+@pytest.mark.parametrize(("system", "workload", "why"), WHOLE, ids=[why[:40] for _, _, why in WHOLE])
+def test_what_stays_whole_says_why(
+    system: dict[str, Any], workload: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    """Nothing is approximated: run and twin are a job each, with the same bytes."""
+    config = experiment(tmp_path, {**CHAT, **workload}, fleet={**FLEET, **system})
+    said: list[str] = []
+    assert divided(config, tmp_path / "parts", 4, said) == alone(config)
+    assert said[0].startswith("fleet: stays whole: ") and why in said[0]
+    assert len(list((tmp_path / "parts").iterdir())) == 2
+
+
+def test_other_kinds_of_systems(tmp_path: Path) -> None:
+    """A replay and a hosted API are jobs of their own beside a fleet."""
+    replay = {"kind": "cache", "cache": {"kind": "block", "block_size": 16, "capacity_blocks": 300}}
+    hosted = {"kind": "provider", "provider": "anthropic", "model": "claude-opus-5"}
+    config = experiment(tmp_path, CHAT, fleet=FLEET, replay=replay, hosted=hosted)
+    assert divided(config, tmp_path / "parts", 2) == alone(config)
+    assert len(list((tmp_path / "parts").iterdir())) == 2 * 2 + 2 + 2
