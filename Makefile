@@ -42,7 +42,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-test
-	$(BIN)/mypy sim workloads calibration reports tests benchmarks notebooks compiled
+	$(BIN)/mypy sim workloads calibration reports tests benchmarks examples notebooks compiled
 
 docs: .venv/installed-test  ## write docs/outputs.md, and into every page what its commands give now (minutes)
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
