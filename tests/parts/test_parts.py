@@ -35,6 +35,15 @@ def test_a_window_is_found(tmp_path: Path) -> None:
     assert divided(config, tmp_path / "parts", 3) == whole
 
 
+def test_a_mix_of_chats(tmp_path: Path) -> None:
+    """Sessions of several classes are numbered by their start, whoever makes them."""
+    long = {**CHAT, "tenants": 2, "user_tokens": 300, "arrival": {"process": "uniform", "rate_per_s": 10}}
+    classes = {"short": {"workload": CHAT}, "long": {"workload": long, "priority": 1}}
+    workload = {"kind": "mix", "classes": classes, "arrival": {"speed": 1.7}}
+    config = experiment(tmp_path, workload, fleet=FLEET)
+    assert divided(config, tmp_path / "parts", 3) == alone(config)
+
+
 FAILURES = st.lists(
     st.builds(
         lambda replica, at_s, for_s: {"replica": replica, "at_s": at_s, "back_s": at_s + for_s},
