@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import sim.experiment as experiment_module
+from reports import reuse, validity
+from sim.results import sample
 from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
 
 
@@ -42,6 +45,20 @@ def test_a_mix_of_chats(tmp_path: Path) -> None:
     workload = {"kind": "mix", "classes": classes, "arrival": {"speed": 1.7}}
     config = experiment(tmp_path, workload, fleet=FLEET)
     assert divided(config, tmp_path / "parts", 3) == alone(config)
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_the_report(few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It draws the same requests; of a large run the same sample of its sessions."""
+    if few:
+        monkeypatch.setattr(sample, "DRAWN", 100)
+        monkeypatch.setattr(experiment_module, "DRAWN", 100)
+        monkeypatch.setattr(validity, "DRAWN", 100)
+        monkeypatch.setattr(reuse, "DRAWN", 100)
+    config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet=FLEET)
+    whole = alone(config, report=True)
+    assert divided(config, tmp_path / "parts", 3, report=True) == whole
+    assert (b"drawn from the requests of some sessions, about 100" in whole["report.html"]) == few
 
 
 FAILURES = st.lists(

@@ -130,6 +130,8 @@ def test_options_that_are_none(tmp_path: Path, cli_here: Cli) -> None:
         said = cli_here("run", config, "--out", out, option, "-1")
         assert said.returncode == 2 and f"{option} -1" in said.stderr and allowed in said.stderr
         assert not out.exists()
+    said = cli_here("run", config, "--out", out, "--parts", "2", "--timeline")
+    assert said.returncode == 2 and "--timeline" in said.stderr and not out.exists()
 
 
 def test_bad_input_of_a_part(tmp_path: Path, cli_here: Cli) -> None:
