@@ -71,6 +71,7 @@ FAILURES = st.lists(
     max_size=2,
     unique_by=lambda failure: failure["replica"],
 )
+DRAFTS = {"method": "ngram", "num_speculative_tokens": 2}
 CACHES: list[dict[str, Any]] = [
     {"cache": {"kind": "block", "block_size": 16}},
     {"cache": {"kind": "block", "block_size": 16}, "tenants": "salted"},
@@ -84,6 +85,8 @@ CACHES: list[dict[str, Any]] = [
     },
     {"cache": {"kind": "radix"}, "engine": {"kind": "sglang"}},
     {"cache": {"kind": "message"}},
+    {"engine": {"speculative": {**DRAFTS, "acceptance_rate": 0.5}}},
+    {"pools": [{"replicas": 4}, {"replicas": 2, "hardware": "h100"}]},
 ]
 HARDSHIPS: list[dict[str, Any]] = [
     {},
@@ -117,7 +120,7 @@ def test_any_fleet_behind_a_session_router(
     seed: int,
 ) -> None:
     """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
-    system = {**FLEET, **cache, **hardships, "replicas": 6, "failures": failures}
+    system = {**FLEET, "replicas": 6, **cache, **hardships, "failures": failures}
     system["router"] = {"kind": "session", "points": points}
     folder = Path(tempfile.mkdtemp())
     try:
@@ -150,16 +153,6 @@ WHOLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"failures": [{"replica": i, "at_s": 1} for i in range(4)]},
         {},
         "sessions of replicas that fail go to",
-    ),
-    (
-        {
-            "engine": {
-                "kind": "vllm",
-                "speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance_rate": 0.5},
-            }
-        },
-        {},
-        "drawn by the number of a request",
     ),
 ]
 
