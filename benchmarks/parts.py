@@ -125,10 +125,11 @@ def main() -> None:
                 for name in FILES
             )
             print(f"{one.wall_s / parts.wall_s:.2f} times as fast by the clock on the wall")
-            free_s = parts.alone_s + (parts.cpu_s - parts.alone_s) / options.jobs
+            others_s = parts.cpu_s - parts.alone_s
+            free_s = parts.alone_s + others_s / options.jobs
             print(
-                f"{one.cpu_s / free_s:.2f} times by CPU seconds: {one.cpu_s:.1f} s to {parts.alone_s:.1f} s of the "
-                f"first process and {parts.cpu_s - parts.alone_s:.1f} s of {options.jobs} others"
+                f"{one.cpu_s / free_s:.2f} times by CPU seconds: {one.cpu_s:.1f} s, or "
+                f"{parts.alone_s:.1f} s of the first process and {others_s:.1f} s of {options.jobs} others"
             )
             print(f"files are {'equal' if same else 'NOT equal'}")
 

@@ -15,6 +15,7 @@ import sim.experiment as experiment_module
 from reports import reuse, validity
 from sim.results import sample
 from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
+from tests.sim.small import write_small_mooncake
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 16])
@@ -134,6 +135,18 @@ def test_any_fleet_behind_a_session_router(
 def test_single_requests_in_turn_or_by_chance(router: str, tmp_path: Path) -> None:
     """Nothing waits for a reply, so the router's choices follow from the arrivals."""
     config = experiment(tmp_path, {**CHAT, "turns": 1, "sessions": 200}, fleet={**FLEET, "router": router})
+    said: list[str] = []
+    assert divided(config, tmp_path / "parts", 3, said) == alone(config)
+    assert said[0].endswith("in 3 parts")
+
+
+@pytest.mark.parametrize("router", ["session", "round_robin"])
+def test_a_recorded_trace(router: str, tmp_path: Path) -> None:
+    """It is read whole in every part; the parts become one run again."""
+    write_small_mooncake(tmp_path / "small.jsonl")
+    workload = {"kind": "trace", "path": "small.jsonl"}
+    system = {**FLEET, "router": router, "memory": {"kv_blocks": 3000}}
+    config = experiment(tmp_path, workload, fleet=system)
     said: list[str] = []
     assert divided(config, tmp_path / "parts", 3, said) == alone(config)
     assert said[0].endswith("in 3 parts")
