@@ -40,7 +40,7 @@ def counted_result(
     sides = {name: tuple(Side(folder, jobs) for jobs in both) for name, both in plan.items()}
     measured = _measure(config, trace, {name: run for name, (run, _) in sides.items()})
     parts = None
-    if not measured.needed_s:
+    if steady.is_traffic(trace) and not measured.needed_s:
         parts = min(
             repetitions.parts_of(measured.windows[name][0], run.lasting_s, run.last_arrival_s)
             for name, (run, _) in sides.items()
