@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,28 @@ def test_usage_of_a_hosted_api_is_that_of_its_bill(tmp_path: Path) -> None:
     assert total == records.input_tokens.tolist()
 
 
+def test_diagnostics_are_answered_from_the_tree(tmp_path: Path) -> None:
+    """A new word in the system prompt, behind 1,000 tokens that stay: what it cost is what was marked."""
+    with serving(config_file(tmp_path), "api") as server, anthropic_client(server) as client:
+
+        def ask(rules: str, before: str | None) -> Any:
+            mark: Any = {"type": "ephemeral"}
+            return client.messages.create(
+                model="m", max_tokens=2, messages=[{"role": "user", "content": "Well?"}],
+                system=[{"type": "text", "text": rules, "cache_control": mark}],
+                diagnostics={"previous_message_id": before},
+            )  # fmt: skip
+
+        first = ask("Rule. " * 4000, None)
+        same = ask("Rule. " * 4000, first.id)
+        other = ask("Rule. " * 3000 + "Other" + "Rule. " * 1000, first.id)
+    assert first.diagnostics is None and same.diagnostics is None
+    reason = other.diagnostics.cache_miss_reason
+    assert reason.type == "system_changed" and other.usage.cache_read_input_tokens == 0
+    assert reason.cache_missed_input_tokens == 1 + 6000
+    assert server.live.shared_tokens(0, 2) == 1 + 4500
+
+
 def test_a_stream_that_is_given_up_frees_its_blocks(tmp_path: Path) -> None:
     path = config_file(tmp_path)
     live: list[LiveSystem] = []
@@ -198,3 +221,26 @@ def test_a_stream_that_is_given_up_frees_its_blocks(tmp_path: Path) -> None:
         eventually(lambda: server_.live.state().running == 0)  # at the end of the step under way
         assert server_.live.state().kv_usage == 0
     assert live[0].records().status.tolist() == ["aborted"]
+
+
+def test_time_goes_on_from_where_it_is_when_the_latency_changes(tmp_path: Path) -> None:
+    """A factor of a thousandth: 0.05 s of the wall clock are 50 simulated ones; before, they were 0.05."""
+
+    async def run() -> None:
+        live = open_system(load_config(config_file(tmp_path)), "engine", 1.0)
+        time_passes = asyncio.create_task(live.run())
+        await asyncio.sleep(0.01)
+        before = live.now_s
+        live.slow_down(0.001)
+        assert before <= live.now_s
+        changed = live.now_s
+        await asyncio.sleep(0.05)
+        assert live.now_s - changed >= 40
+        live.slow_down(1000.0)
+        slow = live.now_s
+        await asyncio.sleep(0.05)
+        assert slow <= live.now_s < slow + 10
+        live.stop()
+        await time_passes
+
+    asyncio.run(run())
