@@ -13,13 +13,14 @@ import openai
 import pytest
 
 from sim import experiment
-from sim.commands.live_run import write_run
 from sim.config import load_config
 from sim.server.opening import open_system
+from sim.server.recording import TRAFFIC, result_of
 from sim.server.system import LiveSystem
 from tests.server.conftest import anthropic_client, openai_client
 from tests.server.running import Up, up
 from tests.server.test_connections import eventually
+from workloads.formats import own
 
 CONFIG = """
 name: served
@@ -92,9 +93,7 @@ def test_a_bill(tmp_path: Path) -> None:
         assert cached == 169, "170 but for the last token of the reply"
         bill = 0.0012 + cached * 1e-6 + (190 - cached) * 1e-5
         assert server.live.state().cost_usd == pytest.approx(bill, rel=1e-12)
-    folder = tmp_path / "run"
-    write_run(server.live, folder)
-    summary = experiment.run(load_config(folder / "config.yaml")).summary()
+    summary = result_of(server.live, tmp_path).figures()
     assert summary["no_cache"]["engine"]["cost"]["cost_usd_total"] == pytest.approx(0.0012 + 0.0019)
     assert summary["systems"]["engine"]["cost"]["cost_usd_total"] == pytest.approx(bill)
 
@@ -114,18 +113,16 @@ def test_a_chat_of_ten_turns_hits_what_the_block_cache_hits(tmp_path: Path) -> N
         expected += [before // 16 * 16, (before or 99) // 16 * 16]
         before = prompt + 40 - 1
     assert hits == expected
-    write_run(live, tmp_path / "run")
-    config = load_config(tmp_path / "run" / "config.yaml")
-    again = experiment.run(config).runs["engine"].records
+    written = result_of(live, tmp_path)
+    own.write(written.trace, tmp_path / TRAFFIC)
+    again = experiment.run(written.config).runs["engine"].records
     assert again.cache_read_input_tokens.tolist() == hits
-    records = live.records()
+    records = written.runs["engine"].records
     for name in ("first_token_s", "finished_s"):
         assert np.argsort(getattr(again, name)).tolist() == np.argsort(getattr(records, name)).tolist()
-    replay = load_config(
-        tmp_path / "run" / "config.yaml",
-        ["systems={block: {kind: cache, cache: {kind: block, block_size: 16}}}"],
-    )
-    cache = experiment.run(replay).runs["block"].records
+    (tmp_path / "again.yaml").write_text(written.config.to_yaml())
+    block = "systems={block: {kind: cache, cache: {kind: block, block_size: 16}}}"
+    cache = experiment.run(load_config(tmp_path / "again.yaml", [block])).runs["block"].records
     assert cache.cache_read_input_tokens.tolist() == hits
 
 
