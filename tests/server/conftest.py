@@ -9,7 +9,6 @@ import anthropic
 import openai
 import pytest
 
-
 from tests.server.fake import FakeLive
 from tests.server.running import Up, up
 
