@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ from workloads.errors import InputError
 from workloads.policies import ClientPolicies
 from workloads.registry import WorkloadConfig
 from workloads.schema import Schema
+from workloads.shown import nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
@@ -92,7 +93,7 @@ class Config(Schema):
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
         baseline = self.compare.baseline
         if baseline is not None and baseline not in systems:
-            raise InputError(f"compare: baseline = {baseline!r}; allowed: {', '.join(systems)}")
+            raise InputError(f"compare: baseline = {baseline!r}; {nearest(baseline, list(systems))}")
         for name, both in self.habit_pairs.items():
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
@@ -173,23 +174,27 @@ class Config(Schema):
         return yaml.safe_dump(data, sort_keys=False)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load_config(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
     """Read, override (``dotted.key=value``), validate and resolve a configuration.
 
-    ``path`` is a file, or the name of a configuration that ships: ``quickstart``.
+    ``source`` is a file, the name of a configuration that ships (``quickstart``), or a mapping with the
+    keys that a file would have, whose paths are relative to the current folder.
 
     Raises InputError: every problem with file, line or key, value and what is allowed.
     """
-    path = find(Path(path))
-    document = Document(path)
+    if isinstance(source, Mapping):
+        document, folder = Document.of(source), Path.cwd()
+    else:
+        path = find(Path(source))
+        document, folder = Document(path), path.resolve().parent
     for assignment in overrides:
         document.override(assignment)
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
         raise document.explain(error, Config.model_validate) from None
-    config._folder = path.resolve().parent
+    config._folder = folder
     try:
         return config.resolved()
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{document.name}: {error}") from None

@@ -123,12 +123,15 @@ class LiveSystem:
         """What happened, after `stop`: requests that are not over leave now."""
         assert self._stopped, "stop() first"
         for index in list(self._streams.open):
-            self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
+            self._leave(index)
         self._pace.drain()
         return self.backend.records()
 
     def _leave(self, index: int) -> None:
-        self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
+        at_s, came_s = self._pace.arrival_s(alone=True), self.traffic.trace.arrival_s[index]
+        assert came_s is not None
+        self.traffic.left_after_s[index] = at_s - came_s
+        self._pace.happen(at_s, self.backend.leave, index)
 
     def _moved(self) -> None:
         self._pace.moved = True
