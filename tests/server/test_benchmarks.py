@@ -82,10 +82,8 @@ def busy(tmp_path: Path) -> Iterator[Up[LiveSystem]]:
 @pytest.mark.slow
 def test_guidellm(busy: Up[LiveSystem], tmp_path: Path) -> None:
     """Its figures of each request are those of the records."""
-    prompts = [
-        f"The rules of the shop, article by article. {'All is well. ' * 20} Question {i}?"
-        for i in range(40)
-    ]
+    rules = "The rules of the shop. " + "All is well. " * 20
+    prompts = [f"{rules} Question {i}?" for i in range(40)]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts))
     command = [
         tool("guidellm"), "run", "--backend", f"kind=openai_http,target={busy.url}",
