@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 def write(result: Result, summary: Summary, folder: Path) -> None:
     """Write ``systems.csv``, and a CSV beside each Parquet file that ``folder`` has already."""
-    import pandas as pd
+    from pyarrow import csv, parquet
 
     frames.systems(summary).to_csv(folder / "systems.csv")
     for path in sorted(folder.glob("*.parquet")):
-        pd.read_parquet(path).to_csv(path.with_suffix(".csv"), index=False)
+        table = parquet.ParquetFile(path)
+        with csv.CSVWriter(path.with_suffix(".csv"), table.schema_arrow) as writer:
+            for batch in table.iter_batches():  # a large run never lies in memory as a whole
+                writer.write_batch(batch)

@@ -30,6 +30,7 @@ from workloads.errors import InputError
 from workloads.policies import ClientPolicies
 from workloads.registry import WorkloadConfig
 from workloads.schema import Schema
+from workloads.shown import nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
@@ -89,7 +90,7 @@ class Config(Schema):
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
         baseline = self.compare.baseline
         if baseline is not None and baseline not in systems:
-            raise InputError(f"compare: baseline = {baseline!r}; allowed: {', '.join(systems)}")
+            raise InputError(f"compare: baseline = {baseline!r}; {nearest(baseline, list(systems))}")
         for name, both in self.habit_pairs.items():
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)

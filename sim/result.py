@@ -38,6 +38,7 @@ from sim.results.tally import summarise
 from sim.results.window import Window
 from workloads.errors import InputError
 from workloads.in_words import first_problem
+from workloads.shown import nearest
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Result:
         except ValidationError as error:
             raise InputError(first_problem(error, {"by": by})) from None
         if asked.baseline not in (None, *self.runs):
-            raise InputError(f"baseline = {asked.baseline!r}; allowed: {', '.join(self.runs)}")
+            raise InputError(f"baseline = {asked.baseline!r}; {nearest(asked.baseline, list(self.runs))}")
         return frames.ranking(comparison.compare(self.summary(), asked, self.repetitions()))
 
     def ttft_figure(self, system: str | None = None) -> Drawing:

@@ -35,7 +35,9 @@ def drawn(result: Result, tmp_path_factory: pytest.TempPathFactory) -> list[dict
     """The events as a viewer reads them."""
     folder = tmp_path_factory.mktemp("timeline")
     timeline.write(result, result.summary(), folder)
-    found: list[dict[str, Any]] = json.loads((folder / timeline.NAME).read_text())["traceEvents"]
+    content = json.loads((folder / timeline.NAME).read_text())
+    assert content["otherData"]["requests"] == content["otherData"]["requests_shown"] == len(result.trace)
+    found: list[dict[str, Any]] = content["traceEvents"]
     return found
 
 
@@ -158,7 +160,7 @@ def test_tables_as_csv(cli_here: Cli, tmp_path: Path) -> None:
     for name in ("requests", "timeseries"):
         rows = pd.read_csv(tmp_path / "out" / f"{name}.csv")
         there = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
-        assert list(rows) == list(there) and len(rows) == len(there) > 0
+        pd.testing.assert_frame_equal(rows, there, check_dtype=False)
     systems = pd.read_csv(tmp_path / "out" / "systems.csv", index_col="system")
     assert list(systems.index) == ["vllm-h200", "vllm-h200/no-cache"]
     assert systems.loc["vllm-h200", "mean_ttft_ms"] == summary["systems"]["vllm-h200"]["mean_ttft_ms"]
