@@ -115,7 +115,7 @@ def _legend(
     overloaded: set[str],
 ) -> None:
     names = {name: f"{name} (overloaded)" if name in overloaded else name for name in engines}
-    looks.legend(figure, {names[n]: seen[n] for n in engines}, list(names.values()))
+    looks.legend(figure, {names[n]: seen[n] for n in seen if n in engines}, list(names.values()))
 
 
 def _outside(result: Result, name: str, latest: float) -> list[tuple[float, float]]:

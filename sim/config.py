@@ -23,6 +23,7 @@ from sim.results.comparison import Compare
 from sim.results.slo import Slo
 from sim.results.steady import Asked
 from sim.results.summary import MeasuredWindow
+from sim.server.options import ServerOptions
 from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import SystemConfig
 from sim.yamlfile import Document
@@ -66,6 +67,8 @@ class Config(Schema):
     """How several systems are ranked, and which one the others are held against."""
     claims: list[Claim] = Field(default=[])
     """Savings that somebody claims, held against what comes out."""
+    server: ServerOptions | None = None
+    """How `python -m sim serve` answers: replies, limits, faults on demand."""
     habit_pairs: dict[Name, HabitPair] = Field(default={})
     """Pairs of client habits that `python -m sim habits` compares, by name; left out: the usual ones."""
 
@@ -142,6 +145,9 @@ class Config(Schema):
             for key in ("path", "tokenizer"):
                 if key in workload:
                     workload[key] = place(self._absolute(workload[key]))
+        replies = data.get("server", {}).get("replies", {})
+        if "path" in replies:
+            replies["path"] = place(self._absolute(replies["path"]))
         for system in data["systems"].values():
             name = system.get("model")
             if isinstance(name, str) and name.endswith(".json"):

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import pairwise
 
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import brief, plain
+from workloads.shown import CONTROL, brief, plain, shown
 
 SCRIPT = "prefixsim"
 """``python -m sim`` as it is installed."""
@@ -32,11 +33,19 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminated)
     try:
+        _require_lines(sys.argv[1:] if arguments is None else arguments)
         app(arguments, prog_name=SCRIPT if is_script() else name)
     except MemoryError:
         _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
         _refuse(str(error))
+
+
+def _require_lines(arguments: list[str]) -> None:
+    """InputError if a name has more than one line, as a message with it would; settings may have many."""
+    for before, argument in pairwise(["", *arguments]):
+        if not before.endswith("set") and (CONTROL.search(argument) or "\n" in argument):
+            raise InputError(f"{shown(argument)}: allowed: text of one line")
 
 
 def is_script() -> bool:

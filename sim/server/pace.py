@@ -65,6 +65,16 @@ class Pace:
         self._answers += 1
         return env.now_s + AFTER_S * (1 + self._answers * GOLDEN % 1)
 
+    def change(self, speed: float) -> None:
+        """Go on from this instant with another speed; one that is infinite stays so."""
+        if self._speed == inf:
+            return
+        if self._began is not None:
+            now = time.monotonic()
+            self._began = now - (now - self._began) * self._speed / speed
+        self._speed = speed
+        self.wake()
+
     def wake(self) -> None:
         """Look again at what is due, and whether to stop."""
         if self._waiting is not None and not self._waiting.done():

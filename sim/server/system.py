@@ -69,6 +69,15 @@ class LiveSystem:
         """Seconds of the wall clock in which events of the simulation happened."""
         return self._pace.busy_s
 
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start."""
+        return self._pace.now_s
+
+    def slow_down(self, factor: float) -> None:
+        """Let everything take ``factor`` times as long by the wall clock as at the configured speed."""
+        self._pace.change(self.speed / factor)
+
     def submit(self, ask: Ask) -> Stream:
         """Take a request now. Raises `Refused`."""
         if self._stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,9 @@ def claude(hosted: Up[FakeLive]) -> Iterator[anthropic.Anthropic]:
         yield client
 
 
-def openai_client(server: Up[FakeLive], key: str = "none") -> openai.OpenAI:
+def openai_client(server: Up[Any], key: str = "none") -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=20)
 
 
-def anthropic_client(server: Up[FakeLive], key: str = "none") -> anthropic.Anthropic:
+def anthropic_client(server: Up[Any], key: str = "none") -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0, timeout=20)

@@ -31,6 +31,8 @@ from sim.server.live import Ask, Live, Refused, Reply
 from sim.server.options import ServerOptions
 
 PING_S = 15
+ROW = "x-prefixsim-request"
+"""Header with the number of the request's row in requests.parquet, the first of several."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Desk:
         self._require_room(call, api.shape)
         headers = self.limits.admit(api.shape)
         taken = Taken(self, api, call, fate)
+        headers = {**headers, ROW: str(taken.row)}
         if call.stream:
             return Stream(taken, headers)
         reply = await taken.whole(request)
@@ -141,6 +144,11 @@ class Taken:
             self._id, int(time.time()), call, self._answers, self._replies, desk.live.about, self._diagnose
         )
         self._writer: Writer = api.writer(self._served)
+
+    @property
+    def row(self) -> int:
+        """The row of its first prompt in the records."""
+        return self._replies[0].number
 
     @cached_property
     def _sent(self) -> Sent:

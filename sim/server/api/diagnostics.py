@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sim.server.live import Usage
 
-MOST_KEPT = 100_000
+MOST_KEPT = 20_000
 """Earlier requests that can be named."""
 Place = Literal["model", "tools", "system", "messages", "settings", "not_found", "same"]
 
