@@ -192,8 +192,8 @@ def answer(study: CurveStudy) -> str:
 
 CAPTION = (
     "What an LRU cache finds of the prompts, by its size (logarithmic). Where the curve is flat a larger "
-    "cache brings nothing. Dashed lines are the KV memory of engines, replicas together; dots are caches of the "
-    "experiment, of which others than LRU may lie off the curve."
+    "cache brings nothing. Dashed lines are the KV memory of engines, replicas together; dots are caches "
+    "of the experiment, of which others than LRU may lie off the curve."
 )
 DEFINITIONS = (
     (
