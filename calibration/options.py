@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 if TYPE_CHECKING:
     from sim.hardware.dense import DenseDecoder
@@ -62,7 +63,7 @@ def busy_shares(text: str) -> tuple[float, ...]:
 def require_choice(option: str, value: str, allowed: list[str]) -> None:
     """InputError unless ``value`` is allowed."""
     if value not in allowed:
-        raise InputError(f"{option} {value}: allowed: {', '.join(allowed)}")
+        raise InputError(f"{option} {value}: {nearest(value, list(allowed))}")
 
 
 def require_installed(*packages: str, extra: str = "calibration") -> None:

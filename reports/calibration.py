@@ -26,6 +26,10 @@ NO_TIMES = ("p", "touched", "depth")
 """Coefficients that are no seconds."""
 LARGE = 5e9
 """Parameters in layers from which the gates apply."""
+COEFFICIENTS = ("coefficient", "value", "90 % interval")
+RATES = ("implied rate", "value", "of the peak")
+ERRORS = ("held-out steps", "n", "MAPE", "p90", "p99", "max", "bias", "sum")
+"""Headings of tables."""
 SHOWN: tuple[tuple[str, list[tuple[int, int]], int, int], ...] = (
     ("prefill of 512", [(0, 512)], 0, 0),
     ("prefill of 2,048", [(0, 2048)], 0, 0),
@@ -59,9 +63,9 @@ def profile_table(profile: Profile) -> RenderableType:
     return Group(*parts)
 
 
-def _coefficients(profile: Profile) -> Table:
-    table = Table("coefficient", _right("value"), _right("90 % interval"), header_style="bold")
-    c = profile.coefficients
+def coefficient_rows(profile: Profile) -> list[tuple[str, str, str]]:
+    """Each coefficient with its value and its interval."""
+    c, rows = profile.coefficients, []
     intervals = profile.fit.intervals if profile.fit else {}
     values = {
         name: value
@@ -76,14 +80,22 @@ def _coefficients(profile: Profile) -> Table:
     for name, value in values.items():
         if value:
             ends = intervals.get(name)
-            shown = f"{_s(ends[0])} to {_s(ends[1])}" if ends else ""
-            table.add_row(name, _s(value), shown)
-    for name in NO_TIMES:
-        if number := getattr(c, name):
-            table.add_row(name, f"{number:.4g}", "")
+            rows.append((name, _s(value), f"{_s(ends[0])} to {_s(ends[1])}" if ends else ""))
+    rows += [(name, f"{number:.4g}", "") for name in NO_TIMES if (number := getattr(c, name))]
     if c.correction:
         factors = c.correction.values()
-        table.add_row("correction", f"{min(factors):.2f} to {max(factors):.2f}", "")
+        rows.append(("correction", f"{min(factors):.2f} to {max(factors):.2f}", ""))
+    return rows
+
+
+def _coefficients(profile: Profile) -> Table:
+    return _filled(COEFFICIENTS, coefficient_rows(profile))
+
+
+def _filled(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(headings[0], *map(_right, headings[1:]), header_style="bold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -91,16 +103,19 @@ def _tables(tables: Tables) -> Text:
     return Text(f"imported from {tables.source} {tables.version} ({tables.licence}): {tables.tables}")
 
 
-def _rates(profile: Profile) -> Table:
-    fit = profile.fit
+def rate_rows(profile: Profile) -> list[tuple[str, str, str]]:
+    """What the coefficients mean as rates, and what share of the peak that is."""
+    fit, rows = profile.fit, []
     assert fit is not None
-    table = Table("implied rate", _right("value"), _right("of the peak"), header_style="bold")
     for name, value in fit.implied.items():
         what, _, unit = name.partition("_")
-        peak = fit.peaks[unit]
-        label = {"tflops": "TFLOP/s", "gb_per_s": "GB/s"}[unit]
-        table.add_row(what, f"{units.significant(value)} {label}", f"{value / peak:.0%} of {peak:,.4g}")
-    return table
+        peak, label = fit.peaks[unit], {"tflops": "TFLOP/s", "gb_per_s": "GB/s"}[unit]
+        rows.append((what, f"{units.significant(value)} {label}", f"{value / peak:.0%} of {peak:,.4g}"))
+    return rows
+
+
+def _rates(profile: Profile) -> Table:
+    return _filled(RATES, rate_rows(profile))
 
 
 def doubts(profile: Profile) -> list[str]:
@@ -126,30 +141,37 @@ def doubts(profile: Profile) -> list[str]:
     return out
 
 
-def _errors(profile: Profile) -> Group:
+def error_rows(profile: Profile) -> list[tuple[str, ...]]:
+    """Errors on iterations that the fit never saw: this profile, families of iterations, simpler models."""
     heldout = profile.heldout
     assert heldout is not None
-    table = Table(
-        "held-out steps",
-        *(_right(name) for name in ("n", "MAPE", "p90", "p99", "max", "bias", "sum")),
-        header_style="bold",
-    )
-    rows: dict[str, Errors] = {"this profile": heldout.errors}
-    rows |= {f"  {family}": errors for family, errors in heldout.by_family.items()}
-    rows |= heldout.baselines
-    for name, e in rows.items():
-        table.add_row(
+    named: dict[str, Errors] = {"this profile": heldout.errors}
+    named |= {f"  {family}": errors for family, errors in heldout.by_family.items()}
+    named |= heldout.baselines
+    return [
+        (
             name,
             str(e.n),
             *(f"{value:.1%}" for value in (e.mape, e.p90, e.p99, e.max)),
             *(f"{value:+.1%}" for value in (e.bias, e.sum_err)),
         )
-    if math.isnan(heldout.noise_floor):
-        return Group(table)
-    floor = f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
+        for name, e in named.items()
+    ]
+
+
+def noise_floor(profile: Profile) -> str:
+    """How well equal iterations agree; empty where it is not known."""
+    heldout = profile.heldout
+    if heldout is None or math.isnan(heldout.noise_floor):
+        return ""
     if profile.protocol is None:
-        floor = f"noise floor: equal iterations next to each other differ by {heldout.noise_floor:.1%}"
-    return Group(table, Text(floor))
+        return f"noise floor: equal iterations next to each other differ by {heldout.noise_floor:.1%}"
+    return f"noise floor: two halves of the passes disagree by {heldout.noise_floor:.1%} on average"
+
+
+def _errors(profile: Profile) -> Group:
+    floor = noise_floor(profile)
+    return Group(_filled(ERRORS, error_rows(profile)), *([Text(floor)] if floor else []))
 
 
 def comparison_table(one: Profile, other: Profile) -> RenderableType:

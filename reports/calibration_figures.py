@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from reports import canvas, files
+from reports import calibration_page, canvas, files
+from reports.canvas import Picture
 from sim.hardware.profile import Profile
 
 if TYPE_CHECKING:
@@ -95,11 +96,17 @@ CAPTIONS = {
 
 
 def write(built: Built, folder: Path) -> dict[Path, str]:
-    """The figures of a profile as PNG in ``folder``: their paths and captions."""
+    """The figures of a profile as PNG and its page in ``folder``: their paths and what they are."""
     figures = (measured_against_predicted(built), residuals(built), models(built.profile))
     names = [f"{name}.png" for name in CAPTIONS]
-    files.put(folder, dict(zip(names, map(canvas.png, figures), strict=True)))
-    return {folder / name: caption for name, caption in zip(names, CAPTIONS.values(), strict=True)}
+    contents = dict(zip(names, map(canvas.png, figures), strict=True))
+    pictures = [Picture(*pair) for pair in zip(figures, CAPTIONS.values(), strict=True)]
+    contents["profile.html"] = calibration_page.render(built.profile, pictures).encode()
+    files.put(folder, contents)
+    captions = dict(zip(names, CAPTIONS.values(), strict=True))
+    return {
+        folder / name: captions.get(name, "everything about the profile, as a page") for name in contents
+    }
 
 
 def _plain_log(axis: Axis) -> None:

@@ -130,6 +130,8 @@ def plain(scale: float = 1.0, unit: str = "") -> Plain:
 
     def text(value: float, position: int | None) -> str:
         shown = value / scale
+        if 0 < abs(shown) < 1e-4:  # never in exponent form
+            return f"{shown:.12f}".rstrip("0") + unit
         return (f"{shown:,.0f}" if abs(shown) >= 1e6 else f"{shown:,.6g}") + unit * bool(value)
 
     return Plain(text)

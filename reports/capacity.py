@@ -8,7 +8,7 @@ from math import nan
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -191,11 +191,8 @@ def figure(study: CapacityStudy, name: str, *, caption: bool = True) -> Figure:
         study.slo.share, color="#555555", linewidth=0.9, linestyle=":",
         label=f"wanted: {study.slo.share * 100:g}%",
     )  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    canvas.log(axes, "x")
     axes.set_ylim(-0.02, 1.05)
-    axes.xaxis.set_major_formatter(canvas.plain())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if caption:
         figure.legend(loc="outside lower center", ncols=3, title=CAPTION, title_fontsize=7.5)
@@ -221,7 +218,7 @@ def answer(study: CapacityStudy) -> str:
     """The highest rate that a system sustains with its cache, and without."""
     known = [(name, system) for name, system in study.systems.items() if system.with_cache.best is not None]
     if not known:
-        return f"No system has a highest rate at which {limits(study)}."
+        return f"No system has a rate with {limits(study)}."
     name, system = max(
         known, key=lambda one: one[1].with_cache.best.rate if one[1].with_cache.best else 0.0
     )
@@ -262,7 +259,7 @@ def render(study: CapacityStudy) -> str:
     ]
     return page(
         subject="highest sustainable rate",
-        about=f"The highest rate ({study.unit}) at which {limits(study)}, with the cache and without.",
+        about=f"The highest rate ({study.unit}) with {limits(study)}, with the cache and without.",
         name=study.config.name,
         version=metadata.version("prefixsim"),
         seed=study.config.seed,

@@ -152,6 +152,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
 
 
-def contents(body: Markup) -> list[tuple[str, Markup]]:
+def contents(body: str) -> list[tuple[str, Markup]]:
     """The headings of a page: their anchors and texts, for its contents."""
     return [(anchor, Markup(title)) for anchor, title in HEADING.findall(str(body))]

@@ -14,8 +14,10 @@ TWICE = ("system", "hit rate, by tokens")
 """Columns of the table of dollars that the comparison has already."""
 
 
-ALWAYS = 3
-"""Name, figure compared and difference are shown whoever has them, ..."""
+ALWAYS = 2
+"""Name and figure compared are shown whoever has them, ..."""
+DIFFERENCE = 2
+"""Where the difference to the baseline stands."""
 FEW = 0.25
 """... other columns only if more than this share of the systems has them; the details have all."""
 
@@ -48,7 +50,7 @@ def ranked(summary: Summary, seen: Mapping[str, Look]) -> tuple[list[str], list[
                 colour=seen[name].variable,
                 link=f"system-{frame.slug(name)}",
                 warning=_warning(summary, name),
-                gains={2: better},
+                gains={kept.index(DIFFERENCE): better} if DIFFERENCE in kept else {},
             )
         )
     return [headings[i] for i in kept], rows

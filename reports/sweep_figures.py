@@ -170,8 +170,8 @@ def _within(axes: Axes, metric: Metric, values: list[float]) -> None:
     low, high = axes.get_ylim()
     least, most = min(values), max(values)
     if least > 0 and most / least >= WIDE and metric.unit != "0-1":
-        canvas.log(axes, "y")
         axes.set_ylim(max(low, least / 2) if low > 0 else least / 2, min(high, most * 2))
+        canvas.log(axes, "y")
         return
     reach = CUT * (most - least or abs(most) or 1.0)
     low, high = max(low, least - reach), min(high, most + reach)
@@ -212,7 +212,7 @@ def pareto(study: Sweep, found: Front, title: str = "") -> Picture:
         if min(values) > 0 and max(values) / min(values) >= WIDE:
             canvas.log(axes, which)
     axes.margins(y=0.15)
-    _name(axes, {_words(study, study.rows[i]): place for i in on_front if (place := at[i]) is not None})
+    _name(axes, {_values(study, study.rows[i]): place for i in on_front if (place := at[i]) is not None})
     for axis, each in ((axes.xaxis, x), (axes.yaxis, y)):
         if each.unit == "0-1":
             axis.set_major_formatter(PercentFormatter(1.0))
@@ -236,7 +236,9 @@ def pareto(study: Sweep, found: Front, title: str = "") -> Picture:
     better = " and ".join(
         f"{'higher' if each.higher_is_better else 'lower'} {each.name}" for each in (x, y)
     )
-    return Picture(figure, f"Every system at every point, means over the seeds. Better: {better}.")
+    named = ", ".join([*short_names([axis.name for axis in study.axes]), *[SYSTEM] * (len(systems) > 1)])
+    caption = f"Every system at every point, means over the seeds. Better: {better}."
+    return Picture(figure, f"{caption} Names on the front: {named}." if named else caption)
 
 
 def _name(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
@@ -257,6 +259,12 @@ def _name(axes: Axes, places: dict[str, tuple[float, float]]) -> None:
             text, place, (-5 if right else 5, -9), textcoords="offset points", fontsize=7.5,
             ha="right" if right else "left",
         )  # fmt: skip
+
+
+def _values(study: Sweep, row: Row) -> str:
+    """Which row it is by its settings alone, in the order of the axes."""
+    several = len({row.system for row in study.rows}) > 1
+    return ", ".join([*(shown(label) for label in row.point.labels.values()), *[row.system] * several])
 
 
 def _words(study: Sweep, row: Row) -> str:

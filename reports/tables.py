@@ -5,33 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.results.intervals import flat
+from sim.results import frames
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from sim.experiment import Result
+    from sim.result import Result
 
 
 def write(result: Result, summary: Summary, folder: Path) -> None:
     """Write ``systems.csv``, and a CSV beside each Parquet file that ``folder`` has already."""
-    import pandas as pd
+    from pyarrow import csv, parquet
 
-    systems(summary).to_csv(folder / "systems.csv", index=False)
+    frames.systems(summary).to_csv(folder / "systems.csv")
     for path in sorted(folder.glob("*.parquet")):
-        pd.read_parquet(path).to_csv(path.with_suffix(".csv"), index=False)
-
-
-def systems(summary: Summary) -> pd.DataFrame:
-    """A row per system and per twin without a cache (`/no-cache`): the figures of summary.json."""
-    import pandas as pd
-
-    from sim.results.request_table import TWIN
-
-    rows = [
-        {"system": name + ending, **flat(entry)}
-        for ending, entries in (("", summary["systems"]), (TWIN, summary["no_cache"]))
-        for name, entry in entries.items()
-    ]
-    return pd.DataFrame(rows)
+        table = parquet.ParquetFile(path)
+        with csv.CSVWriter(path.with_suffix(".csv"), table.schema_arrow) as writer:
+            for batch in table.iter_batches():  # a large run never lies in memory as a whole
+                writer.write_batch(batch)

@@ -32,7 +32,9 @@ MOST_REQUESTS = 100_000
 def write(result: Result, summary: Summary, folder: Path) -> None:
     """Write the timeline of every system with its cache; of large runs the first requests."""
     with open(folder / NAME, "w", encoding="utf-8") as file:
-        file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
+        about = {"name": summary["name"], "seed": summary["seed"], "requests": summary["requests"]}
+        about["requests_shown"] = min(MOST_REQUESTS, *(len(run.records) for run in result.runs.values()))
+        file.write(f'{{"displayTimeUnit": "ms", "otherData": {json.dumps(about)}, "traceEvents": [\n')
         separator = ""
         for event in events(result):
             file.write(separator + json.dumps(event, separators=(",", ":"), allow_nan=False))

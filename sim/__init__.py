@@ -1,11 +1,14 @@
 """prefixsim: what KV and prompt-prefix caching is worth, in tokens, seconds and dollars.
 
 >>> from sim import load_config, run
->>> summary = run(load_config("configs/quickstart.yaml", ["workload.sessions=50"])).summary()
->>> f"{summary['systems']['vllm-h200']['cache']['prefix_cache_hit_rate']:.0%}"
+>>> result = run(load_config("quickstart", ["workload.sessions=50"]))
+>>> share = result.table().loc["vllm-h200", "cache.prefix_cache_hit_rate"]
+>>> f"{share:.0%}"
 '95%'
 
-What every key means is in docs/outputs.md.
+In a notebook a result shows itself. `Result.summary` is what summary.json holds, `Result.table`,
+`Result.savings`, `Result.compare` and `Result.requests` are data frames, and `Result.ttft_figure` and its
+like draw. What every figure means is in docs/outputs.md.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sim.config import Config, load_config
-    from sim.experiment import Result, run
+    from sim.experiment import run
+    from sim.result import Result
     from workloads.errors import InputError
 
 __all__ = ["Config", "InputError", "Result", "load_config", "run"]
@@ -22,7 +26,7 @@ __all__ = ["Config", "InputError", "Result", "load_config", "run"]
 _HOME = {
     "Config": "sim.config",
     "load_config": "sim.config",
-    "Result": "sim.experiment",
+    "Result": "sim.result",
     "run": "sim.experiment",
     "InputError": "workloads.errors",
 }
@@ -35,3 +39,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What is public, for completion."""
+    return sorted(__all__)

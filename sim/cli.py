@@ -26,11 +26,12 @@ from sim.commands.rules import rules
 from sim.commands.run import run
 from sim.commands.schema import schema
 from sim.commands.search import search
+from sim.commands.serve import serve
 from sim.commands.sweep import sweep
 from workloads.command_line import call, is_script
 
 COMMANDS = (
-    init, run, check, curve, habits, capacity, doctor, breakeven, rules, sweep, search, compare,
+    init, run, check, curve, habits, capacity, doctor, breakeven, rules, sweep, search, compare, serve,
     examples, models, gpus, providers, memory, schema,
 )  # fmt: skip
 """In the order of the help."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from sim.results.comparison import Compare
 from sim.results.slo import Slo
 from sim.results.steady import Asked
 from sim.results.summary import MeasuredWindow
+from sim.server.options import ServerOptions
 from sim.studies.habit_pairs import HabitPair, pair
 from sim.systems import SystemConfig
 from sim.yamlfile import Document
@@ -30,6 +31,7 @@ from workloads.errors import InputError
 from workloads.policies import ClientPolicies
 from workloads.registry import WorkloadConfig
 from workloads.schema import Schema
+from workloads.shown import nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
@@ -65,6 +67,8 @@ class Config(Schema):
     """How several systems are ranked, and which one the others are held against."""
     claims: list[Claim] = Field(default=[])
     """Savings that somebody claims, held against what comes out."""
+    server: ServerOptions | None = None
+    """How `python -m sim serve` answers: replies, limits, faults on demand."""
     habit_pairs: dict[Name, HabitPair] = Field(default={})
     """Pairs of client habits that `python -m sim habits` compares, by name; left out: the usual ones."""
 
@@ -89,7 +93,7 @@ class Config(Schema):
                 raise InputError(f"claims: system = {claim.system!r}; allowed: {allowed}")
         baseline = self.compare.baseline
         if baseline is not None and baseline not in systems:
-            raise InputError(f"compare: baseline = {baseline!r}; allowed: {', '.join(systems)}")
+            raise InputError(f"compare: baseline = {baseline!r}; {nearest(baseline, list(systems))}")
         for name, both in self.habit_pairs.items():
             pair(self.workload, both, f"habit_pairs.{name}")
         return self._with(systems=systems)
@@ -141,6 +145,9 @@ class Config(Schema):
             for key in ("path", "tokenizer"):
                 if key in workload:
                     workload[key] = place(self._absolute(workload[key]))
+        replies = data.get("server", {}).get("replies", {})
+        if "path" in replies:
+            replies["path"] = place(self._absolute(replies["path"]))
         for system in data["systems"].values():
             name = system.get("model")
             if isinstance(name, str) and name.endswith(".json"):
@@ -167,23 +174,27 @@ class Config(Schema):
         return yaml.safe_dump(data, sort_keys=False)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load_config(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
     """Read, override (``dotted.key=value``), validate and resolve a configuration.
 
-    ``path`` is a file, or the name of a configuration that ships: ``quickstart``.
+    ``source`` is a file, the name of a configuration that ships (``quickstart``), or a mapping with the
+    keys that a file would have, whose paths are relative to the current folder.
 
     Raises InputError: every problem with file, line or key, value and what is allowed.
     """
-    path = find(Path(path))
-    document = Document(path)
+    if isinstance(source, Mapping):
+        document, folder = Document.of(source), Path.cwd()
+    else:
+        path = find(Path(source))
+        document, folder = Document(path), path.resolve().parent
     for assignment in overrides:
         document.override(assignment)
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
         raise document.explain(error, Config.model_validate) from None
-    config._folder = path.resolve().parent
+    config._folder = folder
     try:
         return config.resolved()
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{document.name}: {error}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,19 @@ class Document:
     """A parsed file and, for every key path, where it was written."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         tree = Tree(read_text(path, "an experiment in YAML"), str(path))
+        self.name = str(path)
         self.data: Any = tree.data
         if not isinstance(self.data, dict):
             raise InputError(f"{path}: {shown(self.data)}; allowed: keys and values in YAML")
         self.where = {key: f"{path}:{line}" for key, line in tree.line.items()}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Document:
+        """The same of values that come from no file."""
+        document = cls.__new__(cls)
+        document.name, document.data, document.where = "configuration", deepcopy(dict(data)), {}
+        return document
 
     def override(self, assignment: str) -> None:
         """Apply one ``dotted.key=value``; the value is YAML. List items are addressed by number."""
@@ -69,7 +77,7 @@ class Document:
     def _place(self, key: KeyPath) -> str:
         while key and key not in self.where:
             key = key[:-1]
-        return self.where.get(key, str(self.path))
+        return self.where.get(key, self.name)
 
 
 def _is_place(part: str) -> bool:

@@ -13,6 +13,7 @@ from workloads import cli_files
 from workloads.cli_files import BlockSize, FormatName, OutFile, Settings, SkipLines, Target, TraceFile
 from workloads.cli_making import anonymise, fit, generate
 from workloads.command_line import call
+from workloads.staging import beside
 
 if TYPE_CHECKING:
     from workloads.describing import Description, Spread
@@ -41,6 +42,9 @@ def describe(
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="PNG", help="Draw lengths, times and reuse there.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write all of it there, as a page.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """What a trace is: sessions, lengths, times, reuse.
@@ -54,6 +58,11 @@ def describe(
         from workloads.figure import draw
 
         draw(found, figure)
+    if html is not None:
+        from reports.description import render
+
+        with beside(html) as staging:
+            (staging / html.name).write_text(render(found), "utf-8")
     if as_json:
         figures = asdict(found)
         del figures["reuse_curve"]
@@ -62,6 +71,8 @@ def describe(
     _print(found)
     if figure is not None:
         typer.echo(f"Figure: {figure}")
+    if html is not None:
+        typer.echo(f"Page: {html}")
 
 
 @app.command()

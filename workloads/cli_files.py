@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 if TYPE_CHECKING:
     from workloads.base import Workload
@@ -67,7 +68,7 @@ def write_trace(trace: Trace, out: Path, to: str, block_size: int | None) -> Non
     from workloads.writing import WRITERS
 
     if to not in WRITERS:
-        raise InputError(f"--to {to}: allowed: {', '.join(WRITERS)}")
+        raise InputError(f"--to {to}: {nearest(to, list(WRITERS))}")
     with beside(out) as place:
         said = WRITERS[to](trace, place / out.name, block_size)
     typer.echo(f"{out}: {len(trace):,} requests as {to}")

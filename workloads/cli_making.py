@@ -11,6 +11,7 @@ import typer
 from workloads import cli_files
 from workloads.cli_files import BlockSize, FormatName, OutFile, Settings, SkipLines, Target, TraceFile
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 if TYPE_CHECKING:
     from workloads.fitting import Fit
@@ -99,9 +100,9 @@ def fit(
     from workloads.staging import beside
 
     if arrival not in get_args(ArrivalKind):
-        raise InputError(f"--arrival {arrival}: allowed: {', '.join(get_args(ArrivalKind))}")
+        raise InputError(f"--arrival {arrival}: {nearest(arrival, get_args(ArrivalKind))}")
     if kind not in get_args(Kind):
-        raise InputError(f"--kind {kind}: allowed: {', '.join(get_args(Kind))}")
+        raise InputError(f"--kind {kind}: {nearest(kind, get_args(Kind))}")
     trace = cli_files.load(file, format_name, settings, skip_bad_lines)
     found = fitted(trace, seeds, cast(ArrivalKind, arrival), _hit_rates, cast(Kind, kind))
     said = f"{out}: the configuration"

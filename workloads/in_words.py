@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from workloads.documents import KeyPath
-from workloads.shown import shown
+from workloads.shown import nearest, shown
 
 DISCRIMINATORS = ("kind", "format", "distribution", "process")
 """Keys that say which variant a section is."""
@@ -115,16 +114,6 @@ def in_words(error: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(ctx["pattern"], f"allowed: text of the form {ctx['pattern']}")
     return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-
-
-def nearest(value: object, allowed: Sequence[str]) -> str:
-    """Which of ``allowed`` was perhaps meant, and all of them.
-
-    >>> nearest("chats", ["agent", "chat", "rag"])
-    "did you mean 'chat'? allowed: agent, chat, rag"
-    """
-    near = get_close_matches(str(value), allowed, n=1)
-    return f"{f'did you mean {near[0]!r}? ' if near else ''}allowed: {', '.join(allowed)}"
 
 
 def problems(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 """Characters that move a cursor, end a line or are half of one: all but the tab and the end of line."""
@@ -32,6 +34,16 @@ def why(error: Exception) -> str:
 def brief(text: str, most: int = 300) -> str:
     """``text`` whose longest words are cut short: values from outside that nobody would read."""
     return re.sub(rf"(\S{{60}})\S{{{most - 60},}}?([:;,'\")]*)(?!\S)", r"\1...\2", text)
+
+
+def nearest(value: object, allowed: Sequence[str]) -> str:
+    """Which of ``allowed`` was perhaps meant, and all of them.
+
+    >>> nearest("chats", ["agent", "chat", "rag"])
+    "did you mean 'chat'? allowed: agent, chat, rag"
+    """
+    near = get_close_matches(str(value), allowed, n=1)
+    return f"{f'did you mean {near[0]!r}? ' if near else ''}allowed: {', '.join(allowed)}"
 
 
 def plain(text: str) -> str:

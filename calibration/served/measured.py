@@ -19,7 +19,7 @@ from workloads.formats.files import find_file
 from workloads.formats.jsonl import Row, digits, whole
 from workloads.formats.reader import rows
 from workloads.schema import MOST_S
-from workloads.shown import shown
+from workloads.shown import nearest, shown
 from workloads.trace import Trace
 
 BENCH = "input_lens"
@@ -227,7 +227,7 @@ def _of_system(path: Path, found: list[tuple[str, Row]], system: str | None) -> 
             raise InputError(f"{path}: several systems; allowed: --system with one of {', '.join(names)}")
         system = names[0]
     elif system not in names:
-        raise InputError(f"--system {system}: not in {path}; allowed: {', '.join(names)}")
+        raise InputError(f"--system {system}: not in {path}; {nearest(system, list(names))}")
     return [(where, row) for where, row in found if str(row.get("system", "")) == system]
 
 

@@ -11,6 +11,7 @@ from sim.caches.radix import Evicted, RadixCache, RadixTable
 from sim.caches.radix_eviction import POLICIES
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.shown import nearest
 from workloads.trace import Trace
 
 
@@ -95,7 +96,7 @@ class RadixConfig(Schema):
     @classmethod
     def _known_policy(cls, eviction: str) -> str:
         if eviction not in POLICIES:
-            raise ValueError(f"no such policy; allowed: {', '.join(POLICIES)}")
+            raise ValueError(f"{nearest(eviction, list(POLICIES))}")
         return eviction
 
     def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> RadixReplay:

@@ -25,6 +25,9 @@ def compare(
             "May be repeated.",
         ),
     ] = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write compare.html there.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Finished runs side by side, with ratios to the first.
@@ -35,8 +38,9 @@ def compare(
     from sim.studies.compare import compare as compared
 
     study = compared(runs, metrics, conditions)
+    paths = [] if out is None else report.write(study, out)
     if not quiet:
-        terminal.show(report.table(study))
+        terminal.show(report.table(study), paths)
     for breach in study.breaches:
         typer.echo(f"fails: {report.sentence(breach)}", err=True)
     if study.breaches:

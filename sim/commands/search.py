@@ -23,6 +23,7 @@ from sim.commands.options import (
 )
 from sim.commands.sweep import require_none
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 
 class Recipe(StrEnum):
@@ -79,7 +80,7 @@ def search(
     experiment = Experiment(config, tuple(fixed), seeds)
     first = experiment.first(axes)
     if system is not None and system not in first.systems:
-        raise InputError(f"--system {system}: allowed: {', '.join(first.systems)}")
+        raise InputError(f"--system {system}: {nearest(system, list(first.systems))}")
     wanted_limits = limits_of(first, limits)
     folder = out or Path("runs") / f"{first.name}-search"
     files.require_writable(folder)

@@ -10,6 +10,7 @@ from sim.doctor.causes import CAUSES
 from sim.doctor.outcome import Diagnosis
 from sim.studies.compare import SIGNS
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 ALLOWED = "FIGURE >|>=|<|<= NUMBER[%], such as 'lost_usd > 5', 'lost_share > 10%', 'expired_usd > 1'"
 CONDITION = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(%)?\s*")
@@ -50,7 +51,7 @@ class Condition:
             raise InputError(f"--fail-if {text}: not a condition; allowed: {ALLOWED}")
         figures = [*TOTALS, *SHARES, *(f"{cause}_usd" for cause in CAUSES)]
         if found[1] not in figures:
-            raise InputError(f"--fail-if {text}: no figure {found[1]!r}; allowed: {', '.join(figures)}")
+            raise InputError(f"--fail-if {text}: no figure {found[1]!r}; {nearest(found[1], figures)}")
         return Condition(text, found[1], found[2], bound / 100 if found[4] else bound)
 
     def value(self, diagnosis: Diagnosis) -> float:

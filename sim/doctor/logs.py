@@ -27,6 +27,7 @@ from workloads.formats.history import START, Histories
 from workloads.in_words import first_problem
 from workloads.ranges import Run
 from workloads.registry import FORMATS
+from workloads.shown import nearest
 
 YEAR_2000_S = 946_684_800.0
 """A log whose times are later than that, counted from 1970, has dates."""
@@ -48,7 +49,7 @@ def lanes(path: Path, format: str, skip: int = 0, model: str = "") -> list[Lane]
     """
     kind = FORMATS.get(format)
     if kind is None:
-        raise InputError(f"--format {format}; allowed: billed, {', '.join(FORMATS)}")
+        raise InputError(f"--format {format}; {nearest(format, ['billed', *FORMATS])}")
     if not issubclass(kind, CallLog):
         raise InputError(
             f"{path}: format {format} has no counts of what a provider read from its cache; allowed: rows "

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from sim.config import Config
-from sim.experiment import Added, Result, SystemRun, extrapolation
 from sim.jobs.runner import Workers
 from sim.parts import counting
 from sim.parts.counting import Side
 from sim.parts.piece import PartJob
+from sim.result import Added, Result, SystemRun, extrapolation
 from sim.results import repetitions, request_table, steady
 from sim.results.intervals import Repetitions, flat
 from sim.results.pricing import Price

@@ -15,6 +15,7 @@ from sim.providers import rulebook
 from sim.providers.schema import Peak, Rules
 from workloads.errors import InputError
 from workloads.schema import Schema, Usd
+from workloads.shown import nearest
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo
@@ -121,7 +122,7 @@ def price_list(
     given = given or ProviderPrice()
     for name in given.write_usd_per_1m:
         if name not in rules.sold:
-            raise InputError(f"{key}.price.write_usd_per_1m.{name}; allowed: {', '.join(rules.sold)}")
+            raise InputError(f"{key}.price.write_usd_per_1m.{name}; {nearest(name, list(rules.sold))}")
     listed: Any = None
     if library is not None:
         listed = _listed(library, model, tier, _off_peak(start, rules.peak), given, key)

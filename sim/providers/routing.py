@@ -64,8 +64,8 @@ class HashRouting:
 
         If the hashed tokens now end in its upper part, that is the head of all prompts below.
         """
-        content = self._trace.content
-        if self._heads.get(lower) == lower and content.end[upper] >= self._routing.prefix_tokens:
+        end, before = self._trace.content.end, self._trace.content.parent[upper]
+        if end[before] < self._routing.prefix_tokens <= end[upper]:
             self._heads.clear()
             _rename(self._machines, lower, upper)
             _rename(self._minute, lower, upper)

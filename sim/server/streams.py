@@ -106,6 +106,7 @@ class Streams:
 
     def _deliver(self, computed: list[tuple[int, int]]) -> None:
         moved = False
+        computed.sort(key=lambda new: new[1] > 1)  # first tokens first: the others' gaps stay as they are
         for index, tokens in computed:
             stream = self.open.get(index)
             if stream is not None:

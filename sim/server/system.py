@@ -59,6 +59,7 @@ class LiveSystem:
         self._pace = Pace(backend.env, speed, lambda: bool(self._streams.open))
         self._streams.moved = self._moved
         self._stopped = False
+        self._records: Records | None = None
 
     @property
     def about(self) -> About:
@@ -68,6 +69,15 @@ class LiveSystem:
     def busy_s(self) -> float:
         """Seconds of the wall clock in which events of the simulation happened."""
         return self._pace.busy_s
+
+    @property
+    def now_s(self) -> float:
+        """Simulated seconds since the start."""
+        return self._pace.now_s
+
+    def slow_down(self, factor: float) -> None:
+        """Let everything take ``factor`` times as long by the wall clock as at the configured speed."""
+        self._pace.change(self.speed / factor)
 
     def submit(self, ask: Ask) -> Stream:
         """Take a request now. Raises `Refused`."""
@@ -113,13 +123,18 @@ class LiveSystem:
     def records(self) -> Records:
         """What happened, after `stop`: requests that are not over leave now."""
         assert self._stopped, "stop() first"
-        for index in list(self._streams.open):
-            self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
-        self._pace.drain()
-        return self.backend.records()
+        if self._records is None:
+            for index in list(self._streams.open):
+                self._leave(index)
+            self._pace.drain()
+            self._records = self.backend.records()
+        return self._records
 
     def _leave(self, index: int) -> None:
-        self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
+        at_s, came_s = self._pace.arrival_s(alone=True), self.traffic.trace.arrival_s[index]
+        assert came_s is not None
+        self.traffic.left_after_s[index] = at_s - came_s
+        self._pace.happen(at_s, self.backend.leave, index)
 
     def _moved(self) -> None:
         self._pace.moved = True

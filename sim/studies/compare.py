@@ -15,6 +15,7 @@ from sim.results.summary import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.documents import read_json
 from workloads.errors import InputError
+from workloads.shown import nearest
 from workloads.staging import settle
 
 ALLOWED = "[SYSTEM:]FIGURE >|>=|<|<= NUMBER[x|%], such as 'p99_ttft_ms > 1.1x'"
@@ -207,7 +208,7 @@ def tried(condition: Condition, runs: list[Finished]) -> list[Breach]:
 def _known(where: str, run: Finished, system: str, metric: Metric) -> float:
     have = run.summary["systems"]
     if system not in have:
-        raise InputError(f"{where}: no system {system!r} in {run.name}; allowed: {', '.join(have)}")
+        raise InputError(f"{where}: no system {system!r} in {run.name}; {nearest(system, list(have))}")
     value = run.value(system, metric)
     if value is None:
         raise InputError(

@@ -14,6 +14,7 @@ from sim.studies.outputs import FleetKind, FleetSize, FleetSummary
 from sim.studies.sweep import SCHEMA_VERSION, Experiment, Failure, Plan, Row, Runs
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 SIDES = ("with_cache", "without_cache")
 GPUS, COST = metric("gpus", ""), metric("cost.cost_usd_total", "")
@@ -229,7 +230,7 @@ def _kinds(
     engine = config.systems.get(name)
     if not isinstance(engine, EngineSystem):
         raise InputError(
-            f"--system {name}: not an engine of the configuration; allowed: {', '.join(engines)}"
+            f"--system {name}: not an engine of the configuration; {nearest(name, list(engines))}"
         )
     if engine.pools:
         raise InputError(f"systems.{name}.pools: the recipe counts equal replicas; allowed: no pools")

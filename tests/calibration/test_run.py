@@ -98,7 +98,7 @@ def test_show_fit_compare(made: Path, calibration: Cli, tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     for text in ("held-out steps", "random forest", "plain linear", "roofline", "noise floor", "GB/s"):
         assert text in shown.stdout
-    names = ["measured-against-predicted.png", "models.png", "residuals.png"]
+    names = ["measured-against-predicted.png", "models.png", "profile.html", "residuals.png"]
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == names
     again = made.parent / "again.yaml"
     fitted = calibration("fit", made.parent / "tiny.samples.jsonl.gz", "--max-drift", "9", "--out", again)

@@ -72,3 +72,23 @@ def drive(folder: Path, text: str, script: str, width: int = 1280, *flags: str) 
     assert found is not None, dom[:300]
     seen: dict[str, Any] = json.loads(html.unescape(found[1]))
     return seen
+
+
+def fitting(folder: Path, pages: dict[str, str], width: int) -> dict[str, Any]:
+    """Of each of several pages, in frames of that width: the width it needs, where its first figure is."""
+    frames = "".join(
+        f'<iframe title="{name}" style="width:{width}px;height:900px" '
+        f'srcdoc="{html.escape(text, quote=True)}"></iframe>'
+        for name, text in pages.items()
+    )
+    script = """
+      for (const frame of document.querySelectorAll("iframe")) {
+        const inner = frame.contentDocument, chart = inner.querySelector("svg.chart");
+        results[frame.title] = {
+          needed: inner.documentElement.scrollWidth,
+          width: frame.clientWidth,
+          first: chart ? chart.getBoundingClientRect().top : null,
+        };
+      }
+    """
+    return drive(folder, f"<!DOCTYPE html><html><head></head><body>{frames}</body></html>", script)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import pytest
-
-pytest.importorskip("uvicorn", reason="the server needs prefixsim[server]")
-pytest.importorskip("openai")
-pytest.importorskip("anthropic")
+from typing import Any
 
 import anthropic
 import openai
+import pytest
 
 from tests.server.fake import FakeLive
 from tests.server.running import Up, up
@@ -55,9 +51,9 @@ def claude(hosted: Up[FakeLive]) -> Iterator[anthropic.Anthropic]:
         yield client
 
 
-def openai_client(server: Up[FakeLive], key: str = "none") -> openai.OpenAI:
+def openai_client(server: Up[Any], key: str = "none") -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=20)
 
 
-def anthropic_client(server: Up[FakeLive], key: str = "none") -> anthropic.Anthropic:
+def anthropic_client(server: Up[Any], key: str = "none") -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0, timeout=20)

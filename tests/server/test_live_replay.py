@@ -77,15 +77,27 @@ ROUTERS: list[Any] = [
     "round_robin", "random", "least_loaded", "power_of_two", "session", "kv_aware",
     {"kind": "prefix", "max_tree_tokens": 150, "cache_threshold": 0.1},
 ]  # fmt: skip
+GRID = {"granularity": 4, "first_tokens": 8}
+ROUTED = {"routing": {"prefix_tokens": 24, "rpm": 6}}
 PROVIDERS: dict[str, dict[str, Any]] = {
     "anthropic": {"provider": "anthropic", "model": "claude-opus-4-6"},
     "anthropic 1h": {
         "provider": "anthropic", "model": "claude-opus-4-6", "caching": {"mode": "explicit", "ttl": "1h"},
     },
-    "openai old": {"provider": "openai", "model": "gpt-5.4"},
-    "openai new": {"provider": "openai", "model": "gpt-5.6"},
+    "openai old": {"provider": "openai", "model": "gpt-5.4", "rules": {**GRID, **ROUTED}},
+    "openai new": {"provider": "openai", "model": "gpt-5.6", "rules": ROUTED},
+    "openai explicit": {
+        "provider": "openai", "model": "gpt-5.6", "caching": {"mode": "explicit"}, "rules": ROUTED,
+    },
     "deepseek": {"provider": "deepseek", "model": "deepseek-v4-flash"},
     "gemini": {"provider": "gemini", "model": "gemini-3.1-pro-preview"},
+    "gemini objects": {
+        "provider": "gemini", "model": "gemini-3.1-pro-preview", "caching": {"mode": "explicit"},
+    },
+    "a part is not stored": {
+        "provider": "custom", "model": "x", "price": {"input_usd_per_1m": 1, "output_usd_per_1m": 1},
+        "rules": {"kind": "grid", "lifetimes": [{"name": "5m", "seconds": 1.5}], "unstored_tokens": 7},
+    },
     "off": {"provider": "anthropic", "model": "claude-opus-4-6", "caching": {"mode": "off"}},
 }  # fmt: skip
 quickly = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -121,4 +133,5 @@ def test_every_router(router: Any, seed: int) -> None:
 def test_every_kind_of_provider(provider: str, seed: int) -> None:
     """Stores and machines are told of cuts; marks and keys are those of the requests. Minimums are low,
     because prompts are short."""
-    live_is_replay(hosted(**PROVIDERS[provider], rules={"min_tokens": 8}), seed, chats=8)
+    parts = PROVIDERS[provider]
+    live_is_replay(hosted(**parts | {"rules": {"min_tokens": 8} | parts.get("rules", {})}), seed, chats=8)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -99,6 +100,22 @@ def test_streams_of_the_asynchronous_client_run_side_by_side(engine: Up[FakeLive
     assert sorted(texts) == sorted(
         "".join(engine.tokens.decode(list(row.ask.reply))) for row in engine.live.rows
     )
+
+
+def test_times_of_a_request_come_where_asked() -> None:
+    body = {"model": "m", "messages": HELLO, "max_tokens": 5, "include_metrics": True}
+    with up(lambda: FakeLive(token_s=0.01)) as server:
+        whole = httpx.post(f"{server.url}/v1/chat/completions", json=body).json()["metrics"]
+        lines = httpx.post(f"{server.url}/v1/chat/completions", json={**body, "stream": True}).text.split(
+            "\n\n"
+        )
+        twice = httpx.post(f"{server.url}/v1/chat/completions", json={**body, "n": 2}).json()
+    last = json.loads(lines[-3].removeprefix("data: "))
+    assert last["choices"] == [] and "usage" not in last and last["metrics"].keys() == whole.keys()
+    assert "metrics" not in twice, "of which of the two?"
+    row = server.live.rows[0].times
+    assert whole["time_to_first_token_ms"] == pytest.approx(1e3 * (row.first_token_s - row.arrival_s))
+    assert whole["mean_itl_ms"] == pytest.approx(1e3 * (row.finished_s - row.first_token_s) / 4)
 
 
 def test_several_choices_count_the_prompt_once(chat: openai.OpenAI) -> None:

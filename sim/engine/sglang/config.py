@@ -18,6 +18,7 @@ from sim.hardware.parallel import Parallel
 from sim.hardware.sglang_memory import default_chunk
 from workloads.errors import InputError
 from workloads.schema import Schema
+from workloads.shown import nearest
 from workloads.trace import Trace
 
 UNCHUNKED = -1
@@ -93,7 +94,7 @@ class SglangEngine(Schema):
     @classmethod
     def _known_policy(cls, policy: str) -> str:
         if policy not in POLICIES:
-            raise ValueError(f"no such policy; allowed: {', '.join(POLICIES)}")
+            raise ValueError(f"{nearest(policy, list(POLICIES))}")
         return policy
 
     @field_validator("chunked_prefill_size")

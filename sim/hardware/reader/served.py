@@ -8,6 +8,7 @@ from sim.hardware.dense import BYTES_PER_VALUE
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.parts import Served
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 if TYPE_CHECKING:
     from sim.hardware.reader.quantization import Quantization
@@ -40,12 +41,14 @@ def served_types(f: Fields, format_: Quantization, dtype: str, kv_cache_dtype: s
         dtype = "bfloat16" if BYTES_PER_VALUE[own] > 2 else own
     dtype = LONG.get(dtype, dtype)
     if dtype not in BYTES_PER_VALUE:
-        raise InputError(f"dtype = {dtype!r}; allowed: {', '.join(DTYPES)}")
+        raise InputError(f"dtype = {dtype!r}; {nearest(dtype, list(DTYPES))}")
     if kv_cache_dtype == "auto":
         only = "fp8" if f.text("model_type") in FP8_ONLY else dtype
         kv_cache_dtype = format_.kv_dtype or only
     if kv_cache_dtype not in KV_BYTES:
-        raise InputError(f"kv_cache_dtype = {kv_cache_dtype!r}; allowed: auto, {', '.join(KV_BYTES)}")
+        raise InputError(
+            f"kv_cache_dtype = {kv_cache_dtype!r}; {nearest(kv_cache_dtype, ['auto', *KV_BYTES])}"
+        )
     return Served(dtype, BYTES_PER_VALUE[dtype], kv_cache_dtype, KV_BYTES[kv_cache_dtype])
 
 

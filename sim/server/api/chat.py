@@ -14,6 +14,7 @@ from sim.server.api.errors import ApiError, Shape
 from sim.server.api.marks import cache_mark, session_of
 from sim.server.api.openai_stream import DONE, StreamOptions, event
 from sim.server.api.template import Message, Part, as_json, call, file, render, text
+from sim.server.api.timing import metrics_of
 from sim.server.api.tokens import Tokens
 
 ROLES = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
@@ -191,7 +192,10 @@ class ChatWriter:
         return event(chunk)
 
     def end(self) -> bytes:
-        return (self._chunk([], True) if self._options.include_usage else b"") + DONE
+        chunk = self._head | {"choices": []} | metrics_of(self._served)
+        if self._options.include_usage:
+            chunk["usage"] = usage.chat(usage_of(self._served), self._served.about)
+        return (event(chunk) if len(chunk) > len(self._head) + 1 else b"") + DONE
 
     def error(self, error: ApiError) -> bytes:
         return event(error.body("openai", self._served.id))
@@ -218,4 +222,5 @@ class ChatWriter:
             "object": "chat.completion",
             "choices": choices,
             "usage": usage.chat(usage_of(self._served), self._served.about),
+            **metrics_of(self._served),
         }

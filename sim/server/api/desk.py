@@ -31,6 +31,8 @@ from sim.server.live import Ask, Live, Refused, Reply
 from sim.server.options import ServerOptions
 
 PING_S = 15
+ROW = "x-prefixsim-request"
+"""Header with the number of the request's row in requests.parquet, the first of several."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Desk:
         self._require_room(call, api.shape)
         headers = self.limits.admit(api.shape)
         taken = Taken(self, api, call, fate)
+        headers = {**headers, ROW: str(taken.row)}
         if call.stream:
             return Stream(taken, headers)
         reply = await taken.whole(request)
@@ -142,18 +145,25 @@ class Taken:
         )
         self._writer: Writer = api.writer(self._served)
 
+    @property
+    def row(self) -> int:
+        """The row of its first prompt in the records."""
+        return self._replies[0].number
+
     @cached_property
     def _sent(self) -> Sent:
         prompt, reply = self._call.prompts[0], self._replies[0]
-        kept_s = max(reply.usage.written_tokens, default=0.0)
+        usage, hosted = reply.usage, self._desk.live.about.kind == "provider"
+        read_or_written = usage.cached_tokens + sum(usage.written_tokens.values())
         return Sent(
             number=reply.number,
             model=self._call.model,
             prompt_tokens=len(prompt.ids),
+            kept_tokens=read_or_written if hosted else len(prompt.ids),
             tools_end=prompt.tools_end,
             system_end=prompt.system_end,
             at_s=reply.times.arrival_s,
-            kept_s=kept_s,
+            kept_s=max(usage.written_tokens, default=0.0),
             settings=self._call.settings,
         )
 

@@ -13,8 +13,9 @@ from workloads.errors import InputError
 MARKERS = ("tools", "system", "developer", "user", "assistant", "tool", "call", "file")
 """Tokens that no text contains: they begin a message, a tool call, a file."""
 CHARACTERS = 4
-REMEMBERED_CHARACTERS = 32 * 2**20
-"""Texts of so many characters in all are kept as tokens: a history that is sent again costs a look-up."""
+REMEMBERED_CHARACTERS = 8 * 2**20
+"""Texts of so many characters in all are kept as tokens: a history that is sent again costs a look-up.
+That takes some 50 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class FourCharacters:
         self._ids: dict[str, int] = {}
 
     def encode(self, text: str) -> Encoded:
-        pieces = tuple(text[i : i + CHARACTERS] for i in range(0, len(text), CHARACTERS))
-        return Encoded(tuple(map(self._id, pieces)), pieces)
+        ids = tuple(self._id(text[i : i + CHARACTERS]) for i in range(0, len(text), CHARACTERS))
+        return Encoded(ids, tuple(map(self._texts.__getitem__, ids)))  # a token's text is kept once
 
     def _id(self, piece: str) -> int:
         found = self._ids.get(piece)

@@ -1,0 +1,1 @@
+"""Clients of the live server, on the official SDKs: good habits beside bad ones."""

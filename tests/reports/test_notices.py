@@ -1,0 +1,65 @@
+"""What a page says before its figures: once each, and only of what it concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports import notices, validity
+from reports.html import render
+from sim.experiment import Result
+from tests.reports.test_html import Page
+
+
+def test_a_note_of_several_systems_stands_once(everything: Result, pages: dict[str, str]) -> None:
+    summary = everything.summary()
+    shared, own = notices.sorted_notes(summary)
+    assert shared and set(own) == set(summary["systems"])
+    text = Page(pages["everything"]).text
+    for whom, note in shared:
+        assert text.count(note) == 1 and f"{whom}: {note}" in text
+        assert not any(note in notes for notes in own.values())
+    told = [note for entry in summary["systems"].values() for note in entry["notes"]]
+    kept = [note for _, note in shared] + [note for notes in own.values() for note in notes]
+    assert set(told) == set(kept), "none is lost"
+
+
+def test_whom_a_note_concerns(everything: Result) -> None:
+    summary: Any = everything.summary()
+    for number, (name, entry) in enumerate(summary["systems"].items()):
+        entry["notes"] = ["of all", *["of two"] * (number < 2), f"of {name}"]
+    shared, own = notices.sorted_notes(summary)
+    assert shared == [("All systems", "of all"), ("by-the-hour, by-the-token", "of two")]
+    assert own == {name: [f"of {name}"] for name in summary["systems"]}
+
+
+def test_uncalibrated_is_said_once_with_its_error(everything: Result, pages: dict[str, str]) -> None:
+    """One banner names the systems; the sign beside a system's name is the only other one."""
+    text = " ".join(Page(pages["everything"]).text.split())
+    assert text.count("Uncalibrated. Times, GPU time") == 1
+    assert "Bills of hosted APIs are exact" in text
+    summary: Any = everything.summary()
+    for entry in summary["systems"].values():
+        entry["notes"] = ["an iteration is typically 11% off"] if entry["calibrated"] is False else []
+    assert notices.typical(summary) == ", an iteration typically 11 % off"
+    summary["systems"]["by-the-hour"]["notes"] = ["typically 3.5% off"]
+    assert notices.typical(summary) == ", an iteration typically 3.5 to 11 % off"
+
+
+def test_many_warnings_are_folded_behind_their_number(everything: Result) -> None:
+    summary: Any = everything.summary()
+    summary["warnings"] = []
+    for part in ("systems", "no_cache"):
+        for entry in summary[part].values():
+            entry["warnings"] = []
+    names = list(summary["systems"])
+    for name in names[:3]:
+        summary["systems"][name]["warnings"] = ["5.0% of the requests get no reply (5 aborted)"]
+    summary["no_cache"][names[0]]["warnings"] = ["overloaded: more arrives than is served"]
+    said = "4 warnings about 3 systems: requests without a reply (3), overloaded (1)"
+    assert notices.counted(summary) == said
+    lines = validity.warnings(summary)
+    assert lines[1] == f"{names[0]} without cache: overloaded: more arrives than is served"
+    assert validity.of_system(summary, names[1]) == ["5.0% of the requests get no reply (5 aborted)"]
+    page = render(everything, summary)
+    assert f'<details class="banner" role="alert">\n<summary>{said}</summary>' in page
+    assert page.count("&#9888;") == 3, "a sign beside each of these systems in the table"
