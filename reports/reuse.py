@@ -37,7 +37,9 @@ def of_run(result: Result, measured: Mapping[str, SystemRun], seen: Mapping[str,
     """The curve of the run's trace; None where no cache has a known size or nothing can be looked up."""
     sizes = {name: size for name in measured if (size := _size(result, name)) is not None}
     sizes = {name: size for name, size in sizes.items() if len(measured[name].records)}
-    if not sizes or result.trace.lengths_only or len(result.trace) > MOST_REQUESTS:
+    if not sizes or result.added is not None or result.trace.lengths_only:
+        return None  # of a run that was counted piece by piece the prompts are not in memory
+    if len(result.trace) > MOST_REQUESTS:
         return None
     try:
         blocks = blocks_of(result.trace)

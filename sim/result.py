@@ -79,7 +79,7 @@ class Added:
     """The request table."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Result:
     """The outcome of an experiment: records per system, from which everything else follows."""
 
@@ -254,6 +254,12 @@ class Result:
         from reports import notebook
 
         return notebook.gpu_time(self, system)
+
+    def __repr__(self) -> str:
+        """On one line; its records have a number for every request."""
+        return (
+            f"Result({self.config.name!r}, {len(self.trace):,} requests, systems: {', '.join(self.runs)})"
+        )
 
     def _repr_html_(self) -> str:
         """The answer and its table, for notebooks."""
