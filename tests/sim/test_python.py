@@ -28,6 +28,11 @@ def result() -> Result:
     return run(load_config(GOOD | {"systems": SYSTEMS, "workload": workload | {"sessions": 200}}))
 
 
+def test_a_result_fits_on_a_line(result: Result) -> None:
+    """As Python shows it; notebooks show its table."""
+    assert repr(result) == f"Result('bad', {len(result.trace):,} requests, systems: engine, small, large)"
+
+
 def test_a_mapping_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same as from a file; overrides hold, the mapping stays, paths are of the current folder."""
     monkeypatch.chdir(tmp_path)
