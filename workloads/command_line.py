@@ -38,7 +38,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
         signal.signal(signal.SIGTERM, _terminated)
     try:
         _require_lines(sys.argv[1:] if arguments is None else arguments)
-        app(arguments, prog_name=SCRIPT if is_script() else name)
+        app(arguments, prog_name=_called() if is_script() else name)
     except MemoryError:
         _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
@@ -59,8 +59,12 @@ def _require_lines(arguments: list[str]) -> None:
 
 
 def is_script() -> bool:
-    """Whether this process is the installed script and no module of `python -m`."""
-    return os.path.basename(sys.argv[0]).removesuffix(".exe") == SCRIPT
+    """Whether this process is an installed script (prefixsim, prefixsim-workloads) and no `python -m`."""
+    return _called().partition("-")[0] == SCRIPT
+
+
+def _called() -> str:
+    return os.path.basename(sys.argv[0]).removesuffix(".exe")
 
 
 def _terminated(number: int, frame: object) -> None:
