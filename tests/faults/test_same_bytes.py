@@ -21,7 +21,7 @@ NEEDED = "import matplotlib, numpy, pandas, pyarrow, pydantic, scipy, simpy, typ
 
 
 def _environment(python: str) -> dict[str, str] | None:
-    """Where that interpreter finds the dependencies: its own, or those here if it is of the same version."""
+    """Where that interpreter finds the dependencies: its own, or those here if it is of this version."""
     here = os.pathsep.join(path for path in sys.path if "site-packages" in path)
     for extra in ("", here):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), extra)))}
