@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 1
 INPUTS ?= 20000
 
-.PHONY: demo test test-all fuzz coverage lint types docs site notebooks dist goldens bench compiled pure clean
+.PHONY: demo test test-all fuzz lock floors audit coverage lint types docs site notebooks dist goldens bench compiled pure clean
 
 demo: .venv/installed  ## run the quickstart and print what caching saves
 	$(BIN)/python -m sim run configs/quickstart.yaml
@@ -18,11 +18,27 @@ test-all: .venv/installed-test  ## the slow tests too
 fuzz: .venv/installed-test  ## 20,000 random inputs to every command (SEED, INPUTS); prints what breaks, and how to see it
 	$(BIN)/python -m tests.fuzz --seed $(SEED) --inputs $(INPUTS)
 
+lock:  ## take the versions that are installed now into requirements-test.lock
+	$(BIN)/python -m tests.dependencies lock > requirements-test.lock.new
+	mv requirements-test.lock.new requirements-test.lock
+
+floors: .venv/installed-test  ## the default suite with the oldest dependencies that pyproject.toml allows
+	$(PYTHON) -m venv .venv-floors
+	$(BIN)/python -m tests.dependencies floors > .venv-floors/floors.txt
+	.venv-floors/bin/python -m pip install --quiet --constraint .venv-floors/floors.txt --editable ".[test]"
+	.venv-floors/bin/python -m pytest -n auto
+
+audit:  ## known vulnerabilities of what the tests install (asks the network)
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit
+	.venv-audit/bin/python -m pip_audit --no-deps --disable-pip -r requirements-test.lock
+
 coverage: .venv/installed-test  ## the default suite, and which lines it runs (2.5 times the CPU time)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --quiet --preview --select PLW1514 sim workloads calibration reports  # UTF-8 in any locale
 	$(BIN)/ruff format --check .
 
 types: .venv/installed-test
@@ -61,8 +77,8 @@ pure:  ## remove what was compiled
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+.venv/installed-test: .venv/installed requirements-test.lock
+	$(BIN)/python -m pip install --quiet --constraint requirements-test.lock --editable ".[test]"
 	touch $@
 
 .venv/installed-site: .venv/installed
@@ -70,4 +86,4 @@ pure:  ## remove what was compiled
 	touch $@
 
 clean: pure
-	rm -rf .venv runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-floors .venv-audit runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -105,7 +105,7 @@ def sessions(rng: random.Random, requests: int) -> Iterator[Row]:
 def write(path: Path, rows: Iterator[Row]) -> None:
     """JSON Lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
 

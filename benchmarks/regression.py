@@ -15,7 +15,7 @@ def load(path: Path = RECORDED) -> dict[str, float]:
     """The recorded ratio of every experiment; none if nothing was recorded."""
     if not path.is_file():
         return {}
-    ratios: dict[str, float] = json.loads(path.read_text())["ratios"]
+    ratios: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["ratios"]
     return ratios
 
 
@@ -23,7 +23,7 @@ def save(ratios: Mapping[str, float], machine: str, date: str, path: Path = RECO
     """Take ``ratios`` as those to measure against, with a note on where and when they were measured."""
     rounded = {name: float(f"{ratio:.4g}") for name, ratio in ratios.items()}
     content = {"machine": machine, "date": date, "ratios": rounded}
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def slower(measured: Mapping[str, float], recorded: Mapping[str, float]) -> list[str]:

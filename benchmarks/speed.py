@@ -164,7 +164,7 @@ def machine() -> str:
 
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def show(rows: dict[str, Row]) -> None:

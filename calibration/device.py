@@ -63,7 +63,7 @@ def name(device: torch.device) -> str:
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.is_file() else []:
+    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else []:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return "unknown CPU"
@@ -71,5 +71,7 @@ def _cpu() -> str:
 
 def _driver() -> str | None:
     version = Path("/proc/driver/nvidia/version")
-    found = re.search(r"\d+\.\d+(\.\d+)?", version.read_text()) if version.is_file() else None
+    found = (
+        re.search(r"\d+\.\d+(\.\d+)?", version.read_text(encoding="utf-8")) if version.is_file() else None
+    )
     return found[0] if found else None

@@ -177,7 +177,7 @@ def measure(
             raise InputError(f"{path}:{number}: {was} is not in this place of the plan; allowed: {planned}")
     bench = Bench(runner, seed + len(done))
     _warm_up(bench, mine, runner)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         for i in range(len(done), len(todo)):
             number, configuration = todo[i]
             progress(f"pass {number + 1} of {passes}", i, len(todo))

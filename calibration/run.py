@@ -95,6 +95,6 @@ def calibrate(
     packed = taking.with_suffix(".jsonl.gz")
     samples.compress(taking, packed)
     built = build(packed, out, max_drift)
-    out.write_text(built.profile.to_yaml())
+    out.write_text(built.profile.to_yaml(), encoding="utf-8")
     taking.unlink()
     return built

@@ -160,7 +160,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that can be had on ``device`` now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    lines = MEMINFO.read_text().splitlines() if MEMINFO.is_file() else []
+    lines = MEMINFO.read_text(encoding="utf-8").splitlines() if MEMINFO.is_file() else []
     for line in lines:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -140,7 +140,7 @@ def begin(path: Path, header: dict[str, Any]) -> None:
     """Make a new file with ``header``; an existing one is an InputError."""
     if path.exists():
         raise InputError(f"{path}: exists; allowed: a new file")
-    path.write_text(json.dumps({"schema": SCHEMA, **header}) + "\n")
+    path.write_text(json.dumps({"schema": SCHEMA, **header}) + "\n", encoding="utf-8")
 
 
 def row(configuration: Configuration, number: int, t_s: float, wall_s: float) -> str:

@@ -78,7 +78,7 @@ def _lengths(trace: Trace, path: Path) -> None:
     for at_s, i in trace.instant_order():
         at = FIRST + timedelta(seconds=at_s)
         rows.append(f"{at:%Y-%m-%d %H:%M:%S.%f}0,{trace.input_tokens[i]},{trace.output_tokens[i]}")
-    path.write_text("\n".join(rows))
+    path.write_text("\n".join(rows), encoding="utf-8")
 
 
 def _known_tokens(trace: Trace) -> list[int]:

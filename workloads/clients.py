@@ -49,6 +49,8 @@ class Clients:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
+        self._arrival_s = trace.arrival_s
+        self._follower = trace.follower
         self._starts = trace.starts()
         self._started = 0
         self._over: set[int] = set()  # in closed loop: what is over
@@ -85,16 +87,16 @@ class Clients:
                 self._held[i] = None
         return found
 
-    def starting_together(self) -> list[Next]:
-        """The next session to start and all that start at the same time; for those who wait for each."""
-        arrival_s, starts, first = self._trace.arrival_s, self._starts, self._started
+    def starting_together(self) -> tuple[float, list[int]]:
+        """When the next session starts, and the first requests of all that start then, if there are any."""
+        arrival_s, starts, first = self._arrival_s, self._starts, self._started
         if first == len(starts):
-            return []
+            return 0.0, []
         at_s, last = arrival_s[starts[first]] or 0.0, first + 1
         while last < len(starts) and arrival_s[starts[last]] == at_s:
             last += 1
         self._started = last
-        return [Next(at_s, i) for i in starts[first:last]]
+        return at_s, starts[first:last]
 
     def after(self, request: int, now_s: float) -> Next | None:
         """What follows ``request``, which is over: the next one of its session, or in closed loop a
@@ -104,7 +106,7 @@ class Clients:
         """
         if self.closed_loop:
             self._over.add(request)
-        follower = self._trace.follower[request]
+        follower = self._follower[request]
         if follower != NONE:
             return Next(now_s + self._trace.think_s[follower], follower)
         if self.closed_loop and (start := self.starting(1)):

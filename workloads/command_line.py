@@ -7,14 +7,19 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import pairwise
 
 import typer
 
 from workloads.errors import InputError
-from workloads.shown import brief, plain
+from workloads.shown import CONTROL, brief, plain, shown
 
 SCRIPT = "prefixsim"
 """``python -m sim`` as it is installed."""
+
+
+MOST_LETTERS = 4096
+"""Of an argument: no path is longer."""
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
@@ -32,16 +37,34 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(arguments, prog_name=SCRIPT if is_script() else name)
+        _require_lines(sys.argv[1:] if arguments is None else arguments)
+        app(arguments, prog_name=_called() if is_script() else name)
     except MemoryError:
         _refuse("not enough memory; make the workload smaller")
     except (InputError, OSError) as error:  # OSError: nowhere to print to, say
         _refuse(str(error))
 
 
+def _require_lines(arguments: list[str]) -> None:
+    """InputError if a name has several lines, as a message with it would, or is longer than any path.
+
+    Settings may have many.
+    """
+    for before, argument in pairwise(["", *arguments]):
+        is_name = len(argument) <= MOST_LETTERS and "\n" not in argument and not CONTROL.search(argument)
+        if not is_name and not before.endswith("set"):
+            raise InputError(
+                f"{shown(argument)}: allowed: text of one line, up to {MOST_LETTERS} characters"
+            )
+
+
 def is_script() -> bool:
-    """Whether this process is the installed script and no module of `python -m`."""
-    return os.path.basename(sys.argv[0]).removesuffix(".exe") == SCRIPT
+    """Whether this process is an installed script (prefixsim, prefixsim-workloads) and no `python -m`."""
+    return _called().partition("-")[0] == SCRIPT
+
+
+def _called() -> str:
+    return os.path.basename(sys.argv[0]).removesuffix(".exe")
 
 
 def _terminated(number: int, frame: object) -> None:

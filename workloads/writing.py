@@ -35,7 +35,7 @@ def tokens(trace: Trace, path: Path, block_size: int | None = None) -> Said:
                 found += range(first[at], first[at + 1])
         return found
 
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         for at_s, request in trace.instant_order():
             row = {
                 "id": _name(trace, request),
@@ -69,7 +69,7 @@ def mooncake(trace: Trace, path: Path, block_size: int | None = None) -> Said:
     content, numbers = trace.content, dict[Hashable, int]()
     before = {after: request for request, after in enumerate(trace.follower) if after != NONE}
     inputs, named = trace.input_tokens, trace.named_blocks
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         for at_s, request in trace.instant_order():
             ids, route = [], content.path(trace.prompt[request])
             blocks = -(-inputs[request] // size)

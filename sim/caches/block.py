@@ -260,19 +260,20 @@ class BlockCache:
 
     def add(self, table: BlockTable, node: int, lo: int, hi: int) -> None:
         """Enter blocks ``lo .. hi - 1`` of ``table``, which lie in ``node``, into the map."""
-        entries, runs, owner = table.entries, self.resident.get(node), table.owner
+        entries, runs = table.entries, self.resident.get(node)
         if runs is None:
-            run = Run(node, lo, hi, owner, 1)
+            run = Run(node, lo, hi, table.owner, 1)
             self.resident[node] = NodeRuns(run)
         else:
-            if entries and lo == entries[-1][1] and self._may_grow(entries[-1][0], runs, table, lo, hi):
-                run = entries[-1][0]
-                if self._evicted and run.owner_of(lo - 1) != owner:
-                    run.add_owner(lo, owner)
-                run.hi = hi
-                entries[-1] = (run, hi)
-                return
-            run = Run(node, lo, hi, owner, 1)
+            if entries:
+                run, end = entries[-1]
+                if lo == end and self._may_grow(run, runs, table, lo, hi):
+                    if self._evicted and run.owner_of(lo - 1) != table.owner:
+                        run.add_owner(lo, table.owner)
+                    run.hi = hi
+                    entries[-1] = (run, hi)
+                    return
+            run = Run(node, lo, hi, table.owner, 1)
             runs.add(run)
         entries.append((run, hi))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from heapq import heapify, heappop, heappush
 
 from sim.engine.request import DECODE, PREFILL, Request
 
@@ -18,11 +18,16 @@ class Decodes:
     ``step`` counts the iterations done. A decode with ``base + step`` tokens in KV needs a new block
     in the next iteration if that number is a multiple of the block size; so the number of blocks that
     an iteration needs is kept per residue of ``step``.
+
+    Which decode is the longest is only known if ``knows_longest``: few latency models ask for it.
     """
 
-    __slots__ = ("_finish", "_longest", "_needs", "block_size", "context", "count", "next_finish", "step")
+    __slots__ = (
+        "_finish", "_longest", "_needs", "block_size", "context", "count", "knows_longest", "next_finish",
+        "step",
+    )  # fmt: skip
 
-    def __init__(self, block_size: int) -> None:
+    def __init__(self, block_size: int, *, knows_longest: bool = True) -> None:
         self.block_size = block_size
         self.step = 0
         self.count = 0
@@ -31,37 +36,42 @@ class Decodes:
         """The step count at which the next decode finishes."""
         self._needs = [0] * block_size  # residue of step -> decodes that need a block then
         self._finish: list[tuple[int, int, Request]] = []
+        self.knows_longest = knows_longest
         self._longest: list[tuple[int, int, Request]] = []  # by tokens in KV, the most first
 
     def enter(self, request: Request) -> None:
         """``request`` has its first (or, resumed, its next) token and goes on token by token."""
         request.phase = DECODE
-        request.base = request.computed - self.step
-        request.finish_step = self.step + request.output_tokens - request.generated
+        step, computed = self.step, request.computed
+        request.base = base = computed - step
+        request.finish_step = finish_step = step + request.output_tokens - request.generated
         self.count += 1
-        self.context += request.computed
-        self._needs[-request.base % self.block_size] += 1
-        heapq.heappush(self._finish, (request.finish_step, request.order, request))
-        if len(self._longest) > 2 * self.count + FEW:
-            self._longest = [entry for entry in self._longest if _decodes(entry)]
-            heapq.heapify(self._longest)
-        heapq.heappush(self._longest, (-request.base, request.order, request))
-        if request.finish_step < self.next_finish:
-            self.next_finish = request.finish_step
+        self.context += computed
+        self._needs[-base % self.block_size] += 1
+        heappush(self._finish, (finish_step, request.order, request))
+        if finish_step < self.next_finish:
+            self.next_finish = finish_step
+        if self.knows_longest:
+            if len(self._longest) > 2 * self.count + FEW:
+                self._longest = [entry for entry in self._longest if _decodes(entry)]
+                heapify(self._longest)
+            heappush(self._longest, (-base, request.order, request))
 
     def leave(self, request: Request) -> None:
         """``request`` leaves before its last token is scheduled. Amortised O(log n)."""
         self._take_out(request)
-        self._look_ahead()
+        if request.finish_step == self.next_finish:
+            self._take_finished()
 
     def _take_out(self, request: Request) -> None:
         """Bring ``request`` up to date; its entry in the heap stays until it is the first one there."""
         request.phase = PREFILL
-        request.computed = request.base + self.step
-        request.generated = request.output_tokens - (request.finish_step - self.step)
+        step, base = self.step, request.base
+        request.computed = computed = base + step
+        request.generated = request.output_tokens - (request.finish_step - step)
         self.count -= 1
-        self.context -= request.computed
-        self._needs[-request.base % self.block_size] -= 1
+        self.context -= computed
+        self._needs[-base % self.block_size] -= 1
 
     def needs_block(self, request: Request) -> bool:
         """Whether the next iteration needs a new block for ``request``."""
@@ -73,9 +83,9 @@ class Decodes:
         begin = first % size
         if steps == 1:
             return needs[begin]
-        cycles, rest = divmod(steps, size)
-        end = begin + rest
-        return cycles * self.count + sum(needs[begin:end]) + (sum(needs[: end - size]) if end > size else 0)
+        end = begin + steps % size
+        needed = steps // size * self.count + sum(needs[begin:end])
+        return needed + sum(needs[: end - size]) if end > size else needed
 
     def steps_within(self, first: int, steps: int, blocks: int) -> int:
         """How many of ``steps`` iterations from step ``first`` on ``blocks`` free blocks allow."""
@@ -93,38 +103,43 @@ class Decodes:
 
     @property
     def longest(self) -> int:
-        """Tokens in KV of the decode that has most; 0 of none. Amortised O(log n)."""
+        """Tokens in KV of the decode that has most; 0 of none, or if that is not known.
+
+        Amortised O(log n).
+        """
         entries = self._longest
         while entries and not _decodes(entries[0]):
-            heapq.heappop(entries)
+            heappop(entries)
         return self.step - entries[0][0] if entries else 0
 
     @property
     def uneven(self) -> int:
-        """KV tokens by which all of them together fall short of the longest: count x (longest - mean)."""
-        return self.count * self.longest - self.context
+        """KV tokens by which all of them together fall short of the longest: count x (longest - mean).
 
-    def _look_ahead(self) -> None:
-        """Which decode finishes next, now that some have left."""
-        finish = self._finish
-        while finish and not _valid(finish[0]):
-            heapq.heappop(finish)
-        self.next_finish = finish[0][0] if finish else NEVER
+        0 if that is not known.
+        """
+        return self.count * self.longest - self.context if self.knows_longest else 0
 
     def advance(self, steps: int) -> list[Request]:
         """Count ``steps`` steps; those that finish with them, in running order, leave."""
         self.step += steps
         self.context += steps * self.count
-        found: list[Request] = []
-        if self.next_finish > self.step:
-            return found
+        return self._take_finished() if self.next_finish <= self.step else []
+
+    def _take_finished(self) -> list[Request]:
+        """Take out those that have finished, in running order, and note which one finishes next."""
         finish = self._finish
-        while finish and finish[0][0] <= self.step:
-            entry = heapq.heappop(finish)
-            if _valid(entry):
-                self._take_out(entry[2])
-                found.append(entry[2])
-        self._look_ahead()
+        found: list[Request] = []
+        while finish:
+            finish_step, order, request = finish[0]
+            if request.phase == DECODE and request.order == order and request.finish_step == finish_step:
+                if finish_step > self.step:
+                    self.next_finish = finish_step
+                    return found
+                self._take_out(request)
+                found.append(request)
+            heappop(finish)  # finished, or it has left before and may be back since
+        self.next_finish = NEVER
         return found
 
     def check(self, requests: list[Request]) -> None:
@@ -132,14 +147,10 @@ class Decodes:
         assert self.count == len(requests) == sum(self._needs)
         assert self.next_finish == min((request.finish_step for request in requests), default=NEVER)
         assert self.context == sum(request.base + self.step for request in requests)
-        assert self.longest == max((request.base + self.step for request in requests), default=0)
+        if self.knows_longest:
+            assert self.longest == max((request.base + self.step for request in requests), default=0)
         for request in requests:
             assert self._needs[-request.base % self.block_size] > 0
-
-
-def _valid(entry: tuple[int, int, Request]) -> bool:
-    finish_step, order, request = entry
-    return request.phase == DECODE and request.order == order and request.finish_step == finish_step
 
 
 def _decodes(entry: tuple[int, int, Request]) -> bool:

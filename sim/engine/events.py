@@ -59,6 +59,20 @@ class Clock(simpy.Environment):
         """Whether the turn of ``priority`` is over in this instant."""
         return self._turn > priority
 
+    def run(self, until: float | simpy.Event | None = None) -> Any:
+        """Let events happen until none is left; ``until`` something, as SimPy's environment does."""
+        if until is not None:
+            return super().run(until)
+        queue: list[Any] = self._queue
+        while queue:  # as `step` does, without a call for each event
+            at_s, priority, _, callback, subject = heappop(queue)
+            if at_s > self.now_s:
+                self.now_s, self._turn = at_s, priority
+            elif priority > self._turn:
+                self._turn = priority
+            callback(subject)
+        return None
+
     def step(self) -> None:
         """Let the next event happen."""
         if not self._queue:

@@ -19,15 +19,21 @@ class IterationTime:
 
     def __init__(self, coefficients: Coefficients, domain: Domain | None = None) -> None:
         self._c = coefficients
+        self._pair_s = coefficients.pair
+        self._rectangle_s = coefficients.rectangle
+        self._prefill_kv_s = coefficients.prefill_kv
+        self._prefill_s = coefficients.prefill
         self._decode_kv_s = coefficients.decode_kv
         self._uneven_s = coefficients.uneven
+        self.is_uneven = coefficients.uneven > 0
+        """Whether it counts by how much decodes fall short of the longest."""
         self._beside_s = coefficients.beside
         self._beside_token_s = coefficients.beside_token
         self._beside_kv_s = coefficients.beside_kv
         self.request_s = coefficients.request
         self.depth = coefficients.depth
         """By how much later its client sees a request begin and end: s, and times per output token."""
-        self._domain = domain
+        self._domain = None if domain is None else Box(domain)
         self.is_bounded = domain is not None
         """Whether there is a domain outside of which times are extrapolated."""
         self._windows = tuple(coefficients.windows)
@@ -74,9 +80,9 @@ class IterationTime:
 
     def prefill_s(self, cached: int, new: int) -> float:
         """What one prefill of ``new`` tokens over ``cached`` ones adds to an iteration, in s."""
-        c = self._c
-        pairs = c.pair * new * (cached + (new + 1) / 2) + c.rectangle * new * (cached + new)
-        seconds = pairs + c.prefill_kv * (cached + new) + c.prefill
+        upto = cached + new
+        seconds = self._pair_s * new * (cached + (new + 1) / 2) + self._rectangle_s * new * upto
+        seconds = seconds + self._prefill_kv_s * upto + self._prefill_s
         for window in self._windows:
             size = window.tokens
             seconds += window.pair * pairs_seen(cached, new, size, window.chunked)
@@ -155,12 +161,39 @@ class IterationTime:
         for held, new in prefills:
             tokens += new
             kv += held + new
-            cached = max(cached, held)
+            if held > cached:
+                cached = held
         inside = 0
         if domain.covers(tokens, decodes + len(prefills), cached, kv):
-            spare = domain.kv_tokens[1] - kv
-            inside = min(steps, 1 + spare // decodes) if decodes else steps
+            spare = domain.most_kv_tokens - kv
+            if (steps - 1) * decodes <= spare:
+                return 0.0
+            inside = 1 + spare // decodes
         return run_s(first, slope, steps) - run_s(first, slope, inside)
+
+
+class Box:
+    """A profile's domain, asked for every iteration."""
+
+    __slots__ = (
+        "_least_cached", "_least_kv_tokens", "_least_sequences", "_least_tokens", "_most_cached",
+        "_most_sequences", "_most_tokens", "most_kv_tokens",
+    )  # fmt: skip
+
+    def __init__(self, domain: Domain) -> None:
+        self._least_tokens, self._most_tokens = domain.tokens
+        self._least_sequences, self._most_sequences = domain.sequences
+        self._least_cached, self._most_cached = domain.cached
+        self._least_kv_tokens, self.most_kv_tokens = domain.kv_tokens
+
+    def covers(self, tokens: int, sequences: int, cached: int, kv_tokens: int) -> bool:
+        """Whether an iteration lies in the box; ``cached`` is that of its longest prefill."""
+        return (
+            self._least_tokens <= tokens <= self._most_tokens
+            and self._least_sequences <= sequences <= self._most_sequences
+            and self._least_cached <= cached <= self._most_cached
+            and self._least_kv_tokens <= kv_tokens <= self.most_kv_tokens
+        )
 
 
 def pairs_seen(cached: int, new: int, size: int, chunked: bool = False) -> int:
@@ -196,8 +229,9 @@ def steps_to_reach(first: float, slope: float, elapsed: float) -> int:
     else:
         guess = elapsed / first
     steps = max(1, math.ceil(guess))
-    while run_s(first, slope, steps) < elapsed:
+    # `run_s`, without a call: this is asked at every arrival.
+    while first * steps + slope * (steps * (steps - 1) // 2) < elapsed:
         steps += 1
-    while steps > 1 and run_s(first, slope, steps - 1) >= elapsed:
+    while steps > 1 and first * (steps - 1) + slope * ((steps - 1) * (steps - 2) // 2) >= elapsed:
         steps -= 1
     return steps

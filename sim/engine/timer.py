@@ -18,6 +18,11 @@ class Timer:
     another length, its *lead*: a prompt is computed beside 10 decodes, then 11 decodes go on.
     """
 
+    __slots__ = (
+        "_ended", "_ends", "_env", "_led_s", "_priority", "_set", "began_s", "first_s", "is_idle",
+        "leads_s", "slope_s", "steps",
+    )  # fmt: skip
+
     def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
         self.began_s = 0.0
         """When the iterations under way began."""
@@ -33,6 +38,7 @@ class Timer:
         self._env = env
         self._priority = FIRST_REPLICA + number
         self._ended = ended
+        self._ends = self._end  # bound once: it is set for every event
         self._set = 0  # events set so far for an end or a beginning: only the last one counts
         self.is_idle = True
         """Whether none of them is to come."""
@@ -55,19 +61,21 @@ class Timer:
 
     def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
         """Compute ``steps`` iterations from now on, the leads included."""
-        began_s = self.began_s = self._env.now_s
+        env = self._env
+        self.began_s = began_s = env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
         self._led_s = sum(leads_s) if leads_s else 0.0
-        self.is_idle = False
-        self._set += 1
+        self._set = event = self._set + 1
         duration_s = first_s if steps == 1 else self.until(steps)
-        self._env.at(began_s + duration_s, self._priority, self._end, self._set)
+        env.at(began_s + duration_s, self._priority, self._ends, event)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
-        run = steps - len(self.leads_s)
-        if run <= 0:
-            return sum(self.leads_s[:steps])
+        leads_s, run = self.leads_s, steps
+        if leads_s:
+            run -= len(leads_s)
+            if run <= 0:
+                return sum(leads_s[:steps])
         return self._led_s + (self.first_s * run + self.slope_s * (run * (run - 1) // 2))
 
     def call_at(self, at_s: float, callback: Callable[[Any], None], subject: object) -> None:
@@ -76,18 +84,19 @@ class Timer:
 
     def begun(self) -> int:
         """Iterations of the run under way that have begun by now."""
-        if self.steps <= 1:
-            return self.steps
-        elapsed_s, steps = self._env.now_s - self.began_s, 1
-        if elapsed_s > self._led_s:
-            run = steps_to_reach(self.first_s, self.slope_s, elapsed_s - self._led_s)
-            steps = len(self.leads_s) + run
+        under_way = self.steps
+        if under_way <= 1:
+            return under_way
+        elapsed_s, led_s, leads = self._env.now_s - self.began_s, self._led_s, len(self.leads_s)
+        if elapsed_s > led_s:
+            steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - led_s)
         else:
-            while steps <= len(self.leads_s) and self.until(steps) < elapsed_s:
+            steps = 1
+            while steps <= leads and self.until(steps) < elapsed_s:
                 steps += 1
-        if self._env.is_past(self._priority) and self.until(steps) == elapsed_s:
+        if steps < under_way and self._env.is_past(self._priority) and self.until(steps) == elapsed_s:
             steps += 1
-        return min(steps, self.steps)
+        return steps if steps < under_way else under_way
 
     def cut(self) -> None:
         """End a run at the first boundary at which the replica looks up, now or later."""
@@ -95,7 +104,7 @@ class Timer:
         if steps < self.steps:
             self.steps = steps
             self._set += 1
-            self._env.at(self.began_s + self.until(steps), self._priority, self._end, self._set)
+            self._env.at(self.began_s + self.until(steps), self._priority, self._ends, self._set)
 
     def _end(self, event: int) -> None:
         if event == self._set:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 
 from sim.caches.block import BlockTable
@@ -32,7 +33,7 @@ from sim.results.request_log import (
     RequestLog,
     RequestRow,
 )
-from workloads.clients import Clients, Next
+from workloads.clients import Clients
 from workloads.trace import Trace
 
 Place = tuple[AnyReplica, Request] | list[RequestRow]
@@ -75,6 +76,8 @@ class Fleet:
         self._live = live
         self._clients = Clients(trace)
         self._prompt_tokens = trace.input_tokens
+        self._output_tokens = trace.output_tokens
+        self._reply = trace.reply
         self.plans = plans if share is None else [plans[number] for number in share.replicas]
         self._unseen_s = max(plan.latency.request_s for plan in plans)
         self._depth = max(plan.latency.depth for plan in plans)
@@ -86,7 +89,8 @@ class Fleet:
         self._wasted_tokens = 0  # computed by prefilling replicas for requests that were lost afterwards
         self._where: dict[int, Place] | None = None
         """Where each request is; kept for those that may be given up."""
-        if hardships.deadline_s is not None or live is not None:
+        self._left_after_s = trace.left_after_s
+        if hardships.deadline_s is not None or live is not None or self._left_after_s is not None:
             self._where = {}
         plans = self.plans
         self._recorders = [StepRecorder() if record_steps else None for _ in plans]
@@ -146,11 +150,11 @@ class Fleet:
 
     def leave(self, index: int) -> None:
         """The client of request ``index`` has gone: it is dropped as soon as its engine looks."""
-        assert self._where is not None and self._live is not None
+        assert self._where is not None
         place = self._where.pop(index, None)
         if place is not None:
             row = self._drop(place, index)
-            row.first_token_s += self._live.seen_after_s
+            row.first_token_s += self._unseen_s if self._live is None else self._live.seen_after_s
             self._over(row, ABORTED)
 
     def row(self, index: int) -> RequestRow | None:
@@ -162,13 +166,14 @@ class Fleet:
 
     def _await_start(self) -> None:
         """Open loop: one event for the sessions that start next, not one for each that ever starts."""
-        starts = self._clients.starting_together()
-        if starts:
-            self.env.at(starts[0].at_s, ARRIVAL, self._start, starts)
+        at_s, requests = self._clients.starting_together()
+        if requests:
+            self.env.at(at_s, ARRIVAL, self._start, (at_s, requests))
 
-    def _start(self, starts: list[Next]) -> None:
-        for start in starts:
-            self._try(RequestRow(start.request, start.at_s))
+    def _start(self, starts: tuple[float, list[int]]) -> None:
+        at_s, requests = starts
+        for index in requests:
+            self._try(RequestRow(index, at_s))
         self._await_start()
 
     def _follow(self, index: int) -> None:
@@ -184,28 +189,32 @@ class Fleet:
             ends_s = self.env.now_s + deadline_s[row.index]
             due_s = max(self.env.now_s, ends_s - self._unseen_s)
             self.env.at(due_s, AFTER_REPLICAS, self._give_up, (row, row.tries, ends_s))
+        if self._left_after_s is not None and not row.tries and self._live is None:
+            left_s = self.env.now_s + self._left_after_s[row.index]
+            if left_s < inf:
+                self.env.at(left_s, ARRIVAL, self.leave, row.index)
         self._send(row)
 
     def _send(self, row: RequestRow) -> None:
         """Route a request, new or lost with its replica, to a replica that is alive and has room."""
-        if not self._entries.alive:
+        index, alive = row.index, self._entries.alive
+        if not alive:
             if self._entries.returning:
                 self._strand(row, self._entries)
             else:
                 self._reject(row)
             return
-        replica = self.replicas[self._router.choose(row.index, self._entries.alive)]
-        if self._too_long(replica, row.index):
+        replica = self.replicas[self._router.choose(index, alive)]
+        if self._too_long(replica, index):
             self._turn_away(row)
             return
         bound = self._hardships.max_queued_requests
         if bound is not None and replica.queued >= bound:
             self._reject(row)
             return
-        output_tokens = 1 if self._apart else self._trace.output_tokens[row.index]
-        request = self._request(row, replica, output_tokens)
+        request = self._request(row, replica, 1 if self._apart else self._output_tokens[index])
         if self._where is not None:
-            self._where[row.index] = replica, request
+            self._where[index] = replica, request
         replica.submit(request)
 
     def _strand(self, row: RequestRow, group: Group) -> None:
@@ -218,9 +227,10 @@ class Fleet:
         self, row: RequestRow, replica: AnyReplica, output_tokens: int, generated: int = 0
     ) -> Request:
         """The request of ``row`` for ``replica``, in whose memory's tree its content lies."""
-        prompt_tokens = self._prompt_tokens[row.index]
-        route = replica.memory.content.route(self._trace.reply[row.index])
-        table = BlockTable(route, prompt_tokens, row.index)
+        index = row.index
+        prompt_tokens = self._prompt_tokens[index]
+        route = replica.memory.content.route(self._reply[index])
+        table = BlockTable(route, prompt_tokens, index)
         reply = route.nodes[bisect_right(route.ends, prompt_tokens) :]
         return Request(row, table, output_tokens, reply, generated)
 
@@ -231,18 +241,15 @@ class Fleet:
 
         Or the engine has aborted it.
         """
-        row = request.row
-        if row.aborted and self._group(row.replica) is self._decoders:
-            self._waste(row)
-        elif not row.aborted and request.output_tokens < self._trace.output_tokens[request.index]:
+        row, later_s, further = request.row, self._unseen_s, self._output_tokens[request.index] - 1
+        if row.aborted:
+            self._aborted(row)
+            return
+        if request.output_tokens <= further:
             self._hand_over(row)
             return
         if self._where is not None:
-            del self._where[request.index]
-        if row.aborted:
-            self._over(row, ABORTED, self._unseen_s)
-            return
-        later_s, further = self._unseen_s, self._trace.output_tokens[row.index] - 1
+            del self._where[row.index]
         if self._live is not None:
             later_s = self._live.seen_after_s
         elif further:
@@ -251,16 +258,24 @@ class Fleet:
         row.finished_s += later_s
         self._over(row, COMPLETED, later_s)
 
+    def _aborted(self, row: RequestRow) -> None:
+        """The engine has given the request of ``row`` up."""
+        if self._group(row.replica) is self._decoders:
+            self._waste(row)
+        if self._where is not None:
+            del self._where[row.index]
+        self._over(row, ABORTED, self._unseen_s)
+
     def _over(self, row: RequestRow, status: str, seen_after_s: float = 0.0) -> None:
         """The request of ``row`` has ended, which its client sees ``seen_after_s`` from now: its session
         goes on, or ends."""
         self.log.write(row, status)
-        self._done += 1
+        self._done = done = self._done + 1
         if self._live is not None:
             self._live.over(row.index, seen_after_s)
             return
-        if self._done % TICK_REQUESTS == 0:
-            self._tick(self._done)
+        if done % TICK_REQUESTS == 0:
+            self._tick(done)
         after = self._clients.after(row.index, self.env.now_s + seen_after_s)
         if after is None:
             return
@@ -275,9 +290,7 @@ class Fleet:
 
     def _too_long(self, replica: AnyReplica, index: int) -> bool:
         too_long = self.plans[replica.number].too_long
-        return too_long is not None and too_long(
-            self._prompt_tokens[index], self._trace.output_tokens[index]
-        )
+        return too_long is not None and too_long(self._prompt_tokens[index], self._output_tokens[index])
 
     def _turn_away(self, row: RequestRow) -> None:
         """The engine does not serve a request of this length, so its client does not send it again."""
@@ -337,7 +350,7 @@ class Fleet:
                 self._forget(row)
                 self._turn_away(row)
                 return
-            request = self._request(row, replica, self._trace.output_tokens[row.index], generated=1)
+            request = self._request(row, replica, self._output_tokens[row.index], generated=1)
             request.last_token_s = row.first_token_s
             if self._where is not None:
                 self._where[row.index] = replica, request

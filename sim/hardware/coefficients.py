@@ -136,12 +136,3 @@ class Domain(Schema):
     sequences: Range = Field(description="sequences in the iteration")
     cached: Range = Field(description="tokens in KV before a prefill")
     kv_tokens: Range = Field(description="tokens in KV after the iteration, all sequences together")
-
-    def covers(self, tokens: int, sequences: int, cached: int, kv_tokens: int) -> bool:
-        """Whether an iteration lies in the box; ``cached`` is that of its longest prefill."""
-        return (
-            self.tokens[0] <= tokens <= self.tokens[1]
-            and self.sequences[0] <= sequences <= self.sequences[1]
-            and self.cached[0] <= cached <= self.cached[1]
-            and self.kv_tokens[0] <= kv_tokens <= self.kv_tokens[1]
-        )

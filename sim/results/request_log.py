@@ -86,7 +86,8 @@ class RequestLog:
     def write(self, row: RequestRow, status: str) -> None:
         """The request of ``row`` is over."""
         index = row.index
-        self.end(index, status)
+        assert self.status[index] is None, "a request ends once"
+        self.status[index] = status
         self.arrival_s[index] = row.arrival_s
         self.scheduled_s[index] = row.scheduled_s
         self.first_token_s[index] = row.first_token_s

@@ -45,7 +45,9 @@ class RequestColumns(TypedDict):
     queue_time_ms: Annotated[Numbers, About("ms", "Arrival to the first admission.")]
     replica: Annotated[Integers, About("", "Number of the replica that finished it, or -1.")]
     preemptions: Annotated[Integers, About("count", "Times it was pushed out because KV memory was short.")]
-    retries: Annotated[Integers, About("count", "Times it began anew because its replica died.")]
+    retries: Annotated[
+        Integers, About("count", "Times it began anew: its replica died, or its client sent it again.")
+    ]
     tier: Annotated[Texts, About("", "Slowest tier that served a hit; null without a hit.")]
     cost_usd: Annotated[Numbers, About("USD", "Its bill; null where tokens have no price.")]
     status: Annotated[Texts, About("", "How it ended: `completed`, `rejected`, `timed_out` or `aborted`.")]

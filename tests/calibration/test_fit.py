@@ -30,6 +30,7 @@ from calibration.plan import (
     schedule,
     sentinels,
 )
+from sim.engine.latency import Box
 from sim.hardware import catalogue
 from sim.hardware.catalogue import Gpu
 from sim.hardware.coefficients import Coefficients
@@ -214,9 +215,10 @@ def test_domain_by_hand() -> None:
     box = fit.domain(fit.Measured(steps, np.ones((2, 1))))
     assert (box.tokens, box.sequences) == ((1, 40), (1, 3))
     assert (box.cached, box.kv_tokens) == ((0, 100), (1, 183))
-    assert box.covers(40, 3, 100, 183) and box.covers(1, 1, 0, 1)
+    covers = Box(box).covers
+    assert covers(40, 3, 100, 183) and covers(1, 1, 0, 1)
     for outside in ((41, 1, 0, 50), (0, 1, 0, 50), (9, 4, 0, 50), (9, 1, 101, 150), (9, 1, 0, 184)):
-        assert not box.covers(*outside)
+        assert not covers(*outside)
 
 
 def test_intervals_hold_the_truth(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ LARGE = 10_000
 ROOT = str(Path(__file__).parents[2])
 
 
+STOPPED = (130, 143)
+"""What a command ends with that Ctrl-C or a signal has stopped: here they mean the fuzzer."""
+
+
 class TimeIsUpError(BaseException):
     """No error that anything catches."""
 
@@ -104,6 +108,8 @@ class Case:
         except Exception as error:
             root = f"{type(error).__name__}: {last_frames(error) or shortened(str(error))}"
             return Outcome("stopped", ["traceback"], root, "".join(traceback.format_exception(error)))
+        if code in STOPPED:
+            raise KeyboardInterrupt
         said = err.getvalue()
         if code == 2:
             outcome = Outcome("refused", judge.message(said), said=said)

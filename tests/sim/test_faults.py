@@ -50,6 +50,25 @@ def test_refused(cli_here: Cli, tmp_path: Path, settings: list[str], said: str) 
     refused(cli_here, tmp_path, "run", written(tmp_path), *sets, said=(said,))
 
 
+def test_names_of_several_lines(cli_here: Cli, tmp_path: Path) -> None:
+    """A message with such a name would have several lines; a setting may have them."""
+    said = ("error: 'a\\nerror: all is well': allowed: text of one line, up to 4096 characters\n",)
+    refused(cli_here, tmp_path, "check", "a\nerror: all is well", said=said)
+    assert (
+        cli_here("check", written(tmp_path), "--set", "systems.one.engine={\nmax_num_seqs: 3}").returncode
+        == 0
+    )
+    refused(
+        cli_here,
+        tmp_path,
+        "check",
+        written(tmp_path),
+        "--set",
+        "name=a\nb",
+        said=("error: --set name=a b: ",),
+    )
+
+
 def test_too_many_samples(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The horizon is known only at the end: the series is refused where it has grown too long."""
     monkeypatch.setattr(sampling, "MOST_SAMPLES", 1000)

@@ -82,7 +82,12 @@ class SglangReplica:
         self._source = source
         self._loads = None if source is None else Loads(source)
         self._scheduler = SglangScheduler(
-            memory, self._options, self._loads, self._trace, names_decodes=self.recorder is not None
+            memory,
+            self._options,
+            self._loads,
+            self._trace,
+            names_decodes=self.recorder is not None,
+            knows_longest=self._latency.is_uneven,
         )
 
     # -- what others see ---------------------------------------------------------------------------

@@ -26,7 +26,13 @@ class RunningBatch:
     """Requests in decode, in SGLang's order, among them those whose last token is being computed."""
 
     def __init__(
-        self, memory: SglangMemory, engine: SglangEngine, priority: list[int], *, names_decodes: bool
+        self,
+        memory: SglangMemory,
+        engine: SglangEngine,
+        priority: list[int],
+        *,
+        names_decodes: bool,
+        knows_longest: bool,
     ) -> None:
         self.requests: dict[SglangRequest, None] = {}
         self.ending: dict[SglangRequest, None] = {}
@@ -40,7 +46,7 @@ class RunningBatch:
         self._priority = priority if engine.retraction_policy == "priority" else None
         self._names_decodes = names_decodes
         self._all_end_by_length = engine.max_new_tokens is None
-        self._decodes = Decodes(memory.page_size)
+        self._decodes = Decodes(memory.page_size, knows_longest=knows_longest)
         self._pages = DecodePages(memory, self._decodes)
         self._order = 0
 
@@ -121,8 +127,9 @@ class RunningBatch:
                 return
         batch.decodes = batch.tokens = decodes.count + len(surplus)
         batch.context = decodes.context + sum(request.computed for request in surplus)
-        longest = max([decodes.longest, *[request.computed for request in surplus]])
-        batch.uneven = batch.decodes * longest - batch.context
+        if decodes.knows_longest:
+            longest = max([decodes.longest, *[request.computed for request in surplus]])
+            batch.uneven = batch.decodes * longest - batch.context
         pages.allocate(1, surplus)
         if self._names_decodes:
             batch.scheduled = list(self.requests)

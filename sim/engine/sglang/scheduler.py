@@ -31,11 +31,15 @@ class SglangScheduler:
         trace: Trace,
         *,
         names_decodes: bool = False,
+        knows_longest: bool = True,
     ) -> None:
+        """``knows_longest``: batches say by how much their decodes fall short of the longest."""
         assert engine.max_running_requests is not None, "resolved() first"
         self.memory = memory
         self.queue = WaitingQueue(engine.schedule_policy, memory)
-        self.running = RunningBatch(memory, engine, trace.priority, names_decodes=names_decodes)
+        self.running = RunningBatch(
+            memory, engine, trace.priority, names_decodes=names_decodes, knows_longest=knows_longest
+        )
         self._engine = engine
         self._max_running = engine.max_running_requests
         self._loads = loads

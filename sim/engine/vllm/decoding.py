@@ -12,7 +12,7 @@ from __future__ import annotations
 from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.batch import Decodes
 from sim.engine.request import DECODE, LAST, Request
-from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.batch import NONE, Batch
 from sim.engine.vllm.slides import Slides
 from sim.engine.writers import Writers
 from workloads.content import Route
@@ -28,8 +28,13 @@ class Decoding:
     are given back with them (`Slides`).
     """
 
-    def __init__(self, memory: EngineMemory, *, asynchronous: bool) -> None:
-        self.decodes = Decodes(memory.block_size)
+    __slots__ = (
+        "_has_clock", "_lag", "_memory", "_slides", "_taken", "_writers", "contested", "decodes",
+        "width",
+    )  # fmt: skip
+
+    def __init__(self, memory: EngineMemory, *, asynchronous: bool, knows_longest: bool) -> None:
+        self.decodes = Decodes(memory.block_size, knows_longest=knows_longest)
         self._memory = memory
         self._has_clock = memory.has_clock
         self._lag = 1 if asynchronous else 0
@@ -59,20 +64,21 @@ class Decoding:
                 self._slides.leave(request)
         self._writers.discard(request)
 
-    def advance(self, steps: int, last: Batch) -> None:
-        """Count ``steps`` scheduled steps; the last of them, ``last``, gives some their last token."""
+    def advance(self, steps: int) -> list[Request]:
+        """Count ``steps`` scheduled steps; those that get their last token with the last of them."""
         decodes = self.decodes
         step = decodes.step + steps
         if step < decodes.next_finish:
             decodes.step = step
             decodes.context += steps * decodes.count
-            return
+            return NONE
         self._take(step)  # before the numbers change
-        last.finishing = decodes.advance(steps)
-        for request in last.finishing:
+        finishing = decodes.advance(steps)
+        for request in finishing:
             request.phase = LAST
             if self._slides is not None:
                 self._slides.leave(request)
+        return finishing
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -83,15 +89,16 @@ class Decoding:
 
     def _take(self, upto: int) -> None:
         """Give the decodes the blocks of all scheduled steps before number ``upto``."""
-        if upto > self._taken:
-            needed = self.decodes.needs(self._taken, upto - self._taken)
+        taken = self._taken
+        if upto > taken:
+            needed = self.decodes.needs(taken, upto - taken)
             if needed:
                 self._memory.take(needed * self.width)
             if self._slides is not None:
-                self._slides.happen(self._taken, upto, self.decodes)
+                self._slides.happen(taken, upto, self.decodes)
             self._taken = upto
 
-    def next_step_fits(self, *, at_once: bool) -> bool:
+    def next_step_fits(self, at_once: bool) -> bool:
         """Whether there are blocks for a step of all decodes; ``at_once`` they are taken."""
         if self._slides is not None:
             self.settle()  # what left a window in the steps before is free
@@ -153,7 +160,7 @@ class Decoding:
 
     # -- runs of steps -----------------------------------------------------------------------------
 
-    def repeats(self, last: Batch, head: Request | None, *, others: bool) -> int:
+    def repeats(self, last: Batch, head: Request | None, others: bool) -> int:
         """How many steps of decodes alone may follow ``last``, the step scheduled last.
 
         Synchronous: up to the step with which a request finishes, or before the one that lacks blocks.
@@ -167,39 +174,43 @@ class Decoding:
         decodes, first = self.decodes, self._taken
         count, step = decodes.count, decodes.step
         steps = 0 if last.finishing else decodes.next_finish - step
+        one_more = 1 if self._lag and not others else 0
+        most = steps + step - first  # those too whose blocks are still to be taken
         free = self._memory.free_blocks // self.width
-        one_more = self._lag > 0 and not others
-        owed = step - first
-        if count * (1 - (-(owed + steps) // decodes.block_size)) <= free:
-            return steps + 1 if one_more else steps
-        within = decodes.steps_within(first, owed + steps, free) - owed
+        if count * (1 - (-most // decodes.block_size)) <= free:
+            return steps + one_more
+        within = decodes.steps_within(first, most, free) - (step - first)
         if not one_more or within < steps:
             return within
         # The step without those that finish: all others may need a block each.
-        return steps + 1 if decodes.needs(first, owed + steps) + count <= free else steps
+        return steps + 1 if decodes.needs(first, most) + count <= free else steps
 
     def repeat(self, computing: Batch, ahead: Batch | None, steps: int) -> tuple[Batch | None, int]:
         """``steps`` of the `repeats` have been scheduled since; (the step ahead now, tokens scheduled)."""
-        decodes = self.decodes
+        decodes, same = self.decodes, steps
         count = decodes.count
         if not self._lag:
-            self.advance(steps, computing)
+            computing.finishing = self.advance(steps)
             return None, steps * count
         assert ahead is not None
-        tokens = 0
-        same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
-        if same:
+        if ahead.finishing:
+            same = 0
+        elif decodes.step + steps > decodes.next_finish:
+            same = decodes.next_finish - decodes.step
+        if steps == same:
             tokens = same * count
-            ahead = ahead.followed_by(count, decodes.context + (same - 1) * count, decodes.uneven)
-            self.advance(same, ahead)
-        if steps > same:
-            # What was ahead computes and gives its last tokens; the others are scheduled once more.
-            assert steps == same + 1
-            computing.finishing = ahead.finishing
-            ahead = ahead.followed_by(decodes.count, decodes.context, decodes.uneven)
-            tokens += decodes.count
-            self.advance(1, ahead)
-        return (ahead if ahead.decodes else None), tokens
+            ahead = ahead.followed_by(count, decodes.context + tokens - count, decodes.uneven)
+            ahead.finishing = self.advance(same)
+            return ahead, tokens
+        # The last of them gives some their last token while the others are scheduled once more.
+        assert steps == same + 1
+        computing.finishing = self.advance(same) if same else ahead.finishing
+        tokens, count = same * count, decodes.count
+        if not count:
+            return None, tokens
+        ahead = ahead.followed_by(count, decodes.context, decodes.uneven)
+        ahead.finishing = self.advance(1)
+        return ahead, tokens + count
 
     # -- checks ------------------------------------------------------------------------------------
 

@@ -27,16 +27,16 @@ class Durations:
 
     def of(self, batch: Batch) -> float:
         """How long ``batch`` takes, s."""
-        latency, chunks = self._latency, batch.chunks
+        latency, chunks, decodes = self._latency, batch.chunks, batch.decodes
         if batch.sampled is not None:
             drafts_s = 0.0 if self._drafter is None else self._drafter.step_s(batch)
             return verification_s(latency, batch) + drafts_s
         if not chunks:
-            return latency.decodes_s(batch.decodes, batch.context, batch.uneven)
-        seconds = latency.decode_s(batch.decodes, batch.context, batch.uneven, batch.tokens - batch.decodes)
+            return latency.decodes_s(decodes, batch.context, batch.uneven)
+        seconds = latency.decode_s(decodes, batch.context, batch.uneven, batch.tokens - decodes)
         for _, before, new in chunks:
             seconds += latency.prefill_s(before, new)
-        return seconds + latency.fixed_s(batch.tokens, batch.decodes + len(chunks))
+        return seconds + latency.fixed_s(batch.tokens, decodes + len(chunks))
 
     def start_run(
         self, batch: Batch, seconds: float, ahead: Batch | None, decodes: Decodes, steps: int
@@ -44,9 +44,10 @@ class Durations:
         """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
         prompts, and ``decodes`` alone."""
         latency = self._latency
-        if ahead is not None and ahead.chunks:
-            leads, leads_s = [batch, ahead], [seconds, self.of(ahead)]
-            # Once those that ahead completes decode.
+        leads, leads_s = [batch], [seconds]
+        if ahead is not None and ahead.chunks:  # those that it completes decode too
+            leads.append(ahead)
+            leads_s.append(self.of(ahead))
             count, context, uneven = decodes.count, decodes.context, decodes.uneven
         else:
             count, context, uneven = decodes.count, decodes.context, decodes.uneven
@@ -56,7 +57,6 @@ class Durations:
                 slope_s, steps = latency.growth(count, batch.context, steps)
                 self._timer.start((), seconds, slope_s, steps)
                 return
-            leads, leads_s = [batch], [seconds]
         self._notes.begins(leads, count, context)
         slope_s, run = latency.growth(count, context, steps - len(leads))
         first_s = latency.decodes_s(count, context, uneven)

@@ -21,6 +21,11 @@ class Notes:
     decodes: a step with a prompt, say, and ``decodes`` requests that go on after it.
     """
 
+    __slots__ = (
+        "_context", "_decodes", "_heard", "_latency", "_leads", "_led_s", "_noted", "_number", "_recorder",
+        "_timer", "steps", "totals",
+    )  # fmt: skip
+
     def __init__(
         self,
         number: int,
@@ -72,23 +77,23 @@ class Notes:
         totals.busy_s += now - timer.began_s
         if self._latency.is_bounded:
             self._note_extrapolated(batch, steps)
-        if not self._leads:
+        leads = self._leads
+        if not leads:
             self._note_step(batch, now, timer.first_s, timer.slope_s, steps)
             return
         self.leads_ended(steps)
-        run, self._leads = steps - len(self._leads), NONE
+        self._leads = NONE
+        run = steps - len(leads)
         if run > 0:
             self.steps.add(now, timer.first_s, timer.slope_s, run, self._decodes, 0)
 
     def leads_ended(self, steps: int) -> None:
         """Note, once, those of the first ``steps`` iterations that come before a run."""
-        timer, leads, noted = self._timer, self._leads, self._noted
-        while noted < steps and noted < len(leads):
-            lead_s = timer.leads_s[noted]
+        timer, noted = self._timer, self._noted
+        for lead, lead_s in zip(self._leads[noted:steps], timer.leads_s[noted:steps]):  # noqa: B905 (hot)
             self._led_s += lead_s
-            self._note_step(leads[noted], timer.began_s + self._led_s, lead_s, 0.0, 1)
-            noted += 1
-        self._noted = noted
+            self._note_step(lead, timer.began_s + self._led_s, lead_s, 0.0, 1)
+            self._noted += 1
 
     def _note_step(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
         """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
@@ -99,8 +104,9 @@ class Notes:
             first_tokens = self._note_completed(batch.completed, at_s)
         if batch.given is not None:  # the tokens of a step come together: one gap, whatever their number
             first_tokens += sum(batch.given.values()) - len(batch.given)
-        for request in batch.left:
-            request.last_token_s = at_s
+        if batch.left:
+            for request in batch.left:
+                request.last_token_s = at_s
         self.steps.add(at_s, first_s, slope_s, steps, decodes, first_tokens)
 
     def _note_completed(self, requests: list[Request], at_s: float) -> int:
@@ -150,18 +156,20 @@ class Notes:
 
     def _note_extrapolated(self, batch: Batch, steps: int) -> None:
         """Of the time of the iterations that end now, that outside of what the profile measured."""
-        timer, latency, totals = self._timer, self._latency, self.totals
-        for lead, lead_s in zip(self._leads[:steps], timer.leads_s, strict=False):
-            totals.extrapolated_s += latency.extrapolated_s(
+        timer, leads, extrapolated_s = self._timer, self._leads, self._latency.extrapolated_s
+        if not leads:
+            self.totals.extrapolated_s += extrapolated_s(
+                _prefills(batch), batch.decodes, batch.context, timer.first_s, timer.slope_s, steps
+            )
+            return
+        for lead, lead_s in zip(leads[:steps], timer.leads_s):  # noqa: B905 (hot)
+            self.totals.extrapolated_s += extrapolated_s(
                 _prefills(lead), lead.decodes, lead.context, lead_s
             )
-        prefills, decodes, context = _prefills(batch), batch.decodes, batch.context
-        if self._leads:
-            prefills, decodes, context = [], self._decodes, self._context
-        run = steps - len(self._leads)
+        run = steps - len(leads)
         if run > 0:
-            totals.extrapolated_s += latency.extrapolated_s(
-                prefills, decodes, context, timer.first_s, timer.slope_s, run
+            self.totals.extrapolated_s += extrapolated_s(
+                NONE, self._decodes, self._context, timer.first_s, timer.slope_s, run
             )
 
     def abandoned(self, request: Request) -> None:
@@ -210,4 +218,4 @@ class Notes:
 
 
 def _prefills(batch: Batch) -> list[tuple[int, int]]:
-    return [(before, new) for _, before, new in batch.chunks]
+    return [(before, new) for _, before, new in batch.chunks] if batch.chunks else NONE

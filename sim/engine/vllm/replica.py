@@ -46,6 +46,13 @@ class VllmReplica:
     every step is decided and is an event.
     """
 
+    __slots__ = (  # more attributes than CPython finds fast in an object without
+        "_ahead", "_asks_time", "_asynchronous", "_changed", "_compute", "_computing", "_durations", "_env",
+        "_fast_forward", "_finished", "_groups", "_heard", "_latency", "_leaving", "_left", "_loads",
+        "_lockstep", "_notes", "_options", "_rank", "_repeated", "_repeating", "_runs", "_scheduler",
+        "_source", "_timer", "memory", "number", "recorder", "steps", "totals",
+    )  # fmt: skip
+
     def __init__(
         self,
         number: int,
@@ -68,6 +75,7 @@ class VllmReplica:
         self.number = number
         self.recorder = recorder
         self._env = env
+        self._latency = latency
         self._options = options
         self._finished = finished
         self._left = left
@@ -96,7 +104,8 @@ class VllmReplica:
         cuts = isinstance(memory, GroupedCache) and memory.has_states
         singly = self.recorder is not None or self._compute is not None or self._heard is not None
         if not singly and self._options.plain and not cuts:
-            self._runs = RunScheduler(memory, self._options, self._loads)
+            longest = self._latency.is_uneven
+            self._runs = RunScheduler(memory, self._options, self._loads, knows_longest=longest)
         self._scheduler = self._runs or StepScheduler(memory, self._options, self._loads, self._rank)
         self._repeating = self._runs if self._fast_forward else None
         self._groups = memory if isinstance(memory, GroupedCache) else None
@@ -164,8 +173,9 @@ class VllmReplica:
         """Begin the step scheduled ahead, or schedule one; asynchronous: schedule the next one too."""
         if self._leaving.is_due and self._leaving.happen(self._scheduler, self._ahead):
             self._ahead = None
-        batch, self._ahead = self._ahead, None
+        batch = self._ahead
         if batch is None or not batch.tokens:
+            self._ahead = None
             batch = self._next_with_tokens(batch)
             if batch is None:
                 self._computing = None
@@ -204,10 +214,15 @@ class VllmReplica:
             self._heard.iteration(batch.tokens)
         if batch.chunks or batch.preempted or batch.loads or self.recorder is not None:
             self._notes.decided(batch, self._scheduler, now)
-            for request, found in batch.loads:
-                assert self._source is not None
-                self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
+            if batch.loads:
+                self._load(batch)
         return batch
+
+    def _load(self, batch: Batch) -> None:
+        """Begin the loads that ``batch`` asks for."""
+        assert self._source is not None
+        for request, found in batch.loads:
+            self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
 
     def _loaded(self, request: Request) -> None:
         """What a request waited for is there: it is the next one to be admitted."""
@@ -224,17 +239,22 @@ class VllmReplica:
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
         self._computing, self._repeated = batch, 0
-        seconds = self._durations.of(batch)
+        durations, runs = self._durations, self._repeating
+        seconds = durations.of(batch)
+        if runs is not None and (more := runs.repeats(batch, self._ahead)):
+            durations.start_run(batch, seconds, self._ahead, runs.decodes, 1 + more)
+        else:
+            self._start_one(batch, seconds)
+        self._changed(self.number)
+
+    def _start_one(self, batch: Batch, seconds: float) -> None:
+        """Compute ``batch`` alone, which takes ``seconds`` by the latency model."""
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
-        runs = self._repeating
-        if runs is not None and (more := runs.repeats(batch, self._ahead)):
-            self._durations.start_run(batch, seconds, self._ahead, runs.decoding.decodes, 1 + more)
-        elif self._lockstep is not None:
+        if self._lockstep is not None:
             self._lockstep.enter(self._env, self._timer, seconds)
         else:
             self._timer.start((), seconds, 0.0, 1)
-        self._changed(self.number)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -244,51 +264,57 @@ class VllmReplica:
 
     def _repeat(self, steps: int) -> None:
         """The first ``steps`` of the repeated steps have been scheduled."""
-        new = steps - self._repeated
+        new, runs, computing = steps - self._repeated, self._runs, self._computing
         if new > 0:
-            assert self._runs is not None and self._computing is not None
-            self._ahead, tokens = self._runs.decoding.repeat(self._computing, self._ahead, new)
+            assert runs is not None and computing is not None
+            self._ahead, tokens = runs.decoding.repeat(computing, self._ahead, new)
             self.totals.scheduled_tokens += tokens
             self._repeated = steps
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
-        batch, now = self._computing, self._env.now_s
+        batch, runs, now = self._computing, self._runs, self._env.now_s
         assert batch is not None
         if self._asks_time:
             self.memory.now_s = now
-        if self._runs is not None:
+        if runs is None:
+            self._verify(batch)
+        else:
             if steps > 1:
                 self._repeat(steps - 1)
-            self._runs.decoding.settle()
+            runs.decoding.settle()
         self.totals.note_usage(self.memory)
         if self._groups is not None:
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self._groups.peak_blocks)
-        if batch.sampled is not None:
-            assert isinstance(self._scheduler, StepScheduler)
-            self._scheduler.drafts.verify(batch, self._ahead, self.totals)
         self._notes.ended(batch, steps, now)
         if batch.finishing or self.recorder is not None:
             self._apply(batch)
         self._begin()
 
+    def _verify(self, batch: Batch) -> None:
+        """See which drafts of ``batch`` are accepted, if it has any."""
+        if batch.sampled is not None:
+            assert isinstance(self._scheduler, StepScheduler)
+            self._scheduler.drafts.verify(batch, self._ahead, self.totals)
+
     def _apply(self, batch: Batch) -> None:
         """Release the requests that have their last token, in order."""
-        now, notes = self._env.now_s, self._notes
+        now, number, leaving = self._env.now_s, self.number, self._leaving
         for request in batch.finishing:
-            if request.phase == GONE:
+            phase = request.phase
+            if phase == GONE:
                 continue
-            if request.phase == WAITING:
-                notes.needless(request)
+            if phase == WAITING:
+                self._notes.needless(request)
             self._scheduler.finish(request)
-            if self._leaving.is_due and self._leaving.was_given_up(request):
+            if leaving.is_due and leaving.was_given_up(request):
                 self._abandon(request)
             else:
-                request.finished(now, self.number)
-                self._changed(self.number)
+                request.finished(now, number)
+                self._changed(number)
                 self._finished(request)
         if self.recorder is not None:
-            notes.complete(batch, self.memory.capacity_blocks - self.memory.free_blocks, now)
+            self._notes.complete(batch, self.memory.capacity_blocks - self.memory.free_blocks, now)
 
     # -- requests that leave early -----------------------------------------------------------------
 

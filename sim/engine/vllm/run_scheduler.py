@@ -22,7 +22,16 @@ from workloads.content import Route
 class RunScheduler:
     """A queue of waiting requests, a running batch, and the KV memory they compete for."""
 
-    def __init__(self, memory: EngineMemory, options: SchedulerOptions, loads: Loads | None) -> None:
+    __slots__ = (
+        "_admissions", "_asynchronous", "_groups", "_in_flight", "_loads", "_max_seqs",
+        "_max_tokens", "_now", "_partial", "decodes", "decoding", "memory", "running", "waiting",
+        "waiting_tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self, memory: EngineMemory, options: SchedulerOptions, loads: Loads | None, *, knows_longest: bool
+    ) -> None:
+        """``knows_longest``: batches say by how much their decodes fall short of the longest."""
         self.memory = memory
         self._groups = memory if isinstance(memory, GroupedCache) else None
         self._in_flight = options.in_flight_tokens
@@ -32,8 +41,9 @@ class RunScheduler:
         self._loads = loads
         self._max_tokens = options.max_num_batched_tokens
         self._max_seqs = options.max_num_seqs
-        self.decoding = Decoding(memory, asynchronous=options.async_scheduling)
         self._asynchronous = options.async_scheduling
+        self.decoding = Decoding(memory, asynchronous=self._asynchronous, knows_longest=knows_longest)
+        self.decodes = self.decoding.decodes
         self._partial: Request | None = None  # prompt begun, not complete: last of the running
         self._admissions = 0
         self._now = 0.0
@@ -65,16 +75,15 @@ class RunScheduler:
 
         None if there is nothing to do. A step that only preempted is to be followed by another one.
         """
-        decoding, decodes = self.decoding, self.decoding.decodes
+        decoding, decodes = self.decoding, self.decodes
         self._now = now
         others = self._others_take()
-        batch = Batch()
-        if decodes.count and not decoding.next_step_fits(at_once=others):
-            self._preempt_for_decodes(batch, in_flight)
-            others = True
-        batch.decodes = batch.tokens = decodes.count
-        batch.context, batch.uneven = decodes.context, decodes.uneven
-        decoding.advance(1, batch)
+        batch = Batch(decodes.count, decodes.context, decodes.uneven)
+        if batch.decodes:
+            if not decoding.next_step_fits(others):
+                self._preempt_for_decodes(batch, in_flight)
+                others = True
+            batch.finishing = decoding.advance(1)
         if decoding.contested:
             decoding.publish_contested()
         if others:
@@ -88,19 +97,17 @@ class RunScheduler:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
         batch.admitted, batch.chunks, batch.completed = [], [], []
         budget = self._max_tokens - batch.decodes
-        preempted = bool(batch.preempted)
         if self._partial is not None and budget > 0:
-            chunk = self._continue_prefill(self._partial, budget, batch, in_flight)
-            budget -= chunk
-            preempted = preempted or chunk == 0
-        if not preempted:
+            budget -= self._continue_prefill(self._partial, budget, batch, in_flight)
+        if not batch.preempted and (self.waiting or self._loads is not None):
             self._admit(budget, batch)
 
     def _others_take(self) -> bool:
         """Whether a step that is scheduled now may take blocks for prompts."""
         if self.waiting or self._partial is not None:
             return True
-        return self._loads is not None and bool(self._loads.ready)
+        loads = self._loads
+        return loads is not None and bool(loads.ready)
 
     def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, preempting requests until there is one."""
@@ -122,6 +129,8 @@ class RunScheduler:
             else:
                 memory.take(width)
         self.decoding.taken_singly()
+        batch.decodes = batch.tokens = decodes.count
+        batch.context, batch.uneven = decodes.context, decodes.uneven
 
     def repeats(self, computing: Batch, ahead: Batch | None) -> int:
         """How many steps of decodes alone may follow ``computing`` before anything has to be decided.
@@ -137,7 +146,7 @@ class RunScheduler:
         head = self.waiting[0] if self.waiting else None
         if self._groups is not None and head is not None and len(self.running) < self._max_seqs:
             return 0
-        return self.decoding.repeats(last, head, others=others)
+        return self.decoding.repeats(last, head, others)
 
     # -- prompts -----------------------------------------------------------------------------------
 
