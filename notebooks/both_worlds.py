@@ -15,37 +15,50 @@
 # differ in what they can do: bills are compared, not answers.
 
 # %%
-import os
-from pathlib import Path
-
-root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
-os.chdir(root)  # as for the command line
-
-# %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
 from sim import load_config, run
 
-agents = (
-    "workload={kind: agent, sessions: 25, arrival: {process: poisson, rate_per_s: 0.004}, "
-    "calls: {distribution: lognormal, median: 30, sigma: 0.6}}"
-)
-own = (
-    "own: {kind: engine, model: llama-3.1-8b, hardware: h200, engine: {max_model_len: 1000000}, "
-    "price: {gpu_hour_usd: 3.50}}"
-)
 hosted = {
-    "anthropic-5m": "provider: anthropic, model: claude-opus-5, caching: {mode: automatic, ttl: 5m}",
-    "anthropic-1h": "provider: anthropic, model: claude-opus-5, caching: {mode: automatic, ttl: 1h}",
-    "openai": "provider: openai, model: gpt-5, caching: {key: session}",
-    "deepseek": "provider: deepseek, model: deepseek-v4-pro",
+    "anthropic-5m": ("anthropic", "claude-opus-5", {"mode": "automatic", "ttl": "5m"}),
+    "anthropic-1h": ("anthropic", "claude-opus-5", {"mode": "automatic", "ttl": "1h"}),
+    "openai": ("openai", "gpt-5", {"key": "session"}),
+    "deepseek": ("deepseek", "deepseek-v4-pro", {}),
 }
-systems = ", ".join([own, *(f"{name}: {{kind: provider, {what}}}" for name, what in hosted.items())])
-settings = [agents, f"systems={{{systems}}}", "compare={by: cost_usd_total, baseline: own}"]
-result = run(load_config("configs/studies/both_worlds.yaml", settings))
-summary = result.summary()
-f"{summary['requests']:,} calls of 25 sessions"
+result = run(
+    load_config(
+        {
+            "name": "both-worlds",
+            "seed": 1,
+            "warmup_s": 0,  # what these sessions cost as a whole
+            "until_s": "end",
+            "workload": {
+                "kind": "agent",
+                "sessions": 25,
+                "arrival": {"process": "poisson", "rate_per_s": 0.004},
+                "calls": {"distribution": "lognormal", "median": 30, "sigma": 0.6},
+            },
+            "systems": {
+                "own": {
+                    "kind": "engine",
+                    "model": "llama-3.1-8b",
+                    "hardware": "h200",
+                    "engine": {
+                        "max_model_len": 1_000_000
+                    },  # as if its context were as long as the sessions
+                    "price": {"gpu_hour_usd": 3.50},
+                },
+                **{
+                    name: {"kind": "provider", "provider": provider, "model": model, "caching": caching}
+                    for name, (provider, model, caching) in hosted.items()
+                },
+            },
+            "compare": {"by": "cost_usd_total", "baseline": "own"},
+        }
+    )
+)
+f"{len(result.trace):,} calls of 25 sessions"
 
 # %% [markdown]
 # ## The bills
@@ -53,16 +66,16 @@ f"{summary['requests']:,} calls of 25 sessions"
 # With the cache and without. Own GPUs are held from the first arrival to the last reply.
 
 # %%
+table = result.table()
+names = list(result.runs)
 bills = pd.DataFrame(
     {
-        name: {
-            "without cache, $": summary["no_cache"][name]["cost"]["cost_usd_total"],
-            "with cache, $": summary["systems"][name]["cost"]["cost_usd_total"],
-            "hit rate, by tokens": summary["systems"][name]["cache"]["prefix_cache_hit_rate"],
-        }
-        for name in summary["systems"]
-    }
-).T
+        "without cache, $": [table.loc[f"{name}/no-cache", "cost.cost_usd_total"] for name in names],
+        "with cache, $": [table.loc[name, "cost.cost_usd_total"] for name in names],
+        "hit rate, by tokens": [table.loc[name, "cache.prefix_cache_hit_rate"] for name in names],
+    },
+    index=names,
+)
 bills.style.format("{:,.2f}").format("{:.1%}", subset=["hit rate, by tokens"])
 
 # %%
@@ -74,18 +87,18 @@ plt.show()
 # %% [markdown]
 # ## From which traffic on is owning cheaper?
 #
-# A GPU costs its hour, a hosted API its requests. Owning is cheaper once an hour brings more sessions
-# than its price pays for there, as long as the GPU can serve them (up to 70 % of its time).
+# A GPU costs its hour, a hosted API its requests. Owning is cheaper once an hour brings more sessions than
+# its price pays for there, as long as the GPU can serve them (up to 70 % of its time).
 
 # %%
-crossovers = pd.DataFrame(summary["crossovers"]).set_index("rented")
+crossovers = pd.DataFrame(result.summary()["crossovers"]).set_index("rented")
 columns = ["sessions_per_gpu_hour", "owned_usd_per_1000_sessions_at_best", "rented_usd_per_1000_sessions"]
 crossovers[columns].style.format("{:,.1f}")
 
 # %%
 sessions_per_hour = [n / 2 for n in range(1, 61)]
 figure, axes = plt.subplots(figsize=(7, 4))
-for one in summary["crossovers"]:
+for one in result.summary()["crossovers"]:
     per_session = one["rented_usd_per_1000_sessions"] / 1000
     axes.plot(sessions_per_hour, [n * per_session for n in sessions_per_hour], label=one["rented"])
 axes.axhline(3.50, color="black", linestyle="--", label="one own GPU")

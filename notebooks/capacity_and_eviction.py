@@ -15,13 +15,6 @@
 # capacity, exactly and in one pass; then other policies at some capacities, each by a run.
 
 # %%
-import os
-from pathlib import Path
-
-root = next(p for p in [Path.cwd(), *Path.cwd().parents] if (p / "configs").is_dir())
-os.chdir(root)  # as for the command line
-
-# %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -29,9 +22,10 @@ from sim import load_config, run
 from sim.experiment import load_trace
 from sim.studies.curve import blocks_of, exact
 
-study = "configs/studies/eviction.yaml"
+study = "eviction"  # by its name, as `python -m sim examples` lists it
 shorter = ["workload.duration_s=600", "workload.think_time_s.median=15"]  # than the study, for a notebook
-trace = load_trace(load_config(study, shorter))
+config = load_config(study, shorter)
+trace = load_trace(config)
 curve = exact(blocks_of(trace, 16))
 most = curve.rate_tokens([curve.full_blocks])[0]
 f"{len(trace):,} requests, at most {most:.1%} of the prompt tokens can hit"
@@ -50,44 +44,39 @@ lru.rename_axis("capacity, blocks").to_frame().style.format("{:.1%}").format_ind
 # %% [markdown]
 # ## Other policies
 #
-# `belady` evicts what is needed last: no policy that cannot see the future does better, so the distance
-# to it is what is left to gain.
+# `belady` evicts what is needed last: no policy that cannot see the future does better, so the distance to
+# it is what is left to gain.
 
 # %%
 policies = ["lru", "fifo", "lfu", "s3-fifo", "belady"]
 systems = {
-    f"{policy}-{blocks}": (
-        f"{{kind: cache, cache: {{kind: block, capacity_blocks: {blocks}, eviction: {policy}}}}}"
-    )
+    f"{policy}-{blocks}": {
+        "kind": "cache",
+        "cache": {"kind": "block", "block_size": 16, "capacity_blocks": blocks, "eviction": policy},
+    }
     for policy in policies
     for blocks in capacities[1:5]
 }
-listed = "{" + ", ".join(f"{name}: {system}" for name, system in systems.items()) + "}"
-whole = ["warmup_s=0", "until_s=end", "compare.baseline=null"]
-summary = run(load_config(study, [*shorter, *whole, f"systems={listed}"])).summary()
+workload = config.model_dump(mode="json")["workload"]
+whole = {"name": "policies", "seed": 1, "warmup_s": 0, "until_s": "end"}
+result = run(load_config({**whole, "workload": workload, "systems": systems}))
 
+hits = result.table()["cache.prefix_cache_hit_rate"]
 rates = pd.DataFrame(
-    {
-        policy: {
-            blocks: summary["systems"][f"{policy}-{blocks}"]["cache"]["prefix_cache_hit_rate"]
-            for blocks in capacities[1:5]
-        }
-        for policy in policies
-    }
-).rename_axis("capacity, blocks")
+    {policy: [hits[f"{policy}-{blocks}"] for blocks in capacities[1:5]] for policy in policies},
+    index=pd.Index(capacities[1:5], name="capacity, blocks"),
+)
 rates.style.format("{:.1%}").format_index("{:,}")
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 4))
-for policy in policies:
-    axes.plot(rates.index, rates[policy], marker="o", label=policy)
+rates.plot(ax=axes, marker="o")
 axes.set(xlabel="capacity, blocks of 16 tokens", ylabel="hit rate, by tokens", ylim=(0, 1))
-axes.legend()
 plt.show()
 
 # %% [markdown]
 # LRU in a run and LRU on the curve differ a little: the curve counts full blocks of prompts, a run also
 # keeps replies, which the next turn sends again.
 #
-# A policy of your own is one file: `docs/how-to/policy.md`. With times, dollars and intervals: `python -m
-# sim run configs/studies/eviction.yaml`.
+# A policy of your own is one file: `docs/how-to/policy.md`. With times, dollars and intervals:
+# `python -m sim run eviction`.

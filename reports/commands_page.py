@@ -14,9 +14,10 @@ from workloads.cli import app as workloads
 PROGRAMS = {"python -m sim": sim, "python -m workloads": workloads, "python -m calibration": calibration}
 HEAD = """# Commands
 
-Made from the commands; `--help` behind any of them prints the same. `prefixsim` is another name of
-`python -m sim`. Every command ends with exit code 0 when all went well, 2 for bad input (one message says
-what is wrong and what is allowed), 130 when Ctrl-C ended it; 1 where a condition of `--fail-if` holds.
+Made from the commands; `--help` behind any of them prints the same. `prefixsim` is `python -m sim`;
+`prefixsim-workloads` and `prefixsim-calibration` are the other two. Every command ends with exit code 0
+when all went well, 2 for bad input (one message says what is wrong and what is allowed), 130 when Ctrl-C
+ended it; 1 where a condition of `--fail-if` holds.
 """
 
 

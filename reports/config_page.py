@@ -76,7 +76,7 @@ class Part:
         )
         if {"distribution", "process"} & self.tags.keys():
             return told
-        return f"{last.removesuffix('[]')} {{{told}}}" if told else last.removesuffix("[]") or "the file"
+        return f"{last.removesuffix('[]')} {{{told}}}" if told else last.removesuffix("[]") or "top level"
 
     @property
     def anchor(self) -> str:

@@ -85,7 +85,8 @@ class Watch:
         """Of ``run``; its cache began to evict at ``full_s`` (None: it has no bound)."""
         if not sum(self._ended.values()):
             return ["no request arrives in the measured window: warmup_s and until_s leave all of them out"]
-        timed = run.engine is not None or run.hosted is not None
+        hosted = run.hosted is not None and bool(np.isfinite(run.first_token_s).any())  # with a latency
+        timed = run.engine is not None or hosted
         return [
             *(self._load.said() if run.engine is not None else []),
             *_unserved(self._ended),

@@ -6,6 +6,7 @@ Cells are numbered, and times and versions left out, so that a notebook changes 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ def executed(path: Path) -> Any:
     from nbclient import NotebookClient
 
     notebook = jupytext.read(path)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}  # these sources, whatever is installed
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}})
+    client.execute(env=environment)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"

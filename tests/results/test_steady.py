@@ -192,6 +192,15 @@ def test_warnings(tmp_path: Path, system: dict[str, Any], more: dict[str, Any], 
     assert any(said in text for text in entry["warnings"]), entry["warnings"]
 
 
+@pytest.mark.parametrize(("latency", "said"), [({}, True), (None, False)])
+def test_percentiles_that_are_not_shown_are_not_warned_of(latency: Any, said: bool) -> None:
+    """A hosted API has times only with a latency; a bill has no percentiles."""
+    hosted = {"kind": "provider", "provider": "anthropic", "model": "claude-opus-5", "latency": latency}
+    few = CHAT | {"sessions": 60}
+    found = run(load_config({"name": "hosted", "workload": few, "systems": {"one": hosted}})).summary()
+    assert any("are few for p99" in text for text in found["systems"]["one"]["warnings"]) == said
+
+
 def test_a_healthy_run_has_no_warnings(tmp_path: Path) -> None:
     """A full cache, a load that is served, enough requests."""
     summary = _run(tmp_path, SMALL, workload=CHAT | {"duration_s": 600}).summary()

@@ -17,6 +17,7 @@ from sim import load_config, run
 from tests.conftest import process
 from tests.refusing import Cli
 from tests.sim.bad import written
+from workloads.cli import main as workloads
 
 SMALL = ("--set", "workload.sessions=40")
 
@@ -137,12 +138,16 @@ def test_version(cli_here: Cli) -> None:
 
 
 def test_usage_names_the_program_that_was_called(
-    cli: Cli, cli_here: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, cli_here: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a module or as the script that is installed."""
     assert cli("run").stderr.startswith("Usage: python -m sim run [OPTIONS]")
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/prefixsim", "run"])
     assert cli_here("run").stderr.startswith("Usage: prefixsim run [OPTIONS]")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/prefixsim-workloads", "describe"])
+    with pytest.raises(SystemExit):
+        workloads(["describe"])
+    assert capsys.readouterr().err.startswith("Usage: prefixsim-workloads describe [OPTIONS]")
 
 
 def test_help_imports_nothing_heavy(root: Path) -> None:

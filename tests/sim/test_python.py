@@ -28,6 +28,11 @@ def result() -> Result:
     return run(load_config(GOOD | {"systems": SYSTEMS, "workload": workload | {"sessions": 200}}))
 
 
+def test_a_result_fits_on_a_line(result: Result) -> None:
+    """As Python shows it; notebooks show its table."""
+    assert repr(result) == f"Result('bad', {len(result.trace):,} requests, systems: engine, small, large)"
+
+
 def test_a_mapping_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same as from a file; overrides hold, the mapping stays, paths are of the current folder."""
     monkeypatch.chdir(tmp_path)
@@ -88,8 +93,8 @@ def test_compare_ranks_by_any_figure(result: Result) -> None:
     assert ranked["computed_prompt_tokens"].is_monotonic_increasing
     with pytest.raises(InputError, match="did you mean 'mean_ttft_ms'"):
         result.compare(by="mean_tft_ms")
-    with pytest.raises(InputError, match="baseline = 'none'; allowed: engine, small, large"):
-        result.compare(baseline="none")
+    with pytest.raises(InputError, match="baseline = 'x'; allowed: engine, small, large"):
+        result.compare(baseline="x")
 
 
 def test_a_result_shows_itself(result: Result) -> None:
