@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +92,7 @@ def run(
         summary = result.summary()
         files.write(result, summary, folder, also=also)
     if parted is not None:
-        shutil.rmtree(parted.folder, ignore_errors=True)
+        parted.clear()
     if as_json:
         terminal.show_json(summary)
     elif not quiet:

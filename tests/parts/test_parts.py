@@ -48,6 +48,13 @@ def test_a_mix_of_chats(tmp_path: Path) -> None:
     assert divided(config, tmp_path / "parts", 3) == alone(config)
 
 
+def test_one_session(tmp_path: Path) -> None:
+    """A single long one is no traffic that goes on: the whole run is measured, without intervals."""
+    chat = {**CHAT, "sessions": 1, "turns": 250, "think_time_s": 0.1}
+    config = experiment(tmp_path, chat, fleet={**FLEET, "memory": {"kv_blocks": 4000}})
+    assert divided(config, tmp_path / "parts", 2) == alone(config)
+
+
 @pytest.mark.parametrize("few", [False, True])
 def test_the_report(few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It draws the same requests; of a large run the same sample of its sessions."""
