@@ -43,6 +43,7 @@ MOST_ROWS = 2000
 """The file has every capacity at which the curve changes if they are no more, else so many log-spaced."""
 SIZES = ("of the most hits", "capacity, blocks", "capacity, tokens", "hit rate, by tokens")
 REPLAYS = ("system", "capacity, tokens", "hit rate, by tokens", "LRU curve there")
+MEMORY = ("engine", "KV memory, tokens", "LRU curve there")
 """Headings of the tables."""
 ENOUGH = 0.9
 """A cache that finds this share of the most hits is called large enough."""
@@ -175,18 +176,24 @@ def answer(study: CurveStudy) -> str:
     """How large a cache is worth having, in a sentence."""
     curve, blocks = study.curve, study.curve.blocks
     most, enough = curve.full_blocks * blocks.size_tokens, curve.capacity_for(ENOUGH) * blocks.size_tokens
-    return (
-        f"A cache of {units.tokens(enough)} tokens finds {ENOUGH:.0%} of what an endless one would; "
-        "the most, "
-        f"{units.percent(blocks.most_hit_tokens / blocks.input_tokens)} of the prompt tokens, takes "
-        f"{units.tokens(most)}."
+    share = units.percent(blocks.most_hit_tokens / blocks.input_tokens)
+    said = (
+        f"A cache of {units.tokens(enough)} tokens finds {ENOUGH:.0%} of what an endless one would; the "
+        f"most, {share} of the prompt tokens, takes {units.tokens(most)}."
     )
+    if study.memory_tokens:
+        name, tokens = next(iter(study.memory_tokens.items()))
+        there = units.percent(float(curve.rate_tokens([tokens // blocks.size_tokens])[0]))
+        said += (
+            f" Today's KV memory of {units.printable(name)}, {units.tokens(tokens)}, would find {there}."
+        )
+    return said
 
 
 CAPTION = (
-    "What an LRU cache finds of the prompts, by its size (logarithmic). Where the curve is flat a "
-    "larger cache "
-    "brings nothing. Dots are caches of the experiment; others than LRU may lie off the curve."
+    "What an LRU cache finds of the prompts, by its size (logarithmic). Where the curve is flat a larger "
+    "cache brings nothing. Dashed lines are the KV memory of engines, replicas together; dots are caches "
+    "of the experiment, of which others than LRU may lie off the curve."
 )
 DEFINITIONS = (
     (
@@ -208,6 +215,7 @@ DEFINITIONS = (
 
 def render(study: CurveStudy) -> str:
     """The page as HTML5 text, self-contained, in the frame of all pages."""
+    curve, size = study.curve, study.curve.blocks.size_tokens
     parts = [
         Part(
             "Hit rate by cache size",
@@ -219,6 +227,13 @@ def render(study: CurveStudy) -> str:
     ]
     if study.points:
         parts.append(Part("Caches of the experiment", headings=REPLAYS, rows=rows_of(replays(study))))
+    if study.memory_tokens:
+        about = "What one LRU cache as large as the KV memory of all replicas would find."
+        found = [
+            (name, units.tokens(tokens), units.percent(float(curve.rate_tokens([tokens // size])[0])))
+            for name, tokens in study.memory_tokens.items()
+        ]
+        parts.append(Part("KV memory today", about, headings=MEMORY, rows=rows_of(found)))
     return page(
         subject="hit rate by cache size",
         about="What an LRU cache of every size would find of this workload's prompts.",
@@ -237,7 +252,8 @@ def figure(study: CurveStudy) -> Figure:
     curve, size = study.curve, study.curve.blocks.size_tokens
     title = f"LRU hit rate by cache size: {units.shortened(study.name)}"
     figure, axes = canvas.new(title, "capacity, tokens", "hit rate", height_in=4.2)
-    largest = max([curve.full_blocks * size, *(point.capacity_tokens for point in study.points)])
+    own = [point.capacity_tokens for point in study.points]
+    largest = max([curve.full_blocks * size, *study.memory_tokens.values(), *own])
     right = largest * 2 + 10 * size
     at = log_spaced(right // size, DRAWN_POINTS)
     sample = study.sample
@@ -249,8 +265,16 @@ def figure(study: CurveStudy) -> Figure:
     if sample is not None and sample.truth is not None:
         truth = sample.truth.rate_tokens(at)
         axes.step(at * size, truth, ":", where="post", color=canvas.BLACK, label="by tokens (exact)")
-    axes.set_xlim(min([size, *(point.capacity_tokens for point in study.points)]), right)
+    axes.set_xlim(min([size, *own]), right)
     capacity_axes(axes, size)
+    for tokens in sorted(set(study.memory_tokens.values())):
+        names = [units.shortened(name) for name, own in study.memory_tokens.items() if own == tokens]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        there = float(curve.rate_tokens([tokens // size])[0])
+        axes.plot(
+            [tokens, tokens], [0, there], "--", color=canvas.LINE, linewidth=1.2,
+            label=f"KV memory today: {names[0]}{more}",
+        )  # fmt: skip
     if study.points:
         _draw_points(axes, study)
     canvas.legend(figure, columns=2)

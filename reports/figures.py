@@ -102,14 +102,14 @@ BY_TURN = (
     "The percentage is the share of these tokens that the cache gave."
 )
 BY_LENGTH = (
-    "All prompt tokens of the trace by the length of the prompt they belong to (the trace does not tell "
+    "The prompt tokens of the trace by the length of the prompt they belong to (the trace does not tell "
     "turns apart). The percentage is the share of these tokens that the cache gave."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBars:
-    """Prompt tokens by turn (means of a request), or by length where there are no turns (sums)."""
+    """Prompt tokens by turn (means of a request), or by length where there are no turns (shares of all)."""
 
     by_turn: bool
     labels: list[str]
@@ -126,12 +126,12 @@ def token_bars(records: Records) -> TokenBars:
     else:
         group, labels = _length_buckets(records.input_tokens)
     size = int(group.max()) + 1
-    requests = np.maximum(np.bincount(group, minlength=size), 1) if by_turn else np.ones(size)
+    of = np.maximum(np.bincount(group, minlength=size), 1) if by_turn else records.input_tokens.sum()
     return TokenBars(
         by_turn,
         labels[:size],
-        np.bincount(group, records.computed_tokens, minlength=size) / requests,
-        np.bincount(group, records.cache_read_input_tokens, minlength=size) / requests,
+        np.bincount(group, records.computed_tokens, minlength=size) / of,
+        np.bincount(group, records.cache_read_input_tokens, minlength=size) / of,
     )
 
 
@@ -143,30 +143,29 @@ def prompt_tokens(name: str, run: SystemRun) -> Figure:
         title, x, y = f"Prompt tokens by turn: {short}", "turn", "prompt tokens per request, mean"
     else:
         title, x = f"Prompt tokens by prompt length: {short}", "length of the prompt up to, tokens"
-        y = "prompt tokens of all requests"
+        y = "share of all prompt tokens"
     figure, axes = canvas.new(title, x, y)
-    _stack(axes, bars.labels, bars.computed, bars.cached)
+    _stack(axes, bars)
     canvas.legend(figure)
     return figure
 
 
-def _stack(axes: Axes, labels: list[str], computed: Floats, cached: Floats) -> None:
-    at = np.arange(len(labels))
-    axes.bar(at, computed, 0.75, color=canvas.COMPUTED, label="computed")
-    axes.bar(at, cached, 0.75, bottom=computed, color=canvas.CACHED, label="read from the cache")
-    total = computed + cached
+def _stack(axes: Axes, bars: TokenBars) -> None:
+    at, total = np.arange(len(bars.labels)), bars.computed + bars.cached
+    axes.bar(at, bars.computed, 0.75, color=canvas.COMPUTED, label="computed")
+    axes.bar(at, bars.cached, 0.75, bottom=bars.computed, color=canvas.CACHED, label="read from the cache")
     scale, unit = (units.MILLION, ", millions") if total.max() >= units.MILLION else (1, "")
-    axes.yaxis.set_major_formatter(canvas.plain(scale))
+    axes.yaxis.set_major_formatter(canvas.plain(scale) if bars.by_turn else PercentFormatter(1.0, 0))
     axes.set_ylabel(axes.get_ylabel() + unit)
-    for x, part, whole in zip(at, cached, total, strict=True):
+    for x, part, whole in zip(at, bars.cached, total, strict=True):
         if whole:
             axes.annotate(
                 f"{part / whole:.0%}", (float(x), float(whole)), (0, 2), textcoords="offset points",
                 ha="center", va="bottom", fontsize=7.5,
             )  # fmt: skip
-    axes.set_xticks(at, labels)
+    axes.set_xticks(at, bars.labels)
     axes.grid(visible=False, axis="x")
-    axes.set_ylim(0, max(1.0, float(total.max())) * 1.1)
+    axes.set_ylim(0, (float(total.max()) or 1.0) * 1.1)
 
 
 def _length_buckets(lengths: Ints) -> tuple[Ints, list[str]]:
@@ -182,10 +181,11 @@ def _power(exponent: int) -> str:
 
 
 OVER_TIME = (
-    "Prompt tokens computed by the completed requests that arrived up to a time. Without a cache every "
-    "prompt is computed in full; the distance between a system's lines is what its cache has saved until "
-    "then. Where clients wait for replies, slower systems get their turns later, so dashed lines "
-    "differ too."
+    "Prompt tokens computed by the completed requests that arrived up to a time, as a share of all "
+    "that they "
+    "sent. Without a cache every prompt is computed in full; the distance between a system's lines is what "
+    "its cache has saved until then. Where clients wait for replies, slower systems get their turns later, "
+    "so dashed lines differ too."
 )
 
 
@@ -195,7 +195,7 @@ def computed_over_time(runs: Mapping[str, SystemRun], seen: Mapping[str, Look]) 
     latest = max(float(r.arrival_s.max()) for run in runs.values() for r in (run.records, run.twin))
     unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
     figure, axes = canvas.new(
-        "Prompt tokens computed so far", f"arrival time, {unit}", "prompt tokens computed"
+        "Prompt tokens computed so far", f"arrival time, {unit}", "share of all prompt tokens"
     )
     before: list[tuple[Floats, Floats]] = []
     for name, run in runs.items():
@@ -206,22 +206,19 @@ def computed_over_time(runs: Mapping[str, SystemRun], seen: Mapping[str, Look]) 
             axes.plot(x / scale, y, color=canvas.MIDDLE, linewidth=1.2, linestyle="--", label=label)
         x, y = _running_total(run.records)
         axes.plot(x / scale, y, **seen[name].style, label=name, drawstyle="steps-post")
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0, top)
-    factor, word = (units.MILLION, ", millions") if top >= units.MILLION else (1, "")
-    axes.set_ylabel(axes.get_ylabel() + word)
-    axes.yaxis.set_major_formatter(canvas.plain(factor))
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
     axes.xaxis.set_major_formatter(canvas.plain())
     looks.legend(figure, seen, list(runs), {"without cache": "--"})
     return figure
 
 
 def _running_total(records: Records) -> tuple[Floats, Floats]:
-    """(arrival in s, tokens computed until then), thinned to a curve's points."""
+    """(arrival in s, share of all prompt tokens computed until then), thinned to a curve's points."""
     order = np.argsort(records.arrival_s, kind="stable")
-    total = np.cumsum(records.computed_tokens[order])
+    total = np.cumsum(records.computed_tokens[order]) / records.input_tokens.sum()
     keep = _thinned(len(order))
-    return records.arrival_s[order][keep], total[keep].astype(np.float64)
+    return records.arrival_s[order][keep], total[keep]
 
 
 def _thinned(points: int) -> Ints:

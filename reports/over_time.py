@@ -34,6 +34,7 @@ ABOUT = (
     "together. A queue "
     "that only grows is overload."
 )
+SAMPLE = " Counts are estimated from a sample of the sessions."
 WINDOW = " Outside of the measured window the ground is grey."
 DOWN = " Red ground: a replica is down."
 KV = " KV held: share of the blocks that requests hold, mean of the replicas, where a system has sample_s."
@@ -63,7 +64,8 @@ def draw(
     result: Result, engines: Mapping[str, SystemRun], summary: Summary, seen: Mapping[str, Look]
 ) -> tuple[Figure, str]:
     """Panels below each other over one time, and what the caption has to say of them."""
-    lines = {name: _lines(run.records) for name, run in engines.items()}
+    weight = {name: result.trace.requests / len(run.records) for name, run in engines.items()}
+    lines = {name: _lines(run.records, weight[name]) for name, run in engines.items()}
     panels = [panel for panel in PANELS if any(panel in of for of in lines.values())]
     latest = max(_edges(run.records)[-1] for run in engines.values())
     unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
@@ -74,7 +76,12 @@ def draw(
         for name in engines
         if any(w.startswith("overloaded") for w in summary["systems"][name]["warnings"])
     }
-    caption = ABOUT + KV * ("KV held" in panels) + NO_REPLY.format(bins=BINS) * ("no reply" in panels)
+    caption = (
+        ABOUT
+        + SAMPLE * (max(weight.values()) > 1)
+        + KV * ("KV held" in panels)
+        + NO_REPLY.format(bins=BINS) * ("no reply" in panels)
+    )
     for axes, panel in zip(grid, panels, strict=True):
         for name, of in lines.items():
             if panel in of:
@@ -124,14 +131,14 @@ def _outside(result: Result, name: str, latest: float) -> list[tuple[float, floa
     return [(a, b) for a, b in ((0.0, window.start_s), (min(window.end_s, latest), latest)) if b > a]
 
 
-def _lines(records: Records) -> dict[str, Line]:
-    """The curves of one system by panel."""
+def _lines(records: Records, weight: float = 1.0) -> dict[str, Line]:
+    """The curves of one system by panel; a request stands for so many as its ``weight``."""
     failed = ~records.completed
-    lines = _sampled(records) if records.samples else _from_requests(records)
+    lines = _sampled(records) if records.samples else _from_requests(records, weight)
     if failed.any():
         edges = _edges(records)
         ended = np.where(np.isnan(records.finished_s), records.arrival_s, records.finished_s)[failed]
-        lines["no reply"] = _steps(edges, np.histogram(ended, edges)[0].astype(float))
+        lines["no reply"] = _steps(edges, weight * np.histogram(ended, edges)[0])
     return lines
 
 
@@ -143,7 +150,7 @@ def _steps(edges: Floats, values: Floats) -> Line:
     return (edges[:-1] + edges[1:]) / 2, values
 
 
-def _from_requests(records: Records) -> dict[str, Line]:
+def _from_requests(records: Records, weight: float) -> dict[str, Line]:
     """Waiting and running requests at times, and the hit rate of what is admitted between times."""
     edges = _edges(records)
     at = np.linspace(0, float(edges[-1]), PLACES)
@@ -162,8 +169,8 @@ def _from_requests(records: Records) -> dict[str, Line]:
         for tokens in (records.cache_read_input_tokens, records.input_tokens)
     )
     return {
-        "waiting": (at, (counts[0] - counts[1]).astype(float)),
-        "running": (at, running.astype(float)),
+        "waiting": (at, weight * (counts[0] - counts[1]).astype(float)),
+        "running": (at, weight * running.astype(float)),
         "hit rate": _rate(edges, hits, asked),
     }
 

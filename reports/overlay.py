@@ -166,9 +166,8 @@ def ecdf(values: Floats) -> tuple[Floats, Floats]:
 
 
 TOKENS = (
-    "Prompt tokens computed and read from the cache, a panel each: the mean of a request by its "
-    "turn, or all of "
-    "the trace by the length of the prompt where turns cannot be told apart."
+    "Prompt tokens computed and read from the cache, a panel each: the mean of a request by its turn, or, "
+    "where turns cannot be told apart, the shares of the whole trace by the length of the prompt."
 )
 
 
@@ -183,9 +182,8 @@ def prompt_tokens(runs: Runs) -> Figure:
     bars = {name: token_bars(run.records) for name, run in runs.items()}
     by_turn = next(iter(bars.values())).by_turn
     top = max(float((b.computed + b.cached).max()) for b in bars.values())
-    scale, unit = (
-        (units.MILLION, " M") if top >= units.MILLION else (1000, " k") if top >= 10_000 else (1, "")
-    )
+    scale, unit = (1000, " k") if top >= 10_000 else (1, "")
+    ticks = canvas.plain(scale, unit) if by_turn else PercentFormatter(1.0, 0)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for place, (name, one) in enumerate(bars.items()):
         axes = grid[place // columns][place % columns]
@@ -194,11 +192,11 @@ def prompt_tokens(runs: Runs) -> Figure:
         axes.bar(at, one.cached, 0.8, bottom=one.computed, color=canvas.CACHED, label="read from the cache")
         axes.set_title(units.shortened(name, 24), fontsize=8, fontweight="normal")
         step = max(1, math.ceil(len(at) / 5))
-        axes.set_xticks(
-            at, [label if i % step == 0 else "" for i, label in enumerate(one.labels)], fontsize=7.5
-        )
+        axes.set_xticks(at, one.labels, fontsize=7.5)
+        for i, label in enumerate(axes.get_xticklabels()):
+            label.set_visible(i % step == 0)
         axes.tick_params(axis="y", labelsize=7.5)
-        axes.yaxis.set_major_formatter(canvas.plain(scale, unit))
+        axes.yaxis.set_major_formatter(ticks)
         axes.grid(visible=False, axis="x")
     for axes in grid.flat[len(runs) :]:
         axes.set_visible(False)
@@ -214,9 +212,8 @@ def prompt_tokens(runs: Runs) -> Figure:
 
 
 TTFT_BY_TURN = (
-    "Median time to first token by turn: without a cache it grows with the history that each turn "
-    "resends. Bars "
-    "are 95 % intervals of the median, taking requests as independent."
+    "Median time to first token by turn: without a cache it grows with the history that each turn resends. "
+    "Bars are 95 % intervals of the median, taking requests as independent."
 )
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from reports import canvas, looks
 from reports.canvas import Picture
 from reports.looks import Look
+from sim.results.sample import DRAWN
 from sim.studies.curve import Blocks, Curve, blocks_of, exact
 from sim.studies.curve_sampled import capacity_tokens, log_spaced, sampled
 from sim.systems.cache import CacheSystem
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 EXACT_USES = 400_000
 """Up to so many uses of segments (a second) the curve is exact; of more about so many are followed."""
-MOST_REQUESTS = 2_000_000
-"""Of more requests even the preparation takes long; `curve` draws them."""
 POINTS = 300
 ABOUT = (
     "Share of the prompt tokens of the whole trace that one LRU cache of each size would find. A "
@@ -34,10 +33,13 @@ SAMPLED = " The curve is estimated from a sample of the content (mean error {err
 
 
 def of_run(result: Result, measured: Mapping[str, SystemRun], seen: Mapping[str, Look]) -> Picture | None:
-    """The curve of the run's trace; None where no cache has a known size or nothing can be looked up."""
+    """The curve of the run's trace; None where no cache has a known size or nothing can be looked up.
+
+    Of large runs there is none: `curve` draws them.
+    """
     sizes = {name: size for name in measured if (size := _size(result, name)) is not None}
     sizes = {name: size for name, size in sizes.items() if len(measured[name].records)}
-    if not sizes or result.trace.lengths_only or len(result.trace) > MOST_REQUESTS:
+    if not sizes or result.trace.lengths_only or result.trace.requests > DRAWN:
         return None
     try:
         blocks = blocks_of(result.trace)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import regression, speed
+from benchmarks import regression, scale, speed
 
 
 def _row(loop: float) -> speed.Row:
@@ -100,3 +100,19 @@ def test_an_experiment_in_this_process() -> None:
     assert list(row) == list(speed.COLUMNS)
     assert 0 < row["cpu_s"] < row["process_cpu_s"]
     assert row["requests_per_s"] > 0 and row["loop"] > 0
+
+
+def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row is an experiment that is valid; the command prints a row of the table that it runs."""
+    from sim import load_config
+
+    for name, row in scale.ROWS.items():
+        config = load_config(scale.ROOT / row.config, row.settings)
+        assert len(config.systems) == (
+            int(name.split()[0]) if name.endswith("systems") else len(config.systems)
+        )
+    monkeypatch.setattr(scale, "measured", lambda row: (1.25, 2.0, 300.4))
+    monkeypatch.setattr(sys, "argv", ["scale", "--most", "400"])
+    scale.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 10 systems | 200 | 1.2 | 2.0 | 300 |" in lines and len(lines) == 5

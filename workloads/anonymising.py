@@ -51,6 +51,7 @@ def anonymised(trace: Trace) -> Trace:
         concurrency=trace.concurrency,
         equal_arrival=trace.equal_arrival,
         drawn_starts=trace.drawn_starts,
+        was_live=trace.was_live,
         origin=ORIGIN,
         notes=[f"{ORIGIN}: {KEPT}", f"{ORIGIN}: {DROPPED}"],
     )
@@ -64,6 +65,10 @@ def anonymised(trace: Trace) -> Trace:
         copy.named_blocks = [trace.named_blocks[i] for i in order]
     if trace.api_s is not None:
         copy.api_s = [trace.api_s[i] for i in order]
+    if trace.left_after_s is not None:
+        copy.left_after_s = [trace.left_after_s[i] for i in order]
+    if trace.marks is not None:
+        copy.marks = [[(content.of(at), ttl_s) for at, ttl_s in trace.marks[i]] for i in order]
     if trace.models is not None:
         models = _Names("model")
         copy.models = [models.of(trace.models[i]) for i in order]

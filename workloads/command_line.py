@@ -18,6 +18,10 @@ SCRIPT = "prefixsim"
 """``python -m sim`` as it is installed."""
 
 
+MOST_LETTERS = 4096
+"""Of an argument: no path is longer."""
+
+
 def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     """Run ``app``, which help calls ``name`` or as the script that was called: ``prefixsim``.
 
@@ -42,10 +46,16 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
 
 
 def _require_lines(arguments: list[str]) -> None:
-    """InputError if a name has more than one line, as a message with it would; settings may have many."""
+    """InputError if a name has several lines, as a message with it would, or is longer than any path.
+
+    Settings may have many.
+    """
     for before, argument in pairwise(["", *arguments]):
-        if not before.endswith("set") and (CONTROL.search(argument) or "\n" in argument):
-            raise InputError(f"{shown(argument)}: allowed: text of one line")
+        is_name = len(argument) <= MOST_LETTERS and "\n" not in argument and not CONTROL.search(argument)
+        if not is_name and not before.endswith("set"):
+            raise InputError(
+                f"{shown(argument)}: allowed: text of one line, up to {MOST_LETTERS} characters"
+            )
 
 
 def is_script() -> bool:

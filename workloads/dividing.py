@@ -29,7 +29,7 @@ def part_of(trace: Trace, kept: NDArray[np.bool_]) -> Trace:
     follows = np.array(trace.follower, dtype=np.int64)
     assert (kept[follows[follows != NONE]] == kept[follows != NONE]).all(), "replies are waited for here"
     names, blocks, lines = trace.request_ids, trace.named_blocks, trace.lines
-    models, api_s = trace.models, trace.api_s
+    models, api_s, marks, left = trace.models, trace.api_s, trace.marks, trace.left_after_s
     return replace(
         trace,
         prompt=array("q", [trace.prompt[i] for i in indices]),
@@ -48,6 +48,8 @@ def part_of(trace: Trace, kept: NDArray[np.bool_]) -> Trace:
         lines=None if lines is None else [lines[i] for i in indices],
         models=None if models is None else [models[i] for i in indices],
         api_s=None if api_s is None else [api_s[i] for i in indices],
+        marks=None if marks is None else [marks[i] for i in indices],
+        left_after_s=None if left is None else [left[i] for i in indices],
         tool_turns={int(places[i]) for i in trace.tool_turns if kept[i]},
         part=Part(array("q", indices), len(trace), trace.starting, trace.last_start_s),
     )

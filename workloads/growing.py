@@ -51,7 +51,8 @@ class GrowingTree:
                         self.continued.add(child)
                 else:
                     known = content.end[child] - content.end[at]
-                    same = _common(self._ids[child], ids[place * ID_BYTES : upto * ID_BYTES])
+                    stop = min(upto, place + known)
+                    same = _common(self._ids[child], ids[place * ID_BYTES : stop * ID_BYTES])
                     if same < known:
                         child = self._cut(child, same)
                 at = child

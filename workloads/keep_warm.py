@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from pydantic import Field, PositiveFloat
 
 from workloads.schema import MOST_S, Schema
@@ -120,6 +122,10 @@ def add_like(
     )
     if trace.api_s is not None:
         trace.api_s.append(None)
+    if trace.left_after_s is not None:
+        trace.left_after_s.append(inf)
+    if trace.marks is not None:
+        trace.marks.append(trace.marks[request])
     for names in (trace.models, trace.request_ids):
         if names is not None:
             names.append(names[request])

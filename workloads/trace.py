@@ -90,6 +90,9 @@ class Trace:
     marks: list[list[tuple[int, float]]] | None = None
     """The cache marks that each request carried, where the trace says so: segments at whose ends they
     stand, and the lifetimes asked for, in s (0: the provider's default)."""
+    left_after_s: list[float] | None = None
+    """Seconds after its arrival at which the client of each request left, where the trace says so, whether
+    the reply was complete or not; infinite: it stayed."""
     concurrency: int | None = None
     """Sessions at a time in closed loop (their arrival times are then 0); None: open loop."""
     equal_arrival: bool = False
@@ -330,7 +333,7 @@ class Trace:
                 follows[self.follower[i]] += 1
         for column in (self.think_s, self.session, self.turn, self.tenant, self.priority):
             assert len(column) == len(self)
-        for known in (self.api_s, self.models, self.request_ids, self.lines, self.marks):
+        for known in (self.api_s, self.models, self.request_ids, self.lines, self.marks, self.left_after_s):
             assert known is None or len(known) == len(self)
         assert all(at is None or at >= 0 for at in self.arrival_s) and all(at >= 0 for at in self.think_s)
         for i, at in enumerate(self.arrival_s):

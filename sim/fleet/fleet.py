@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 
 from sim.caches.block import BlockTable
@@ -88,7 +89,8 @@ class Fleet:
         self._wasted_tokens = 0  # computed by prefilling replicas for requests that were lost afterwards
         self._where: dict[int, Place] | None = None
         """Where each request is; kept for those that may be given up."""
-        if hardships.deadline_s is not None or live is not None:
+        self._left_after_s = trace.left_after_s
+        if hardships.deadline_s is not None or live is not None or self._left_after_s is not None:
             self._where = {}
         plans = self.plans
         self._recorders = [StepRecorder() if record_steps else None for _ in plans]
@@ -148,11 +150,11 @@ class Fleet:
 
     def leave(self, index: int) -> None:
         """The client of request ``index`` has gone: it is dropped as soon as its engine looks."""
-        assert self._where is not None and self._live is not None
+        assert self._where is not None
         place = self._where.pop(index, None)
         if place is not None:
             row = self._drop(place, index)
-            row.first_token_s += self._live.seen_after_s
+            row.first_token_s += self._unseen_s if self._live is None else self._live.seen_after_s
             self._over(row, ABORTED)
 
     def row(self, index: int) -> RequestRow | None:
@@ -187,6 +189,10 @@ class Fleet:
             ends_s = self.env.now_s + deadline_s[row.index]
             due_s = max(self.env.now_s, ends_s - self._unseen_s)
             self.env.at(due_s, AFTER_REPLICAS, self._give_up, (row, row.tries, ends_s))
+        if self._left_after_s is not None and not row.tries and self._live is None:
+            left_s = self.env.now_s + self._left_after_s[row.index]
+            if left_s < inf:
+                self.env.at(left_s, ARRIVAL, self.leave, row.index)
         self._send(row)
 
     def _send(self, row: RequestRow) -> None:

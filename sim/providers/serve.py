@@ -45,6 +45,8 @@ class HostedTimes:
     """When the last call of a request was sent that was sent again."""
     retries: dict[int, int] = field(default_factory=dict)
     """How often each of those was sent again."""
+    left: set[int] = field(default_factory=set)
+    """Requests whose clients left before the reply was complete, as the trace has it."""
     overflows: int = 0
     """Requests that did not go to the first machine of their prefix."""
 
@@ -112,6 +114,7 @@ def serve(
     )
     answered = trace.answered
     deadline_s = None if patience is None else patience.deadline_s
+    left_after_s = trace.left_after_s
     retries, clients = served.retries, Clients(trace)
     heap = clients.opening()
     heapq.heapify(heap)
@@ -131,6 +134,9 @@ def serve(
         first = at + ttft_s(inputs[i] - read + made, read - made) * factors[i]
         end = first + (outputs[i] - 1) * tpot_s
         stops = end if deadline_s is None else at + deadline_s[i]
+        if left_after_s is not None and at + left_after_s[i] < min(stops, end):
+            stops = at + left_after_s[i]
+            served.left.add(i)
         if not off:
             begun, over = first, end if end <= stops else max(first, stops)
             if answered is not None and (answered.by_s[i] < over or (answered.told[i] and end <= stops)):
@@ -139,12 +145,13 @@ def serve(
             visible = (at if early else over if late else begun) + delay_s
             store(i, Moment(at, visible, over if from_end else at), machine)
         if end > stops:
-            assert patience is not None
             served.given_up.add(i, at, generated_tokens(first, tpot_s, outputs[i], stops), found)
             tries = retries.get(i, 0) + 1
             if tries == 1:
                 served.arrival_s[i] = at
-            wait_s = None if patience.retries is None else patience.retries.wait_s(tries)
+            wait_s = None
+            if patience is not None and patience.retries is not None and i not in served.left:
+                wait_s = patience.retries.wait_s(tries)
             if wait_s is not None:
                 retries[i], served.sent_s[i] = tries, stops + wait_s
                 found.clear(i)

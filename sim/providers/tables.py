@@ -13,7 +13,7 @@ from sim.providers.bills import Calls
 from sim.providers.prices import PriceList
 from sim.providers.serve import HostedTimes
 from sim.results.records import Records
-from sim.results.request_log import COMPLETED, TIMED_OUT, RequestLog
+from sim.results.request_log import ABORTED, COMPLETED, TIMED_OUT, RequestLog
 from workloads.trace import Trace
 
 
@@ -23,6 +23,8 @@ def request_log(trace: Trace, served: HostedTimes, timed: bool) -> RequestLog:
     log.arrival_s = array("d", served.arrival_s)
     log.hit_tokens = array("q", served.found.read_tokens)
     log.status = [TIMED_OUT if isnan(end) else COMPLETED for end in served.finished_s]
+    for request in served.left:
+        log.status[request] = ABORTED
     for request, retries in served.retries.items():
         log.retries[request] = retries
     if timed:

@@ -59,7 +59,6 @@ class LiveHosted:
         if (deadline := system.deadline_s) is not None:
             self._deadline_s = Draws(lambda n: deadline.sample(stream(seed, "deadline"), n).tolist())
         self._going: dict[int, float] = {}  # requests that are not over: when the first token comes
-        self._aborted: set[int] = set()
         self._ended = dict.fromkeys(STATUS, 0)
         self._prompt_tokens = self._hit_tokens = 0
         self._cost_usd = 0.0
@@ -105,7 +104,7 @@ class LiveHosted:
     def leave(self, index: int) -> None:
         """The client of request ``index`` hangs up, if its reply is not complete."""
         if index in self._going:
-            self._aborted.add(index)
+            self._served.left.add(index)
             self._give_up(index, ABORTED, LEFT)
 
     def refusal(self, index: int) -> tuple[str, str] | None:
@@ -211,11 +210,8 @@ class LiveHosted:
     def records(self) -> Records:
         """The table of what happened, now that all requests are over."""
         self._served.overflows = self._router.overflows
-        records = self._system.records(
-            self._trace, self._served, ByModel([self._rules], bytes(len(self._trace))), self._caching
-        )
-        records.status[sorted(self._aborted)] = ABORTED
-        return records
+        rules = ByModel([self._rules], bytes(len(self._trace)))
+        return self._system.records(self._trace, self._served, rules, self._caching)
 
 
 def _uniform(seed: int, source: str) -> Draws:

@@ -35,6 +35,7 @@ class Pace:
         self._stopped = False
         self._waiting: asyncio.Future[None] | None = None
         self._answers = 0
+        self._alone_s = -1.0
         self.moved = False
         self.busy_s = 0.0
         """Wall-clock time in which events happened."""
@@ -53,17 +54,20 @@ class Pace:
         self._until(at_s)
         self.wake()
 
-    def arrival_s(self) -> float:
-        """The time of what arrives now."""
-        env = self._env
-        if self.now_s > env.now_s:
-            return self.now_s
-        if not env.is_past(ARRIVAL):
-            return env.now_s
-        # Never twice the same: else what answers a step of one replica would meet the end of one of another
-        # replica that itself began with such an answer.
-        self._answers += 1
-        return env.now_s + AFTER_S * (1 + self._answers * GOLDEN % 1)
+    def arrival_s(self, *, alone: bool = False) -> float:
+        """The time of what arrives now; ``alone``: nothing else may arrive in that instant, since a replay
+        would not know which came first."""
+        at_s, env = self.now_s, self._env
+        if at_s <= env.now_s:
+            if not (alone or env.is_past(ARRIVAL) or env.now_s == self._alone_s):
+                return env.now_s
+            # Never twice the same: else what answers a step of one replica would meet the end of one of
+            # another replica that itself began with such an answer.
+            self._answers += 1
+            at_s = env.now_s + AFTER_S * (1 + self._answers * GOLDEN % 1)
+        if alone:
+            self._alone_s = at_s
+        return at_s
 
     def change(self, speed: float) -> None:
         """Go on from this instant with another speed; one that is infinite stays so."""

@@ -36,7 +36,7 @@ def result_of(live: LiveSystem, folder: Path) -> Result:
     if given_up := int((records.status == ABORTED).sum()):
         trace.notes.append(
             f"{given_up:,} of {len(trace):,} requests were given up by their clients or lost when the "
-            "server stopped; run without a cache, or again from the recorded traffic, they are served whole"
+            "server stopped; whatever serves the traffic again, their clients leave after the same time"
         )
     start = time.perf_counter()
     twin = system.run_without_cache(trace, key, config.folder, lambda done: None)
@@ -65,4 +65,10 @@ def result_of(live: LiveSystem, folder: Path) -> Result:
 def served(live: LiveSystem) -> Trace:
     """The traffic so far as a trace like any other."""
     speed = "as fast as it went" if live.speed == inf else f"at {live.speed:g} x the wall clock's speed"
-    return replace(live.traffic.trace, grows=False, notes=[f"traffic of a live server that ran {speed}"])
+    left = live.traffic.left_after_s
+    return replace(
+        live.traffic.trace,
+        grows=False,
+        left_after_s=[left.get(index, inf) for index in range(len(live.traffic.trace))] if left else None,
+        notes=[f"traffic of a live server that ran {speed}"],
+    )

@@ -59,6 +59,7 @@ class LiveSystem:
         self._pace = Pace(backend.env, speed, lambda: bool(self._streams.open))
         self._streams.moved = self._moved
         self._stopped = False
+        self._records: Records | None = None
 
     @property
     def about(self) -> About:
@@ -122,13 +123,18 @@ class LiveSystem:
     def records(self) -> Records:
         """What happened, after `stop`: requests that are not over leave now."""
         assert self._stopped, "stop() first"
-        for index in list(self._streams.open):
-            self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
-        self._pace.drain()
-        return self.backend.records()
+        if self._records is None:
+            for index in list(self._streams.open):
+                self._leave(index)
+            self._pace.drain()
+            self._records = self.backend.records()
+        return self._records
 
     def _leave(self, index: int) -> None:
-        self._pace.happen(self._pace.arrival_s(), self.backend.leave, index)
+        at_s, came_s = self._pace.arrival_s(alone=True), self.traffic.trace.arrival_s[index]
+        assert came_s is not None
+        self.traffic.left_after_s[index] = at_s - came_s
+        self._pace.happen(at_s, self.backend.leave, index)
 
     def _moved(self) -> None:
         self._pace.moved = True

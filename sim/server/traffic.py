@@ -22,6 +22,8 @@ class Traffic:
         self.trace = Trace(messages=True, was_live=True, grows=True, seed=seed, origin=ORIGIN)
         self._tree = GrowingTree(self.trace.content)
         self.trace._chains = self._tree.chains
+        self.left_after_s: dict[int, float] = {}
+        """Requests whose clients have left, and how long after their arrival."""
         self.trace.continuations = self._tree.continued
         self._sessions: dict[str, int] = {}
         self._turns: dict[int, int] = {}  # session: its turns so far

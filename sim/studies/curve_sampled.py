@@ -17,7 +17,7 @@ and seen is added there: on the traces at hand about half the error, and an infi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from sim.experiment import Progress, build_trace
 from sim.results.records import Floats, Ints
 from sim.studies.curve import Blocks, Curve, blocks_of, curve_of, exact, reuses
 from sim.systems.cache import CacheSystem
+from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -77,6 +78,8 @@ class CurveStudy:
     curve: Curve
     sample: ContentSample | None
     points: list[Point]
+    memory_tokens: dict[str, int] = field(default_factory=dict)
+    """What the KV memory of each engine of the experiment holds, replicas together."""
 
 
 def study(config: Config, block_size: int | None, rate: float | None, progress: Progress) -> CurveStudy:
@@ -98,7 +101,12 @@ def study(config: Config, block_size: int | None, rate: float | None, progress: 
     else:
         affordable = int(blocks.uses[blocks.count > 0].sum()) <= EXACT_USES
         curve, sample = sampled(blocks, rate, exact(blocks) if affordable else None)
-    return CurveStudy(config.name, curve, sample, _points(config, trace, progress))
+    return CurveStudy(config.name, curve, sample, _points(config, trace, progress), _memory_tokens(config))
+
+
+def _memory_tokens(config: Config) -> dict[str, int]:
+    engines = {name: one for name, one in config.systems.items() if isinstance(one, EngineSystem)}
+    return {name: tokens for name, one in engines.items() if (tokens := one.memory_tokens) is not None}
 
 
 def _points(config: Config, trace: Trace, progress: Progress) -> list[Point]:

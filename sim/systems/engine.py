@@ -392,6 +392,15 @@ class EngineSystem(Pool):
         """Whether the cache stands beside the engine's memory."""
         return not self._kv.is_own
 
+    @property
+    def memory_tokens(self) -> int | None:
+        """Tokens that the KV memory of all replicas holds; None where the number of blocks is not known."""
+        blocks = [pool.memory.kv_blocks for pool in self.all_pools]
+        if None in blocks or self.is_beside:
+            return None
+        ranks = [pool.ranks for pool in self.all_pools]
+        return self._block_size(self.cache) * sum(n * (b or 0) for n, b in zip(ranks, blocks, strict=True))
+
     def _block_size(self, cache: EngineCache) -> int:
         return self.all_pools[0].engine.kv(cache, "").block_size(cache)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sim.config import Config
 from tests.fuzz.case import MOST_BYTES, MOST_S, Outcome, TimeIsUpError, bounded, last_frames, shortened
 from tests.fuzz.judge import UNCLEAR, finite
-from tests.fuzz.material import Data, Material
+from tests.fuzz.material import SYSTEMS, WORKLOADS, Data, Material
 from tests.fuzz.odd import odd
 from tests.fuzz.text import mangled
 from tests.fuzz.tree import changed
-from tests.server.fake import FakeLive
 
 HELLO = [{"role": "system", "content": "You are brief. " * 30}, {"role": "user", "content": "Hello there"}]
 CLAUDE = {"type": "text", "text": "You are brief. " * 80, "cache_control": {"type": "ephemeral"}}
@@ -68,6 +68,8 @@ OPTIONS: tuple[Data, ...] = (
     {"replies": {"kind": "echo"}, "limits": {"input_tokens_per_min": 400}},
     {"replies": {"tokens": 6, "tool_calls": 1}, "any_model": False, "model": "m", "max_body_bytes": 2000},
 )
+SERVED = [system for system in SYSTEMS if system["kind"] != "cache" and ".yaml" not in str(system)]
+"""Systems that need no files."""
 REQUESTS = 4
 """Of an input, one after the other to the same server."""
 Sent = tuple[str, str, dict[str, str], bytes]
@@ -78,7 +80,7 @@ Sent = tuple[str, str, dict[str, str], bytes]
 class Conversation:
     """Some requests to one server."""
 
-    kind: str
+    system: Data
     options: Data
     sent: list[Sent]
 
@@ -90,7 +92,7 @@ class Conversation:
     def __str__(self) -> str:
         """As a list of requests."""
         lines = [f"{method} {path} {headers}" for method, path, headers, _ in self.sent]
-        return "\n".join([f"{self.kind} {self.options}", *lines])
+        return "\n".join([f"{json.dumps(self.system)} {self.options}", *lines])
 
     def write(self, folder: Path) -> None:
         """The bodies into ``folder``."""
@@ -115,9 +117,11 @@ class Conversation:
 
         from sim.server.api import serving
         from sim.server.api.tokens import FourCharacters
+        from sim.server.opening import open_system
         from sim.server.options import ServerOptions
 
-        live = FakeLive(kind=self.kind)
+        data = {"name": "fuzz", "workload": WORKLOADS[0], "systems": {"one": self.system}}
+        live = open_system(Config.model_validate(data).resolved(), speed=float("inf"))
         app = serving.application(live, ServerOptions.model_validate(self.options), FourCharacters())
         passing = asyncio.create_task(live.run())
         outcome = Outcome("refused")
@@ -135,6 +139,7 @@ class Conversation:
         finally:
             live.stop()
             await passing
+        live.records().check()
         return outcome
 
 
@@ -191,7 +196,7 @@ def requests(draw: Random, material: Material) -> Conversation:
         if draw.random() < 0.2:
             content = mangled(draw, content, draw.choice([1, 2]))
         sent.append(("POST", path, _headers(draw), content))
-    return Conversation(draw.choice(["engine", "provider"]), deepcopy(draw.choice(OPTIONS)), sent)
+    return Conversation(deepcopy(draw.choice(SERVED)), deepcopy(draw.choice(OPTIONS)), sent)
 
 
 def _headers(draw: Random) -> dict[str, str]:

@@ -224,7 +224,8 @@ def test_figure(config: Path) -> None:
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("capacity, tokens", "hit rate")
-    assert _labels(figure) == ["by tokens", "by blocks", "replay of the experiment, by tokens"]
+    replays = "replay of the experiment, by tokens"
+    assert _labels(figure) == ["by tokens", "by blocks", "KV memory today: engine", replays]
     assert {text.get_text() for text in axes.texts} == {"tail", "radix", "blocks"}
     assert canvas.png(figure)[:4] == b"\x89PNG"
     sampled = report.figure(_study(config, rate=0.5))

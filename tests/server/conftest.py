@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-pytest.importorskip("uvicorn", reason="the server needs prefixsim[server]")
-pytest.importorskip("openai")
-pytest.importorskip("anthropic")
-
 import anthropic
 import openai
+import pytest
 
 from tests.server.fake import FakeLive
 from tests.server.running import Up, up

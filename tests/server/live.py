@@ -76,6 +76,19 @@ async def read(stream: Stream) -> int:
     return sum([new async for new in stream])
 
 
+async def leave(stream: Stream, tokens: int) -> None:
+    """Hang up after so many tokens."""
+    there = 0
+    if not tokens:
+        stream.cancel()
+        return
+    async for new in stream:
+        there += new
+        if there >= tokens:
+            break
+    stream.cancel()
+
+
 def replay(live: LiveSystem, folder: Path) -> tuple[Trace, Records]:
     """The traffic, written as a file and served again by the ordinary simulation."""
     file = folder / "traffic.parquet"
@@ -112,12 +125,16 @@ def same(live: Records, again: Records) -> None:
 class Chats:
     """Chats under a few system prompts, all at once; tokens are few, so that prompts part anywhere.
 
-    Clients may resend something else than they got, and may name messages or not.
+    Clients may resend something else than they got, may name messages or not, and some leave before their
+    reply is complete.
     """
 
-    def __init__(self, seed: int, chats: int = 5, turns: int = 5, longest: int = 25) -> None:
+    def __init__(
+        self, seed: int, chats: int = 5, turns: int = 5, longest: int = 25, leaving: float = 0.1
+    ) -> None:
         self._rng = random.Random(seed)
         self._chats, self._turns, self._longest = chats, turns, longest
+        self._leaving = leaving
         self._systems = [self._text(20, 40) for _ in range(2)]
         self.refused = 0
 
@@ -151,6 +168,9 @@ class Chats:
             )
             try:
                 stream = live.submit(ask)
+                if rng.random() < self._leaving:
+                    await leave(stream, rng.randrange(len(reply)))
+                    return
                 assert await self.read(live, stream) == len(reply)
             except Refused:
                 self.refused += 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from benchmarks import serving
 from sim.config import load_config
 from sim.server.opening import open_system
-from tests.server.running import up
+from sim.server.system import LiveSystem
+from tests.server.running import Up, up
 from tests.server.test_real import config_file
 
 
@@ -70,26 +72,42 @@ def tool(name: str) -> str:
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Any:
+def busy(tmp_path: Path) -> Iterator[Up[LiveSystem]]:
+    """A server for tools that measure: an engine at 10 times its speed."""
     path = config_file(tmp_path)
     with up(lambda: open_system(load_config(path), "engine", 10)) as server:
-        yield server.url
+        yield server
 
 
 @pytest.mark.slow
-def test_guidellm(address: str, tmp_path: Path) -> None:
+def test_guidellm(busy: Up[LiveSystem], tmp_path: Path) -> None:
+    """Its figures of each request are those of the records."""
+    rules = "The rules of the shop. " + "All is well. " * 20
+    prompts = [f"{rules} Question {i}?" for i in range(40)]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts))
     command = [
-        tool("guidellm"), "benchmark", "--target", address, "--rate-type", "concurrent", "--rate", "4",
-        "--max-requests", "20", "--data", "prompt_tokens=64,output_tokens=16", "--output-path", "out.json",
+        tool("guidellm"), "run", "--backend", f"kind=openai_http,target={busy.url}",
+        "--profile", "kind=concurrent,streams=4", "--constraint", "kind=max_requests,count=20",
+        "--data", f"kind=text_file,path={tmp_path / 'prompts.txt'}",
+        "--output", f"kind=json,path={tmp_path / 'out.json'}", "--disable-progress",
     ]  # fmt: skip
     subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
-    assert (tmp_path / "out.json").stat().st_size > 1000
+    requests = json.loads((tmp_path / "out.json").read_text())["benchmarks"][0]["requests"]
+    measured = [
+        (one["prompt_tokens"], one["cached_tokens"], one["output_tokens"]) for one in requests["successful"]
+    ]
+    assert len(measured) == 20 and not requests["errored"]
+    busy.live.stop()
+    records = busy.live.records()
+    columns = (records.input_tokens, records.cache_read_input_tokens, records.output_tokens)
+    recorded = list(zip(*(column.tolist() for column in columns), strict=True))
+    assert all(one in recorded for one in measured) and any(cached for _, cached, _ in measured)
 
 
 @pytest.mark.slow
-def test_aiperf(address: str, tmp_path: Path) -> None:
+def test_aiperf(busy: Up[LiveSystem], tmp_path: Path) -> None:
     command = [
-        tool("aiperf"), "profile", "--model", "engine", "--url", address, "--endpoint-type", "chat",
+        tool("aiperf"), "profile", "--model", "engine", "--url", busy.url, "--endpoint-type", "chat",
         "--streaming", "--concurrency", "4", "--request-count", "20", "--tokenizer", "gpt2",
         "--artifact-dir", "out",
     ]  # fmt: skip

@@ -78,7 +78,8 @@ def test_what_is_written_is_a_run(tmp_path: Path) -> None:
         costs = [each["systems"]["x"]["cost"]["cost_usd_total"] for each in (there, here)]
         assert costs[0] == pytest.approx(costs[1], rel=1e-9) and costs[0] > 0
         assert there["systems"]["x"]["cache"] == here["systems"]["x"]["cache"]
-        assert there["requests"] == len(live.traffic.trace) == live.state().completed
+        state = live.state()
+        assert there["requests"] == len(live.traffic.trace) == state.completed + state.aborted
 
 
 def serve_and_write(config: object, out: Path) -> tuple[LiveSystem, object]:

@@ -127,7 +127,7 @@ def test_clients_that_leave_free_their_blocks(parts: dict[str, Any], when: int) 
     assert isnan(records.finished_s[3]) and (when == 0) == isnan(records.first_token_s[3])
     assert records.engine is not None
     lost = records.engine.abandoned_tokens + records.engine.recomputed_tokens  # it may leave preempted
-    assert (lost > 0) == (when > 0)
+    assert lost > 0
     state = live.state()
     assert (state.completed, state.aborted, state.running, state.waiting) == (3, 1, 0, 0)
     assert state.kv_usage == 0 and isinstance(live.backend, LiveFleet)

@@ -100,7 +100,9 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     },
     "off": {"provider": "anthropic", "model": "claude-opus-4-6", "caching": {"mode": "off"}},
 }  # fmt: skip
-quickly = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(
+    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def live_is_replay(config: Config, seed: int, **chats: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import openai
 import pytest
 
 from sim import experiment
-from sim.commands.live_run import write_run
 from sim.config import load_config
 from sim.server.opening import open_system
+from sim.server.recording import TRAFFIC, result_of
 from sim.server.system import LiveSystem
 from tests.server.conftest import anthropic_client, openai_client
 from tests.server.running import Up, up
 from tests.server.test_connections import eventually
+from workloads.formats import own
 
 CONFIG = """
 name: served
@@ -91,9 +93,7 @@ def test_a_bill(tmp_path: Path) -> None:
         assert cached == 169, "170 but for the last token of the reply"
         bill = 0.0012 + cached * 1e-6 + (190 - cached) * 1e-5
         assert server.live.state().cost_usd == pytest.approx(bill, rel=1e-12)
-    folder = tmp_path / "run"
-    write_run(server.live, folder)
-    summary = experiment.run(load_config(folder / "config.yaml")).summary()
+    summary = result_of(server.live, tmp_path).figures()
     assert summary["no_cache"]["engine"]["cost"]["cost_usd_total"] == pytest.approx(0.0012 + 0.0019)
     assert summary["systems"]["engine"]["cost"]["cost_usd_total"] == pytest.approx(bill)
 
@@ -113,18 +113,16 @@ def test_a_chat_of_ten_turns_hits_what_the_block_cache_hits(tmp_path: Path) -> N
         expected += [before // 16 * 16, (before or 99) // 16 * 16]
         before = prompt + 40 - 1
     assert hits == expected
-    write_run(live, tmp_path / "run")
-    config = load_config(tmp_path / "run" / "config.yaml")
-    again = experiment.run(config).runs["engine"].records
+    written = result_of(live, tmp_path)
+    own.write(written.trace, tmp_path / TRAFFIC)
+    again = experiment.run(written.config).runs["engine"].records
     assert again.cache_read_input_tokens.tolist() == hits
-    records = live.records()
+    records = written.runs["engine"].records
     for name in ("first_token_s", "finished_s"):
         assert np.argsort(getattr(again, name)).tolist() == np.argsort(getattr(records, name)).tolist()
-    replay = load_config(
-        tmp_path / "run" / "config.yaml",
-        ["systems={block: {kind: cache, cache: {kind: block, block_size: 16}}}"],
-    )
-    cache = experiment.run(replay).runs["block"].records
+    (tmp_path / "again.yaml").write_text(written.config.to_yaml())
+    block = "systems={block: {kind: cache, cache: {kind: block, block_size: 16}}}"
+    cache = experiment.run(load_config(tmp_path / "again.yaml", [block])).runs["block"].records
     assert cache.cache_read_input_tokens.tolist() == hits
 
 
@@ -176,6 +174,28 @@ def test_usage_of_a_hosted_api_is_that_of_its_bill(tmp_path: Path) -> None:
     assert total == records.input_tokens.tolist()
 
 
+def test_diagnostics_are_answered_from_the_tree(tmp_path: Path) -> None:
+    """A new word in the system prompt, behind 1,000 tokens that stay: what it cost is what was marked."""
+    with serving(config_file(tmp_path), "api") as server, anthropic_client(server) as client:
+
+        def ask(rules: str, before: str | None) -> Any:
+            mark: Any = {"type": "ephemeral"}
+            return client.messages.create(
+                model="m", max_tokens=2, messages=[{"role": "user", "content": "Well?"}],
+                system=[{"type": "text", "text": rules, "cache_control": mark}],
+                diagnostics={"previous_message_id": before},
+            )  # fmt: skip
+
+        first = ask("Rule. " * 4000, None)
+        same = ask("Rule. " * 4000, first.id)
+        other = ask("Rule. " * 3000 + "Other" + "Rule. " * 1000, first.id)
+    assert first.diagnostics is None and same.diagnostics is None
+    reason = other.diagnostics.cache_miss_reason
+    assert reason.type == "system_changed" and other.usage.cache_read_input_tokens == 0
+    assert reason.cache_missed_input_tokens == 1 + 6000
+    assert server.live.shared_tokens(0, 2) == 1 + 4500
+
+
 def test_a_stream_that_is_given_up_frees_its_blocks(tmp_path: Path) -> None:
     path = config_file(tmp_path)
     live: list[LiveSystem] = []
@@ -198,3 +218,26 @@ def test_a_stream_that_is_given_up_frees_its_blocks(tmp_path: Path) -> None:
         eventually(lambda: server_.live.state().running == 0)  # at the end of the step under way
         assert server_.live.state().kv_usage == 0
     assert live[0].records().status.tolist() == ["aborted"]
+
+
+def test_time_goes_on_from_where_it_is_when_the_latency_changes(tmp_path: Path) -> None:
+    """A factor of a thousandth: 0.05 s of the wall clock are 50 simulated ones; before, they were 0.05."""
+
+    async def run() -> None:
+        live = open_system(load_config(config_file(tmp_path)), "engine", 1.0)
+        time_passes = asyncio.create_task(live.run())
+        await asyncio.sleep(0.01)
+        before = live.now_s
+        live.slow_down(0.001)
+        assert before <= live.now_s
+        changed = live.now_s
+        await asyncio.sleep(0.05)
+        assert live.now_s - changed >= 40
+        live.slow_down(1000.0)
+        slow = live.now_s
+        await asyncio.sleep(0.05)
+        assert slow <= live.now_s < slow + 10
+        live.stop()
+        await time_passes
+
+    asyncio.run(run())

@@ -52,7 +52,7 @@ def test_refused(cli_here: Cli, tmp_path: Path, settings: list[str], said: str) 
 
 def test_names_of_several_lines(cli_here: Cli, tmp_path: Path) -> None:
     """A message with such a name would have several lines; a setting may have them."""
-    said = ("error: 'a\\nerror: all is well': allowed: text of one line\n",)
+    said = ("error: 'a\\nerror: all is well': allowed: text of one line, up to 4096 characters\n",)
     refused(cli_here, tmp_path, "check", "a\nerror: all is well", said=said)
     assert (
         cli_here("check", written(tmp_path), "--set", "systems.one.engine={\nmax_num_seqs: 3}").returncode

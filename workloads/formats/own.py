@@ -25,7 +25,7 @@ REQUESTS = (
     "prompt", "reply", "output_tokens", "arrival_s", "follower", "think_s", "continues", "session", "turn",
     "tenant", "priority",
 )  # fmt: skip
-OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models")
+OPTIONAL = ("request_ids", "named_blocks", "lines", "api_s", "models", "left_after_s")
 SETS = ("continuations", "system_messages", "resent_replies", "tool_turns")
 VALUES = (
     "lengths_only", "messages", "block_id_tokens", "concurrency", "equal_arrival", "drawn_starts",

@@ -153,15 +153,17 @@ class Taken:
     @cached_property
     def _sent(self) -> Sent:
         prompt, reply = self._call.prompts[0], self._replies[0]
-        kept_s = max(reply.usage.written_tokens, default=0.0)
+        usage, hosted = reply.usage, self._desk.live.about.kind == "provider"
+        read_or_written = usage.cached_tokens + sum(usage.written_tokens.values())
         return Sent(
             number=reply.number,
             model=self._call.model,
             prompt_tokens=len(prompt.ids),
+            kept_tokens=read_or_written if hosted else len(prompt.ids),
             tools_end=prompt.tools_end,
             system_end=prompt.system_end,
             at_s=reply.times.arrival_s,
-            kept_s=kept_s,
+            kept_s=max(usage.written_tokens, default=0.0),
             settings=self._call.settings,
         )
 

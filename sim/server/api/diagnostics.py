@@ -26,6 +26,8 @@ class Sent:
     """Its row in the records."""
     model: str
     prompt_tokens: int
+    kept_tokens: int
+    """How much of the prompt the cache has since: what was read and what was written."""
     tools_end: int
     system_end: int
     at_s: float = 0.0
@@ -70,7 +72,7 @@ class Earlier:
         if before is None:
             return Finding("not_found")
         shared = self._shared_tokens(before.number, now.number)
-        missed = max(0, min(before.prompt_tokens, now.prompt_tokens) - usage.cached_tokens)
+        missed = max(0, min(before.kept_tokens, now.prompt_tokens) - usage.cached_tokens)
         if before.model != now.model:
             return Finding("model", missed, shared)
         if before.tools_end != now.tools_end or shared < now.tools_end:
