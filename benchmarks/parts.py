@@ -33,6 +33,13 @@ class Measured:
     cpu_s: float = 0.0
     peaks_mb: dict[int, float] = field(default_factory=dict)
     """Of each process, by its number; the one that was started is the first."""
+    each_cpu_s: dict[int, float] = field(default_factory=dict)
+    """CPU seconds of each, when it was last seen."""
+
+    @property
+    def alone_s(self) -> float:
+        """CPU seconds of the process that was started, in which the others have nothing to do."""
+        return next(iter(self.each_cpu_s.values()))
 
 
 def measured(command: list[str]) -> Measured:
@@ -42,6 +49,7 @@ def measured(command: list[str]) -> Measured:
     while process.poll() is None:
         for pid in (process.pid, *_below(process.pid)):
             out.peaks_mb[pid] = max(out.peaks_mb.get(pid, 0.0), _peak_mb(pid))
+            out.each_cpu_s[pid] = max(out.each_cpu_s.get(pid, 0.0), _cpu_s(pid))
         time.sleep(LOOK_S)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
@@ -67,6 +75,14 @@ def _peak_mb(pid: int) -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -108,8 +124,14 @@ def main() -> None:
                 == (Path(folder) / "in-parts" / name).read_bytes()
                 for name in FILES
             )
-            ratio = one.wall_s / parts.wall_s
-            print(f"{ratio:.2f} times as fast; files are {'equal' if same else 'NOT equal'}")
+            print(f"{one.wall_s / parts.wall_s:.2f} times as fast by the clock on the wall")
+            others_s = parts.cpu_s - parts.alone_s
+            free_s = parts.alone_s + others_s / options.jobs
+            print(
+                f"{one.cpu_s / free_s:.2f} times by CPU seconds: {one.cpu_s:.1f} s, or "
+                f"{parts.alone_s:.1f} s of the first process and {others_s:.1f} s of {options.jobs} others"
+            )
+            print(f"files are {'equal' if same else 'NOT equal'}")
 
 
 if __name__ == "__main__":

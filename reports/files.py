@@ -141,7 +141,7 @@ def write(
         write_steps(result, staging / STEPS)
         write_samples(result, staging / SAMPLES)
         if traffic is not None:
-            own.write(result.trace, staging / traffic)
+            own.write(result.whole_trace(), staging / traffic)
         for further in also:
             further(result, summary, staging)
 

@@ -124,6 +124,7 @@ def render(result: Result, summary: Summary | None = None) -> str:
     It holds no wall-clock times: the same configuration gives the same bytes.
     """
     summary = result.summary() if summary is None else summary
+    result = result.drawn()
     several = len(summary["systems"]) > 1
     seen = looks.of(summary)
     shared, own = notices.sorted_notes(summary)
@@ -140,7 +141,15 @@ def render(result: Result, summary: Summary | None = None) -> str:
         uncalibrated=[name for name, entry in summary["systems"].items() if entry["calibrated"] is False],
         typical=notices.typical(summary),
         about=" ".join(
-            filter(None, (validity.measured(summary), validity.intervals(summary), notices.exact(summary)))
+            filter(
+                None,
+                (
+                    validity.measured(summary),
+                    validity.intervals(summary),
+                    notices.exact(summary),
+                    validity.drawn(summary),
+                ),
+            )
         ),
         warnings=validity.warnings(summary),
         counted=notices.counted(summary),
@@ -175,7 +184,7 @@ def _pictures(
     for picture in (
         over_time.of_run(result, summary, seen),
         figures.of_experiment(measured, seen),
-        reuse.of_run(result, measured, seen),
+        reuse.of_run(result, measured, summary, seen),
     ):
         found += [] if picture is None else [picture]
     return found

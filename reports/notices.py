@@ -6,7 +6,6 @@ import re
 from collections import Counter
 
 from reports import units
-from sim.results.sample import DRAWN
 from sim.results.summary import Summary
 
 TYPICAL = re.compile(r"typically ([\d.]+) ?%")
@@ -20,10 +19,8 @@ def typical(summary: Summary) -> str:
 
 
 def exact(summary: Summary) -> str:
-    """What is exact in the figures, how far off measured times are, and what is drawn of large runs."""
+    """What is exact in the figures, and how far off measured times are."""
     said = []
-    if summary["requests"] > DRAWN:
-        said.append("Figures draw the requests of a sample of the sessions; tables are of all.")
     if any(entry["cost"]["pricing"] == "provider" for entry in summary["systems"].values()):
         said.append(EXACT)
     if any(entry["calibrated"] for entry in summary["systems"].values()):

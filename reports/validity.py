@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports import units
+from sim.results.sample import DRAWN
 from sim.results.summary import Summary
 
 HOW = {"found": "found from the run", "given": "as the configuration says"}
@@ -12,6 +13,16 @@ INTERVALS = {
     "bootstrap": "± is half of a 95 % interval, from {count} resamples of the trace's sessions.",
 }
 """What ± means, by the kind of repetition."""
+
+
+def drawn(summary: Summary) -> str:
+    """That curves and bars are of some sessions only; empty where they are of all."""
+    if summary["requests"] <= DRAWN:
+        return ""
+    return (
+        f"The curves and bars below are drawn from the requests of some sessions, about {DRAWN:,} in all, "
+        "their counts over time scaled up to all; all other figures are of all requests."
+    )
 
 
 def measured(summary: Summary) -> str:

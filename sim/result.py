@@ -29,7 +29,7 @@ from sim.results.comparison import Compare
 from sim.results.intervals import Repetitions
 from sim.results.pricing import Price
 from sim.results.records import Records
-from sim.results.sample import sampled
+from sim.results.sample import DRAWN, sampled
 from sim.results.steady import Measured
 from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
@@ -184,17 +184,33 @@ class Result:
         return repetitions.of_one_run(self.trace, self.measure, runs, self.config.slo, self.config.seed)
 
     def measured(self) -> dict[str, SystemRun]:
-        """What a report draws: of the measured part of the runs the requests that completed.
-
-        Of a large run these are requests of some of its sessions (``sample.py``).
-        """
+        """The measured part of the runs, of requests that completed: what figures are made of."""
         out = {}
         for name, run in self.runs.items():
             window, of_twin = self.measure.windows[name]
-            records = sampled(run.records, self.trace.requests).measured(window)
-            twin = sampled(run.twin, self.trace.requests).measured(of_twin)
+            records, twin = run.records.measured(window), run.twin.measured(of_twin)
             out[name] = replace(run, records=records, twin=twin)
         return out
+
+    def drawn(self) -> Result:
+        """What a report draws: all of it, or of a large one requests of some sessions (``sample.py``).
+
+        A large one comes without its trace.
+        """
+        if self.trace.requests <= DRAWN:
+            return self if self.added is None else replace(self, trace=self.whole_trace())
+        runs = {}
+        for name, run in self.runs.items():
+            both = (sampled(records, self.trace.requests) for records in (run.records, run.twin))
+            records, twin = (replace(one, steps=[], work=[]) for one in both)
+            runs[name] = replace(run, records=records, twin=twin)
+        return replace(self, runs=runs)
+
+    def whole_trace(self) -> Trace:
+        """The trace with all its requests."""
+        from sim.experiment import load_trace
+
+        return self.trace if self.trace.part is None else load_trace(self.config)
 
     @property
     def input_tokens(self) -> int:

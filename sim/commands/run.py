@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,13 +82,17 @@ def run(
     silent = quiet or as_json
     also = [write for wanted, write in ((csv, tables.write), (timeline, timeline_report.write)) if wanted]
     parted = _parted(folder, jobs, parts, cluster, silent)
+    if parted is not None and timeline:
+        raise InputError(
+            "--timeline shows iterations of all replicas; allowed: without --jobs, --parts and --cluster"
+        )
     with terminal.parts(silent) if parted is None else terminal.time_left(silent) as progress:
         result = run_seeds(loaded, progress, goal, experiment.run if parted is None else parted.run)
         progress("writing the report", 0, None)
         summary = result.summary()
         files.write(result, summary, folder, also=also)
     if parted is not None:
-        shutil.rmtree(parted.folder, ignore_errors=True)
+        parted.clear()
     if as_json:
         terminal.show_json(summary)
     elif not quiet:
@@ -111,8 +114,11 @@ def _parted(
         raise InputError(f"--parts {parts}; allowed: 1, 2, ...")
     workers = workers_of(1 if jobs is None and cluster is None else jobs or 0, cluster)
 
+    said: set[str] = set()  # once, whatever the number of seeds
+
     def say(what: str) -> None:
-        if not quiet:
+        if not quiet and what not in said:
+            said.add(what)
             typer.echo(what, err=True)
 
     return Parted(folder / "parts", workers, parts, say)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from sim.config import Config
 from sim.jobs.runner import Workers
-from sim.parts.counting import Count, Side, count
+from sim.parts import counting
+from sim.parts.counting import Side
 from sim.parts.piece import PartJob
 from sim.result import Added, Result, SystemRun, extrapolation
 from sim.results import repetitions, request_table, steady
-from sim.results.intervals import Flat, Repetitions, flat
+from sim.results.intervals import Repetitions, flat
 from sim.results.pricing import Price
+from sim.results.records import Records
 from sim.results.request_table import TWIN
 from sim.results.steady import Measured
-from sim.results.summary import SystemEntry
+from sim.results.summary import Figures, SystemEntry
 from sim.results.tables import RequestColumns
 from sim.results.tally import Tally
 from sim.results.validity import Watch
@@ -37,44 +40,78 @@ def counted_result(
     sides = {name: tuple(Side(folder, jobs) for jobs in both) for name, both in plan.items()}
     measured = _measure(config, trace, {name: run for name, (run, _) in sides.items()})
     parts = None
-    if not measured.needed_s:
+    if steady.is_traffic(trace) and not measured.needed_s:
         parts = min(
             repetitions.parts_of(measured.windows[name][0], run.lasting_s, run.last_arrival_s)
             for name, (run, _) in sides.items()
         )
-    todo = []
+    entries, runs, found = {}, {}, {}
     for name, both in sides.items():
-        for side, window in zip(both, measured.windows[name], strict=True):
-            windows = [window, *(window.parts(parts, side.last_arrival_s) if parts else [])]
-            todo.append((side, *_makers(config, trace, measured, name, side, windows)))
-    counts = count(todo, workers)
-    pairs = dict(zip(sides, zip(counts[::2], counts[1::2], strict=True), strict=True))
-    entries, runs = {}, {}
-    for name, (run, twin) in pairs.items():
-        system = config.systems[name]
-        assert isinstance(system, EngineSystem)
-        runs[name] = SystemRun(
-            records=run.drawn(),
-            twin=twin.drawn(),
-            price=system.price,
-            calibrated=system.calibrated(config.folder),
-            notes=[*trace.notes, *system.notes_of(trace, config.folder, run.side.too_long)],
-            simulation_s=run.side.simulation_s,
-            twin_simulation_s=twin.side.simulation_s,
-        )
-        entries[name] = (
-            _entry(run, runs[name], measured.full_s.get(name)),
-            _entry(twin, runs[name], None),
-        )
-    first, _ = next(iter(pairs.values()))
+        pair = [
+            _counted(config, trace, name, side, _windows(side, window, parts), measured, full_s, workers)
+            for side, window, full_s in zip(
+                both, measured.windows[name], (measured.full_s.get(name), None), strict=True
+            )
+        ]
+        runs[name] = _described(config, trace, name, both, pair)
+        run, twin = (_entry(one, side.head, runs[name]) for one, side in zip(pair, both, strict=True))
+        entries[name], found[name] = (run, twin), pair
     added = Added(
         entries,
-        _repetitions(pairs) if parts else None,
-        sum(run.outside for run, _ in pairs.values()),
-        first.input_tokens,
+        _repetitions(found) if parts else None,
+        sum(run.outside for run, _ in found.values()),
+        next(iter(found.values()))[0].input_tokens,
         lambda: _blocks(sides, runs),
     )
     return Result(config, trace, runs, measured, load_s, added=added)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of a run once it has been counted."""
+
+    figures: list[Figures]
+    """Of the measured window, then of its parts."""
+    warnings: list[str]
+    completed: int
+    outside: int
+    input_tokens: int
+    drawn: Records
+
+
+def _windows(side: Side, window: Window, parts: int | None) -> list[Window]:
+    return [window, *(window.parts(parts, side.last_arrival_s) if parts else [])]
+
+
+def _counted(
+    config: Config,
+    trace: Trace,
+    name: str,
+    side: Side,
+    windows: list[Window],
+    measured: Measured,
+    full_s: float | None,
+    workers: Workers,
+) -> _Found:
+    price = config.systems[name].price
+    assert price is None or isinstance(price, Price)
+
+    def tallies() -> list[Tally]:
+        return [Tally(window, price, config.slo) for window in windows]
+
+    def watch() -> Watch:
+        is_steady = not measured.needed_s
+        return Watch(windows[0], trace.last_start_s, side.last_arrival_s, steady=is_steady)
+
+    count = counting.count(side, tallies, watch, workers)
+    return _Found(
+        count.figures(),
+        count.watch.warnings(side.head, full_s),
+        count.completed,
+        count.outside,
+        count.input_tokens,
+        count.drawn(),
+    )
 
 
 def _measure(config: Config, trace: Trace, runs: Mapping[str, Side]) -> Measured:
@@ -83,40 +120,42 @@ def _measure(config: Config, trace: Trace, runs: Mapping[str, Side]) -> Measured
     return steady.measure(trace, config.asked, dict.fromkeys(runs, cast(Any, None)))
 
 
-def _makers(
-    config: Config, trace: Trace, measured: Measured, name: str, side: Side, windows: Sequence[Window]
-) -> tuple[Callable[[], list[Tally]], Callable[[], Watch]]:
-    price = config.systems[name].price
-    assert price is None or isinstance(price, Price)
-    is_steady = not measured.needed_s
-    return (
-        lambda: [Tally(window, price, config.slo) for window in windows],
-        lambda: Watch(windows[0], trace.last_start_s, side.last_arrival_s, steady=is_steady),
+def _described(
+    config: Config, trace: Trace, name: str, both: Sequence[Side], pair: Sequence[_Found]
+) -> SystemRun:
+    system, (run, twin) = config.systems[name], both
+    assert isinstance(system, EngineSystem)
+    return SystemRun(
+        records=pair[0].drawn,
+        twin=pair[1].drawn,
+        price=system.price,
+        calibrated=system.calibrated(config.folder),
+        notes=[*trace.notes, *system.notes_of(trace, config.folder, run.too_long)],
+        simulation_s=run.simulation_s,
+        twin_simulation_s=twin.simulation_s,
     )
 
 
-def _entry(count: Count, run: SystemRun, full_s: float | None) -> SystemEntry:
-    head = count.side.head
+def _entry(found: _Found, head: Records, run: SystemRun) -> SystemEntry:
     entry = {
         "calibrated": run.calibrated,
         "notes": [*run.notes, *extrapolation(head)],
-        "warnings": count.watch.warnings(head, full_s),
-        **count.tallies[0].figures(head),
+        "warnings": found.warnings,
+        **found.figures[0],
     }
     return cast(SystemEntry, entry)
 
 
-def _repetitions(pairs: Mapping[str, tuple[Count, Count]]) -> Repetitions | None:
-    """The figures of the parts of the window."""
-
-    def flats(one: Count) -> list[Flat]:
-        return [flat(tally.figures(one.side.head)) for tally in one.tallies[1:]]
-
-    completed = min(run.tallies[0].completed for run, _ in pairs.values())
+def _repetitions(found: Mapping[str, Sequence[_Found]]) -> Repetitions | None:
+    """The figures of the parts of the window; None where too few requests count."""
+    completed = min(run.completed for run, _ in found.values())
     if completed < repetitions.PARTS * repetitions.REQUESTS_PER_PART:
         return None
-    systems = {name: flats(run) for name, (run, _) in pairs.items()}
-    return Repetitions("parts", systems, {name: flats(twin) for name, (_, twin) in pairs.items()})
+    systems, no_cache = (
+        {name: [flat(figures) for figures in pair[i].figures[1:]] for name, pair in found.items()}
+        for i in (0, 1)
+    )
+    return Repetitions("parts", systems, no_cache)
 
 
 def _blocks(

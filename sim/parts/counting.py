@@ -17,6 +17,7 @@ from sim.results import exact
 from sim.results.records import Ints, Records
 from sim.results.sample import drawn
 from sim.results.steady import Ramp, full_s
+from sim.results.summary import Figures
 from sim.results.tally import Tally
 from sim.results.validity import Watch
 from sim.results.window import Window
@@ -127,7 +128,7 @@ def execute(job: CountJob) -> Counted:
 
 @dataclass(slots=True)
 class Count:
-    """All of a run."""
+    """What all pieces of a run come to."""
 
     side: Side
     tallies: list[Tally]
@@ -153,6 +154,15 @@ class Count:
         for mine, others in zip(self.tallies, counted.tallies, strict=True):
             mine.merge_second(others)
 
+    @property
+    def completed(self) -> int:
+        """Requests that count in the measured window."""
+        return self.tallies[0].completed
+
+    def figures(self) -> list[Figures]:
+        """In each window."""
+        return [tally.figures(self.side.head) for tally in self.tallies]
+
     def drawn(self) -> Records:
         """What a report draws, in the order of the trace."""
         order = np.argsort(np.concatenate([numbers for numbers, _ in self._drawn]))
@@ -164,27 +174,19 @@ class Count:
 
 
 def count(
-    sides: Sequence[tuple[Side, Callable[[], list[Tally]], Callable[[], Watch]]], workers: Workers
-) -> list[Count]:
-    """Look at all pieces of all runs twice.
-
-    Of each run are given its files, what makes its tallies, and what makes its watch.
-    """
-    counts = [Count(side, tallies(), watch()) for side, tallies, watch in sides]
-    of: dict[str, Count] = {}
-    jobs = []
-    for one, (side, tallies, watch) in zip(counts, sides, strict=True):
-        for place in side.places:
-            of[place.name] = one
-            jobs.append(CountJob(place.name, place, tallies(), watch(), side.requests))
+    side: Side, tallies: Callable[[], list[Tally]], watch: Callable[[], Watch], workers: Workers
+) -> Count:
+    """Look at all pieces of a run twice; given is what makes its tallies, and its watch."""
+    out = Count(side, tallies(), watch())
+    jobs = [CountJob(place.name, place, tallies(), watch(), side.requests) for place in side.places]
     for counted in workers.outcomes(jobs, execute):
-        of[counted.name].first(counted)
-    jobs = []
-    for one in counts:
-        for tally in one.tallies:
-            tally.settle()
-        for place in one.side.places:
-            jobs.append(CountJob(place.name, place, [tally.bare() for tally in one.tallies], None, 0))
+        out.first(counted)
+    for tally in out.tallies:
+        tally.settle()
+    jobs = [
+        CountJob(place.name, place, [tally.bare() for tally in out.tallies], None, 0)
+        for place in side.places
+    ]
     for counted in workers.outcomes(jobs, execute):
-        of[counted.name].second(counted)
-    return counts
+        out.second(counted)
+    return out

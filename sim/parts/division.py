@@ -15,7 +15,6 @@ from sim.fleet.routers.random import RandomConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.fleet.routers.session import SessionConfig, ring_points
 from sim.systems.base import System
-from sim.systems.drafting import speculative_of
 from sim.systems.engine import EngineSystem
 from workloads.trace import NONE, Trace
 
@@ -87,8 +86,6 @@ def _together(system: EngineSystem, trace: Trace) -> str:
         return "the ranks of a data parallel replica may compute their steps together"
     if system.record_steps or system.sample_s is not None:
         return "record_steps and sample_s look at all replicas at once"
-    if any(speculative_of(pool.engine) is not None for pool in system.all_pools):
-        return "what is accepted of drafts is drawn by the number of a request in the whole trace"
     if trace.concurrency is not None:
         return "in closed loop a session starts when any other one ends"
     if isinstance(router, SessionConfig):

@@ -26,7 +26,7 @@ def merged(pieces: Sequence[Piece], groups: Groups) -> Records:
     out = head_of_all([head_of(records) for records in parts], groups)
     for name in column_names(parts[0]):
         setattr(out, name, _column(pieces, [getattr(records, name) for records in parts]))
-    if parts[0].tier:
+    if any(records.tier for records in parts):
         out.tier = _column(pieces, [np.array(records.tier, object) for records in parts]).tolist()
     for name in ("steps", "work"):
         setattr(out, name, [getattr(parts[i], name)[place] for i, place in _in_order(groups)])

@@ -30,7 +30,8 @@ from sim.systems.engine import EngineSystem
 from workloads.dividing import part_of
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
-from workloads.part import Part
+from workloads.generators.mix import MixWorkload
+from workloads.part import Keep, Part
 from workloads.trace import NONE, Trace
 
 REST, ROWS = "rest.pickle", "rows.parquet"
@@ -163,12 +164,21 @@ def _describe(piece: Piece, trace: Trace, job: PartJob) -> None:
 
 def outline(config: Config) -> Trace | None:
     """What the whole trace is like, without its requests; None where it is not made session by session."""
+    trace = _sessions(config, lambda sessions: np.zeros(len(sessions), bool))
+    if trace is not None:
+        trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
+    return trace
+
+
+def _sessions(config: Config, keep: Keep) -> Trace | None:
+    """The sessions that ``keep`` chooses, where the workload makes one session after the other."""
     workload = config.workload
-    if not isinstance(workload, ChatWorkload) or config.clients is not None:
+    if not isinstance(workload, ChatWorkload | MixWorkload) or config.clients is not None:
         return None
-    trace = workload.build_sessions(config.seed, lambda sessions: np.zeros(len(sessions), bool))
+    if isinstance(workload, MixWorkload) and not workload.makes_sessions:
+        return None
+    trace = workload.build_sessions(config.seed, keep)
     trace.seed = config.seed
-    trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
     return trace
 
 
@@ -181,10 +191,9 @@ def _shared(config: Config, system: EngineSystem, replicas: Group) -> tuple[Trac
     def kept(sessions: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.isin(owners(sessions, system.ranks_in_all, router.points), replicas)
 
-    workload = config.workload
-    if isinstance(workload, ChatWorkload) and config.clients is None:
-        trace = workload.build_sessions(config.seed, kept)
-        trace.seed = config.seed
+    made = _sessions(config, kept)
+    if made is not None:
+        trace = made
         trace.require_countable()
     else:
         whole = load_trace(config)

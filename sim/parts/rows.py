@@ -31,7 +31,7 @@ def written(records: Records, part: Part) -> bytes:
     columns = {NUMBER: numbers, **{name: getattr(records, name) for name in column_names(records)}}
     columns["status"] = np.array([STATUS.index(status) for status in records.status], np.int8)
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    if records.tier:
+    if len(records.tier) == len(records):
         table = table.append_column("tier", pa.array(records.tier, pa.string()).dictionary_encode())
     out = io.BytesIO()
     edges = np.searchsorted(numbers, np.arange(0, part.requests + BLOCK, BLOCK)).tolist()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from sim.jobs.store import Store
 from sim.parts.counted import counted_result
 from sim.parts.division import Division, Group, division_of
 from sim.parts.merging import merged
-from sim.parts.piece import PartJob, PartOutcome, Piece, execute, outline
+from sim.parts.piece import REST, PartJob, PartOutcome, Piece, execute, outline
 from sim.results.records import Records
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -63,6 +65,14 @@ class Parted:
             of_run, of_twin = (self._merged(jobs) for jobs in plan[name])
             runs[name] = described(system, trace, config.folder, of_run, of_twin, strategies)
         return Result.of(config, trace, runs, load_s)
+
+    def clear(self) -> None:
+        """Remove the parts, which have become a result; whatever else lies in their folder stays."""
+        for place in self.folder.glob("*"):
+            if (place / REST).is_file():
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _by_session(self, config: Config, trace: Trace) -> bool:
         divided = all(division_of(system, trace).by == "session" for system in config.systems.values())

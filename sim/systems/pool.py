@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -15,7 +16,7 @@ from sim.engine.config import Engine
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.lockstep import Lockstep
-from sim.engine.vllm.config import VllmEngine
+from sim.engine.vllm.config import SchedulerOptions, VllmEngine
 from sim.engine.vllm.speculation import Drafter
 from sim.fleet.plan import ReplicaPlan, Role
 from sim.hardware import catalogue, estimate
@@ -288,6 +289,10 @@ class Pool(Schema):
         too_long = None
         if trace.grows or self.count_too_long(trace, cache):
             too_long = partial(self.too_long, block_size=size, groups=groups_of(cache))
+        options = self.engine.options(cache, trace.seed)
+        if isinstance(options, SchedulerOptions) and options.speculation is not None and trace.part:
+            numbered = replace(options.speculation, numbers=trace.part.numbers)
+            options = replace(options, speculation=numbered)
         together = self.waits_for_ranks(model)
         lockstep = None
         for rank in range(self.ranks):
@@ -299,7 +304,7 @@ class Pool(Schema):
                 latency=time,
                 drafter=drafter,
                 lockstep=lockstep,
-                options=self.engine.options(cache, trace.seed),
+                options=options,
                 fast_forward=self.engine.fast_forward,
                 source=remote if self.role == "decode" else source,
                 gpus=self.tensor_parallel * self.pipeline_parallel,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from reports import files
+from reports import files, html
 from sim.config import Config, load_config
 from sim.experiment import Result, run
 from sim.jobs.runner import Workers
@@ -46,20 +46,27 @@ def experiment(folder: Path, workload: dict[str, Any], **systems: dict[str, Any]
     return load_config(path)
 
 
-def alone(config: Config) -> dict[str, bytes]:
+def alone(config: Config, *, report: bool = False) -> dict[str, bytes]:
     """What one process leaves that knows nothing of parts."""
-    return left_by(run(config))
+    return _left_by(run(config), report)
 
 
-def divided(config: Config, folder: Path, parts: int, said: list[str] | None = None) -> dict[str, bytes]:
+def divided(
+    config: Config, folder: Path, parts: int, said: list[str] | None = None, *, report: bool = False
+) -> dict[str, bytes]:
     """What the same experiment leaves in ``parts`` parts, one after the other in this process."""
     say = (lambda what: None) if said is None else said.append
     parted = Parted(folder, Workers(1), parts, say)
-    return left_by(parted.run(config, lambda part, done, total: None))
+    return _left_by(parted.run(config, lambda part, done, total: None), report)
 
 
-def left_by(result: Result) -> dict[str, bytes]:
+def _left_by(result: Result, report: bool) -> dict[str, bytes]:
     """The files of a run that no wall-clock time is in."""
-    table = io.BytesIO()
+    table, summary = io.BytesIO(), result.summary()
     files.write_requests(result, table)
-    return {"requests.parquet": table.getvalue(), "summary.json": json.dumps(result.summary()).encode()}
+    page = html.render(result, summary) if report else ""
+    return {
+        "requests.parquet": table.getvalue(),
+        "summary.json": json.dumps(summary).encode(),
+        "report.html": page.encode(),
+    }

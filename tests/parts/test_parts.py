@@ -11,7 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import sim.result as result_module
+from reports import reuse, validity
+from sim.results import sample
 from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
+from tests.sim.small import write_small_mooncake
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 16])
@@ -35,6 +39,36 @@ def test_a_window_is_found(tmp_path: Path) -> None:
     assert divided(config, tmp_path / "parts", 3) == whole
 
 
+def test_a_mix_of_chats(tmp_path: Path) -> None:
+    """Sessions of several classes are numbered by their start, whoever makes them."""
+    long = {**CHAT, "tenants": 2, "user_tokens": 300, "arrival": {"process": "uniform", "rate_per_s": 10}}
+    classes = {"short": {"workload": CHAT}, "long": {"workload": long, "priority": 1}}
+    workload = {"kind": "mix", "classes": classes, "arrival": {"speed": 1.7}}
+    config = experiment(tmp_path, workload, fleet=FLEET)
+    assert divided(config, tmp_path / "parts", 3) == alone(config)
+
+
+def test_one_session(tmp_path: Path) -> None:
+    """A single long one is no traffic that goes on: the whole run is measured, without intervals."""
+    chat = {**CHAT, "sessions": 1, "turns": 250, "think_time_s": 0.1}
+    config = experiment(tmp_path, chat, fleet={**FLEET, "memory": {"kv_blocks": 4000}})
+    assert divided(config, tmp_path / "parts", 2) == alone(config)
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_the_report(few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It draws the same requests; of a large run the same sample of its sessions."""
+    if few:
+        monkeypatch.setattr(sample, "DRAWN", 100)
+        monkeypatch.setattr(result_module, "DRAWN", 100)
+        monkeypatch.setattr(validity, "DRAWN", 100)
+        monkeypatch.setattr(reuse, "DRAWN", 100)
+    config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet=FLEET)
+    whole = alone(config, report=True)
+    assert divided(config, tmp_path / "parts", 3, report=True) == whole
+    assert (b"drawn from the requests of some sessions, about 100" in whole["report.html"]) == few
+
+
 FAILURES = st.lists(
     st.builds(
         lambda replica, at_s, for_s: {"replica": replica, "at_s": at_s, "back_s": at_s + for_s},
@@ -45,6 +79,7 @@ FAILURES = st.lists(
     max_size=2,
     unique_by=lambda failure: failure["replica"],
 )
+DRAFTS = {"method": "ngram", "num_speculative_tokens": 2}
 CACHES: list[dict[str, Any]] = [
     {"cache": {"kind": "block", "block_size": 16}},
     {"cache": {"kind": "block", "block_size": 16}, "tenants": "salted"},
@@ -58,6 +93,8 @@ CACHES: list[dict[str, Any]] = [
     },
     {"cache": {"kind": "radix"}, "engine": {"kind": "sglang"}},
     {"cache": {"kind": "message"}},
+    {"engine": {"speculative": {**DRAFTS, "acceptance_rate": 0.5}}},
+    {"pools": [{"replicas": 4}, {"replicas": 2, "hardware": "h100"}]},
 ]
 HARDSHIPS: list[dict[str, Any]] = [
     {},
@@ -91,7 +128,7 @@ def test_any_fleet_behind_a_session_router(
     seed: int,
 ) -> None:
     """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
-    system = {**FLEET, **cache, **hardships, "replicas": 6, "failures": failures}
+    system = {**FLEET, "replicas": 6, **cache, **hardships, "failures": failures}
     system["router"] = {"kind": "session", "points": points}
     folder = Path(tempfile.mkdtemp())
     try:
@@ -105,6 +142,18 @@ def test_any_fleet_behind_a_session_router(
 def test_single_requests_in_turn_or_by_chance(router: str, tmp_path: Path) -> None:
     """Nothing waits for a reply, so the router's choices follow from the arrivals."""
     config = experiment(tmp_path, {**CHAT, "turns": 1, "sessions": 200}, fleet={**FLEET, "router": router})
+    said: list[str] = []
+    assert divided(config, tmp_path / "parts", 3, said) == alone(config)
+    assert said[0].endswith("in 3 parts")
+
+
+@pytest.mark.parametrize("router", ["session", "round_robin"])
+def test_a_recorded_trace(router: str, tmp_path: Path) -> None:
+    """It is read whole in every part; the parts become one run again."""
+    write_small_mooncake(tmp_path / "small.jsonl")
+    workload = {"kind": "trace", "path": "small.jsonl"}
+    system = {**FLEET, "router": router, "memory": {"kv_blocks": 3000}}
+    config = experiment(tmp_path, workload, fleet=system)
     said: list[str] = []
     assert divided(config, tmp_path / "parts", 3, said) == alone(config)
     assert said[0].endswith("in 3 parts")
@@ -124,16 +173,6 @@ WHOLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"failures": [{"replica": i, "at_s": 1} for i in range(4)]},
         {},
         "sessions of replicas that fail go to",
-    ),
-    (
-        {
-            "engine": {
-                "kind": "vllm",
-                "speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance_rate": 0.5},
-            }
-        },
-        {},
-        "drawn by the number of a request",
     ),
 ]
 

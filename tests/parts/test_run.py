@@ -69,11 +69,11 @@ def test_stopped_and_started_again(tmp_path: Path, cli_here: Cli) -> None:
     _wait(process, out, 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    before = {name: (out / "parts" / name / "records.pickle").stat().st_mtime_ns for name in _finished(out)}
+    before = {name: (out / "parts" / name / "rest.pickle").stat().st_mtime_ns for name in _finished(out)}
     assert 2 <= len(before) < 8
     process = _start(config, out, "--parts", "4")
     _wait(process, out, len(before) + 1)
-    after = {name: (out / "parts" / name / "records.pickle").stat().st_mtime_ns for name in before}
+    after = {name: (out / "parts" / name / "rest.pickle").stat().st_mtime_ns for name in before}
     assert after == before
     assert _done(process, out) == _alone(config)
 
@@ -130,6 +130,8 @@ def test_options_that_are_none(tmp_path: Path, cli_here: Cli) -> None:
         said = cli_here("run", config, "--out", out, option, "-1")
         assert said.returncode == 2 and f"{option} -1" in said.stderr and allowed in said.stderr
         assert not out.exists()
+    said = cli_here("run", config, "--out", out, "--parts", "2", "--timeline")
+    assert said.returncode == 2 and "--timeline" in said.stderr and not out.exists()
 
 
 def test_bad_input_of_a_part(tmp_path: Path, cli_here: Cli) -> None:

@@ -26,7 +26,7 @@ def _summary(name: str, *settings: str) -> dict[str, Any]:
 def test_study_runs(name: str) -> None:
     """Twenty sessions: every system ends every request."""
     systems = _summary(name, "workload.sessions=20", "warmup_s=0", "until_s=end")
-    assert len(systems) > 1 or name in ("capacity", "day")
+    assert len(systems) > 1 or name in ("capacity", "sizing")
     for entry in systems.values():
         assert entry["completed"] + entry["failed"] >= 20
         assert entry["cache"]["prefix_cache_hit_rate"] >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,9 +140,28 @@ class ChatWorkload(Generated):
         self.arrival.apply(trace)
         return trace
 
+    def every_session(self, seed: int) -> Sessions:
+        """When every session starts, how many turns it has, and whose it is: drawn alone, for `mix`."""
+        starts_s = np.array(self.starts_s(seed))
+        turns, tenants = opened(self.turns, stream(seed, "turns")), stream(seed, "tenant")
+        portions = [min(PORTION, len(starts_s) - first) for first in range(0, len(starts_s), PORTION)]
+        return Sessions(
+            starts_s,
+            np.concatenate([np.array(whole(turns(n), "workload.turns"), np.int32) for n in portions]),
+            np.concatenate([tenants.integers(self.tenants, size=n).astype(np.int32) for n in portions]),
+        )
+
 
 PORTION = 1 << 16
 """Sessions that are drawn at a time."""
+
+
+class Sessions(NamedTuple):
+    """All sessions of a chat, one entry each."""
+
+    starts_s: NDArray[np.float64]
+    turns: NDArray[np.int32]
+    tenants: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     Field,
@@ -17,7 +20,10 @@ from pydantic import (
 
 from workloads.arrivals import Recorded
 from workloads.errors import InputError
+from workloads.generators.chat import ChatWorkload
 from workloads.merging import Part, merged
+from workloads.part import Keep
+from workloads.part import Part as TracePart
 from workloads.schema import MOST_S, Schema
 from workloads.seeds import stream
 from workloads.trace import GENERATED, Trace
@@ -86,8 +92,7 @@ class MixWorkload(Schema):
         """Draw or read every class, each with a seed of its own."""
         parts = []
         for name, one in self.classes.items():
-            own_seed = int(stream(seed, f"class {name}").integers(2**31))
-            trace = one.workload.build(own_seed, folder)
+            trace = one.workload.build(self._seed(seed, name), folder)
             if trace.concurrency is not None:
                 raise InputError(
                     f"workload.classes.{name}: a closed loop; allowed in a mix: sessions that start by "
@@ -98,6 +103,58 @@ class MixWorkload(Schema):
         trace = merged(parts, GENERATED if generated else "mix")
         self.arrival.apply(trace)
         return trace
+
+    def _seed(self, seed: int, name: str) -> int:
+        """The seed of the class ``name``."""
+        return int(stream(seed, f"class {name}").integers(2**31))
+
+    @property
+    def makes_sessions(self) -> bool:
+        """Whether it can be made session by session: all classes are chats that start by themselves."""
+        chats = [one.workload for one in self.classes.values()]
+        return all(isinstance(chat, ChatWorkload) and chat.arrival.RATE is not None for chat in chats)
+
+    def build_sessions(self, seed: int, keep: Keep) -> Trace:
+        """Of the trace the sessions that ``keep`` chooses, as in `ChatWorkload.build_sessions`.
+
+        Sessions of all classes are numbered by their start, and so are requests: for that every process
+        knows of all sessions when they start and how many turns they have.
+        """
+        every = [one.workload.every_session(self._seed(seed, name)) for name, one in self.classes.items()]
+        starts_s, turns, tenants = (np.concatenate(column) for column in zip(*every, strict=True))
+        place = np.repeat(np.arange(len(every)), [len(sessions.turns) for sessions in every])
+        order = np.lexsort((place, starts_s))  # of equals the first class, and of that the first session
+        number = np.empty(len(order), np.int64)
+        number[order] = np.arange(len(order))
+        kept = keep(number)
+        parts = []
+        for i, (name, one) in enumerate(self.classes.items()):
+            of_class = kept[place == i]
+            trace = one.workload.build_sessions(self._seed(seed, name), of_class.__getitem__)
+            parts.append(Part(trace, name, one.model, one.priority))
+        trace = merged(parts, GENERATED)
+        sessions = order[kept[order]]  # in the order in which ``merged`` meets them
+        tenant = _by_first(tenants.astype(np.int64) + place * (int(tenants.max()) + 1), order)
+        first = np.concatenate([[0], np.cumsum(turns[order], dtype=np.int64)])
+        of_request = sessions[np.array(trace.session, np.int64)]
+        trace.session = number[of_request].tolist()
+        trace.tenant = tenant[of_request].tolist()
+        numbers = first[number[of_request]] + np.array(trace.turn, np.int64) - 1
+        self.arrival.apply(trace)
+        last_s = float(starts_s.max()) / self.arrival.speed
+        trace.part = TracePart(array("q", numbers.tolist()), int(first[-1]), len(order), last_s)
+        trace.drawn_starts = all(part.trace.drawn_starts for part in parts)
+        return trace
+
+
+def _by_first(names: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``names`` as numbers from 0, in the order in which they are first met."""
+    unique, first, which = np.unique(names[order], return_index=True, return_inverse=True)
+    rank = np.empty(len(unique), np.int64)
+    rank[np.argsort(first)] = np.arange(len(unique))
+    out = np.empty(len(names), np.int64)
+    out[order] = rank[which]
+    return out
 
 
 def _lasting(one: Any, duration_s: PositiveFloat) -> Any:

@@ -33,6 +33,8 @@ class Speculation:
     acceptance_rates: tuple[float, ...] = ()
     """Of the i-th draft and all before it together, as vLLM logs them; they do not rise."""
     seed: int = 0
+    numbers: Sequence[int] | None = None
+    """The number of each request in the whole trace, where what is served is a part of it."""
 
     def accepted(self, index: int, output_tokens: int) -> list[int]:
         """Drafts accepted by each verification of request ``index``, in order: as many as it can need.
@@ -40,7 +42,8 @@ class Speculation:
         The stream is the request's own, so the n-th verification accepts the same in every system and
         with and without a cache.
         """
-        draws = stream(self.seed, f"accepted drafts of request {index}").random(output_tokens)
+        number = index if self.numbers is None else self.numbers[index]
+        draws = stream(self.seed, f"accepted drafts of request {number}").random(output_tokens)
         rising = 1.0 - np.array(self.acceptance_rates)
         # The i-th draft is accepted if 1 - draw > 1 - rate: so many rates lie above the draw.
         found: list[int] = np.searchsorted(rising, 1.0 - draws, side="left").tolist()
