@@ -206,6 +206,8 @@ def test_half_a_character(engine: Up[FakeLive]) -> None:
         half = client.post("/tokenize", content=b'{"prompt": "a\\ud83db"}')
         assert half.status_code == 200 and half.json()["tokens"] != whole
         said = client.post("/admin/config", content=b'{"replies": {"path": "\\ud800", "kind": "recorded"}}')
+        raw = client.post("/admin/config", content=b'{"\xed\xa0\x80": 1}')
+        assert raw.status_code == 400 and "\ufffd" in raw.json()["error"]["param"]
         assert said.status_code == 400 and "\ufffd" in said.json()["error"]["message"]
 
 
