@@ -184,7 +184,7 @@ def _pictures(
     for picture in (
         over_time.of_run(result, summary, seen),
         figures.of_experiment(measured, seen),
-        reuse.of_run(result, measured, seen),
+        reuse.of_run(result, measured, summary, seen),
     ):
         found += [] if picture is None else [picture]
     return found

@@ -15,6 +15,7 @@ from reports import canvas, comparison, looks, units
 from reports.canvas import Picture
 from reports.figure_text import is_share
 from reports.looks import Look
+from reports.rows import bounds
 from sim.results import metrics
 from sim.results.records import Floats, Ints, Records
 from sim.results.request_table import request_usd
@@ -41,7 +42,7 @@ def of_run(result: Result, runs: Runs, summary: Summary, seen: Looks) -> list[Pi
     pictures = [Picture(ranking(summary, seen), RANKING)]
     timed = {name: run for name, run in drawn.items() if (metrics.ttft_s(run.records) > 0).any()}
     if timed:
-        pictures.append(Picture(ttft(timed, seen), TTFT + (TWIN if len(timed) <= TWINS else "")))
+        pictures.append(Picture(ttft(timed, seen, summary), TTFT + (TWIN if len(timed) <= TWINS else "")))
     if drawn:
         pictures.append(Picture(prompt_tokens(drawn), TOKENS))
     pictures += of_turns(result, runs, seen)
@@ -122,15 +123,15 @@ def ranking(summary: Summary, seen: Looks) -> Figure:
 
 
 TTFT = (
-    "Share of requests whose first token is there within the time on the x axis (logarithmic): "
-    "further left is "
-    f"faster. Drawn through {QUANTILES} quantiles and the tail."
+    "Share of requests whose first token is there within the time on the x axis (logarithmic): further "
+    f"left is faster. Drawn through {QUANTILES} quantiles and the tail; dots with bars are medians "
+    "(p99 too, of few systems) with their 95 % intervals, where these are known."
 )
 TWIN = " Dashed: the same system without its cache."
 
 
 @canvas.styled
-def ttft(runs: Runs, seen: Looks) -> Figure:
+def ttft(runs: Runs, seen: Looks, summary: Summary) -> Figure:
     """Distributions of the time to first token of all systems."""
     mark = canvas.mark(False if any(run.calibrated is False for run in runs.values()) else None)
     largest = max(float(np.nanmax(metrics.ttft_s(run.records))) for run in runs.values())
@@ -152,10 +153,30 @@ def ttft(runs: Runs, seen: Looks) -> Figure:
         x, share = ecdf(metrics.ttft_s(run.records) * scale)
         axes.plot(x, share, **seen[name].style, label=name)
     canvas.log(axes, "x")
+    ends = axes.get_xlim()
+    for name in runs:
+        if seen[name].named:
+            _percentiles(axes, summary, name, scale, seen[name].colour, (50, 99) if twins else (50,))
+    axes.set_xlim(ends)  # an interval may reach far beyond all times
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.02)
     looks.legend(figure, seen, list(runs), {"without cache": "--"} if twins else {})
     return figure
+
+
+def _percentiles(
+    axes: Axes, summary: Summary, name: str, scale: float, colour: str, shown: tuple[int, ...]
+) -> None:
+    """Percentiles with their 95 % intervals, where they are known, on the curve of a system."""
+    for percentile in shown:
+        figure = f"p{percentile}_ttft_ms"
+        value, ends = summary["systems"][name][figure], bounds(summary, "systems", name, figure)  # type: ignore[literal-required]
+        if value and ends is not None:
+            at, low, high = (ms / 1e3 * scale for ms in (value, max(ends[0], value / 100), ends[1]))
+            axes.errorbar(
+                [at], [percentile / 100], xerr=[[max(0.0, at - low)], [max(0.0, high - at)]], fmt="o",
+                color=colour, markersize=2.5, capsize=2, elinewidth=1.0, label=f"{name}, p{percentile}",
+            )  # fmt: skip
 
 
 def ecdf(values: Floats) -> tuple[Floats, Floats]:
@@ -191,10 +212,7 @@ def prompt_tokens(runs: Runs) -> Figure:
         axes.bar(at, one.computed, 0.8, color=canvas.COMPUTED, label="computed")
         axes.bar(at, one.cached, 0.8, bottom=one.computed, color=canvas.CACHED, label="read from the cache")
         axes.set_title(units.shortened(name, 24), fontsize=8, fontweight="normal")
-        step = max(1, math.ceil(len(at) / 5))
         axes.set_xticks(at, one.labels, fontsize=7.5)
-        for i, label in enumerate(axes.get_xticklabels()):
-            label.set_visible(i % step == 0)
         axes.tick_params(axis="y", labelsize=7.5)
         axes.yaxis.set_major_formatter(ticks)
         axes.grid(visible=False, axis="x")
@@ -202,10 +220,13 @@ def prompt_tokens(runs: Runs) -> Figure:
         axes.set_visible(False)
     title = "Prompt tokens by turn" if by_turn else "Prompt tokens by prompt length"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    step = max(1, math.ceil(max(len(one.labels) for one in bars.values()) / 5))
     for place in range(max(0, len(runs) - columns), len(runs)):
         axes = grid[place // columns][place % columns]
         axes.set_xlabel("turn" if by_turn else "prompt length up to, tokens", fontsize=8)
         axes.tick_params(labelbottom=True)
+        for i, label in enumerate(axes.get_xticklabels()):
+            label.set_visible(i % step == 0)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
@@ -281,9 +302,8 @@ def _turn_axis(axes: Axes, last: int) -> None:
 
 
 COST_BY_TURN = (
-    "Mean dollars of a request by turn, output included, at prices by the token. Bars are 95 % "
-    "intervals of the "
-    "mean, taking requests as independent. GPUs by the hour have no price by the request."
+    "Mean dollars of a request by turn, output included, at prices by the token. Bars are 95 % intervals "
+    "of the mean, taking requests as independent. GPUs by the hour have no price by the request."
 )
 
 
@@ -326,9 +346,8 @@ def paid_by_request(result: Result) -> dict[str, tuple[Ints, Floats]]:
 
 
 GPU_TIME = (
-    "GPU-hours held from the first arrival to the last token, and the part in which the engine "
-    "computed; the mark "
-    "is where that part would end without the cache. What is held is paid whether busy or not."
+    "GPU-hours held from the first arrival to the last token, and the part in which the engine computed; "
+    "the mark is where that part would end without the cache. What is held is paid whether busy or not."
 )
 
 
@@ -348,6 +367,13 @@ def gpu_time(summary: Summary, names: list[str]) -> Figure:
     held = hours("systems", lambda entry: entry["cost"]["gpu_seconds"])  # type: ignore[index]
     before = hours("no_cache", lambda entry: entry["gpu_busy_seconds"])  # type: ignore[index]
     axes.barh(at, busy, 0.62, color=canvas.GREEN, label="busy")
+    known = [bounds(summary, "systems", name, "gpu_busy_seconds") for name in names]
+    for y, mean, ends in zip(at, busy, known, strict=True):
+        if ends is not None:
+            sides = [[max(0.0, mean - ends[0] / 3600)], [max(0.0, ends[1] / 3600 - mean)]]
+            axes.errorbar(
+                [mean], [y], xerr=sides, fmt="none", color=canvas.BLACK, elinewidth=1.0, capsize=2.5
+            )
     axes.barh(at, np.maximum(0.0, held - busy), 0.62, left=busy, color=canvas.IDLE, label="held, idle")
     axes.plot(
         before, at, "|", color=canvas.BLACK, markersize=11, markeredgewidth=2, label="busy without cache"

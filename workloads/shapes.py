@@ -236,6 +236,6 @@ def read(path: Path) -> Shapes:
             assert call.think_s >= 0 and call.took_s >= 0 and NONE <= row["head"] < len(found.heads)
             assert call.resent is not None and row["session"] >= 0
             found.sessions[row["session"]].calls.append(call)
-    except (AssertionError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: shapes that contradict themselves ({error!r}); {allowed}") from None
+    except (AssertionError, KeyError, TypeError, ValueError, IndexError):
+        raise InputError(f"{path}: shapes that contradict themselves; {allowed}") from None
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim.commands.options import ConfigFile, Force, OutFolder, Overrides, Quiet
+from sim.commands.options import ConfigFile, Force, Overrides, Quiet
 from workloads.errors import InputError
 from workloads.shown import shown
 
@@ -54,7 +54,10 @@ def serve(
         Path | None,
         typer.Option("--tokenizer", metavar="FILE", help="A tokenizer.json; else a token is 4 characters."),
     ] = None,
-    out: OutFolder = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to write; default runs/NAME-served."),
+    ] = None,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     force: Force = False,
     quiet: Quiet = False,

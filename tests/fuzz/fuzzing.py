@@ -78,12 +78,15 @@ def fuzz(
     targets: list[Target] = TARGETS,
     tell: Callable[[Fuzzed, Found | None], None] = lambda fuzzed, found: None,
 ) -> Fuzzed:
-    """Run the inputs of these numbers, in folders below ``home``."""
+    """Run the inputs of these numbers, in folders below ``home``; Ctrl-C ends it with what there is."""
     fuzzed, material = Fuzzed(seed), Material(home / "material")
     for number in numbers:
         start = time.process_time()
         target, case = drawn(seed, number, material, targets)
-        outcome = run_one(case, home)
+        try:
+            outcome = run_one(case, home)
+        except KeyboardInterrupt:
+            break
         fuzzed.ends[target.name, outcome.end] += 1
         fuzzed.time_s[target.name] += time.process_time() - start
         found = Found(number, target.name, case, outcome) if outcome.wrong else None

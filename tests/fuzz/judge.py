@@ -18,7 +18,7 @@ UNCLEAR = re.compile(
     r"|\b(Key|Value|Type|Index|Attribute|Overflow)Error\b"
     r"|NaTType|list index|out of range of|unhashable|has no attribute|not subscriptable|unsupported operand"
     r"|positional argument|keyword argument|invalid literal for|could not convert|cannot convert"
-    r"|must be str|expected str|maximum recursion|dictionary update|not iterable|set_int_max|codec can"
+    r"|must be str|expected str\b|maximum recursion|dictionary update|not iterable|set_int_max|codec can"
     r"|np\.|numpy|pydantic"
 )
 """What Python says to programmers."""

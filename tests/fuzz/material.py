@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
+from tests.calibration import layers as made_up_layers
 from tests.calibration import synthetic
 from tests.sim.bad import GOOD
-from tests.sim.small import write_seven
+from tests.sim.small import write_seven, write_small_mooncake
 from tests.workloads.one_chat import UNTIMED, WRITERS
 from tests.workloads.other_files import ALL
 from workloads.documents import Tree
@@ -217,6 +218,23 @@ class Material:
         synthetic.write(path)
         return path.read_bytes()
 
+    @cached_property
+    def shapes(self) -> bytes:
+        """Shapes of sessions, fitted to a small trace."""
+        from workloads.cli import main
+
+        folder = self._folder("shapes")
+        write_small_mooncake(folder / "t.jsonl", sessions=12)
+        with contextlib.redirect_stdout(None), contextlib.suppress(SystemExit):
+            main(["fit", str(folder / "t.jsonl"), str(folder / "fitted.yaml"), "--seeds", "1"])
+        return next(folder.glob("*.parquet")).read_bytes()
+
+    @cached_property
+    def layers(self) -> dict[str, bytes]:
+        """Tables of layer times."""
+        folder = made_up_layers.write(self._folder("layers"))
+        return {f"layers/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+
     def _folder(self, name: str) -> Path:
         folder = self.home / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -239,7 +257,7 @@ def _small(data: Data) -> Data:
             one.pop("duration_s", None)
             one["sessions"] = 4
         for key in ("turns", "calls"):
-            if isinstance(one.get(key), dict):
+            if key in one and one[key] not in range(5):
                 one[key] = 3
     for key in ("warmup_s", "until_s", "seeds"):
         data.pop(key, None)

@@ -72,6 +72,13 @@ def config_file(data: Any) -> bytes:
         return json.dumps(data, default=str).encode()
 
 
+def yaml_changed(draw: Random, content: bytes) -> bytes:
+    """A file in YAML with odd values or odd bytes."""
+    if draw.random() < 0.4:
+        return mangled(draw, content, draw.choice([1, 2]))
+    return config_file(changed(draw, yaml.safe_load(content), draw.choice([1, 1, 2])))
+
+
 def with_files(material: Material, data: Any) -> dict[str, bytes]:
     content = config_file(data)
     beside = {name: file for name, file in material.beside.items() if name.encode() in content}

@@ -6,12 +6,10 @@ import json
 from copy import deepcopy
 from random import Random
 
-import yaml
-
 from tests.fuzz.case import Case
 from tests.fuzz.material import SYSTEMS, WORKLOADS, Material
 from tests.fuzz.odd import odd
-from tests.fuzz.of_configs import CONFIG, config_file
+from tests.fuzz.of_configs import CONFIG, config_file, yaml_changed
 from tests.fuzz.of_logs import rows_of
 from tests.fuzz.text import mangled
 from tests.fuzz.tree import changed
@@ -25,7 +23,7 @@ def models(draw: Random, material: Material) -> Case:
     if draw.random() < 0.3:
         content = mangled(draw, content)
     if draw.random() < 0.5:
-        gpu = _yaml_changed(draw, gpu)
+        gpu = yaml_changed(draw, gpu)
     args = ["memory", draw.choice(["m.json", "m.json", "llama-3.1-8b"]), draw.choice(["g.yaml", "h200"])]
     if draw.random() < 0.3:
         args += draw.choice(
@@ -39,15 +37,9 @@ def models(draw: Random, material: Material) -> Case:
     return Case("sim", args, {"m.json": content, "g.yaml": gpu})
 
 
-def _yaml_changed(draw: Random, content: bytes) -> bytes:
-    if draw.random() < 0.4:
-        return mangled(draw, content, draw.choice([1, 2]))
-    return config_file(changed(draw, yaml.safe_load(content), draw.choice([1, 1, 2])))
-
-
 def profiles(draw: Random, material: Material) -> Case:
     """A changed profile: shown, compared, run with."""
-    mine = _yaml_changed(draw, draw.choice(material.profiles))
+    mine = yaml_changed(draw, draw.choice(material.profiles))
     files = {"profile.yaml": mine}
     sort = draw.randrange(3)
     if sort == 0:

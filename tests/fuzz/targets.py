@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.fuzz import of_commands, of_configs, of_hardware, of_http, of_logs
+from tests.fuzz import of_commands, of_configs, of_hardware, of_http, of_logs, of_other
 from tests.fuzz.case import Input
 from tests.fuzz.material import Material
 
@@ -36,6 +36,10 @@ TARGETS = [
     Target("models", 5, of_hardware.models),
     Target("profiles", 3, of_hardware.profiles),
     Target("served", 1, of_hardware.served),
+    Target("axes", 0.7, of_other.axes),
+    Target("shapes", 1, of_other.shapes),
+    Target("tokenizers", 1, of_other.tokenizers),
+    Target("layers", 0.3, of_other.layers),
     Target("http", 8, of_http.requests),
 ]
 """All of them, with their share of the inputs."""

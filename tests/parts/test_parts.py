@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import sim.experiment as experiment_module
+import sim.result as result_module
 from reports import reuse, validity
 from sim.results import sample
 from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
@@ -61,7 +61,7 @@ def test_the_report(few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """It draws the same requests; of a large run the same sample of its sessions."""
     if few:
         monkeypatch.setattr(sample, "DRAWN", 100)
-        monkeypatch.setattr(experiment_module, "DRAWN", 100)
+        monkeypatch.setattr(result_module, "DRAWN", 100)
         monkeypatch.setattr(validity, "DRAWN", 100)
         monkeypatch.setattr(reuse, "DRAWN", 100)
     config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet=FLEET)

@@ -121,3 +121,15 @@ def test_tokenizer(tmp_path: Path) -> None:
     trace = _build("openai_messages", tmp_path / "t.jsonl", tokenizer="tokenizer.json", arrival=arrival)
     assert (trace.input_tokens, trace.output_tokens) == ([3], [2])
     assert any("counted by the tokenizer" in note for note in trace.notes)
+
+
+def test_a_tokenizer_that_lacks_tokens(tmp_path: Path) -> None:
+    """It is read, and fails at the first text: one message too."""
+    pytest.importorskip("tokenizers", reason="the package tokenizers is not installed")
+    log = WRITERS["sharegpt"][1](tmp_path)
+    (tmp_path / "tokenizer.json").write_text(
+        '{"model": {"type": "WordLevel", "vocab": {}, "unk_token": "x"}}'
+    )
+    arrival = {"process": "closed_loop", "concurrency": 1}
+    with pytest.raises(InputError, match=r"tokenizer.json: no tokenizer of every text \("):
+        _build("sharegpt", log, tokenizer="tokenizer.json", arrival=arrival)

@@ -31,6 +31,10 @@ def counter(tokenizer: Path | None, tokens_per_character: float, folder: Path) -
         raise InputError(f"{path}: no tokenizer ({why(error)}); allowed: a tokenizer.json") from None
 
     def count(text: str) -> float:
-        return float(len(encode(text, add_special_tokens=False).ids))
+        try:
+            return float(len(encode(text, add_special_tokens=False).ids))
+        except Exception as error:  # it knows no token for something in it, say
+            said = f"{path}: no tokenizer of every text ({why(error)})"
+            raise InputError(f"{said}; allowed: a whole tokenizer.json") from None
 
     return count

@@ -13,7 +13,7 @@ from sim.server.api.errors import ApiError
 from sim.server.options import ServerOptions
 from workloads.shown import why
 
-HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 """Half of a character may be written so, and nothing that is sent can hold it: it is replaced by U+FFFD."""
 
 
