@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--parts", type=int)
     parser.add_argument("--only-parts", action="store_true")
+    parser.add_argument("--out", type=Path, help="keep what both leave there")
     options = parser.parse_args()
     rate = 2.5 * options.replicas  # sessions per second: the load of a replica stays the same
     settings = {
@@ -107,10 +108,10 @@ def main() -> None:
     ways = {"one process": [], "in parts": in_parts}
     if options.only_parts:
         del ways["one process"]
-    with tempfile.TemporaryDirectory() as folder:
-        took = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, took = options.out or Path(temporary), {}
         for way, more in ways.items():
-            place = Path(folder) / way.replace(" ", "-")
+            place = folder / way.replace(" ", "-")
             took[way] = measured([*command, "--out", str(place), *more])
             first, *others = took[way].peaks_mb.values()
             print(
@@ -120,8 +121,7 @@ def main() -> None:
         if len(took) == 2:
             one, parts = took.values()
             same = all(
-                (Path(folder) / "one-process" / name).read_bytes()
-                == (Path(folder) / "in-parts" / name).read_bytes()
+                (folder / "one-process" / name).read_bytes() == (folder / "in-parts" / name).read_bytes()
                 for name in FILES
             )
             print(f"{one.wall_s / parts.wall_s:.2f} times as fast by the clock on the wall")

@@ -128,9 +128,8 @@ def text(offers: list[Offer]) -> str:
 
 
 CAPTION = (
-    "What a prompt costs that is sent again after a pause, as a multiple of its uncached price: "
-    "below the dashed "
-    "line caching pays. Reads that keep an entry warm are in the black line."
+    "What a prompt costs that is sent again after a pause, as a multiple of its uncached price: below "
+    "the dashed line caching pays. Reads that keep an entry warm are in the black line."
 )
 DEFINITIONS = (
     (

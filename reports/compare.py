@@ -10,10 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports import files, units
+from reports import canvas, files, looks, units
+from reports.canvas import Figure, Picture
 from reports.figure_text import text
 from reports.frame import Part, Row
 from reports.frame import study as page
+from reports.inline import image
 from sim.studies.compare import Breach, Comparison, Finished, ratio
 from sim.studies.metric import Metric
 
@@ -76,6 +78,40 @@ DEFINITIONS = (
 )
 
 
+RATIOS = (
+    "Every figure of every system as a multiple of the baseline's (logarithmic). The line is the "
+    "baseline itself."
+)
+MOST_ROWS = 60
+"""Of the figure; the tables have all."""
+
+
+@canvas.styled
+def figure(study: Comparison) -> Figure:
+    """Ratios to the baseline, a row for each figure of each system, a colour for each run."""
+    several = len(study.systems) > 1
+    rows = [(system, metric) for system in study.systems for metric in study.metrics][:MOST_ROWS]
+    drawn, axes = canvas.new(
+        "Ratios to the baseline", "times the baseline's", "", height_in=1.2 + 0.2 * len(rows)
+    )
+    for i, run in enumerate(study.runs[1:]):
+        found = [ratio(run.value(*row), study.baseline.value(*row)) for row in rows]
+        known = [(times, y) for y, times in enumerate(found) if times is not None and 0 < times < math.inf]
+        if known:
+            x, y = zip(*known, strict=True)
+            axes.plot(x, y, "o", color=canvas.LINES[i % len(canvas.LINES)], markersize=5, label=run.name)
+    axes.axvline(1, color=canvas.LINE, linewidth=1.0)
+    names = [metric.name.replace("_", " ") + f", {system}" * several for system, metric in rows]
+    axes.set_yticks(range(len(rows)), [units.shortened(name, 40) for name in names])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    looks.unnamed(axes)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.9), max(high, 1.1))
+    canvas.log(axes, "x")
+    canvas.legend(drawn, 1)
+    return drawn
+
+
 def render(study: Comparison) -> str:
     """The page as HTML5 text, self-contained, in the frame of all pages."""
     headings = ["figure", *(run.name for run in study.runs)]
@@ -88,6 +124,8 @@ def render(study: Comparison) -> str:
             cells = (metric.name.replace("_", " "), *(units.unbroken(cell.plain) for cell in shown))
             rows.append(Row(cells, gains={i + 1: look for i, look in gains.items()}))
         parts.append(Part(system, headings=headings, rows=rows, sorts=False))
+    if len(study.runs) > 1:
+        parts.insert(0, Part("Ratios", images=[image(Picture(figure(study), RATIOS))]))
     return page(
         subject="runs side by side",
         about=f"{len(study.runs)} finished runs; the baseline is {study.baseline.name}.",

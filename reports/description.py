@@ -20,9 +20,8 @@ LENGTHS = (
     "Share of the requests that are no longer than so many tokens, through the percentiles of the table."
 )
 REUSE = (
-    "Share of the prompt tokens that were used before, no longer ago than the time on the x axis: "
-    "what a cache finds "
-    "that keeps everything so long."
+    "Share of the prompt tokens that were used before, no longer ago than the time on the x axis: what a "
+    "cache finds that keeps everything so long."
 )
 DEFINITIONS = (
     (
@@ -51,9 +50,8 @@ def render(found: Description) -> str:
     """The page as HTML5 text, self-contained, in the frame of all pages."""
     rate = "" if found.rate_per_s is None else f", {units.significant(found.rate_per_s)} a second"
     facts = [
-        f"{units.tokens(found.input_tokens)} input and {units.tokens(found.output_tokens)} output "
-        "tokens in "
-        f"{units.significant(found.span_s)} s{rate}.",
+        f"{units.tokens(found.input_tokens)} input and {units.tokens(found.output_tokens)} output tokens "
+        f"in {units.significant(found.span_s)} s{rate}.",
         *([] if found.gap_cv is None else [f"CV of gaps: {units.significant(found.gap_cv)}."]),
     ]
     if found.hits_between_sessions is not None:

@@ -181,11 +181,10 @@ def _power(exponent: int) -> str:
 
 
 OVER_TIME = (
-    "Prompt tokens computed by the completed requests that arrived up to a time, as a share of all "
-    "that they "
-    "sent. Without a cache every prompt is computed in full; the distance between a system's lines is what "
-    "its cache has saved until then. Where clients wait for replies, slower systems get their turns later, "
-    "so dashed lines differ too."
+    "Prompt tokens computed by the completed requests that arrived up to a time, as a share of all that "
+    "they sent. Without a cache every prompt is computed in full; the distance between a system's lines "
+    "is what its cache has saved until then. Where clients wait for replies, slower systems get their "
+    "turns later, so dashed lines differ too."
 )
 
 

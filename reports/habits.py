@@ -213,9 +213,8 @@ def render(study: HabitStudy) -> str:
         parts.append(
             Part(
                 f"Dollars {PER}",
-                f"{COSTS_MORE}: more than the same prompts with caching off. For GPUs paid by the "
-                "hour only the time "
-                "in which they compute counts. Each bad habit stands below its good one.",
+                f"{COSTS_MORE}: more than the same prompts with caching off. For GPUs paid by the hour "
+                "only the time in which they compute counts. Each bad habit stands below its good one.",
                 [image(habit_figures.overview(study))],
                 ["habit", *priced],
                 [_row(line, cells) for line, cells in rows_of_all],

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sim.result import Result, SystemRun
 
 
+NAME, VALUE = "text-align: left", "text-align: right; white-space: nowrap"
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """A figure that a notebook shows; `save` writes it as SVG or PNG, by the name of the file."""
@@ -92,9 +95,12 @@ def html(summary: Summary) -> str:
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> str:
+    """Names to the left, figures whole and to the right, whatever the notebook's own style is."""
     head = "".join(f"<th>{_text(heading)}</th>" for heading in headings)
     body = "".join(
-        f"<tr><th>{_text(first)}</th>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+        f'<tr><th style="{NAME}">{_text(first)}</th>'
+        + "".join(f'<td style="{VALUE}">{_text(cell)}</td>' for cell in cells)
+        + "</tr>"
         for first, *cells in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

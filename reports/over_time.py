@@ -31,8 +31,7 @@ PANELS = ("waiting", "running", "KV held", "hit rate", "no reply")
 SHARES = ("KV held", "hit rate")
 ABOUT = (
     "Requests that wait and that run, and the hit rate by tokens, over the whole run, all replicas "
-    "together. A queue "
-    "that only grows is overload."
+    "together. A queue that only grows is overload."
 )
 SAMPLE = " Counts are estimated from a sample of the sessions."
 WINDOW = " Outside of the measured window the ground is grey."

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from reports import canvas, looks
 from reports.canvas import Picture
 from reports.looks import Look
+from reports.rows import bounds
 from sim.results.sample import DRAWN
+from sim.results.summary import Bounds, Summary
 from sim.studies.curve import Blocks, Curve, blocks_of, exact
 from sim.studies.curve_sampled import capacity_tokens, log_spaced, sampled
 from sim.systems.cache import CacheSystem
@@ -23,16 +25,17 @@ EXACT_USES = 400_000
 """Up to so many uses of segments (a second) the curve is exact; of more about so many are followed."""
 POINTS = 300
 ABOUT = (
-    "Share of the prompt tokens of the whole trace that one LRU cache of each size would find. A "
-    "dashed line is the "
-    "size of today's KV memory, replicas together; a dot is what a system found in the measured "
-    "part: below the curve "
-    "where a router spreads what belongs together, above it where replies are kept too."
+    "Share of the prompt tokens of the whole trace that one LRU cache of each size would find. A dashed "
+    "line is the size of today's KV memory, replicas together; a dot is what a system found in the "
+    "measured part, with its 95 % interval: below the curve where a router spreads what belongs "
+    "together, above it where replies are kept too."
 )
 SAMPLED = " The curve is estimated from a sample of the content (mean error {error} points)."
 
 
-def of_run(result: Result, measured: Mapping[str, SystemRun], seen: Mapping[str, Look]) -> Picture | None:
+def of_run(
+    result: Result, measured: Mapping[str, SystemRun], summary: Summary, seen: Mapping[str, Look]
+) -> Picture | None:
     """The curve of the run's trace; None where no cache has a known size or nothing can be looked up.
 
     Of large runs there is none: `curve` draws them.
@@ -47,7 +50,8 @@ def of_run(result: Result, measured: Mapping[str, SystemRun], seen: Mapping[str,
     except InputError:  # prompts shorter than a block
         return None
     rates = {name: _hit_rate(measured[name]) for name in sizes}
-    figure = draw(curve, blocks.size_tokens, sizes, rates, seen)
+    ends = {name: bounds(summary, "systems", name, "cache.prefix_cache_hit_rate") for name in sizes}
+    figure = draw(curve, blocks.size_tokens, sizes, rates, ends, seen)
     return Picture(figure, ABOUT + ("" if error is None else SAMPLED.format(error=f"{100 * error:.2f}")))
 
 
@@ -77,7 +81,12 @@ def _hit_rate(run: SystemRun) -> float:
 
 @canvas.styled
 def draw(
-    curve: Curve, size: int, sizes: Mapping[str, int], rates: Mapping[str, float], seen: Mapping[str, Look]
+    curve: Curve,
+    size: int,
+    sizes: Mapping[str, int],
+    rates: Mapping[str, float],
+    ends: Mapping[str, Bounds],
+    seen: Mapping[str, Look],
 ) -> Figure:
     """Hit rate by tokens over the capacity, lines at the capacities in use, dots at what was found."""
     from reports.curve import capacity_axes
@@ -90,7 +99,12 @@ def draw(
     for capacity in sorted(set(sizes.values())):
         axes.axvline(capacity, color=canvas.LINE, linewidth=0.9, linestyle="--", zorder=1)
     for name, capacity in sizes.items():
-        axes.plot([capacity], [rates[name]], "o", color=seen[name].colour, markersize=5, label=name)
+        low, high = ends[name] or (rates[name], rates[name])
+        sides = [[max(0.0, rates[name] - low)], [max(0.0, high - rates[name])]]
+        colour = seen[name].colour
+        axes.errorbar(
+            [capacity], [rates[name]], yerr=sides, fmt="o", color=colour, markersize=4, label=name
+        )
     axes.set_ylim(0, 1.05 * max([float(curve.rate_tokens([curve.full_blocks])[0]), *rates.values(), 0.01]))
     axes.set_xlim(min([size * 4, *sizes.values()]), largest)
     looks.legend(figure, seen, list(sizes), {"LRU, one cache of this size": "-", "KV memory today": "--"})

@@ -173,7 +173,7 @@ def _two(label: str, without: float, with_cache: float) -> TableRow | None:
     return TableRow(label, units.usd(without), units.usd(with_cache)) if without or with_cache else None
 
 
-def _bounds(summary: Summary, part: Part, system: str, figure: str) -> Bounds:
+def bounds(summary: Summary, part: Part, system: str, figure: str) -> Bounds:
     """The interval of a figure, named with or without what it is part of."""
     intervals = summary["intervals"]
     of_system = {} if intervals is None else intervals[part][system]
@@ -192,10 +192,10 @@ def _saved_bounds(summary: Summary, system: str, key: SavedFigure) -> tuple[Boun
 def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Format) -> TableRow | None:
     figure = summary["savings"][system][key]
     of_saved, of_share = _saved_bounds(summary, system, key)
-    bounds = [_bounds(summary, part, system, key) for part in BOTH] + [of_saved]
+    of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
     cells = [
         "" if value is None else units.bounded(value, of_value, text)
-        for value, of_value in zip(_values(figure), bounds, strict=True)
+        for value, of_value in zip(_values(figure), of_cells, strict=True)
     ]
     return _row(label, cells, figure, of_share)
 
@@ -203,12 +203,12 @@ def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Fo
 def _time(summary: Summary, system: str, key: SavedFigure, label: str) -> TableRow | None:
     figure = summary["savings"][system][key]
     of_saved, of_share = _saved_bounds(summary, system, key)
-    bounds = [_bounds(summary, part, system, key) for part in BOTH] + [of_saved]
+    of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
     values = _values(figure)
     in_s = max((abs(value) for value in values if value is not None), default=0) >= units.MS_PER_S
     cells = [
         "" if value is None else units.bounded_ms(value, of_value, in_s)
-        for value, of_value in zip(values, bounds, strict=True)
+        for value, of_value in zip(values, of_cells, strict=True)
     ]
     return _row(label, cells, figure, of_share)
 
@@ -240,7 +240,7 @@ def _both(summary: Summary, system: str, key: str, label: str, text: Format) -> 
     cells = []
     for part in BOTH:
         value = _at(summary[part][system]["cache"], key)
-        of_value = _bounds(summary, part, system, key)
+        of_value = bounds(summary, part, system, key)
         cells.append("" if value is None else units.bounded(value, of_value, text))
     return TableRow(label, cells[0], cells[1]) if cells[0] or cells[1] else None
 

@@ -100,8 +100,8 @@ def _tokens(figure: Saving, bounds: Bounds) -> str:
         return f"Caching saves no prompt tokens: all {units.tokens(without)} are computed"
     less = units.bounded(figure["saved_ratio"], bounds, units.percent)
     return (
-        f"Caching computes {less} fewer prompt tokens "
-        f"({units.tokens(with_cache)} instead of {units.tokens(without)})"
+        f"Caching computes {less} fewer prompt tokens ({units.tokens(with_cache)} instead of "
+        f"{units.tokens(without)})"
     )
 
 

@@ -12,6 +12,7 @@ from reports import canvas, looks, units
 from reports.canvas import Picture
 from reports.hosted import BILL_PARTS, bill_parts
 from reports.looks import Look
+from reports.rows import bounds
 from sim.results.owning_or_renting import FULL, owned_usd_per_1000_sessions
 from sim.results.summary import Summary
 from sim.results.summary_cost import Crossover, PricedSystem
@@ -83,9 +84,9 @@ def pictures(summary: Summary, seen: Mapping[str, Look]) -> list[Picture]:
 
 
 BARS = (
-    "Dollars per 1,000 sessions of this trace by what they pay for, the cheapest on top. GPUs are "
-    "paid by the hour, "
-    "busy or not: at more traffic on the same GPUs their bar is shorter."
+    "Dollars per 1,000 sessions of this trace by what they pay for, the cheapest on top; thin lines are "
+    "95 % intervals. GPUs are paid by the hour, busy or not: at more traffic on the same GPUs their bar "
+    "is shorter."
 )
 
 
@@ -104,10 +105,20 @@ def bars(summary: Summary) -> canvas.Figure:
             axes.barh(at, width, 0.6, left=left, color=colour, label=part)
         left += width
     for y, row in zip(at, rows, strict=True):
+        total = summary["systems"][row["system"]]["cost"]["cost_usd_total"]
+        ends = bounds(summary, "systems", row["system"], "cost.cost_usd_total")
+        usd = row["usd_per_1000_sessions"]
+        if ends is not None and total:
+            low, high = (end * usd / total for end in ends)
+            sides = [[max(0.0, usd - low)], [max(0.0, high - usd)]]
+            axes.errorbar(
+                [usd], [y], xerr=sides, fmt="none", color=canvas.BLACK, elinewidth=1.0, capsize=2.5
+            )
+            usd = max(usd, high)
         axes.annotate(
             f"{units.usd(row['usd_per_1000_sessions'])}, hits {_share(row['prefix_cache_hit_rate'])}",
-            (row["usd_per_1000_sessions"], float(y)),
-            (3, 0),
+            (usd, float(y)),
+            (4, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,

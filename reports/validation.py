@@ -182,8 +182,7 @@ def write_engine(profile: Profile, compared: Sequence[Comparison], folder: Path)
         profile=profile,
         answer=(
             f"Simulated E2E means are {errors['median']:.1%} off the real engine's (median of "
-            f"{len(compared)} runs), "
-            f"{errors['largest']:.1%} at most."
+            f"{len(compared)} runs), {errors['largest']:.1%} at most."
         ),
         part=Part(
             "Every run",

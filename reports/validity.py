@@ -21,7 +21,7 @@ def drawn(summary: Summary) -> str:
         return ""
     return (
         f"The curves and bars below are drawn from the requests of some sessions, about {DRAWN:,} in all, "
-        "and count only these; all other figures are of all requests."
+        "their counts over time scaled up to all; all other figures are of all requests."
     )
 
 

@@ -68,6 +68,14 @@ def find(path: Path) -> Path:
     )
 
 
+def find_axes(path: Path) -> Path:
+    """``path``, or where that is no file the axes that ship by this name: ``gpus``."""
+    name = path.as_posix().removeprefix("configs/").removeprefix("axes/")
+    ours = folder() / "axes" / name
+    shipped = ours if ours.suffix else ours.with_suffix(".yaml")
+    return shipped if shipped.is_file() and not path.is_file() else path
+
+
 def require_trace(workload: Workload, home: Path) -> None:
     """InputError if a shipped configuration, in the folder ``home``, asks for a trace that is not there.
 

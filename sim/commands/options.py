@@ -64,9 +64,22 @@ AxisSettings = Annotated[
         help="An axis: a dotted key and its values. One value overrides the key. May be repeated.",
     ),
 ]
+
+
+def _shipped_axes(path: Path | None) -> Path | None:
+    from sim.examples import find_axes
+
+    return None if path is None else find_axes(path)
+
+
 AxesFile = Annotated[
     Path | None,
-    typer.Option("--axes", metavar="FILE", help="Axes in YAML, also of several keys that move together."),
+    typer.Option(
+        "--axes",
+        metavar="FILE",
+        callback=_shipped_axes,
+        help="Axes in YAML, also of several keys that move together; gpus ships.",
+    ),
 ]
 Metrics = Annotated[
     list[str],

@@ -64,9 +64,11 @@ class Timer:
         env = self._env
         self.began_s = began_s = env.now_s
         self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        self._led_s = sum(leads_s) if leads_s else 0.0
+        self._led_s, duration_s = 0.0, first_s * steps + slope_s * (steps * (steps - 1) // 2)
+        if leads_s:
+            self._led_s = sum(leads_s)
+            duration_s = self.until(steps)
         self._set = event = self._set + 1
-        duration_s = first_s if steps == 1 else self.until(steps)
         env.at(began_s + duration_s, self._priority, self._ends, event)
 
     def until(self, steps: int) -> float:

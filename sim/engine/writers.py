@@ -5,6 +5,9 @@ from __future__ import annotations
 from sim.engine.request import Request
 from workloads.content import Route
 
+NONE: list[Request] = []
+"""What most routes have."""
+
 
 class Writers:
     """Decodes by the nodes in which their replies lie.
@@ -50,12 +53,17 @@ class Writers:
 
     def of(self, route: Route) -> list[Request]:
         """The writers of anything on ``route``, in order of admission, as the engine publishes."""
+        known = self._of
+        for node in route.nodes:
+            if node in known:
+                break
+        else:
+            return NONE
         due: set[Request] = set()
-        for node, until in zip(route.nodes, route.ends):  # noqa: B905 (hot)
-            writers = self._of.get(node)
-            if writers is not None:
-                due.update(writer for writer, _ in writers if writer.prompt_tokens < until)
-        return _in_order(due) if due else []
+        for node, until in zip(route.nodes, route.ends, strict=True):
+            if node in known:
+                due.update(writer for writer, _ in known[node] if writer.prompt_tokens < until)
+        return _in_order(due)
 
     def of_contested(self) -> list[Request]:
         """The writers in contested nodes, in order of admission."""

@@ -22,9 +22,9 @@ from sim.results.records import Records
 from workloads.errors import InputError
 from workloads.trace import Trace
 
-PART_REQUESTS = 125_000
+PART_REQUESTS = 250_000
 """A part has about so many requests at most, if replicas are enough: that bounds a worker's memory."""
-PARTS_PER_PROCESS = 4
+PARTS_PER_PROCESS = 8
 """Parts of a system for each process at least: the last ones to end then leave little waiting."""
 Plan = dict[str, tuple[list[PartJob], list[PartJob]]]
 """The parts of each system and of its twin."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 
-from sim.providers.stores import Found
+from sim.providers.entries import Found
 from workloads.clients import Retries
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal, TypeVar
 
+from sim.providers.entries import Machine
 from sim.providers.schema import Routing
-from sim.providers.stores import Machine
 from workloads.content import ROOT
 from workloads.trace import Trace
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.providers.entries import Draws, Found, Machine, Moment
 from sim.providers.given_up import GivenUp, Patience, generated_tokens
 from sim.providers.latency import HostedLatency
 from sim.providers.marks import Caching, Marks
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
-from sim.providers.stores import KINDS, Draws, Found, Machine, Moment
+from sim.providers.stores import KINDS
 from sim.results.request_log import NAN, TICK_REQUESTS
 from workloads.clients import Clients, Next
 from workloads.seeds import stream

@@ -23,8 +23,8 @@ def full_name(figure: str) -> str:
     for prefix in ("", "cache.", "cost."):
         if prefix + figure in FIGURES:
             return prefix + figure
-    near = get_close_matches(figure, FIGURES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = get_close_matches(figure, FIGURES, n=1) or [name for name in FIGURES if figure in name][:3]
+    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
     raise ValueError(f"no figure of summary.json is called {figure!r}{hint}; see docs/outputs.md")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,4 +30,12 @@ def sampled(records: Records, requests: int) -> Records:
 
     Of what is a sample already this is all.
     """
-    return records if requests <= DRAWN else records.only(drawn(records.session, requests))
+    if requests <= DRAWN:
+        return records
+    chosen = drawn(records.session, requests)
+    out = records.only(chosen)
+    if out.hosted is not None:  # calls name their request by its row
+        calls = out.hosted.calls
+        row = np.searchsorted(np.flatnonzero(chosen), calls.request)
+        out.hosted = replace(out.hosted, calls=replace(calls, request=row))
+    return out

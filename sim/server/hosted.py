@@ -8,10 +8,10 @@ from math import nan
 import numpy as np
 
 from sim.engine.events import AFTER_REPLICAS, Clock
+from sim.providers.entries import Found, Moment
 from sim.providers.given_up import GivenUp, generated_tokens
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.serve import ByModel, HostedTimes, cache_of
-from sim.providers.stores import Found, Moment
 from sim.providers.usage import Usage as Billed
 from sim.providers.usage import charge
 from sim.results.records import Records

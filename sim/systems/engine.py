@@ -31,10 +31,10 @@ from sim.fleet.share import Share
 from sim.hardware import catalogue
 from sim.hardware.by_hand import ModelName
 from sim.hardware.catalogue import Model
-from sim.hardware.profile import Profile
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.systems import drafting
+from sim.systems.approximations import approximations
 from sim.systems.failures import FailureConfig, require_order
 from sim.systems.layer_groups import with_groups
 from sim.systems.pool import Pool
@@ -247,9 +247,7 @@ class EngineSystem(Pool):
                 "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
             )
         if model is not None:
-            notes += [
-                f"approximate: {text}" for text in _approximations(model, pools, profiles, self.cache)
-            ]
+            notes += [f"approximate: {text}" for text in approximations(model, pools, profiles, self.cache)]
         for profile in profiles:
             notes.append(profile.note())
         for pool, over in zip(pools, too_long, strict=True):
@@ -438,33 +436,3 @@ class EngineSystem(Pool):
         if self.model is None:
             return None
         return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)
-
-
-def _approximations(
-    model: Model, pools: list[Pool], profiles: list[Profile], cache: EngineCache
-) -> list[str]:
-    """What is not as in an engine about this model on these GPUs."""
-    notes = []
-    kinds, one_group = {group.kind for group in model.kv_groups}, groups_of(cache) == ["full"]
-    if "mamba" in kinds and one_group:
-        notes.append("states of linear attention are read and written in time, but take no KV blocks")
-    if kinds & {"swa", "chunk"} and "full" in kinds:
-        if one_group:
-            notes.append("KV of layers with a window takes no blocks")
-        notes.append("decodes see windows by their mean context")
-    for pool, profile in zip(pools, profiles, strict=True):
-        if pool.pipeline_parallel > 1:
-            notes.append(
-                "pipeline stages work on one step one after the other; with several steps in flight "
-                f"throughput is up to {pool.pipeline_parallel} times as high"
-            )
-        if pool.waits_for_ranks(model):
-            notes.append("a step of data parallel ranks takes as long as that of the slowest of them")
-        elif pool.data_parallel > 1 and model.experts > 1:
-            notes.append(
-                "that data parallel ranks wait for each other in every step is not modelled: times are too "
-                "short by as much as their loads differ"
-            )
-        if pool.parallel.gpus > 1 and profile.origin == "datasheet" and not profile.coefficients.link:
-            notes.append("what GPUs send to each other takes no time")
-    return notes

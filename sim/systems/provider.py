@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError, field_validator, model_validator
 
-from sim.providers import bills, rulebook
+from sim.providers import rulebook
 from sim.providers.bills import Hosted
 from sim.providers.given_up import Patience
 from sim.providers.latency import UNSHOWN, HostedLatency
@@ -22,6 +22,7 @@ from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
+from sim.systems import strategies
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.in_words import first_problem
@@ -212,42 +213,12 @@ class ProviderSystem(Schema):
         wanted = len(trace) <= REGRET_REQUESTS if self.regret is None else self.regret
         if not wanted or self.caching.mode == "off":
             return None
-        costs = {"off": off_usd}
-        for system, strategy in self._alternatives(trace):
-            records = system.run(trace, "", Path(), lambda done: None)
-            costs[strategy] = float(bills.exact(records).total_usd)
-        costs["as configured"] = cost_usd  # two lifetimes in one request, say
-        best = min(costs, key=lambda strategy: costs[strategy])
-        regret = cost_usd - costs[best]
-        return {
-            "best_strategy": best,
-            "best_cost_usd": costs[best],
-            "regret_usd": regret,
-            "regret_ratio": regret / costs[best] if costs[best] else None,
-            "cost_usd_by_strategy": costs,
-        }
+        return strategies.regret(self, trace, cost_usd, off_usd)
 
-    def _alternatives(self, trace: Trace) -> list[tuple[ProviderSystem, str]]:
-        """Every mode, placement of marks and lifetime that rules and trace allow."""
-        found = []
-        for mode in ("automatic", "explicit"):
-            for marks in ("none", "system", "last", "window", "all"):
-                for ttl in self._sold(mode):
-                    asked = {"mode": mode, "marks": marks, "ttl": ttl, "system_ttl": None}
-                    system = self.model_copy(update={"caching": self.caching.model_copy(update=asked)})
-                    try:
-                        system.resolved("", Path())
-                        system.check_trace(trace, "", Path())
-                    except InputError:
-                        continue
-                    if (mode, marks) != ("explicit", "none"):  # no mark at all: off
-                        found.append((system, f"{mode}, marks {marks}, {ttl}"))
-        return found
-
-    def _sold(self, mode: str) -> list[str]:
-        system = self.model_copy(update={"caching": Caching.model_validate({"mode": mode})})
+    def sold(self) -> list[str]:
+        """The lifetimes that the rules sell; none where they do not go with the client's settings."""
         try:
-            return system._rules("").sold
+            return self._rules("").sold
         except InputError:
             return []
 

@@ -289,7 +289,7 @@ def test_an_engine_does_not_know_the_future(tmp_path: Path) -> None:
         ({"kind": "block", "eviction": "clock"}, "eviction = 'clock'.*allowed: lru, fifo"),
         ({"kind": "block", "eviction": "lru_tail_first"}, "'lru_tail_first'"),
         ({"kind": "ids", "eviction": "lru_tail_first", "count": "access"}, "count does not go with"),
-        ({"kind": "ids", "eviction": "fifo", "count": "hits"}, "'access' or 'prefix'"),
+        ({"kind": "ids", "eviction": "fifo", "count": "hits"}, "allowed: access, prefix"),
         ({"kind": "block", "eviction": "ttl"}, "ttl_s goes with eviction: ttl"),
         ({"kind": "ids", "eviction": "arc", "ttl_s": 3}, "ttl_s goes with eviction: ttl"),
     ],

@@ -26,6 +26,7 @@ from sim.studies.habits import costs_more, dollars
 from tests.docs.examples import ROOT
 from workloads.describing import describe
 from workloads.formats.guessed import GuessedTrace
+from workloads.formats.mooncake import MooncakeTrace
 
 Cells = list[list[str | None]]
 HABITS = {
@@ -45,6 +46,7 @@ HABITS = {
 }
 """The rows of the tables of docs/habits.md: which side of which pair."""
 SHARED = ROOT.parent / "shared" / "data"
+MOONCAKE = SHARED / "mooncake" / "conversation_trace.jsonl"
 SESSIONS = SHARED / "claude_code_sessions" / "sessions.jsonl.gz"
 
 
@@ -110,6 +112,18 @@ def _habit_hits() -> Cells:
     return _of_habits(cells)
 
 
+def _pauses() -> Cells:
+    """A run for each limit; the first is too short for any ping."""
+    found = [
+        summary("studies/pauses.yaml", f"clients.keep_warm.until_s={until_s}")["systems"]
+        for until_s in (1, 600, 1200, 1800, 3600)
+    ]
+    return [
+        [None, *(f"{one[system]['cost']['cost_usd_total']:,.0f}" for one in found)]
+        for system in ("five-minutes", "an-hour")
+    ]
+
+
 def _claims() -> Cells:
     """Claim and condition are a person's words; what each trace gives is not."""
     both = [summary(f"studies/claims-{name}.yaml")["claims"] for name in ("chat", "book")]
@@ -159,6 +173,7 @@ TABLES = {
         "docs/habits.md", "python -m sim habits configs/studies/habits.yaml", _habit_dollars
     ),
     "habit hits": Table("docs/habits.md", "python -m sim habits configs/studies/habits.yaml", _habit_hits),
+    "pauses": Table("docs/habits.md", "python -m sim sweep configs/studies/pauses.yaml", _pauses),
     "claims": Table("docs/claims.md", "configs/studies/claims-chat.yaml", _claims),
     "both worlds": Table("docs/providers.md", "configs/studies/both_worlds.yaml", _both_worlds, SESSIONS),
     "break-even": Table("docs/providers.md", "python -m sim breakeven", _break_even),
@@ -193,6 +208,23 @@ def _described() -> dict[str, str]:
     return {"seen": f"{100 * found.ideal_hit_rate:.2f} %", "p50": f"{found.reuse_s[50]:.0f} s"}
 
 
+def _profiles() -> dict[str, str]:
+    return {"count": str(len(list((ROOT / "sim/hardware/profiles").glob("*.yaml"))))}
+
+
+def _mooncake() -> dict[str, str]:
+    """Segments of the content tree, those of replies left out, and of a prompt's path on average."""
+    trace = MooncakeTrace(kind="trace", format="mooncake", path=MOONCAKE, block_size=512).build(0, ROOT)
+    content = trace.content
+    paths = [len(content.path(prompt)) for prompt in trace.prompt]
+    blocks = sum(-(-tokens // 512) for tokens in trace.input_tokens)
+    return {
+        "blocks": f"{blocks:,}",
+        "segments": f"{len(content) - len(trace):,}",
+        "each": f"{sum(paths) / len(paths):.1f}",
+    }
+
+
 SENTENCES = {
     "first run": Sentences(
         "README.md",
@@ -218,6 +250,17 @@ SENTENCES = {
         "configs/spec/4-ten-turns.yaml",
         _ten_turns,
         ("ten equal turns save {time} % of the tokens and {cost} % of the input bill",),
+    ),
+    "profiles": Sentences("README.md", "docs/calibration.md", _profiles, ("({count} profiles ship)",)),
+    "profiles, calibration": Sentences(
+        "docs/calibration.md", "python -m calibration.shipped", _profiles, ("{count} profiles ship",)
+    ),
+    "content tree": Sentences(
+        "docs/architecture.md",
+        "Mooncake conversation trace",
+        _mooncake,
+        ("({blocks} blocks of 512 tokens) is {segments} segments, {each} per prompt",),
+        MOONCAKE,
     ),
     "coding sessions": Sentences(
         "docs/workloads.md",

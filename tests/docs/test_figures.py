@@ -9,7 +9,15 @@ import pytest
 from tests.docs.examples import ROOT
 from tests.docs.tables import SENTENCES, TABLES, Sentences, Table, shown
 
-FAST = {"first run", "front page", "ten turns", "ten turns, claims", "break-even"}
+FAST = {
+    "first run",
+    "front page",
+    "ten turns",
+    "ten turns, claims",
+    "break-even",
+    "profiles",
+    "profiles, calibration",
+}
 """The others run studies."""
 
 

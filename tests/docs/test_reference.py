@@ -118,3 +118,21 @@ def test_every_command_that_a_page_names_exists() -> None:
             text = path.read_text("utf-8")
             named = set(re.findall(r"python -m (?:sim|workloads|calibration) [a-z][a-z-]+", text))
             assert named <= known, path.name
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    """Paths in code, from the root, within the package that the page is about, or beside the tests."""
+    named = re.compile(
+        r"`((?:tests|sim|configs|workloads|reports|calibration|notebooks|benchmarks|docs)/[\w./-]+?)/?`"
+    )
+    for path in [*PAGES, ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md"]:
+        if "how-to" in path.parts:
+            continue  # they name what is to be written
+        missing = [
+            name
+            for name in named.findall(path.read_text("utf-8"))
+            if not (ROOT / name).exists()
+            and not (ROOT / "sim" / name).exists()
+            and name != "sim/configs"  # in the wheel
+        ]
+        assert missing == [], path.name

@@ -11,23 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import sim.experiment as experiment_module
+import sim.result as result_module
 from reports import reuse, validity
 from sim.results import sample
 from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
 from tests.sim.small import write_small_mooncake
 
 
-@pytest.mark.parametrize("parts", [1, 2, 7, 16])
-def test_parts_of_a_fleet(parts: int, tmp_path: Path) -> None:
+def test_parts_of_a_fleet(tmp_path: Path) -> None:
     """16 replicas, little memory: blocks are evicted and requests preempted."""
     config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet={**FLEET, "replicas": 16})
-    said: list[str] = []
     whole = alone(config)
-    assert divided(config, tmp_path / "parts", parts, said) == whole
-    groups = "16 replicas, each with its own sessions: 16 groups that never meet"
-    assert said == [f"fleet: {groups}, in {parts} parts"]
-    assert len(list((tmp_path / "parts").iterdir())) == 2 * parts
+    for parts in (1, 2, 7, 16):
+        said: list[str] = []
+        folder = tmp_path / f"{parts}"
+        assert divided(config, folder, parts, said) == whole
+        groups = "16 replicas, each with its own sessions: 16 groups that never meet"
+        assert said == [f"fleet: {groups}, in {parts} parts"]
+        assert len(list(folder.iterdir())) == 2 * parts
 
 
 def test_a_window_is_found(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_the_report(few: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """It draws the same requests; of a large run the same sample of its sessions."""
     if few:
         monkeypatch.setattr(sample, "DRAWN", 100)
-        monkeypatch.setattr(experiment_module, "DRAWN", 100)
+        monkeypatch.setattr(result_module, "DRAWN", 100)
         monkeypatch.setattr(validity, "DRAWN", 100)
         monkeypatch.setattr(reuse, "DRAWN", 100)
     config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet=FLEET)
@@ -108,7 +109,7 @@ ARRIVALS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrival=st.sampled_from(ARRIVALS),
     cache=st.sampled_from(CACHES),

@@ -355,12 +355,12 @@ def test_report_and_console(make: Make) -> None:
     summary = result.summary()
     page = html.render(result, summary)
     for text in (
-        "Side by side",
+        "All systems",
         "cache writes, 5m",
         "cache storage",
         "dollars per 1,000 sessions",
-        "own against mixed",
-        "Strategies: mixed",
+        "From which traffic owning is cheaper than renting",
+        "Strategies",
     ):
         assert text in page
     out = Console(width=140, record=True, file=io.StringIO())

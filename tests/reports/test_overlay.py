@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports import looks, over_time, overlay, reuse, side_by_side
+from reports import looks, over_time, overlay, plotted, reuse, side_by_side, turns
 from sim.experiment import Result
 from sim.results import metrics
 from tests.reports.conftest import GPU, Build
@@ -50,7 +50,7 @@ def test_distributions_go_through_quantiles(everything: Result) -> None:
     assert x[share == 0.99] == pytest.approx(np.percentile(values, 99))
     summary, measured = everything.summary(), everything.measured()
     timed = {name: measured[name] for name in ("by-the-hour", "by-the-token", "no-cache")}
-    axes = _only(overlay.ttft(timed, looks.of(summary)))
+    axes = _only(overlay.ttft(timed, looks.of(summary), summary))
     lines = {str(line.get_label()): line for line in axes.lines}
     for name in timed:
         times_ms = metrics.ttft_s(measured[name].records) * 1e3
@@ -60,7 +60,7 @@ def test_distributions_go_through_quantiles(everything: Result) -> None:
 
 def test_medians_by_turn(everything: Result) -> None:
     measured = {"by-the-hour": everything.measured()["by-the-hour"]}
-    axes = _only(overlay.ttft_by_turn(measured, looks.of(everything.summary())))
+    axes = _only(turns.ttft_by_turn(measured, looks.of(everything.summary())))
     records = measured["by-the-hour"].records
     times_ms = metrics.ttft_s(records) * 1e3
     medians = [np.median(times_ms[records.turn == turn]) for turn in (1, 2, 3)]
@@ -71,9 +71,9 @@ def test_medians_by_turn(everything: Result) -> None:
 def test_dollars_by_turn_are_those_of_the_bill(everything: Result) -> None:
     """A provider's means by turn are those of summary.json; GPUs by the hour have none by the request."""
     summary: Any = everything.summary()
-    paid = overlay.paid_by_request(everything)
+    paid = turns.paid_by_request(everything)
     assert set(paid) == {"by-the-token", "hosted", "priced-replay"}
-    axes = _only(overlay.cost_by_turn(paid, looks.of(summary)))
+    axes = _only(turns.cost_by_turn(paid, looks.of(summary)))
     by_turn = summary["systems"]["hosted"]["cost"]["bill"]["mean_usd_by_turn"]
     want = list(by_turn.values())
     assert any(
@@ -83,7 +83,7 @@ def test_dollars_by_turn_are_those_of_the_bill(everything: Result) -> None:
 
 def test_panels_of_tokens(everything: Result) -> None:
     """A panel for each system, titled with its name; the empty places of the grid are not drawn."""
-    figure = overlay.prompt_tokens(everything.measured())
+    figure = turns.prompt_tokens(everything.measured())
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == list(everything.runs)
 
@@ -124,15 +124,14 @@ def test_requests_in_the_table_tell_what_runs(everything: Result) -> None:
 
 def test_the_curve_of_a_run_has_the_sizes_of_today(everything: Result) -> None:
     summary = everything.summary()
-    picture = reuse.of_run(everything, everything.measured(), looks.of(summary))
+    picture = reuse.of_run(everything, everything.measured(), summary, looks.of(summary))
     assert picture is not None
-    axes = picture.figure.axes[0]
-    dots = {str(line.get_label()): line for line in axes.lines}
+    dots = {series.name: series for series in plotted.panels(picture.figure)[0].series}
     blocks = everything.runs["by-the-hour"].records.engine
     assert blocks is not None
-    x, y = points(dots["by-the-hour"])
-    assert x == [blocks.capacity_blocks * 16]
-    assert y == [pytest.approx(summary["systems"]["by-the-hour"]["cache"]["prefix_cache_hit_rate"])]
+    dot = dots["by-the-hour"]
+    assert dot.x == [blocks.capacity_blocks * 16]
+    assert dot.y == [pytest.approx(summary["systems"]["by-the-hour"]["cache"]["prefix_cache_hit_rate"])]
     assert "replay" not in dots, "its cache has no bound"
 
 

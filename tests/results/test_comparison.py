@@ -90,6 +90,10 @@ def test_more_may_be_better() -> None:
         summary["systems"][name]["cache"] = {"prefix_cache_hit_rate": rate}
     found = compare(summary, asked, None)
     assert found["higher_is_better"] and found["rows"][0]["system"] == "b"
+    with pytest.raises(
+        ValueError, match=r"called 'ttft' \(did you mean 'mean_ttft_ms' or 'median_ttft_ms'"
+    ):
+        Compare(by="ttft")
     with pytest.raises(ValueError, match=r"no figure of summary\.json is called 'hits'"):
         Compare(by="hits")
 

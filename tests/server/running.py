@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import httpx
+
 from sim.server.api import serving
 from sim.server.api.tokens import FourCharacters, Tokens
 from sim.server.live import Live
@@ -25,6 +27,13 @@ class Up(Generic[Kind]):
     live: Kind
     tokens: Tokens
     paces: list[float] = field(default_factory=list)
+    client: httpx.Client = field(init=False)
+    """For requests that no SDK makes."""
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(
+            base_url=self.url, verify=False, timeout=20
+        )  # there is nothing to verify
 
     @property
     def url(self) -> str:
@@ -63,7 +72,8 @@ def up(
     ready.wait()
     try:
         if "up" in found:
-            yield found["up"]
+            with found["up"].client:
+                yield found["up"]
     finally:
         if "web" in found:
             found["web"].should_exit = True

@@ -18,6 +18,7 @@ from benchmarks import serving
 from sim.config import load_config
 from sim.server.opening import open_system
 from sim.server.system import LiveSystem
+from tests.server import tokenizer
 from tests.server.running import Up, up
 from tests.server.test_real import config_file
 
@@ -79,12 +80,14 @@ def busy(tmp_path: Path) -> Iterator[Up[LiveSystem]]:
         yield server
 
 
+RULES = "The rules of the shop. " + "All is well. " * 20
+PROMPTS = [f"{RULES} Question {i}?" for i in range(40)]
+
+
 @pytest.mark.slow
 def test_guidellm(busy: Up[LiveSystem], tmp_path: Path) -> None:
     """Its figures of each request are those of the records."""
-    rules = "The rules of the shop. " + "All is well. " * 20
-    prompts = [f"{rules} Question {i}?" for i in range(40)]
-    (tmp_path / "prompts.txt").write_text("\n".join(prompts))
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     command = [
         tool("guidellm"), "run", "--backend", f"kind=openai_http,target={busy.url}",
         "--profile", "kind=concurrent,streams=4", "--constraint", "kind=max_requests,count=20",
@@ -93,23 +96,41 @@ def test_guidellm(busy: Up[LiveSystem], tmp_path: Path) -> None:
     ]  # fmt: skip
     subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
     requests = json.loads((tmp_path / "out.json").read_text())["benchmarks"][0]["requests"]
-    measured = [
-        (one["prompt_tokens"], one["cached_tokens"], one["output_tokens"]) for one in requests["successful"]
-    ]
-    assert len(measured) == 20 and not requests["errored"]
-    busy.live.stop()
-    records = busy.live.records()
-    columns = (records.input_tokens, records.cache_read_input_tokens, records.output_tokens)
-    recorded = list(zip(*(column.tolist() for column in columns), strict=True))
-    assert all(one in recorded for one in measured) and any(cached for _, cached, _ in measured)
+    assert not requests["errored"]
+    names = ("prompt_tokens", "cached_tokens", "output_tokens")
+    require_recorded(busy.live, [[one[name] for name in names] for one in requests["successful"]])
 
 
 @pytest.mark.slow
 def test_aiperf(busy: Up[LiveSystem], tmp_path: Path) -> None:
+    """Likewise, and it finds vLLM's metrics."""
+    lines = [json.dumps({"text": prompt}) for prompt in PROMPTS]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines))
+    tokenizer.write(tmp_path)
     command = [
-        tool("aiperf"), "profile", "--model", "engine", "--url", busy.url, "--endpoint-type", "chat",
-        "--streaming", "--concurrency", "4", "--request-count", "20", "--tokenizer", "gpt2",
-        "--artifact-dir", "out",
+        tool("aiperf"), "profile", "--model", "any", "--url", busy.url, "--endpoint-type", "chat",
+        "--streaming", "--concurrency", "4", "--request-count", "20", "--input-file", "prompts.jsonl",
+        "--custom-dataset-type", "single_turn", "--use-server-token-count", "--tokenizer", str(tmp_path),
+        "--ui", "none", "--artifact-dir", "out",
     ]  # fmt: skip
     subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
-    assert list((tmp_path / "out").rglob("*.json"))
+    scraped = json.loads((tmp_path / "out" / "server_metrics_export.json").read_text())["metrics"]
+    assert {
+        "vllm:num_requests_running",
+        "vllm:prefix_cache_hits",
+        "vllm:cache_config_info",
+    } <= scraped.keys()
+    exported = (tmp_path / "out" / "profile_export.jsonl").read_text().splitlines()
+    found = [json.loads(line)["metrics"] for line in exported]
+    names = ("usage_prompt_tokens", "usage_prompt_cache_read_tokens", "output_sequence_length")
+    require_recorded(busy.live, [[one[name]["value"] for name in names] for one in found])
+
+
+def require_recorded(live: LiveSystem, measured: list[list[int]]) -> None:
+    """Assert that prompt, cached and output tokens of 20 requests are those of requests in the records."""
+    live.stop()
+    records = live.records()
+    columns = (records.input_tokens, records.cache_read_input_tokens, records.output_tokens)
+    recorded = [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    assert len(measured) == 20 and all(one in recorded for one in measured)
+    assert any(cached for _, cached, _ in measured)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import anthropic
-import httpx
 import openai
 import pytest
 
@@ -41,7 +40,7 @@ def test_a_stream_that_is_closed_early_leaves_the_system() -> None:
             stream.close()
         eventually(lambda: server.live.rows[0].cancelled)
         assert server.live.rows[0].said < 1000
-        page = httpx.get(f"{server.url}/metrics").text
+        page = server.client.get("/metrics").text
         assert 'finished_reason="abort",model_name="fake-model"} 1.0' in page
 
 
@@ -71,7 +70,7 @@ def test_tasks_that_are_cancelled_cancel_their_streams() -> None:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-        httpx.post(f"{server.url}/admin/config", json={"replies": {"tokens": 100}})
+        server.client.post("/admin/config", json={"replies": {"tokens": 100}})
         asyncio.run(many())
         eventually(lambda: all(row.is_over for row in server.live.rows))
         assert sorted(row.cancelled for row in server.live.rows) == [False] * 10 + [True] * 10

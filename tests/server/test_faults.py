@@ -25,12 +25,10 @@ HELLO: Any = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def faulty(engine: Up[FakeLive]) -> Any:
     """Sets the faults of the server; none are left behind."""
-    none = httpx.get(f"{engine.url}/admin/config").json()["faults"]
+    none = engine.client.get("/admin/config").json()["faults"]
 
     def set_to(**faults: Any) -> None:
-        assert (
-            httpx.post(f"{engine.url}/admin/config", json={"faults": {**none, **faults}}).status_code == 200
-        )
+        assert engine.client.post("/admin/config", json={"faults": {**none, **faults}}).status_code == 200
 
     yield set_to
     set_to()
@@ -107,7 +105,7 @@ def test_a_share_of_errors_is_that_share(chat: openai.OpenAI, engine: Up[FakeLiv
 
 def test_a_server_that_still_loads(engine: Up[FakeLive], faulty: Any) -> None:
     faulty(slow_start_s=1000)
-    assert httpx.get(f"{engine.url}/health").status_code == 503
+    assert engine.client.get("/health").status_code == 503
     with openai_client(engine) as client, pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="m", messages=HELLO)
 

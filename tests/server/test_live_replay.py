@@ -29,6 +29,7 @@ def tiers(cache: str, write: str) -> dict[str, Any]:
     }
 
 
+EAGLE = {"method": "eagle", "model": "llama-3-8b", "num_speculative_tokens": 2, "acceptance_rate": 0.6}
 SGLANG = {"engine": {"kind": "sglang"}}
 MEMORIES: dict[str, dict[str, Any]] = {
     "blocks of 4": {"cache": {"kind": "block", "block_size": 4}},
@@ -60,9 +61,22 @@ MEMORIES: dict[str, dict[str, Any]] = {
             "speculative": {"method": "ngram", "num_speculative_tokens": 3, "acceptance_rate": 0.6},
         },
     },
+    "hashes that look ahead": {
+        "cache": {"kind": "block", "block_size": 4},
+        "engine": {"kind": "vllm", "speculative": EAGLE},
+    },
+    "a hit loses its last block": {
+        "cache": {"kind": "block", "block_size": 4},
+        "engine": {"kind": "vllm", "speculative": {**EAGLE, "disable_lookahead_block_hashes": True}},
+    },
     "synchronous": {
         "cache": {"kind": "block", "block_size": 4},
         "engine": {"kind": "vllm", "async_scheduling": False, "max_num_batched_tokens": 64},
+    },
+    "ranks that step together": {
+        "cache": {"kind": "block", "block_size": 4, "groups": ["full"]},
+        "model": "gpt-oss-20b",
+        "data_parallel": 2,
     },
     "radix": {**SGLANG, "memory": {"kv_blocks": 240}},
     "radix pages of 4": {**SGLANG, "cache": {"kind": "radix", "page_size": 4}},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import openai
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,7 +27,7 @@ HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
 def families(server: Up[FakeLive]) -> dict[str, Any]:
-    reply = httpx.get(f"{server.url}/metrics")
+    reply = server.client.get("/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {family.name: family for family in text_string_to_metric_families(reply.text)}
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
@@ -105,11 +104,9 @@ def test_streams_of_the_asynchronous_client_run_side_by_side(engine: Up[FakeLive
 def test_times_of_a_request_come_where_asked() -> None:
     body = {"model": "m", "messages": HELLO, "max_tokens": 5, "include_metrics": True}
     with up(lambda: FakeLive(token_s=0.01)) as server:
-        whole = httpx.post(f"{server.url}/v1/chat/completions", json=body).json()["metrics"]
-        lines = httpx.post(f"{server.url}/v1/chat/completions", json={**body, "stream": True}).text.split(
-            "\n\n"
-        )
-        twice = httpx.post(f"{server.url}/v1/chat/completions", json={**body, "n": 2}).json()
+        whole = server.client.post("/v1/chat/completions", json=body).json()["metrics"]
+        lines = server.client.post("/v1/chat/completions", json={**body, "stream": True}).text.split("\n\n")
+        twice = server.client.post("/v1/chat/completions", json={**body, "n": 2}).json()
     last = json.loads(lines[-3].removeprefix("data: "))
     assert last["choices"] == [] and "usage" not in last and last["metrics"].keys() == whole.keys()
     assert "metrics" not in twice, "of which of the two?"

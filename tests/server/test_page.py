@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.reports.browser import FLAGS
@@ -46,7 +45,7 @@ def test_the_page_shows_live_figures(engine: Up[FakeLive], tmp_path: Path, dark:
 
 
 def test_the_page_needs_nothing_from_elsewhere(engine: Up[FakeLive]) -> None:
-    page = httpx.get(f"{engine.url}/").text
+    page = engine.client.get("/").text
     assert "http://" not in page and "https://" not in page and "src=" not in page and "href=" not in page
 
 

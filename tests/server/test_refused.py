@@ -27,7 +27,7 @@ DEEP = b'{"messages": ' + b"[" * 100_000
     "body", [b"", b"{", b"[1]", b'"x"', b"\xff\xfe", DEEP, b'{"n": ' + b"1" * 5000 + b"}", b"{}"]
 )
 def test_malformed_bodies(engine: Up[FakeLive], path: str, body: bytes) -> None:
-    reply = httpx.post(f"{engine.url}{path}", content=body)
+    reply = engine.client.post(f"{path}", content=body)
     error = reply.json()["error"]
     assert reply.status_code == 400 and error["type"] == "invalid_request_error" and error["message"]
     assert ("code" in error) == (path != "/v1/messages")
@@ -57,7 +57,7 @@ def test_malformed_bodies(engine: Up[FakeLive], path: str, body: bytes) -> None:
 def test_fields_that_do_not_fit_are_named(
     engine: Up[FakeLive], path: str, change: dict[str, Any], field: str
 ) -> None:
-    reply = httpx.post(f"{engine.url}/v1/{path}", json={"model": "m", **change})
+    reply = engine.client.post(f"/v1/{path}", json={"model": "m", **change})
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == field and field in reply.json()["error"]["message"]
 
@@ -75,7 +75,7 @@ def test_fields_that_do_not_fit_are_named(
 )
 def test_messages_that_do_not_fit(engine: Up[FakeLive], change: dict[str, Any]) -> None:
     body = {"model": "m", "max_tokens": 5, "messages": HELLO, **change}
-    reply = httpx.post(f"{engine.url}/v1/messages", json=body)
+    reply = engine.client.post("/v1/messages", json=body)
     assert reply.status_code == 400 and reply.json()["error"]["type"] == "invalid_request_error"
 
 
@@ -107,17 +107,15 @@ def test_a_key_is_asked_for_in_both_ways() -> None:
         ):
             claude.messages.create(model="m", max_tokens=1, messages=HELLO)
         assert no.value.body["error"]["type"] == "authentication_error"  # type: ignore[index]
-        statuses = {
-            path: httpx.get(f"{server.url}{path}").status_code for path in ("/", "/health", "/metrics")
-        }
+        statuses = {path: server.client.get(f"{path}").status_code for path in ("/", "/health", "/metrics")}
         assert statuses == {"/": 200, "/health": 200, "/metrics": 401}
-        assert httpx.get(f"{server.url}/admin/config", headers=[(b"x-api-key", b"\xff")]).status_code == 401
+        assert server.client.get("/admin/config", headers=[(b"x-api-key", b"\xff")]).status_code == 401
 
 
 def test_paths_and_methods_that_do_not_exist(engine: Up[FakeLive]) -> None:
-    reply = httpx.get(f"{engine.url}/v1/none")
+    reply = engine.client.get("/v1/none")
     assert (reply.status_code, reply.json()["error"]["type"]) == (404, "invalid_request_error")
-    reply = httpx.get(f"{engine.url}/v1/messages")
+    reply = engine.client.get("/v1/messages")
     assert (reply.status_code, reply.json()["error"]["type"]) == (405, "invalid_request_error")
 
 
@@ -153,7 +151,7 @@ def test_a_request_that_the_system_loses() -> None:
             claude.messages.stream(model="m", max_tokens=9, messages=HELLO) as events,
         ):
             list(events)
-        page = httpx.get(f"{server.url}/metrics").text
+        page = server.client.get("/metrics").text
         assert 'finished_reason="error",model_name="fake-model"} 3.0' in page
 
 
@@ -212,7 +210,7 @@ def test_half_a_character(engine: Up[FakeLive]) -> None:
 
 
 def test_messages_are_brief(engine: Up[FakeLive]) -> None:
-    reply = httpx.post(f"{engine.url}/admin/config", json={"x" * 5000: 1})
+    reply = engine.client.post("/admin/config", json={"x" * 5000: 1})
     assert reply.status_code == 400 and len(reply.json()["error"]["message"]) < 200
 
 

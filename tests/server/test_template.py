@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from sim.server.api.replies import Speaker
 from sim.server.api.template import Message, call, render, text
-from sim.server.api.tokens import FourCharacters, ModelTokens, Remembering, Tokens, tokens_of
+from sim.server.api.tokens import FourCharacters, ModelTokens, Remembering, tokens_of
 from sim.server.options import Replies
+from tests.server import tokenizer
 from workloads.errors import InputError
 
 texts = st.text(max_size=30)
@@ -65,27 +66,8 @@ def test_filler_has_the_asked_length_and_survives_being_stripped(length: int) ->
     assert whole == whole.strip() and tokens.encode(whole) == said
 
 
-@pytest.fixture
-def model_tokens(tmp_path: Path) -> Tokens:
-    """A small byte-pair tokenizer, trained here."""
-    tokenizers = pytest.importorskip("tokenizers")
-    from sim.server.api.replies import WORDS
-
-    made = tokenizers.Tokenizer(tokenizers.models.BPE())
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=2000,
-        show_progress=False,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-    )
-    made.train_from_iterator([" ".join(WORDS)] * 3, trainer)
-    path = tmp_path / "tokenizer.json"
-    made.save(str(path))
-    return tokens_of(path)
-
-
-def test_a_models_tokenizer(model_tokens: Tokens, tmp_path: Path) -> None:
+def test_a_models_tokenizer(tmp_path: Path) -> None:
+    model_tokens = tokens_of(tokenizer.write(tmp_path))
     found = model_tokens.encode("the cat saw ünïcode 🙂 \ud800")
     assert "".join(found.pieces) == "the cat saw ünïcode 🙂 \ufffd" and model_tokens.note == ""
     assert model_tokens.marker("user") > max(found.ids)

@@ -67,6 +67,17 @@ def test_shipped_by_name(cli_here: Cli, root: Path) -> None:
         assert len(examples.question(path)) > 20, name
 
 
+def test_shipped_axes_by_name(root: Path, tmp_path: Path) -> None:
+    """Likewise, by name or by the path that the docs have; a file of one's own comes first."""
+    ours = root / "configs" / "axes" / "gpus.yaml"
+    for name in ("gpus", "axes/gpus.yaml", "configs/axes/gpus.yaml"):
+        assert examples.find_axes(Path(name)).samefile(ours)
+    mine = tmp_path / "gpus"
+    mine.touch()
+    assert examples.find_axes(mine) == mine
+    assert examples.find_axes(Path("no.yaml")) == Path("no.yaml")
+
+
 def test_a_file_comes_before_a_name(cli_here: Cli, tmp_path: Path) -> None:
     """What lies in the folder is meant, where something is called like a configuration that ships."""
     done = cli_here("init", "own-gpus", "quickstart.yaml")
