@@ -62,8 +62,8 @@ class Caching(Schema):
             marks = "system" if rules.kind == "object" else self.strategy
         return self.model_copy(update={"marks": marks, "ttl": self.ttl or rules.sold[0]})
 
-    def check(self, rules: Rules, provider: str, key: str) -> None:
-        """InputError unless ``rules`` allow this; ``key`` names the section."""
+    def check_lifetimes(self, rules: Rules, provider: str, key: str) -> None:
+        """InputError unless the lifetimes that are named are sold, whether or not anything is cached."""
         for name in ("ttl", "system_ttl"):
             ttl = getattr(self, name)
             if ttl is not None and ttl not in rules.sold:
@@ -71,6 +71,10 @@ class Caching(Schema):
                     f"{key}.{name} = {ttl!r}: {provider} does not sell this lifetime; "
                     f"allowed: {', '.join(rules.sold)}"
                 )
+
+    def check(self, rules: Rules, provider: str, key: str) -> None:
+        """InputError unless ``rules`` allow this; ``key`` names the section."""
+        self.check_lifetimes(rules, provider, key)
         if self.strategy != "none" and not rules.client_marks:
             raise InputError(
                 f"{key}.marks = {self.strategy!r}: {provider} takes no marks here; allowed: none"
@@ -103,6 +107,8 @@ class Caching(Schema):
 
     def lifetimes(self, rules: Rules) -> tuple[int, int]:
         """The numbers of the lifetimes of (the system message's mark, all other marks)."""
+        if self.mode == "off":
+            return 0, 0
         rest = rules.sold.index(self.ttl) if self.ttl is not None else 0
         return (rest if self.system_ttl is None else rules.sold.index(self.system_ttl)), rest
 

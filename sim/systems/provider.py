@@ -103,7 +103,10 @@ class ProviderSystem(Schema):
         if self.model != RECORDED:
             self._require_current(self.model, key)
             self._prices(key)
-        if self.caching.mode == "off" or self.model == RECORDED:  # what is sold depends on the models
+        if self.model == RECORDED:  # what is sold depends on the models
+            return self
+        if self.caching.mode == "off":
+            self.caching.check_lifetimes(rules, self.provider, f"{key}.caching")
             return self
         caching = self._require_caching(rules, self.provider, key)
         return self.model_copy(update={"caching": caching})
