@@ -114,6 +114,9 @@ class _Attention:
         self._known = {(chunk, kv, n, context): us for chunk, kv, n, context, us in rows}
         together = [n for n in decodes if (chunks[-1], 0, n, contexts[0]) in self._known]
         self._where = times.folder / "attention.csv.gz"
+        if not together:
+            what = f"decodes beside a prefill_chunk of {chunks[-1]}, with kv_prefill 0"
+            raise InputError(f"{self._where}: no entry for {what}; allowed: a whole grid")
         self._prefill = self._grid(chunks, cached, [0], [0])
         self._decode = self._grid([0], [0], decodes, contexts)
         self._mixed = self._grid(chunks, cached, together, contexts)

@@ -97,6 +97,7 @@ def _without(name: str) -> dict[str, Any]:
         ("text", ("dense.csv.gz:2", "time_us = 'fast'", "allowed: a number above 0")),
         ("huge", ("dense.csv.gz:2", "time_us = '1e+300'", "up to 1e+12")),
         ("hole", ("attention.csv.gz", "no entry for", "allowed: a whole grid")),
+        ("apart", ("attention.csv.gz: no entry for decodes beside a prefill_chunk of 512", "a whole grid")),
         ("skew", ("skew.csv.gz: pc", "allowed: rows with and without a prefill")),
         ("moe", ("moe.csv.gz", "allowed: the tables of Meta Llama 3.1 8B")),
     ],
@@ -124,6 +125,10 @@ def test_bad_tables(calibration: Cli, tmp_path: Path, spoil: str, said: tuple[st
         meta.write_text(
             yaml.safe_dump(yaml.safe_load(meta.read_text()) | {"skew_profile": {"enabled": True}})
         )
+    if spoil == "apart":
+        rows = gzip.decompress((folder / "attention.csv.gz").read_bytes()).splitlines()
+        rows = [row for row in rows if not row.startswith(b"512,0,") or row.startswith(b"512,0,0,")]
+        (folder / "attention.csv.gz").write_bytes(gzip.compress(b"\n".join(rows)))
     if spoil == "hole":
         rows = gzip.decompress((folder / "attention.csv.gz").read_bytes()).splitlines()
         (folder / "attention.csv.gz").write_bytes(gzip.compress(b"\n".join(rows[:5] + rows[6:])))
