@@ -26,7 +26,7 @@ floors: .venv/installed-test  ## the default suite with the oldest dependencies 
 	$(PYTHON) -m venv .venv-floors
 	$(BIN)/python -m tests.dependencies floors > .venv-floors/floors.txt
 	.venv-floors/bin/python -m pip install --quiet --constraint .venv-floors/floors.txt --editable ".[test]"
-	.venv-floors/bin/python -m pytest -n auto -W ignore::DeprecationWarning  # of what is newer than they are
+	PREFIXSIM_WARNINGS=default .venv-floors/bin/python -m pytest -n auto -W ignore::DeprecationWarning
 
 audit:  ## known vulnerabilities of what the tests install (asks the network)
 	$(PYTHON) -m venv .venv-audit

@@ -1,4 +1,4 @@
-"""The hit-rate curve for a reader: a table, a CSV file and a figure; and Figure 9 of the Mooncake paper."""
+"""The hit-rate curve for a reader: a table, a CSV file, a figure and a page."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ from reports.frame import Part
 from reports.frame import rows as rows_of
 from reports.frame import study as page
 from reports.inline import image
-from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
 from sim.results.records import Ints
-from sim.studies.curve import Curve, blocks_of, exact
+from sim.studies.curve import Curve
 from sim.studies.curve_sampled import CurveStudy, log_spaced
-from workloads.trace import Trace
 
 FILES = ("curve.csv", "curve.png", "curve.html")
 COLUMNS = (
@@ -49,8 +47,6 @@ ENOUGH = 0.9
 """A cache that finds this share of the most hits is called large enough."""
 SHARES = (0.50, 0.80, 0.90, 0.95, 0.99)
 DRAWN_POINTS = 800
-RISES, ESTIMATED = (5e5, 1.5e8), 40
-"""Figure 9 is estimated at so many capacities in the range where it rises, and at those published."""
 NAME_WIDTH, NAME_HEIGHT, NAME_GAP = 0.0135, 0.048, 0.03
 """Of a point's name: width of a letter, height, distance from the point, as shares of the panel."""
 
@@ -354,44 +350,3 @@ def _free(y: float, others: list[float]) -> float:
     above = [NAME_HEIGHT / 2 + i * NAME_HEIGHT / 4 for i in range(len(steps))]
     places = (place for place in below + above if all(abs(place - o) >= NAME_HEIGHT for o in others))
     return next(places, y)
-
-
-@canvas.styled
-def mooncake_figure_9(trace: Trace) -> Figure:
-    """The published curve of the Mooncake paper, the estimates in tokens, and the trace's own blocks."""
-    figure, axes = canvas.new(
-        "Mooncake conversation trace, LRU: published and simulated",
-        "capacity, tokens",
-        "hit ratio, by tokens",
-        height_in=4.2,
-    )
-    total = sum(trace.input_tokens)
-    ends = min(PUBLISHED), max(PUBLISHED)
-    at = np.unique(np.concatenate([np.geomspace(*RISES, ESTIMATED), list(PUBLISHED)]).astype(np.int64))
-    kinds: tuple[tuple[Unit, str, str, str], ...] = (
-        ("token", "-", canvas.BLUE, "estimate, capacity in tokens"),
-        ("block", "--", canvas.VERMILION, "estimate, capacity in blocks"),
-    )
-    for unit, line, colour, label in kinds:
-        ratios = [hit_tokens(trace, capacity, unit) / total for capacity in at.tolist()]
-        axes.plot(at, ratios, line, color=colour, label=label)
-    curve = exact(blocks_of(trace))
-    size = curve.blocks.size_tokens
-    fine = log_spaced(ends[1] // size, DRAWN_POINTS)
-    fine = fine[fine * size >= ends[0]]
-    label = f"whole blocks of {size} tokens (exact)"
-    axes.step(fine * size, curve.rate_tokens(fine), ":", where="post", color=canvas.GREEN, label=label)
-    axes.plot(
-        list(PUBLISHED), list(PUBLISHED.values()), "o", color=canvas.BLACK, markersize=4.5,
-        label="published (Figure 9)", zorder=5,
-    )  # fmt: skip
-    axes.set_xlim(ends[0] / 1.3, ends[1] * 1.3)
-    capacity_axes(axes, size)
-    canvas.legend(figure, columns=2)
-    return figure
-
-
-@canvas.styled
-def save_mooncake_figure_9(trace: Trace, path: Path) -> None:
-    """Write ``mooncake_figure_9`` as a PNG of 150 dots per inch."""
-    mooncake_figure_9(trace).savefig(path, format="png", dpi=150, metadata={"Software": None})

@@ -14,6 +14,7 @@ from reports import (
     overlay,
     reuse,
     side_by_side,
+    turns,
     units,
     validity,
 )  # fmt: skip
@@ -171,15 +172,13 @@ def render(result: Result, summary: Summary | None = None) -> str:
     )
 
 
-def _pictures(
-    result: Result, measured: overlay.Runs, summary: Summary, seen: overlay.Looks
-) -> list[Picture]:
+def _pictures(result: Result, measured: turns.Runs, summary: Summary, seen: turns.Looks) -> list[Picture]:
     """The figures of a run: those of its one system, or of all together."""
     found = overlay.of_run(result, measured, summary, seen) if len(measured) > 1 else []
     if len(measured) == 1:
         ((name, run),) = measured.items()
         found += figures.of_system(name, run, summary)
-        found += overlay.of_turns(result, measured, seen)
+        found += turns.of_turns(result, measured, seen)
     found += side_by_side.pictures(summary, seen)
     for picture in (
         over_time.of_run(result, summary, seen),

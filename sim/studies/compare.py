@@ -28,6 +28,10 @@ SIGNS: dict[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 
 
+SAME = {"seed": "seeds", "requests": "numbers of requests", "version": "versions"}
+"""What should be the same in all runs, by its key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A finished run: the folder as the user gave it, and its summary."""
@@ -54,6 +58,8 @@ def _is_summary(content: dict[str, Any]) -> bool:
     """Whether ``content`` has every system with all its figures, without and with its cache."""
     parts: list[Any] = [content.get(key) for key in ("systems", "no_cache", "savings")]
     if not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return False
+    if not all(isinstance(content.get(key), int | str | None) for key in SAME):
         return False
     return all(_has_all(entry, SystemEntry) for part in parts[:2] for entry in part.values())
 
@@ -135,7 +141,7 @@ class Comparison:
     def notes(self) -> list[str]:
         """What has to be known about the comparison: other draws, other requests, other systems."""
         out = []
-        for key, what in (("seed", "seeds"), ("requests", "numbers of requests"), ("version", "versions")):
+        for key, what in SAME.items():
             values = [run.summary.get(key) for run in self.runs]
             if len(set(values)) > 1:
                 out.append(f"The runs have different {what}: {', '.join(map(str, values))}.")

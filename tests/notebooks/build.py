@@ -37,14 +37,18 @@ def executed(path: Path) -> Any:
 
 
 def shown(notebook: Any) -> list[str]:
-    """What its cells print and return, as text; tables as HTML, without the ids that styles are given."""
+    """What its cells print and return, as text: words and figures of tables, whatever their looks."""
     texts = []
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             text = output.get("text") or data.get("text/html") or data.get("text/plain") or ""
             text = "".join(text) if isinstance(text, list) else text
-            texts.append(re.sub(r"T_[0-9a-f]+|0x[0-9a-f]+", "T", text))
+            texts.append(
+                " ".join(
+                    re.sub(r"<style.*?</style>|<[^>]+>|0x[0-9a-f]+", " ", text, flags=re.DOTALL).split()
+                )
+            )
     return texts
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from reports import canvas
+from reports import canvas, mooncake
 from reports import curve as report
 from sim.cli import main
 from sim.config import load_config
@@ -249,14 +249,14 @@ def test_picture_of_figure_9(tmp_path: Path, root: Path, monkeypatch: pytest.Mon
     trace = MooncakeTrace(
         kind="trace", format="mooncake", path=tmp_path / "small.jsonl", time_unit="ms"
     ).build(0, tmp_path)
-    monkeypatch.setattr(report, "ESTIMATED", 3)
-    figure = report.mooncake_figure_9(trace)
+    monkeypatch.setattr(mooncake, "ESTIMATED", 3)
+    figure = mooncake.mooncake_figure_9(trace)
     assert _labels(figure) == [
         "estimate, capacity in tokens",
         "estimate, capacity in blocks",
         "whole blocks of 512 tokens (exact)",
         "published (Figure 9)",
     ]
-    report.save_mooncake_figure_9(trace, tmp_path / "figure.png")
+    mooncake.save_mooncake_figure_9(trace, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
     assert (root / "docs/figures/mooncake-figure-9.png").stat().st_size < 120_000

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports import looks, over_time, overlay, plotted, reuse, side_by_side
+from reports import looks, over_time, overlay, plotted, reuse, side_by_side, turns
 from sim.experiment import Result
 from sim.results import metrics
 from tests.reports.conftest import GPU, Build
@@ -60,7 +60,7 @@ def test_distributions_go_through_quantiles(everything: Result) -> None:
 
 def test_medians_by_turn(everything: Result) -> None:
     measured = {"by-the-hour": everything.measured()["by-the-hour"]}
-    axes = _only(overlay.ttft_by_turn(measured, looks.of(everything.summary())))
+    axes = _only(turns.ttft_by_turn(measured, looks.of(everything.summary())))
     records = measured["by-the-hour"].records
     times_ms = metrics.ttft_s(records) * 1e3
     medians = [np.median(times_ms[records.turn == turn]) for turn in (1, 2, 3)]
@@ -71,9 +71,9 @@ def test_medians_by_turn(everything: Result) -> None:
 def test_dollars_by_turn_are_those_of_the_bill(everything: Result) -> None:
     """A provider's means by turn are those of summary.json; GPUs by the hour have none by the request."""
     summary: Any = everything.summary()
-    paid = overlay.paid_by_request(everything)
+    paid = turns.paid_by_request(everything)
     assert set(paid) == {"by-the-token", "hosted", "priced-replay"}
-    axes = _only(overlay.cost_by_turn(paid, looks.of(summary)))
+    axes = _only(turns.cost_by_turn(paid, looks.of(summary)))
     by_turn = summary["systems"]["hosted"]["cost"]["bill"]["mean_usd_by_turn"]
     want = list(by_turn.values())
     assert any(
@@ -83,7 +83,7 @@ def test_dollars_by_turn_are_those_of_the_bill(everything: Result) -> None:
 
 def test_panels_of_tokens(everything: Result) -> None:
     """A panel for each system, titled with its name; the empty places of the grid are not drawn."""
-    figure = overlay.prompt_tokens(everything.measured())
+    figure = turns.prompt_tokens(everything.measured())
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == list(everything.runs)
 

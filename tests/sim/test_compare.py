@@ -111,6 +111,7 @@ def test_what_is_not_alike_is_said(tmp_path: Path, summary: Any) -> None:
         (("a", "list"), ("list/summary.json: []; allowed: folders that `run` wrote",)),
         (("a", "part"), ("part/summary.json: not the summary of a run",)),
         (("a", "twins", "--metric", "no_cache.mean_ttft_ms"), ("twins/summary.json: not the summary of a run",)),
+        (("a", "seeds"), ("seeds/summary.json: not the summary of a run",)),
         (("a", "cost", "--metric", "gpus"), ("cost/summary.json: not the summary of a run",)),
         (("a", "b"), ("no system is in two of the runs (a: own; b: other)", "the same name")),
         (("a", "a", "--metric", "p99_tft_ms"), ("--metric: no figure 'p99_tft_ms'; did you mean 'p99_ttft_ms'?",)),
@@ -135,7 +136,7 @@ def test_refused(
     part = {"systems": {"own": 3}, "no_cache": {"own": {}}, "savings": {"own": {}}}
     twins = summary | {"no_cache": {}}
     cost = summary | {"systems": {"own": summary["systems"]["own"] | {"cost": {}}}}
-    damaged = {"part": part, "twins": twins, "cost": cost}
+    damaged = {"part": part, "twins": twins, "cost": cost, "seeds": summary | {"seed": {}}}
     texts = {"text": "{", "list": "[]", "deep": "[" * 10**5} | {
         name: json.dumps(content) for name, content in damaged.items()
     }
