@@ -94,7 +94,7 @@ def _fitted(
 
 def _height(part: RenderableType, width: int) -> int:
     """Its lines at that width."""
-    console = Console(width=width, file=StringIO())
+    console = Console(width=width, file=StringIO(), markup=False, emoji=False, highlight=False)
     return len(console.render_lines(part, console.options))
 
 

@@ -295,7 +295,13 @@ def test_the_command_itself() -> None:
 
 def test_refused_as_by_every_command(tool: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that would move the cursor is written out; a lack of memory is one line too."""
-    refused(tool, tmp_path, "describe", "\x1b[2J.jsonl", said=("error: ", "\\x1b[2J.jsonl': allowed: text of one"))
+    refused(
+        tool,
+        tmp_path,
+        "describe",
+        "\x1b[2J.jsonl",
+        said=("error: ", "\\x1b[2J.jsonl': allowed: text of one"),
+    )
     app = typer.Typer()
 
     @app.command()
