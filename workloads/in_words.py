@@ -102,6 +102,8 @@ def in_words(error: ErrorDetails) -> str:
     'allowed: above 0'
     """
     kind, ctx = error["type"], error.get("ctx", {})
+    if kind == "string_type" and isinstance(error["input"], bool):
+        return "YAML reads on, off, yes and no as true or false; allowed: text, such as 'off' in quotes"
     if kind in WORDS:
         return WORDS[kind].format_map(_Numbers(ctx))
     if kind == "union_tag_not_found":

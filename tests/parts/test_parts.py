@@ -18,11 +18,14 @@ from tests.parts.dividing import CHAT, FLEET, alone, divided, experiment
 from tests.sim.small import write_small_mooncake
 
 
-def test_parts_of_a_fleet(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "counts", [(2, 7), pytest.param((1, 16), marks=pytest.mark.slow)], ids=["2 and 7", "1 and 16"]
+)
+def test_parts_of_a_fleet(counts: tuple[int, ...], tmp_path: Path) -> None:
     """16 replicas, little memory: blocks are evicted and requests preempted."""
     config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet={**FLEET, "replicas": 16})
     whole = alone(config)
-    for parts in (1, 2, 7, 16):
+    for parts in counts:
         said: list[str] = []
         folder = tmp_path / f"{parts}"
         assert divided(config, folder, parts, said) == whole
@@ -109,7 +112,7 @@ ARRIVALS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrival=st.sampled_from(ARRIVALS),
     cache=st.sampled_from(CACHES),

@@ -93,3 +93,11 @@ def test_what_several_types_refuse_is_one_problem() -> None:
 def test_the_table_names_errors_that_exist() -> None:
     """A slip in a name of the table would go unnoticed."""
     assert WORDS.keys() - set(get_args(core_schema.ErrorType)) == {"path_type"}  # raised by name
+
+
+def test_a_name_that_yaml_reads_as_false() -> None:
+    """A system called off."""
+    data = {"name": False}
+    with pytest.raises(ValidationError) as refused:
+        Config.model_validate(data)
+    assert "'off' in quotes" in first_problem(refused.value, data)
