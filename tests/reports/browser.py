@@ -45,15 +45,20 @@ addEventListener("load", async () => {
 """
 
 
-def chromium(folder: Path, page: Path, *flags: str) -> str:
-    """Open ``page`` with an empty profile and return what the browser writes to stdout."""
+def command(folder: Path, address: str, *flags: str) -> list[str]:
+    """What starts the browser at ``address``, with an empty profile."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no chromium on PATH")
     profile = folder / "profile"
     shutil.rmtree(profile, ignore_errors=True)
-    command = [program, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return [program, *FLAGS, f"--user-data-dir={profile}", *flags, address]
+
+
+def chromium(folder: Path, page: Path, *flags: str) -> str:
+    """Open ``page`` and return what the browser writes to stdout."""
+    asked = command(folder, page.as_uri(), *flags)
+    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def drive(folder: Path, text: str, script: str, width: int = 1280, *flags: str) -> dict[str, Any]:

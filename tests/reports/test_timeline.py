@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,6 +16,7 @@ from reports import timeline
 from sim import Result
 from tests.refusing import Cli
 from tests.reports.conftest import ALL_KINDS, Build
+from tests.reports.perfetto import query
 
 FLEET = """\
   fleet: {kind: engine, model: llama-3-8b, hardware: h200, replicas: 3, sample_s: 1,
@@ -77,10 +77,10 @@ def test_every_request_once(result: Result, drawn: list[dict[str, Any]]) -> None
 
 def test_phases_lie_within_their_request(result: Result, drawn: list[dict[str, Any]]) -> None:
     """Slices of a request nest, and its phases fill it."""
-    stacks: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    took: dict[tuple[int, int], float] = {}
+    stacks: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    took: dict[tuple[int, str], float] = {}
     for event in drawn:
-        key = event["pid"], event.get("id", -1)
+        key = event["pid"], event.get("id2", {}).get("local", "")
         if event["ph"] == "b":
             stack = stacks.setdefault(key, [])
             assert not stack or event["ts"] >= stack[-1]["ts"]
@@ -137,17 +137,51 @@ def test_large_runs_are_cut(
     assert 0 < sum(e["ph"] == "X" for e in cut) < sum(e["ph"] == "X" for e in drawn)
 
 
-def test_perfetto_counts_the_requests(result: Result, tmp_path: Path) -> None:
-    """Perfetto's own trace processor reads the file."""
-    shell = os.environ.get("TRACE_PROCESSOR_SHELL") or shutil.which("trace_processor_shell")
-    if shell is None:
-        pytest.skip("no trace_processor_shell on the path, nor named by TRACE_PROCESSOR_SHELL")
-    processor = pytest.importorskip("perfetto.trace_processor")
+OF_REQUESTS = """
+  select process.name, count(*), sum(extract_arg(slice.arg_set_id, 'args.output_tokens'))
+  from slice join process_track on track_id = process_track.id join process using (upid)
+  where slice.name = 'request' group by process.name
+"""
+OF_ITERATIONS = """
+  select process.name, count(*), sum(extract_arg(slice.arg_set_id, 'args.iterations'))
+  from slice join thread_track on track_id = thread_track.id
+    join thread using (utid) join process using (upid)
+  where thread.name = 'iterations' group by process.name
+"""
+OF_COUNTERS = """
+  select process.name, process_counter_track.name, count(*)
+  from counter join process_counter_track on track_id = process_counter_track.id join process using (upid)
+  group by process.name, process_counter_track.name
+"""
+OF_LOSSES = "select name, value from stats where severity in ('error', 'data_loss') and value > 0"
+
+
+@pytest.mark.browser
+def test_perfetto_finds_what_was_recorded(
+    result: Result, drawn: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """In each process: its requests, iterations and counters; nothing is dropped."""
     timeline.write(result, result.summary(), tmp_path)
-    config = processor.TraceProcessorConfig(bin_path=shell)
-    with processor.TraceProcessor(trace=str(tmp_path / timeline.NAME), config=config) as tp:
-        (row,) = tp.query("select count(*) as n from slice where name = 'request'")
-    assert row.n == sum(len(ran.records) for ran in result.runs.values())
+    statements = OF_REQUESTS, OF_ITERATIONS, OF_COUNTERS, OF_LOSSES
+    requests, iterations, counters, losses = query(tmp_path, tmp_path / timeline.NAME, *statements)
+    assert losses == []
+    in_requests, in_iterations, completed = [], [], []
+    for system, ran in result.runs.items():
+        replicas = [f"{system} / replica {number}" for number in range(len(ran.records.gpus))]
+        place = np.maximum(ran.records.replica, 0)  # what no replica took is drawn on the first
+        for number, name in enumerate(replicas or [system]):
+            mine = ran.records.only(place == number)
+            in_requests.append([name, len(mine), mine.output_tokens.sum()])
+            completed += [[name, mine.completed.sum()]] if replicas else []
+        for name, log in zip(replicas, ran.records.work, strict=True):
+            in_iterations.append([name, len(log.iterations), sum(log.iterations)])
+    assert requests == sorted(in_requests)
+    assert iterations == sorted(in_iterations)
+    hits = [[process, count] for process, name, count in counters if name.startswith("hits so far")]
+    assert hits == sorted(completed)
+    named = processes(drawn)
+    written = Counter((named[e["pid"]], f"{e['name']} value") for e in drawn if e["ph"] == "C")
+    assert {(process, name): count for process, name, count in counters} == written
 
 
 def test_tables_as_csv(cli_here: Cli, tmp_path: Path) -> None:
