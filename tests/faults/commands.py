@@ -19,6 +19,7 @@ from sim import cli
 from workloads import cli as traces
 import matplotlib.figure, pandas, pyarrow.parquet, reports.console, reports.files, reports.html
 programs, steps = {"sim": cli.main, "workloads": traces.main}, 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 
 def at(step, fault, real):
     def call(*parts, **more):

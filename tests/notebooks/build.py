@@ -27,6 +27,7 @@ def executed(path: Path) -> Any:
 
     notebook = jupytext.read(path)
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}  # these sources, whatever is installed
+    environment.pop("MPLBACKEND", None)  # set by commands that ran in this process; the kernel has its own
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}})
     client.execute(env=environment)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim.result as result_module
@@ -23,7 +23,7 @@ from tests.sim.small import write_small_mooncake
 )
 def test_parts_of_a_fleet(counts: tuple[int, ...], tmp_path: Path) -> None:
     """16 replicas, little memory: blocks are evicted and requests preempted."""
-    config = experiment(tmp_path, {**CHAT, "sessions": 150}, fleet={**FLEET, "replicas": 16})
+    config = experiment(tmp_path, {**CHAT, "sessions": 100}, fleet={**FLEET, "replicas": 16})
     whole = alone(config)
     for parts in counts:
         said: list[str] = []
@@ -112,8 +112,7 @@ ARRIVALS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+ANY = given(
     arrival=st.sampled_from(ARRIVALS),
     cache=st.sampled_from(CACHES),
     hardships=st.sampled_from(HARDSHIPS),
@@ -122,7 +121,25 @@ ARRIVALS: list[dict[str, Any]] = [
     parts=st.integers(1, 6),
     seed=st.integers(0, 99),
 )
-def test_any_fleet_behind_a_session_router(
+
+
+@settings(max_examples=3, deadline=None)
+@ANY
+def test_any_fleet_behind_a_session_router(**drawn: Any) -> None:
+    """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
+    _agree(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@ANY
+def test_many_fleets_behind_a_session_router(**drawn: Any) -> None:
+    """The same over more of them."""
+    _agree(**drawn)
+
+
+def _agree(
+    *,
     arrival: dict[str, Any],
     cache: dict[str, Any],
     hardships: dict[str, Any],
@@ -131,7 +148,6 @@ def test_any_fleet_behind_a_session_router(
     parts: int,
     seed: int,
 ) -> None:
-    """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
     system = {**FLEET, "replicas": 6, **cache, **hardships, "failures": failures}
     system["router"] = {"kind": "session", "points": points}
     folder = Path(tempfile.mkdtemp())
