@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +64,8 @@ def serve(
 
     Runs until Ctrl-C or SIGTERM, then writes what `run` writes, and the traffic as a trace for `run`.
     """
+    import asyncio
+
     from sim.config import load_config
 
     try:
@@ -122,6 +122,9 @@ def serve(
 
 async def _until_stopped(live: LiveSystem, server: Server, listening: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM; a second one ends streams at once."""
+    import asyncio
+    import signal
+
     from sim.server.api import serving
 
     def stop() -> None:

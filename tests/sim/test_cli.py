@@ -152,7 +152,7 @@ def test_usage_names_the_program_that_was_called(
 
 def test_help_imports_nothing_heavy(root: Path) -> None:
     """`--help` is instant because none of these is imported (wall time is not asserted)."""
-    heavy = ["jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "torch", "yaml"]
+    heavy = ["asyncio", "jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "torch", "yaml"]
     code = (
         "import sys; sys.argv = ['sim', '--help']\n"
         "from sim.cli import main\n"
