@@ -7,14 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from sim.server.api import usage
-from sim.server.api.base import Body, Served, dumped, merged, parse, usage_of
+from sim.server.api.base import Body, Served, dumped, merged, parse
 from sim.server.api.call import Call, Wanted, calls_since_user, last_user_text
 from sim.server.api.errors import ApiError, Shape
 from sim.server.api.marks import cache_mark, session_of
-from sim.server.api.openai_stream import DONE, StreamOptions, event
+from sim.server.api.openai_stream import Chunks, StreamOptions
 from sim.server.api.template import Message, Part, as_json, call, file, render, text
-from sim.server.api.timing import metrics_of
 from sim.server.api.tokens import Tokens
 
 ROLES = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
@@ -142,12 +140,8 @@ class ChatWriter:
     """
 
     def __init__(self, served: Served) -> None:
-        self._served = served
-        self._id = f"{ChatCompletions.reply_prefix}{served.id}"
-        self._options = StreamOptions.of(served.call.body)
-        head = {"id": self._id, "object": "chat.completion.chunk", "created": served.created}
-        self._head: dict[str, Any] = head | {"model": served.call.model}
-        self._plain = b"data: " + dumped(self._head)[:-1]
+        self._answers = served.answers
+        self._chunks = Chunks(served, ChatCompletions.reply_prefix, "chat.completion.chunk")
         self._begun: set[tuple[int, int]] = set()
         self._opened: set[int] = set()
 
@@ -155,11 +149,11 @@ class ChatWriter:
         return b""
 
     def tokens(self, choice: int, bits: Sequence[tuple[int, str]], last: bool) -> bytes:
-        answer = self._served.answers[choice]
-        is_plain = choice in self._opened and not last and not self._options.continuous
+        answer = self._answers[choice]
+        is_plain = choice in self._opened and not last and not self._chunks.continuous
         if is_plain and answer.parts[0].kind == "text":
             said = bits[0][1] if len(bits) == 1 else "".join(bit for _, bit in bits)
-            return self._plain + PLAIN % (choice, dumped(said))
+            return self._chunks.plain + PLAIN % (choice, dumped(said))
         out = []
         pieces = merged(bits)
         for number, (part, said) in enumerate(pieces):
@@ -170,11 +164,11 @@ class ChatWriter:
                 delta_of_part = {"role": "assistant", **delta_of_part}
             finish = answer.finish if is_last else None
             one = {"index": choice, "delta": delta_of_part, "logprobs": None, "finish_reason": finish}
-            out.append(self._chunk([one], self._options.continuous))
+            out.append(self._chunks.chunk(one))
         return b"".join(out)
 
     def _delta(self, choice: int, number: int, said: str) -> dict[str, Any]:
-        part = self._served.answers[choice].parts[number]
+        part = self._answers[choice].parts[number]
         if part.kind == "text":
             return {"content": said}
         if (choice, number) in self._begun:
@@ -185,24 +179,15 @@ class ChatWriter:
             "tool_calls": [{"index": number, "id": part.call_id, "type": "function", "function": function}]
         }
 
-    def _chunk(self, choices: list[dict[str, Any]], with_usage: bool) -> bytes:
-        chunk = self._head | {"choices": choices}
-        if with_usage:
-            chunk["usage"] = usage.chat(usage_of(self._served), self._served.about)
-        return event(chunk)
-
     def end(self) -> bytes:
-        chunk = self._head | {"choices": []} | metrics_of(self._served)
-        if self._options.include_usage:
-            chunk["usage"] = usage.chat(usage_of(self._served), self._served.about)
-        return (event(chunk) if len(chunk) > len(self._head) + 1 else b"") + DONE
+        return self._chunks.end()
 
     def error(self, error: ApiError) -> bytes:
-        return event(error.body("openai", self._served.id))
+        return self._chunks.error(error)
 
     def whole(self) -> dict[str, Any]:
         choices = []
-        for number, answer in enumerate(self._served.answers):
+        for number, answer in enumerate(self._answers):
             message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None}
             calls = [part for part in answer.parts if part.kind == "call"]
             if calls:
@@ -217,10 +202,4 @@ class ChatWriter:
             choices.append(
                 {"index": number, "message": message, "logprobs": None, "finish_reason": answer.finish}
             )
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": choices,
-            "usage": usage.chat(usage_of(self._served), self._served.about),
-            **metrics_of(self._served),
-        }
+        return self._chunks.whole(choices) | {"object": "chat.completion"}

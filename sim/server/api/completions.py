@@ -7,14 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sim.server.api import usage
-from sim.server.api.base import Body, Served, dumped, parse, usage_of
+from sim.server.api.base import Body, Served, dumped, parse
 from sim.server.api.call import Call, Wanted
 from sim.server.api.errors import ApiError, Shape
 from sim.server.api.marks import session_of
-from sim.server.api.openai_stream import DONE, StreamOptions, event
+from sim.server.api.openai_stream import Chunks, StreamOptions
 from sim.server.api.template import Rendered
-from sim.server.api.timing import metrics_of
 from sim.server.api.tokens import Tokens
 
 DEFAULT_TOKENS = 16
@@ -84,46 +82,31 @@ class CompletionWriter:
     """Chunks with ``text``; ``finish_reason`` comes with the last token."""
 
     def __init__(self, served: Served) -> None:
-        self._served = served
-        self._options = StreamOptions.of(served.call.body)
-        head = {"id": f"{Completions.reply_prefix}{served.id}", "object": "text_completion"}
-        self._head: dict[str, Any] = head | {"created": served.created, "model": served.call.model}
-        self._plain = b"data: " + dumped(self._head)[:-1]
+        self._answers = served.answers
+        self._chunks = Chunks(served, Completions.reply_prefix, "text_completion")
 
     def opening(self) -> bytes:
         return b""
 
     def tokens(self, choice: int, bits: Sequence[tuple[int, str]], last: bool) -> bytes:
         said = bits[0][1] if len(bits) == 1 else "".join(bit for _, bit in bits)
-        if not last and not self._options.continuous:
+        if not last and not self._chunks.continuous:
             one = b',"choices":[{"index":%d,"text":%b,"logprobs":null,"finish_reason":null}]}\n\n'
-            return self._plain + one % (choice, dumped(said))
-        finish = self._served.answers[choice].finish if last else None
-        choices = [{"index": choice, "text": said, "logprobs": None, "finish_reason": finish}]
-        return self._chunk(choices, self._options.continuous)
-
-    def _chunk(self, choices: list[dict[str, Any]], with_usage: bool) -> bytes:
-        chunk = self._head | {"choices": choices}
-        if with_usage:
-            chunk["usage"] = usage.chat(usage_of(self._served), self._served.about)
-        return event(chunk)
+            return self._chunks.plain + one % (choice, dumped(said))
+        finish = self._answers[choice].finish if last else None
+        return self._chunks.chunk(_choice(choice, said, finish))
 
     def end(self) -> bytes:
-        chunk = self._head | {"choices": []} | metrics_of(self._served)
-        if self._options.include_usage:
-            chunk["usage"] = usage.chat(usage_of(self._served), self._served.about)
-        return (event(chunk) if len(chunk) > len(self._head) + 1 else b"") + DONE
+        return self._chunks.end()
 
     def error(self, error: ApiError) -> bytes:
-        return event(error.body("openai", self._served.id))
+        return self._chunks.error(error)
 
     def whole(self) -> dict[str, Any]:
-        choices = [
-            {"index": number, "text": answer.text, "logprobs": None, "finish_reason": answer.finish}
-            for number, answer in enumerate(self._served.answers)
-        ]
-        return self._head | {
-            "choices": choices,
-            "usage": usage.chat(usage_of(self._served), self._served.about),
-            **metrics_of(self._served),
-        }
+        return self._chunks.whole(
+            [_choice(number, answer.text, answer.finish) for number, answer in enumerate(self._answers)]
+        )
+
+
+def _choice(number: int, said: str, finish: str | None) -> dict[str, Any]:
+    return {"index": number, "text": said, "logprobs": None, "finish_reason": finish}
