@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.results import exact
-from sim.results.spread import BITS, Buckets, Floats, Ints, bucket_of, percentile, ranks_of, tops
+from sim.results.spread import BITS, Floats, Ints, Looked, bucket_of, percentile, tops
 from sim.results.step_log import StepLog
 
 
@@ -45,12 +45,12 @@ class _Runs(NamedTuple):
     @property
     def lowest(self) -> Ints:
         """The bucket of the first gap of each run."""
-        return bucket_of(self.first, BITS)
+        return bucket_of(self.first)
 
     @property
     def highest(self) -> Ints:
         """The bucket of the last one."""
-        return bucket_of(self.first + self.slope * (self.n - 1), BITS)
+        return bucket_of(self.first + self.slope * (self.n - 1))
 
     def upto(self, value: Floats | float) -> Floats:
         """How many gaps of each run are at most ``value``."""
@@ -61,22 +61,13 @@ class _Runs(NamedTuple):
         return found
 
 
-class Gaps:
+class Gaps(Looked[_Runs]):
     """All gaps between consecutive tokens of a request, over all requests and replicas, in s.
 
     As a `Spread` they are looked at twice, a piece at a time. Moments follow in closed form. Order
     statistics are found by bisection on the value within a bucket: the number of gaps up to x is a sum over
     runs.
     """
-
-    def __init__(self, percents: Sequence[float]) -> None:
-        self.count = 0
-        self._percents = percents
-        self._sum = 0
-        self._squares = 0
-        self._buckets = Buckets()
-        self._wanted: dict[int, tuple[int, int]] = {}
-        self._kept: dict[int, list[_Runs]] = {}
 
     def add(self, logs: Sequence[StepLog]) -> None:
         """The first look at a piece."""
@@ -100,22 +91,11 @@ class Gaps:
         begins = np.cumsum(spans) - spans
         buckets = low[which] + np.arange(len(which)) - begins[which]
         each = runs.chosen(which)
-        upto = each.upto(tops(buckets, BITS))
+        upto = each.upto(tops(buckets))
         upto[begins + spans - 1] = runs.n  # whatever the rounding of the last gap
         given = np.diff(upto, prepend=0.0)
         given[begins] = upto[begins]
         self._buckets.add(buckets, (given * each.weight).astype(np.int64))
-
-    def merge(self, other: Gaps) -> None:
-        """What ``other`` has seen the first time."""
-        self.count += other.count
-        self._sum += other._sum
-        self._buckets.merge(other._buckets)
-
-    def settle(self) -> None:
-        """All pieces have been seen once."""
-        if self.count:
-            self._wanted = self._buckets.find(ranks_of(self.count, self._percents))
 
     def look(self, logs: Sequence[StepLog]) -> None:
         """The second look at a piece."""
@@ -126,52 +106,26 @@ class Gaps:
         squares = n * a**2 + a * d * n * (n - 1) + d**2 * (n - 1) * n * (2 * n - 1) / 6
         self._squares += exact.total(squares * weight)
         low, high = runs.lowest, runs.highest
+        through = np.zeros(len(runs.n), bool)
         for bucket in {bucket for bucket, _ in self._wanted.values()}:
-            through = (low <= bucket) & (high >= bucket)
-            self._kept.setdefault(bucket, []).append(runs.chosen(through))
-
-    def bare(self) -> Gaps:
-        """What the second look at a piece needs to know."""
-        out = Gaps(self._percents)
-        out.count, out._sum, out._wanted = self.count, self._sum, self._wanted
-        return out
-
-    def merge_second(self, other: Gaps) -> None:
-        """What ``other`` has seen the second time."""
-        self._squares += other._squares
-        for bucket, runs in other._kept.items():
-            self._kept.setdefault(bucket, []).extend(runs)
-
-    @property
-    def mean(self) -> float:
-        """The nearest float to it."""
-        return exact.mean(self._sum, self.count)
-
-    @property
-    def std(self) -> float:
-        """Population standard deviation, summed around the mean."""
-        return float(np.sqrt(max(0.0, exact.mean(self._squares, self.count))))
+            through |= (low <= bucket) & (high >= bucket)
+        self._kept.append(runs.chosen(through))
 
     def ordered(self) -> dict[int, float]:
         """The gaps at the ranks that percentiles need, to the last bit or two."""
-        joined = {
-            bucket: _Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
-            for bucket, runs in self._kept.items()
-        }
+        kept = _Runs(*(np.concatenate(column) for column in zip(*self._kept, strict=True)))
+        low, high = kept.lowest, kept.highest
         return {
-            rank: _find(joined[bucket], bucket, rank - before)
+            rank: _find(kept.chosen((low <= bucket) & (high >= bucket)), bucket, rank - before)
             for rank, (bucket, before) in self._wanted.items()
         }
 
 
 def _find(runs: _Runs, bucket: int, rank: int) -> float:
     """The gap at ``rank``, counted from 0, of those of ``runs`` that lie in ``bucket``."""
-    below = np.where(runs.lowest < bucket, runs.upto(float(tops(np.array([bucket - 1]), BITS)[0])), 0.0)
-
-    low, high = (
-        (bucket << BITS) - 1,
-        ((bucket + 1) << BITS) - 1,
-    )  # floats above 0 are in the order of their bits
+    below = np.where(runs.lowest < bucket, runs.upto(float(tops(np.array([bucket - 1]))[0])), 0.0)
+    # Floats above 0 are in the order of their bits.
+    low, high = (bucket << BITS) - 1, ((bucket + 1) << BITS) - 1
     while high - low > 1:
         middle = (low + high) // 2
         value = float(np.array(middle).view(np.float64))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from sim.results import exact
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Kept = TypeVar("Kept")
+"""What of a piece has the values that percentiles need."""
 BITS = 44
 """Bits of a float that its bucket leaves out: 256 buckets for values up to twice as large."""
 MOST_LISTS = 8
@@ -106,8 +109,8 @@ def median(ordered: dict[int, float], count: int) -> float:
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
 
-class Spread:
-    """Of single values, NaN left out."""
+class Looked(Generic[Kept]):
+    """What is known of values whose pieces are looked at twice, whatever they come as."""
 
     def __init__(self, percents: Sequence[float]) -> None:
         self.count = 0
@@ -116,17 +119,9 @@ class Spread:
         self._squares = 0
         self._buckets = Buckets()
         self._wanted: dict[int, tuple[int, int]] = {}
-        self._kept: list[tuple[Floats, Ints]] = []
+        self._kept: list[Kept] = []
 
-    def add(self, values: Floats) -> None:
-        """The first look at a piece."""
-        values = values[~np.isnan(values)]
-        if len(values):
-            self.count += len(values)
-            self._sum += exact.total(values)
-            self._buckets.add(_keys(values) >> BITS, np.ones(len(values), np.int64))
-
-    def merge(self, other: Spread) -> None:
+    def merge(self, other: Self) -> None:
         """What ``other`` has seen the first time."""
         self.count += other.count
         self._sum += other._sum
@@ -137,24 +132,13 @@ class Spread:
         if self.count:
             self._wanted = self._buckets.find(ranks_of(self.count, self._percents))
 
-    def look(self, values: Floats) -> None:
-        """The second look at a piece."""
-        values = values[~np.isnan(values)]
-        if len(values):
-            off = values - self.mean
-            self._squares += exact.total(off * off)
-            names = np.array(sorted({bucket for bucket, _ in self._wanted.values()}))
-            found = _keys(values) >> BITS
-            place = np.minimum(np.searchsorted(names, found), len(names) - 1)
-            self._kept.append(np.unique(values[names[place] == found], return_counts=True))
-
-    def bare(self) -> Spread:
+    def bare(self) -> Self:
         """What the second look at a piece needs to know."""
-        out = Spread(self._percents)
+        out = type(self)(self._percents)
         out.count, out._sum, out._wanted = self.count, self._sum, self._wanted
         return out
 
-    def merge_second(self, other: Spread) -> None:
+    def merge_second(self, other: Self) -> None:
         """What ``other`` has seen the second time."""
         self._squares += other._squares
         self._kept += other._kept
@@ -166,8 +150,31 @@ class Spread:
 
     @property
     def std(self) -> float:
-        """Of the population."""
-        return float(np.sqrt(exact.mean(self._squares, self.count)))
+        """Of the population, summed around the mean."""
+        return float(np.sqrt(max(0.0, exact.mean(self._squares, self.count))))
+
+
+class Spread(Looked[tuple[Floats, Ints]]):
+    """Of single values, NaN left out."""
+
+    def add(self, values: Floats) -> None:
+        """The first look at a piece."""
+        values = values[~np.isnan(values)]
+        if len(values):
+            self.count += len(values)
+            self._sum += exact.total(values)
+            self._buckets.add(bucket_of(values), np.ones(len(values), np.int64))
+
+    def look(self, values: Floats) -> None:
+        """The second look at a piece."""
+        values = values[~np.isnan(values)]
+        if len(values):
+            off = values - self.mean
+            self._squares += exact.total(off * off)
+            names = np.array(sorted({bucket for bucket, _ in self._wanted.values()}))
+            found = bucket_of(values)
+            place = np.minimum(np.searchsorted(names, found), len(names) - 1)
+            self._kept.append(np.unique(values[names[place] == found], return_counts=True))
 
     def ordered(self) -> dict[int, float]:
         """The values at the ranks that percentiles need."""
@@ -175,7 +182,7 @@ class Spread:
         counts = np.concatenate([counts for _, counts in self._kept])
         order = np.argsort(values, kind="stable")
         values, counts = values[order], counts[order]
-        names = _keys(values) >> BITS
+        names = bucket_of(values)
         out = {}
         for rank, (bucket, before) in self._wanted.items():
             first, last = np.searchsorted(names, [bucket, bucket + 1])
@@ -191,12 +198,12 @@ def _keys(values: Floats) -> Ints:
     return keys
 
 
-def bucket_of(values: Floats, bits: int) -> Ints:
-    """The bucket of each value, which has the values that agree in all but so many ``bits``."""
-    return _keys(values) >> bits
+def bucket_of(values: Floats) -> Ints:
+    """The bucket of each value, which has the values that agree in all but ``BITS`` bits."""
+    return _keys(values) >> BITS
 
 
-def tops(buckets: Ints, bits: int) -> Floats:
+def tops(buckets: Ints) -> Floats:
     """The largest value of each bucket of values above 0."""
-    found: Floats = (((buckets + 1) << bits) - 1).view(np.float64)
+    found: Floats = (((buckets + 1) << BITS) - 1).view(np.float64)
     return found

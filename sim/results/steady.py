@@ -20,7 +20,7 @@ import numpy as np
 
 from sim.results import exact
 from sim.results.records import Floats, Ints, Records
-from sim.results.spread import BITS, Buckets, bucket_of
+from sim.results.spread import Buckets, bucket_of
 from sim.results.window import WHOLE, Window
 from workloads.trace import GENERATED, NONE, Trace
 
@@ -250,7 +250,7 @@ class Ramp:
         place[ages_s >= self._end_s] = GRID
         self._tokens = _plus(self._tokens, np.bincount(place, weights=tokens, minlength=GRID + 1).tolist())
         self._waits = _plus(self._waits, exact.totals(ages_s * tokens, place, GRID + 1))
-        self._ages.add(bucket_of(ages_s, BITS), tokens)
+        self._ages.add(bucket_of(ages_s), tokens)
 
     def merge(self, other: Ramp) -> None:
         """What ``other`` has seen the first time."""
@@ -281,7 +281,7 @@ class Ramp:
     def look(self, ages_s: Floats, tokens: Ints) -> None:
         """The second look at a piece."""
         assert self._wanted is not None
-        inside = bucket_of(ages_s, BITS) == self._wanted[1]
+        inside = bucket_of(ages_s) == self._wanted[1]
         self._kept.append((ages_s[inside], tokens[inside]))
 
     def nearly_all_s(self) -> float:
