@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.providers import entries
 from sim.providers.entries import Draws, Found, Machine, Moment
 from sim.providers.given_up import GivenUp, Patience, generated_tokens
 from sim.providers.latency import HostedLatency
@@ -94,8 +95,7 @@ def serve(
     found = Found(n, len(held[0].lifetimes))
     served = HostedTimes(found, GivenUp(len(held[0].lifetimes)), [NAN] * n, [NAN] * n, [NAN] * n)
     off = caching.mode == "off"
-    luck: list[float] = stream(trace.seed, "provider-luck").random(n).tolist()
-    chance: list[float] = stream(trace.seed, "provider-losses").random(n).tolist()
+    luck, chance = entries.luck(trace.seed, n), entries.losses(trace.seed, n)
     routers = [
         OneMachine() if one.routing is None else HashRouting(trace, one.routing, caching.key)
         for one in held
@@ -104,7 +104,7 @@ def serve(
         cache_of(trace, one, caching, router, luck, chance, found)
         for one, router in zip(held, routers, strict=True)
     ]
-    factors = _noise(trace, latency)
+    factors = latency.factors(trace.seed, n)
     again = stream(trace.seed, "provider-retries")
     # Bound once: this loop runs for every request.
     inputs, outputs, ttft_s, tpot_s = (
@@ -193,11 +193,3 @@ def cache_of(
     from_end = rules.clock == "response_end"
     delay_s, grow, split = rules.visible_delay_s, store.grow, store.split
     return Cache(router.machine, store.lookup, store.store, early, late, from_end, delay_s, grow, split)
-
-
-def _noise(trace: Trace, latency: HostedLatency) -> list[float]:
-    if not latency.noise:
-        return [1.0] * len(trace)
-    draws = stream(trace.seed, "provider-latency").normal(0.0, latency.noise, len(trace))
-    factors: list[float] = np.exp(draws).tolist()
-    return factors

@@ -15,9 +15,9 @@ from sim.results.request_log import ABORTED, COMPLETED, NAN, REJECTED, STATUS, T
 from sim.server.draws import Draws
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
+from sim.systems import deadlines
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
-from workloads.seeds import stream
 from workloads.trace import Trace
 
 MOST_ITERATIONS = 100_000
@@ -66,7 +66,7 @@ class LiveFleet:
         deadline = system.deadline_s
         self._deadlines: Draws | None = None
         if deadline is not None:
-            self._deadlines = Draws(lambda n: deadline.sample(stream(trace.seed, "deadline"), n).tolist())
+            self._deadlines = Draws(lambda n: deadlines.drawn(deadline, trace.seed, n).tolist())
         self._iterations: deque[int] = deque(maxlen=MOST_ITERATIONS)
         self._leaving: int | None = None  # whose client leaves at this moment
         self.fleet, self._tier_hits = system.fleet(
