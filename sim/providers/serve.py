@@ -54,15 +54,13 @@ class HostedTimes:
 
 
 class Cache(NamedTuple):
-    """The cache of one model: its methods, bound once, and the rules that the loop asks for."""
+    """The cache of one model: its methods, bound once."""
 
     machine: Callable[[int, float], Machine]
     lookup: Callable[[int, float, Machine], int]
     store: Callable[[int, Moment, Machine], None]
-    early: bool
-    late: bool
-    from_end: bool
-    delay_s: float
+    moment: Callable[[float, float, float], Moment]
+    """The times of a request by when it arrives, has its first token, and is over."""
     grow: Callable[[int], None]
     split: Callable[[int, int, Machine], None]
     """For a trace that grows, see `Store`."""
@@ -120,12 +118,12 @@ def serve(
     heap = clients.opening()
     heapq.heapify(heap)
     several = len(caches) > 1
-    machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[0]
+    machine_of, lookup, store, moment, _, _ = caches[0]
     done = 0
     while heap:
         at, i = heapq.heappop(heap)
         if several:
-            machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[of[i]]
+            machine_of, lookup, store, moment, _, _ = caches[of[i]]
         if off:
             read = made = 0
         else:
@@ -143,8 +141,7 @@ def serve(
             if answered is not None and (answered.by_s[i] < over or (answered.told[i] and end <= stops)):
                 over = answered.by_s[i]
                 begun = min(begun, over)
-            visible = (at if early else over if late else begun) + delay_s
-            store(i, Moment(at, visible, over if from_end else at), machine)
+            store(i, moment(at, begun, over), machine)
         if end > stops:
             served.given_up.add(i, at, generated_tokens(first, tpot_s, outputs[i], stops), found)
             tries = retries.get(i, 0) + 1
@@ -190,6 +187,10 @@ def cache_of(
     """The cache of a model with these rules."""
     store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found, chance)
     early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
-    from_end = rules.clock == "response_end"
-    delay_s, grow, split = rules.visible_delay_s, store.grow, store.split
-    return Cache(router.machine, store.lookup, store.store, early, late, from_end, delay_s, grow, split)
+    from_end, delay_s = rules.clock == "response_end", rules.visible_delay_s
+
+    def moment(at_s: float, begun_s: float, over_s: float) -> Moment:
+        visible_s = (at_s if early else over_s if late else begun_s) + delay_s
+        return Moment(at_s, visible_s, over_s if from_end else at_s)
+
+    return Cache(router.machine, store.lookup, store.store, moment, store.grow, store.split)

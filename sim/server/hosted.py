@@ -7,7 +7,7 @@ from math import nan
 
 from sim.engine.events import AFTER_REPLICAS, Clock
 from sim.providers import entries
-from sim.providers.entries import Found, Moment
+from sim.providers.entries import Found
 from sim.providers.given_up import GivenUp, generated_tokens
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.serve import ByModel, HostedTimes, cache_of
@@ -80,9 +80,7 @@ class LiveHosted:
         stops_s = end_s if self._deadline_s is None else at_s + self._deadline_s[index]
         if not off:
             over_s = end_s if end_s <= stops_s else max(first_s, stops_s)
-            readable_s = at_s if cache.early else over_s if cache.late else first_s
-            moment = Moment(at_s, readable_s + cache.delay_s, over_s if cache.from_end else at_s)
-            cache.store(index, moment, machine)
+            cache.store(index, cache.moment(at_s, first_s, over_s), machine)
         self._served.arrival_s.append(at_s)
         self._served.first_token_s.append(first_s)
         self._served.finished_s.append(end_s)
