@@ -13,7 +13,7 @@ from typing import Literal
 
 from sim.fleet.routers.random import RandomConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
-from sim.fleet.routers.session import SessionConfig, ring_points
+from sim.fleet.routers.session import SessionConfig, ring
 from sim.systems.base import System
 from sim.systems.engine import EngineSystem
 from workloads.trace import NONE, Trace
@@ -115,12 +115,12 @@ def _by_session(replicas: int, points: int, failing: set[int]) -> Iterable[Group
         return number
 
     if failing:
-        ring = sorted((at, number) for number in range(replicas) for at in ring_points(number, points))
-        for place, (_, number) in enumerate(ring):
+        numbers = [number for _, number in ring(range(replicas), points)]
+        for place, number in enumerate(numbers):
             at = place
-            while number in failing and at < place + len(ring):
+            while number in failing and at < place + len(numbers):
                 at += 1
-                after = ring[at % len(ring)][1]
+                after = numbers[at % len(numbers)]
                 above[top(after)] = top(number)
                 if after not in failing:
                     break
@@ -132,9 +132,9 @@ def _by_session(replicas: int, points: int, failing: set[int]) -> Iterable[Group
 
 def _arcs(replicas: int, points: int) -> Sequence[float]:
     """The share of the ring, and so of the sessions, that each replica owns."""
-    ring = sorted((at, number) for number in range(replicas) for at in ring_points(number, points))
-    shares, before = [0.0] * replicas, ring[-1][0] - 2**64
-    for at, number in ring:
+    places = ring(range(replicas), points)
+    shares, before = [0.0] * replicas, places[-1][0] - 2**64
+    for at, number in places:
         shares[number] += (at - before) / 2**64
         before = at
     return shares

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sim.providers.marks import Marks
 from sim.providers.schema import UNLIMITED, Rules
+from workloads.seeds import stream
 from workloads.trace import Trace
 
 
@@ -13,6 +14,18 @@ class Draws(Protocol):
     """A number from 0 to 1 for each request, from a random source of its own."""
 
     def __getitem__(self, request: int) -> float: ...
+
+
+def luck(seed: int, requests: int) -> list[float]:
+    """Draws that decide how long entries live, for the first ``requests`` requests."""
+    draws: list[float] = stream(seed, "provider-luck").random(requests).tolist()
+    return draws
+
+
+def losses(seed: int, requests: int) -> list[float]:
+    """Draws that decide whether a lookup fails although the entry is there."""
+    draws: list[float] = stream(seed, "provider-losses").random(requests).tolist()
+    return draws
 
 
 class Entry:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from workloads.schema import Schema
+from workloads.seeds import stream
 
 PUBLISHED = (
     "uncalibrated: times follow lines through two pairs of figures that Anthropic published on "
@@ -46,6 +48,15 @@ class HostedLatency(Schema):
         """Time to first token without noise, s."""
         line = self.base_s + uncached_tokens * self.per_uncached_token_s
         return line + (self.hit_base_s + cached_tokens * self.per_cached_token_s if cached_tokens else 0.0)
+
+    def factors(self, seed: int, requests: int) -> list[float]:
+        """What the noise multiplies the TTFT of each of the first ``requests`` requests with."""
+        if not self.noise:
+            return [1.0] * requests
+        factors: list[float] = np.exp(
+            stream(seed, "provider-latency").normal(0.0, self.noise, requests)
+        ).tolist()
+        return factors
 
     @property
     def note(self) -> str:

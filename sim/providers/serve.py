@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.providers import entries
 from sim.providers.entries import Draws, Found, Machine, Moment
 from sim.providers.given_up import GivenUp, Patience, generated_tokens
 from sim.providers.latency import HostedLatency
@@ -53,15 +54,13 @@ class HostedTimes:
 
 
 class Cache(NamedTuple):
-    """The cache of one model: its methods, bound once, and the rules that the loop asks for."""
+    """The cache of one model: its methods, bound once."""
 
     machine: Callable[[int, float], Machine]
     lookup: Callable[[int, float, Machine], int]
     store: Callable[[int, Moment, Machine], None]
-    early: bool
-    late: bool
-    from_end: bool
-    delay_s: float
+    moment: Callable[[float, float, float], Moment]
+    """The times of a request by when it arrives, has its first token, and is over."""
     grow: Callable[[int], None]
     split: Callable[[int, int, Machine], None]
     """For a trace that grows, see `Store`."""
@@ -94,8 +93,7 @@ def serve(
     found = Found(n, len(held[0].lifetimes))
     served = HostedTimes(found, GivenUp(len(held[0].lifetimes)), [NAN] * n, [NAN] * n, [NAN] * n)
     off = caching.mode == "off"
-    luck: list[float] = stream(trace.seed, "provider-luck").random(n).tolist()
-    chance: list[float] = stream(trace.seed, "provider-losses").random(n).tolist()
+    luck, chance = entries.luck(trace.seed, n), entries.losses(trace.seed, n)
     routers = [
         OneMachine() if one.routing is None else HashRouting(trace, one.routing, caching.key)
         for one in held
@@ -104,7 +102,7 @@ def serve(
         cache_of(trace, one, caching, router, luck, chance, found)
         for one, router in zip(held, routers, strict=True)
     ]
-    factors = _noise(trace, latency)
+    factors = latency.factors(trace.seed, n)
     again = stream(trace.seed, "provider-retries")
     # Bound once: this loop runs for every request.
     inputs, outputs, ttft_s, tpot_s = (
@@ -120,12 +118,12 @@ def serve(
     heap = clients.opening()
     heapq.heapify(heap)
     several = len(caches) > 1
-    machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[0]
+    machine_of, lookup, store, moment, _, _ = caches[0]
     done = 0
     while heap:
         at, i = heapq.heappop(heap)
         if several:
-            machine_of, lookup, store, early, late, from_end, delay_s, _, _ = caches[of[i]]
+            machine_of, lookup, store, moment, _, _ = caches[of[i]]
         if off:
             read = made = 0
         else:
@@ -143,8 +141,7 @@ def serve(
             if answered is not None and (answered.by_s[i] < over or (answered.told[i] and end <= stops)):
                 over = answered.by_s[i]
                 begun = min(begun, over)
-            visible = (at if early else over if late else begun) + delay_s
-            store(i, Moment(at, visible, over if from_end else at), machine)
+            store(i, moment(at, begun, over), machine)
         if end > stops:
             served.given_up.add(i, at, generated_tokens(first, tpot_s, outputs[i], stops), found)
             tries = retries.get(i, 0) + 1
@@ -190,14 +187,10 @@ def cache_of(
     """The cache of a model with these rules."""
     store = KINDS[rules.kind](trace, rules, Marks(trace, caching, rules), luck, found, chance)
     early, late = rules.visible_at == "request_start", rules.visible_at == "response_end"
-    from_end = rules.clock == "response_end"
-    delay_s, grow, split = rules.visible_delay_s, store.grow, store.split
-    return Cache(router.machine, store.lookup, store.store, early, late, from_end, delay_s, grow, split)
+    from_end, delay_s = rules.clock == "response_end", rules.visible_delay_s
 
+    def moment(at_s: float, begun_s: float, over_s: float) -> Moment:
+        visible_s = (at_s if early else over_s if late else begun_s) + delay_s
+        return Moment(at_s, visible_s, over_s if from_end else at_s)
 
-def _noise(trace: Trace, latency: HostedLatency) -> list[float]:
-    if not latency.noise:
-        return [1.0] * len(trace)
-    draws = stream(trace.seed, "provider-latency").normal(0.0, latency.noise, len(trace))
-    factors: list[float] = np.exp(draws).tolist()
-    return factors
+    return Cache(router.machine, store.lookup, store.store, moment, store.grow, store.split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 from sim.caches.eviction import POLICIES
@@ -14,11 +15,13 @@ from sim.results.request_log import ABORTED, COMPLETED, NAN, REJECTED, STATUS, T
 from sim.server.draws import Draws
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
+from sim.systems import deadlines
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
-from workloads.seeds import stream
 from workloads.trace import Trace
 
+MOST_ITERATIONS = 100_000
+"""So many are kept for `LiveFleet.iterations`, which nobody may ask for."""
 LEFT = "given up by its client"
 LOST = {
     TIMED_OUT: "the deadline of the configuration has passed",
@@ -63,8 +66,8 @@ class LiveFleet:
         deadline = system.deadline_s
         self._deadlines: Draws | None = None
         if deadline is not None:
-            self._deadlines = Draws(lambda n: deadline.sample(stream(trace.seed, "deadline"), n).tolist())
-        self._iterations: list[int] = []
+            self._deadlines = Draws(lambda n: deadlines.drawn(deadline, trace.seed, n).tolist())
+        self._iterations: deque[int] = deque(maxlen=MOST_ITERATIONS)
         self._leaving: int | None = None  # whose client leaves at this moment
         self.fleet, self._tier_hits = system.fleet(
             trace,
@@ -122,8 +125,6 @@ class LiveFleet:
     def iteration(self, tokens: int) -> None:
         """An iteration has been scheduled that computes so many tokens."""
         self._iterations.append(tokens)
-        if len(self._iterations) > MOST_ITERATIONS:
-            del self._iterations[: MOST_ITERATIONS // 2]
 
     def tokens(self, index: int, tokens: int) -> None:
         """Of the reply to request ``index`` so many tokens have been computed by now."""
@@ -141,7 +142,8 @@ class LiveFleet:
 
     def iterations(self) -> list[int]:
         """Tokens of each iteration since the last call, the latest of very many."""
-        found, self._iterations = self._iterations, []
+        found = list(self._iterations)
+        self._iterations.clear()
         return found
 
     def usage(self, index: int, output_tokens: int) -> Usage:
@@ -196,7 +198,3 @@ class LiveFleet:
     def records(self) -> Records:
         """The table of what happened, now that all requests are over."""
         return self._system.finished(self.fleet.records(), self._system.cache, self._tier_hits)
-
-
-MOST_ITERATIONS = 100_000
-"""So many are kept for `LiveFleet.iterations`, which nobody may ask for."""

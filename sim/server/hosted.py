@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from math import nan
 
-import numpy as np
-
 from sim.engine.events import AFTER_REPLICAS, Clock
-from sim.providers.entries import Found, Moment
+from sim.providers import entries
+from sim.providers.entries import Found
 from sim.providers.given_up import GivenUp, generated_tokens
 from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.serve import ByModel, HostedTimes, cache_of
@@ -20,8 +19,8 @@ from sim.server.draws import Draws
 from sim.server.fleet import LEFT, LOST
 from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
+from sim.systems import deadlines
 from sim.systems.provider import ProviderSystem
-from workloads.seeds import stream
 from workloads.trace import Trace
 
 
@@ -44,20 +43,13 @@ class LiveHosted:
         self._router = (
             OneMachine() if rules.routing is None else HashRouting(trace, rules.routing, self._caching.key)
         )
-        luck, chance = _uniform(seed, "provider-luck"), _uniform(seed, "provider-losses")
+        luck, chance = Draws(partial(entries.luck, seed)), Draws(partial(entries.losses, seed))
         self._cache = cache_of(trace, rules, self._caching, self._router, luck, chance, self._found)
         trace.content.watch(self._split)
-        noise = self._latency.noise
-        self._factors = Draws(
-            lambda n: (
-                np.exp(stream(seed, "provider-latency").normal(0.0, noise, n)).tolist()
-                if noise
-                else [1.0] * n
-            )
-        )
+        self._factors = Draws(partial(self._latency.factors, seed))
         self._deadline_s: Draws | None = None
         if (deadline := system.deadline_s) is not None:
-            self._deadline_s = Draws(lambda n: deadline.sample(stream(seed, "deadline"), n).tolist())
+            self._deadline_s = Draws(lambda n: deadlines.drawn(deadline, seed, n).tolist())
         self._going: dict[int, float] = {}  # requests that are not over: when the first token comes
         self._ended = dict.fromkeys(STATUS, 0)
         self._prompt_tokens = self._hit_tokens = 0
@@ -88,9 +80,7 @@ class LiveHosted:
         stops_s = end_s if self._deadline_s is None else at_s + self._deadline_s[index]
         if not off:
             over_s = end_s if end_s <= stops_s else max(first_s, stops_s)
-            readable_s = at_s if cache.early else over_s if cache.late else first_s
-            moment = Moment(at_s, readable_s + cache.delay_s, over_s if cache.from_end else at_s)
-            cache.store(index, moment, machine)
+            cache.store(index, cache.moment(at_s, first_s, over_s), machine)
         self._served.arrival_s.append(at_s)
         self._served.first_token_s.append(first_s)
         self._served.finished_s.append(end_s)
@@ -212,8 +202,3 @@ class LiveHosted:
         self._served.overflows = self._router.overflows
         rules = ByModel([self._rules], bytes(len(self._trace)))
         return self._system.records(self._trace, self._served, rules, self._caching)
-
-
-def _uniform(seed: int, source: str) -> Draws:
-    draw: Callable[[int], list[float]] = lambda n: stream(seed, source).random(n).tolist()  # noqa: E731
-    return Draws(draw)

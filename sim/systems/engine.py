@@ -33,7 +33,7 @@ from sim.hardware.by_hand import ModelName
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
-from sim.systems import drafting
+from sim.systems import deadlines, drafting
 from sim.systems.approximations import approximations
 from sim.systems.failures import FailureConfig, require_order
 from sim.systems.layer_groups import with_groups
@@ -41,7 +41,6 @@ from sim.systems.pool import Pool
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
-from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
@@ -403,17 +402,16 @@ class EngineSystem(Pool):
         return self.all_pools[0].engine.kv(cache, "").block_size(cache)
 
     def _hardships(self, trace: Trace, share: Share | None) -> Hardships:
-        deadlines = None
+        deadline_s = None
         if self.deadline_s is not None:
-            requests = len(trace) if trace.part is None else trace.part.requests
-            drawn = self.deadline_s.sample(stream(trace.seed, "deadline"), requests)
-            deadlines = (drawn if trace.part is None else drawn[np.array(trace.part.numbers)]).tolist()
+            drawn = deadlines.drawn(self.deadline_s, trace.seed, trace.requests)
+            deadline_s = (drawn if trace.part is None else drawn[np.array(trace.part.numbers)]).tolist()
         replicas = share.replicas if share else range(self.ranks_in_all)
         here = {number: place for place, number in enumerate(replicas)}
         failures = tuple(
             Failure(here[f.replica], f.at_s, f.back_s) for f in self.failures if f.replica in here
         )
-        return Hardships(self.max_queued_requests, deadlines, failures, self.retries)
+        return Hardships(self.max_queued_requests, deadline_s, failures, self.retries)
 
     def _replica_kv_bytes(self, model: Model | None) -> int | None:
         """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""

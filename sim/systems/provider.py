@@ -22,13 +22,12 @@ from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
-from sim.systems import strategies
+from sim.systems import deadlines, strategies
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.in_words import first_problem
 from workloads.lengths import Distribution
 from workloads.schema import Schema
-from workloads.seeds import stream
 from workloads.tenants import salted
 from workloads.trace import Trace
 
@@ -282,8 +281,8 @@ class ProviderSystem(Schema):
     def _patience(self, trace: Trace) -> Patience | None:
         if self.deadline_s is None:
             return None
-        deadlines = self.deadline_s.sample(stream(trace.seed, "deadline"), len(trace)).tolist()
-        return Patience(deadlines, self.retries)
+        deadline_s = deadlines.drawn(self.deadline_s, trace.seed, len(trace)).tolist()
+        return Patience(deadline_s, self.retries)
 
     def _models(self, trace: Trace) -> list[str]:
         """The models that serve the trace."""

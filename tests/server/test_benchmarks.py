@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import serving
+from benchmarks import serving, soak
 from sim.config import load_config
 from sim.server.opening import open_system
 from sim.server.system import LiveSystem
@@ -58,7 +58,7 @@ def test_times_are_those_of_the_records() -> None:
 @pytest.mark.slow
 def test_a_thousand_streams_lose_nothing() -> None:
     """The benchmark for 10 minutes, here for less: memory is bounded once every stream is open."""
-    found = serving.soak(streams=1000, seconds=60, tokens=200)
+    found = soak.soak(streams=1000, seconds=60, tokens=200)
     assert found.failed == 0 and found.at_work == 0
     assert found.completed == found.sent >= 1000 and found.tokens == 200 * found.sent
     half = len(found.memory_mib) // 2

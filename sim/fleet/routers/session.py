@@ -40,11 +40,9 @@ class Session:
     def __init__(self, points: int, setting: RouterSetting) -> None:
         self._session = setting.trace.session
         numbers = range(setting.replicas) if setting.numbers is None else setting.numbers
-        ring = sorted(
-            (at, replica) for replica, number in enumerate(numbers) for at in ring_points(number, points)
-        )
-        self._hashes = [at for at, _ in ring]
-        self._owners = [owner for _, owner in ring]
+        places = ring(numbers, points)
+        self._hashes = [at for at, _ in places]
+        self._owners = [owner for _, owner in places]
         self._replicas: Sequence[AnyReplica] = ()
         self._alive: set[int] = set()
 
@@ -58,9 +56,14 @@ class Session:
         return self._owners[at % len(self._owners)]
 
 
-def ring_points(replica: int, points: int) -> list[int]:
-    """Where on the ring the points of replica number ``replica`` lie."""
-    return [mix(replica * points + point + 1) for point in range(points)]
+def ring(numbers: Sequence[int], points: int) -> list[tuple[int, int]]:
+    """The points on the ring of the replicas with these ``numbers``, ascending: (where, whose as a place
+    among them)."""
+    return sorted(
+        (mix(number * points + point + 1), place)
+        for place, number in enumerate(numbers)
+        for point in range(points)
+    )
 
 
 def session_point(session: int) -> int:
@@ -70,10 +73,9 @@ def session_point(session: int) -> int:
 
 def owners(sessions: NDArray[np.int64], replicas: int, points: int) -> NDArray[np.int64]:
     """The replica that each of ``sessions`` belongs to while all are alive. O(sessions x log points)."""
-    ring = [(at, number) for number in range(replicas) for at in ring_points(number, points)]
-    ring.sort()
-    hashes = np.array([at for at, _ in ring], np.uint64)
-    numbers = np.array([number for _, number in ring])
+    places = ring(range(replicas), points)
+    hashes = np.array([at for at, _ in places], np.uint64)
+    numbers = np.array([number for _, number in places])
     after = np.searchsorted(hashes, mixed(~sessions), side="right")
     found: NDArray[np.int64] = numbers[after % len(numbers)]
     return found

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sim.server.api.desk import Desk
-from sim.server.api.errors import ApiError
+from sim.server.api.errors import no_such_model
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -36,9 +36,7 @@ def routes(desk: Desk) -> list[Route]:
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
         if name != desk.model:
-            raise ApiError(
-                404, f"The model `{name}` does not exist.", param="model", code="model_not_found"
-            )
+            raise no_such_model(name)
         return JSONResponse(_model(desk))
 
     async def metrics(request: Request) -> Response:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sim.server.api.base import parse
 from sim.server.api.bodies import read_object
 from sim.server.api.desk import Desk
 from sim.server.api.errors import ApiError
@@ -26,12 +26,7 @@ def routes(desk: Desk) -> list[Route]:
         for key in changes:
             if key not in CHANGEABLE:
                 raise ApiError(400, f"{key}: allowed: {', '.join(CHANGEABLE)}", param=key)
-        try:
-            wanted = ServerOptions.model_validate(_with(desk.options.model_dump(), changes))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ApiError(400, f"{field}: {first['msg']}", param=field) from None
+        wanted = parse(ServerOptions, _with(desk.options.model_dump(), changes))
         try:
             desk.change(wanted)
         except InputError as error:

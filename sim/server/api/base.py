@@ -22,11 +22,11 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-Kind = TypeVar("Kind", bound=Body)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def parse(kind: type[Kind], data: Any) -> Kind:
-    """``data`` as that body; ApiError 400 that names the first field that does not fit."""
+    """``data`` as that kind; ApiError 400 that names the first field that does not fit."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:

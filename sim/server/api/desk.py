@@ -20,7 +20,7 @@ from sim.server.api.base import Api, Served, Writer, dumped
 from sim.server.api.bodies import Gone, read_object
 from sim.server.api.call import Call
 from sim.server.api.diagnostics import Earlier, Finding, Sent
-from sim.server.api.errors import ApiError, Cut, Shape, of_refusal
+from sim.server.api.errors import ApiError, Cut, Shape, no_such_model, of_refusal
 from sim.server.api.faults import MALFORMED, Fate, Misfortune
 from sim.server.api.limits import RateLimits
 from sim.server.api.metrics import Metrics
@@ -85,8 +85,7 @@ class Desk:
     def require_model(self, model: str) -> None:
         """ApiError 404 for another model than the one served, where that matters."""
         if model != self.model and not self.options.any_model:
-            code = "model_not_found"
-            raise ApiError(404, f"The model `{model}` does not exist.", param="model", code=code)
+            raise no_such_model(model)
 
     def _require_room(self, call: Call, shape: Shape) -> None:
         """ApiError 400 if a prompt and its reply are longer than the model's context."""

@@ -67,6 +67,11 @@ class ApiError(Exception):
         }
 
 
+def no_such_model(name: str) -> ApiError:
+    """What a client is told that names another model than the one served."""
+    return ApiError(404, f"The model `{name}` does not exist.", param="model", code="model_not_found")
+
+
 def of_refusal(refused: Refused, shape: Shape) -> ApiError:
     """What a client is told when the system does not take its request, or loses it."""
     if refused.kind == "too_long":

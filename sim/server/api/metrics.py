@@ -17,27 +17,17 @@ from sim.server.live import Live, State, Times, Usage
 
 Buckets = tuple[float, ...]
 FIRST_TOKEN: Buckets = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-)
-FIRST_TOKEN = (*FIRST_TOKEN, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0)
-BETWEEN: Buckets = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5)
-BETWEEN = (*BETWEEN, 10.0, 20.0, 40.0, 80.0)
-WHOLE: Buckets = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0)
-WHOLE = (*WHOLE, 240.0, 480.0, 960.0, 1920.0, 7680.0)
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0, 160.0, 640.0, 2560.0,
+)  # fmt: skip
+BETWEEN: Buckets = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0,
+)  # fmt: skip
+WHOLE: Buckets = (
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
+    960.0, 1920.0, 7680.0,
+)  # fmt: skip
 SECONDS: dict[str, Buckets] = {
     "time_to_first_token_seconds": FIRST_TOKEN,
     "inter_token_latency_seconds": BETWEEN,
@@ -49,8 +39,11 @@ SECONDS: dict[str, Buckets] = {
     "request_inference_time_seconds": WHOLE,
 }
 TOKENS = tuple(float(step * 10**power) for power in range(7) for step in (1, 2, 5))
-COUNTED: dict[str, Buckets] = {"request_prompt_tokens": TOKENS, "request_generation_tokens": TOKENS}
-COUNTED["iteration_tokens_total"] = (1.0, 8.0, *(float(2**power) for power in range(4, 15)))
+COUNTED: dict[str, Buckets] = {
+    "request_prompt_tokens": TOKENS,
+    "request_generation_tokens": TOKENS,
+    "iteration_tokens_total": (1.0, 8.0, *(float(2**power) for power in range(4, 15))),
+}
 HELP = {
     "num_requests_running": "Number of requests in model execution batches.",
     "num_requests_waiting": "Number of requests waiting to be processed.",
