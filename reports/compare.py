@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import metadata
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -130,7 +129,6 @@ def render(study: Comparison) -> str:
         subject="runs side by side",
         about=f"{len(study.runs)} finished runs; the baseline is {study.baseline.name}.",
         name="Runs side by side",
-        version=metadata.version("prefixsim"),
         answer=answer(study),
         notes=study.notes(),
         parts=parts,
