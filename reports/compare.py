@@ -15,12 +15,11 @@ from reports.figure_text import text
 from reports.frame import Part, Row
 from reports.frame import study as page
 from reports.inline import image
+from reports.rows import UNCHANGED
 from sim.studies.compare import Breach, Comparison, Finished, ratio
 from sim.studies.metric import Metric
 
 GAINS = {"green": "gain", "red": "loss"}
-UNCHANGED = 0.0005
-"""A ratio that is nearer to 1 than this has no colour."""
 
 
 def table(study: Comparison) -> RenderableType:
