@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable
 from fractions import Fraction
-from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 
@@ -185,7 +184,6 @@ def render(offers: list[Offer]) -> str:
         subject="when a cache write pays",
         about="Closed forms from the providers' published prices: exact, and of no workload in particular.",
         name="Break-even of prompt caching",
-        version=metadata.version("prefixsim"),
         answer=answer(offers),
         parts=[
             Part(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 
 from reports import calibration
 from reports.canvas import Picture
@@ -68,7 +67,6 @@ def render(profile: Profile, pictures: Sequence[Picture]) -> str:
         subject="profile",
         about=profile.source,
         name=profile.id,
-        version=metadata.version("prefixsim"),
         answer=answer(profile),
         notes=notes,
         parts=parts,

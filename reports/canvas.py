@@ -168,6 +168,22 @@ def stacked(axes: Axes, bars: list[Bar], kinds: tuple[tuple[str, str], ...]) -> 
     axes.xaxis.set_major_formatter(plain())
 
 
+def mark(*calibrated: bool | None) -> str:
+    """The mark that every figure with uncalibrated times carries; given is what each system has."""
+    return " (uncalibrated)" if any(one is False for one in calibrated) else ""
+
+
+def sides(value: float, ends: tuple[float, float]) -> list[list[float]]:
+    """How far the ends of an interval are below and above ``value``, as error bars want it."""
+    low, high = ends
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+def time_scale(latest_s: float) -> tuple[str, int]:
+    """The unit of an axis of times up to ``latest_s``, and the seconds of one."""
+    return ("h", 3600) if latest_s >= 7200 else ("min", 60) if latest_s >= 300 else ("s", 1)
+
+
 @styled
 def svg(figure: Figure) -> bytes:
     """The figure as SVG: the same bytes for the same figure."""
@@ -185,8 +201,3 @@ def png(figure: Figure) -> bytes:
 
 
 __all__ = ["Bar", "Figure", "Picture", "legend", "new", "plain", "png", "stacked", "styled", "svg"]
-
-
-def mark(calibrated: bool | None) -> str:
-    """The mark that every figure with uncalibrated times carries."""
-    return " (uncalibrated)" if calibrated is False else ""

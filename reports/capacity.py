@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from math import nan
 from pathlib import Path
 
@@ -261,7 +260,6 @@ def render(study: CapacityStudy) -> str:
         subject="highest sustainable rate",
         about=f"The highest rate ({study.unit}) with {limits(study)}, with the cache and without.",
         name=study.config.name,
-        version=metadata.version("prefixsim"),
         seed=study.config.seed,
         answer=units.unbroken(answer(study)),
         parts=[

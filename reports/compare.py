@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import metadata
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -16,12 +15,11 @@ from reports.figure_text import text
 from reports.frame import Part, Row
 from reports.frame import study as page
 from reports.inline import image
+from reports.rows import UNCHANGED
 from sim.studies.compare import Breach, Comparison, Finished, ratio
 from sim.studies.metric import Metric
 
 GAINS = {"green": "gain", "red": "loss"}
-UNCHANGED = 0.0005
-"""A ratio that is nearer to 1 than this has no colour."""
 
 
 def table(study: Comparison) -> RenderableType:
@@ -130,7 +128,6 @@ def render(study: Comparison) -> str:
         subject="runs side by side",
         about=f"{len(study.runs)} finished runs; the baseline is {study.baseline.name}.",
         name="Runs side by side",
-        version=metadata.version("prefixsim"),
         answer=answer(study),
         notes=study.notes(),
         parts=parts,

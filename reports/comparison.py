@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import units
-from reports.rows import UNCHANGED
+from reports.rows import UNCHANGED, bounds, sizes
 from reports.units import Format
 from sim.results import intervals
 from sim.results.intervals import Flat
@@ -69,10 +69,7 @@ def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
             units.printable(row["system"]),
             _of(summary, row["system"], asked, flats),
             _against(row, comparison),
-            *(
-                _cell(c, flats[row["system"]].get(c.figure), _bounds(summary, row["system"], c))
-                for c in shown
-            ),
+            *(_value(summary, row["system"], c, flats) for c in shown),
         ]
         for row in comparison["rows"]
     ]
@@ -88,12 +85,13 @@ def place_of_baseline(summary: Summary) -> int:
 
 def _of(summary: Summary, system: str, of: Column, flats: Mapping[str, Flat]) -> str:
     in_s = any(flat.get(of.figure, 0.0) >= units.MS_PER_S for flat in flats.values())
-    return _cell(of, flats[system].get(of.figure), _bounds(summary, system, of), in_s=in_s)
+    return _value(summary, system, of, flats, in_s=in_s)
 
 
-def _bounds(summary: Summary, system: str, of: Column) -> Bounds:
-    known = summary["intervals"]
-    return None if known is None else known["systems"][system].get(of.figure)
+def _value(
+    summary: Summary, system: str, of: Column, flats: Mapping[str, Flat], *, in_s: bool | None = None
+) -> str:
+    return _cell(of, flats[system].get(of.figure), bounds(summary, "systems", system, of.figure), in_s=in_s)
 
 
 def _cell(of: Column, value: float | None, bounds: Bounds, *, in_s: bool | None = None) -> str:
@@ -149,11 +147,10 @@ def _margin(comparison: Comparison) -> str:
     """By how much the winner differs from the baseline, or from the next one where it is that itself."""
     best, second = comparison["rows"][0], comparison["rows"][1]
     if best["system"] != comparison["baseline"] and best["difference_ratio"] is not None:
-        ratio, bounds = best["difference_ratio"], best["difference_ratio_interval"]
+        ratio, ends = best["difference_ratio"], best["difference_ratio_interval"]
         if abs(ratio) < UNCHANGED:
             return ""
-        swapped = None if bounds is None else (min(map(abs, bounds)), max(map(abs, bounds)))
-        size = units.bounded(abs(ratio), swapped, units.percent)
+        size = units.bounded(abs(ratio), sizes(ends), units.percent)
         return f", {size} {'more' if ratio > 0 else 'less'} than {units.printable(comparison['baseline'])}"
     if second["value"] is None:
         return ""

@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -234,7 +233,6 @@ def render(study: CurveStudy) -> str:
         subject="hit rate by cache size",
         about="What an LRU cache of every size would find of this workload's prompts.",
         name=study.name,
-        version=metadata.version("prefixsim"),
         answer=units.unbroken(answer(study)),
         notes=notes(study),
         parts=parts,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
@@ -81,7 +79,6 @@ def render(found: Description) -> str:
         subject="what a trace is",
         about="Sizes, times and what prompts share.",
         name=found.origin,
-        version=metadata.version("prefixsim"),
         answer=units.unbroken(answer(found)),
         notes=[*facts, *found.notes],
         parts=parts,

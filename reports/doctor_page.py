@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from reports import doctor_figures, files, units
@@ -61,7 +60,6 @@ def render(diagnosis: Diagnosis) -> str:
     return study(
         subject="what cache misses cost",
         name="Cache doctor",
-        version=version("prefixsim"),
         definitions=DEFINITIONS,
         about=(
             f"{diagnosis['calls']:,} billed calls of {diagnosis['sessions']:,} sessions "

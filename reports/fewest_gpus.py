@@ -137,7 +137,6 @@ def render(study: Fleets, drawn: Picture) -> str:
         subject="fewest GPUs",
         about=f"The fewest GPUs of {study.system} within limits.",
         name=study.config.name,
-        version=study.summary()["version"],
         seed=study.config.seed,
         answer=units.unbroken(answer(study)),
         parts=[

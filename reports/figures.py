@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from reports import canvas, hosted, looks, units
 from reports.canvas import Bar, Picture, stacked
@@ -88,9 +88,7 @@ def ttft(name: str, run: SystemRun) -> Figure:
     axes.set_xscale("log")
     low, high = (limit * factor for limit, factor in zip(axes.get_xlim(), (1 / 1.1, 1.1), strict=True))
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-    axes.xaxis.set_major_formatter(canvas.plain())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    canvas.log(axes, "x")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.02)
     canvas.legend(figure, columns=1)
@@ -192,7 +190,7 @@ OVER_TIME = (
 def computed_over_time(runs: Mapping[str, SystemRun], seen: Mapping[str, Look]) -> Figure:
     """Cumulative prompt tokens computed over the time of arrival, each system and its twin."""
     latest = max(float(r.arrival_s.max()) for run in runs.values() for r in (run.records, run.twin))
-    unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
+    unit, scale = canvas.time_scale(latest)
     figure, axes = canvas.new(
         "Prompt tokens computed so far", f"arrival time, {unit}", "share of all prompt tokens"
     )

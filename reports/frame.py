@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -93,7 +94,6 @@ def page(
     template: str,
     *,
     name: str,
-    version: str,
     seed: int | None,
     uncalibrated: list[str],
     definitions: Sequence[tuple[str, str]],
@@ -120,7 +120,7 @@ def page(
     environment.filters |= {"figure": figure, "slug": slug, "contents": contents}
     return environment.get_template(template).render(
         name=name,
-        version=version,
+        version=metadata.version("prefixsim"),
         seed=seed,
         uncalibrated=uncalibrated,
         definitions=definitions,

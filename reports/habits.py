@@ -229,7 +229,6 @@ def render(study: HabitStudy) -> str:
             f"{summary['requests']:,} requests."
         ),
         name=summary["name"],
-        version=summary["version"],
         seed=summary["seed"],
         answer=sections[0].fold if len(systems) == 1 else f"{systems[0]}: {sections[0].fold}",
         parts=[*parts, *sections],

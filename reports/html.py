@@ -137,7 +137,6 @@ def render(result: Result, summary: Summary | None = None) -> str:
         requests=f"{summary['requests']:,}",
         tokens=units.unbroken(units.tokens(result.input_tokens)),
         seed=summary["seed"],
-        version=summary["version"],
         answer=units.unbroken(answer(summary)),
         uncalibrated=[name for name, entry in summary["systems"].items() if entry["calibrated"] is False],
         typical=notices.typical(summary),

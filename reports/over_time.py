@@ -67,7 +67,7 @@ def draw(
     lines = {name: _lines(run.records, weight[name]) for name, run in engines.items()}
     panels = [panel for panel in PANELS if any(panel in of for of in lines.values())]
     latest = max(_edges(run.records)[-1] for run in engines.values())
-    unit, scale = ("h", 3600) if latest >= 7200 else ("min", 60) if latest >= 300 else ("s", 1)
+    unit, scale = canvas.time_scale(latest)
     figure = canvas.empty(height_in=0.9 + 1.0 * len(panels))
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     overloaded = {

@@ -61,22 +61,17 @@ def ranking(summary: Summary, seen: Looks) -> Figure:
     scale = units.MS_PER_S if in_s else 1.0
     unit = ", s" if in_s else ", ms" if asked.figure.endswith(comparison.TIME) else ""
     timed = asked.figure.endswith(comparison.TIME) or "goodput" in asked.figure
-    mark = canvas.mark(
-        False
-        if timed and any(summary["systems"][r["system"]]["calibrated"] is False for r in rows)
-        else None
-    )
+    mark = canvas.mark(*(summary["systems"][row["system"]]["calibrated"] for row in rows if timed))
     figure, axes = canvas.new(
         f"Ranked by {asked.heading}", f"{asked.heading}{unit}{mark}", "", height_in=1.0 + 0.21 * len(rows)
     )
     for y, (row, value, (low, high)) in enumerate(zip(rows, values, ends, strict=True)):
         look = seen[row["system"]]
         colour = look.colour if look.named else canvas.MIDDLE
-        sides = [[max(0.0, value - low) / scale], [max(0.0, high - value) / scale]]
         axes.errorbar(
             [value / scale],
             [y],
-            xerr=sides,
+            xerr=canvas.sides(value / scale, (low / scale, high / scale)),
             fmt="o",
             color=colour,
             markersize=4.5,
@@ -111,7 +106,7 @@ TWIN = " Dashed: the same system without its cache."
 @canvas.styled
 def ttft(runs: Runs, seen: Looks, summary: Summary) -> Figure:
     """Distributions of the time to first token of all systems."""
-    mark = canvas.mark(False if any(run.calibrated is False for run in runs.values()) else None)
+    mark = canvas.mark(*(run.calibrated for run in runs.values()))
     largest = max(float(np.nanmax(metrics.ttft_s(run.records))) for run in runs.values())
     scale, unit = (1.0, "s") if largest >= 10 else (1e3, "ms")
     figure, axes = canvas.new(
@@ -152,7 +147,7 @@ def _percentiles(
         if value and ends is not None:
             at, low, high = (ms / 1e3 * scale for ms in (value, max(ends[0], value / 100), ends[1]))
             axes.errorbar(
-                [at], [percentile / 100], xerr=[[max(0.0, at - low)], [max(0.0, high - at)]], fmt="o",
+                [at], [percentile / 100], xerr=canvas.sides(at, (low, high)), fmt="o",
                 color=colour, markersize=2.5, capsize=2, elinewidth=1.0, label=f"{name}, p{percentile}",
             )  # fmt: skip
 
@@ -173,9 +168,7 @@ GPU_TIME = (
 @canvas.styled
 def gpu_time(summary: Summary, names: list[str]) -> Figure:
     """A bar for each system: GPU time busy and idle, the busy time without the cache marked."""
-    mark = canvas.mark(
-        False if any(summary["systems"][name]["calibrated"] is False for name in names) else None
-    )
+    mark = canvas.mark(*(summary["systems"][name]["calibrated"] for name in names))
     figure, axes = canvas.new("GPU time", f"GPU-hours{mark}", "", height_in=1.2 + 0.27 * len(names))
     at = np.arange(len(names))
 
@@ -189,7 +182,7 @@ def gpu_time(summary: Summary, names: list[str]) -> Figure:
     known = [bounds(summary, "systems", name, "gpu_busy_seconds") for name in names]
     for y, mean, ends in zip(at, busy, known, strict=True):
         if ends is not None:
-            sides = [[max(0.0, mean - ends[0] / 3600)], [max(0.0, ends[1] / 3600 - mean)]]
+            sides = canvas.sides(mean, (ends[0] / 3600, ends[1] / 3600))
             axes.errorbar(
                 [mean], [y], xerr=sides, fmt="none", color=canvas.BLACK, elinewidth=1.0, capsize=2.5
             )

@@ -99,8 +99,7 @@ def draw(
     for capacity in sorted(set(sizes.values())):
         axes.axvline(capacity, color=canvas.LINE, linewidth=0.9, linestyle="--", zorder=1)
     for name, capacity in sizes.items():
-        low, high = ends[name] or (rates[name], rates[name])
-        sides = [[max(0.0, rates[name] - low)], [max(0.0, high - rates[name])]]
+        sides = canvas.sides(rates[name], ends[name] or (rates[name], rates[name]))
         colour = seen[name].colour
         axes.errorbar(
             [capacity], [rates[name]], yerr=sides, fmt="o", color=colour, markersize=4, label=name

@@ -180,7 +180,7 @@ def bounds(summary: Summary, part: Part, system: str, figure: str) -> Bounds:
     return of_system.get(figure) or of_system.get(f"cost.{figure}") or of_system.get(f"cache.{figure}")
 
 
-def _saved_bounds(summary: Summary, system: str, key: SavedFigure) -> tuple[Bounds, Bounds]:
+def saved_bounds(summary: Summary, system: str, key: SavedFigure) -> tuple[Bounds, Bounds]:
     """The intervals of what is saved of a figure, and of that as a share."""
     intervals = summary["intervals"]
     if intervals is None:
@@ -189,9 +189,14 @@ def _saved_bounds(summary: Summary, system: str, key: SavedFigure) -> tuple[Boun
     return of_saving["saved"], of_saving["saved_ratio"]
 
 
+def sizes(ends: Bounds) -> Bounds:
+    """The interval of a difference as that of its size."""
+    return None if ends is None else (min(map(abs, ends)), max(map(abs, ends)))
+
+
 def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Format) -> TableRow | None:
     figure = summary["savings"][system][key]
-    of_saved, of_share = _saved_bounds(summary, system, key)
+    of_saved, of_share = saved_bounds(summary, system, key)
     of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
     cells = [
         "" if value is None else units.bounded(value, of_value, text)
@@ -202,7 +207,7 @@ def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Fo
 
 def _time(summary: Summary, system: str, key: SavedFigure, label: str) -> TableRow | None:
     figure = summary["savings"][system][key]
-    of_saved, of_share = _saved_bounds(summary, system, key)
+    of_saved, of_share = saved_bounds(summary, system, key)
     of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
     values = _values(figure)
     in_s = max((abs(value) for value in values if value is not None), default=0) >= units.MS_PER_S

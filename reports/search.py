@@ -126,7 +126,6 @@ def render(found: Search) -> str:
         subject="search",
         about=f"{_wants(found)}.",
         name=found.config.name,
-        version=found.summary()["version"],
         seed=found.config.seed,
         answer=units.unbroken(answer(found)),
         parts=[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports import comparison, units
-from reports.rows import UNCHANGED, is_replay
+from reports.rows import UNCHANGED, is_replay, saved_bounds, sizes
 from sim.results.summary import Bounds, SavedFigure, Saving, Summary, WeighedClaim
 from sim.results.summary_cost import Regret
 
@@ -77,7 +77,7 @@ def _saving(summary: Summary, system: str) -> str:
         and abs(bill) >= UNCHANGED
     ):
         share = units.bounded(
-            abs(bill), _size(_share_bounds(summary, system, "cost_usd_total")), units.percent
+            abs(bill), sizes(_share_bounds(summary, system, "cost_usd_total")), units.percent
         )
         out += f" and {share} of the bill" if bill > 0 else f", and adds {share} to the bill"
     return out + "."
@@ -85,12 +85,8 @@ def _saving(summary: Summary, system: str) -> str:
 
 def _share_bounds(summary: Summary, system: str, key: SavedFigure) -> Bounds:
     """The interval of a saved share; None where it has none."""
-    known = summary["intervals"]
-    return None if known is None else known["savings"][system][key]["saved_ratio"]
-
-
-def _size(bounds: Bounds) -> Bounds:
-    return None if bounds is None else (min(map(abs, bounds)), max(map(abs, bounds)))
+    _, of_share = saved_bounds(summary, system, key)
+    return of_share
 
 
 def _tokens(figure: Saving, bounds: Bounds) -> str:

@@ -110,7 +110,7 @@ def bars(summary: Summary) -> canvas.Figure:
         usd = row["usd_per_1000_sessions"]
         if ends is not None and total:
             low, high = (end * usd / total for end in ends)
-            sides = [[max(0.0, usd - low)], [max(0.0, high - usd)]]
+            sides = canvas.sides(usd, (low, high))
             axes.errorbar(
                 [usd], [y], xerr=sides, fmt="none", color=canvas.BLACK, elinewidth=1.0, capsize=2.5
             )

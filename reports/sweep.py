@@ -190,7 +190,6 @@ def render(study: Sweep, pictures: dict[str, canvas.Picture]) -> str:
             f"{study.seeds[0]} on."
         ),
         name=study.config.name,
-        version=study.summary()["version"],
         seed=study.seeds[0],
         answer=said[0] if said else "",
         notes=said[1:],

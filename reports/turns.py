@@ -95,7 +95,7 @@ TTFT_BY_TURN = (
 @canvas.styled
 def ttft_by_turn(runs: Runs, seen: Looks) -> Figure:
     """The median time to first token of every system by turn, and of the twin of a single one."""
-    mark = canvas.mark(False if any(run.calibrated is False for run in runs.values()) else None)
+    mark = canvas.mark(*(run.calibrated for run in runs.values()))
     twins = len(runs) <= TWINS
     largest = max(
         float(np.nanmax(metrics.ttft_s(run.twin if twins else run.records))) for run in runs.values()

@@ -228,7 +228,6 @@ def _page(
         name=name,
         about=about,
         answer=answer,
-        version=metadata.version("prefixsim"),
         notes=notes,
         parts=[part, Part("Figures", images=[image(picture) for picture in pictures])],
         uncalibrated=[] if profile.calibrated else [profile.id],

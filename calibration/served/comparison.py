@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.served.measured import MeasuredRun
 from sim.results import metrics
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.records import Floats, Records
 
 STATISTICS = ("mean", "p50", "p90", "p99")
@@ -111,8 +111,8 @@ def _gaps(run: MeasuredRun, records: Records) -> Metric | None:
     """All gaps between tokens; measured ones are those between what a client received."""
     if run.gaps_s is None:
         return None
-    measured, predicted = np.concatenate(run.gaps_s), TokenGaps(records.steps)
+    measured, predicted = np.concatenate(run.gaps_s), gaps_of(records.steps, (50, 90, 99))
     if not len(measured) or not predicted.count:
         return None
-    quantiles = [predicted.percentile(p) for p in (50, 90, 99)]
-    return Metric(_statistics(measured), dict(zip(STATISTICS, [predicted.mean, *quantiles], strict=True)))
+    found = [predicted.mean, *predicted.percentiles()]
+    return Metric(_statistics(measured), dict(zip(STATISTICS, found, strict=True)))

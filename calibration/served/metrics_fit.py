@@ -17,7 +17,7 @@ from sim.experiment import build_trace
 from sim.hardware import catalogue
 from sim.hardware.evidence import BenchFit
 from sim.hardware.profile import Profile
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.records import Records
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError
@@ -120,8 +120,8 @@ def compare(server: ServerMetrics, records: Records, run: str) -> MetricsCompari
 
 def _simulated(records: Records, name: str) -> list[float] | None:
     if name == "ITL":
-        gaps = TokenGaps(records.steps)
-        return [gaps.mean, *(gaps.percentile(p) for p in (50, 90, 99))] if gaps.count else None
+        gaps = gaps_of(records.steps, (50, 90, 99))
+        return [gaps.mean, *gaps.percentiles()] if gaps.count else None
     found = values(records)[name]
     found = found[~np.isnan(found)]
     return [float(found.mean()), *np.percentile(found, (50, 90, 99)).tolist()] if len(found) else None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sim.results import exact
-from sim.results.spread import BITS, Floats, Ints, Looked, bucket_of, percentile, tops
+from sim.results.spread import BITS, Floats, Ints, Looked, bucket_of, tops
 from sim.results.step_log import StepLog
 
 
@@ -136,35 +136,10 @@ def _find(runs: _Runs, bucket: int, rank: int) -> float:
     return float(np.array(high).view(np.float64))
 
 
-class TokenGaps:
+def gaps_of(logs: Sequence[StepLog], percents: Sequence[float] = ()) -> Gaps:
     """The gaps of logs that are all in memory."""
-
-    def __init__(self, steps: Sequence[StepLog]) -> None:
-        self._steps = steps
-        self._all = self._of(())
-
-    def _of(self, percents: Sequence[float]) -> Gaps:
-        gaps = Gaps(percents)
-        gaps.add(self._steps)
-        gaps.settle()
-        gaps.look(self._steps)
-        return gaps
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return self._all.count
-
-    @property
-    def mean(self) -> float:
-        """In s."""
-        return self._all.mean
-
-    @property
-    def std(self) -> float:
-        """Of the population, s."""
-        return self._all.std
-
-    def percentile(self, p: float) -> float:
-        """Linear between order statistics, as numpy's default."""
-        return percentile(self._of([p]).ordered(), self.count, p)
+    gaps = Gaps(percents)
+    gaps.add(logs)
+    gaps.settle()
+    gaps.look(logs)
+    return gaps

@@ -40,24 +40,6 @@ def tpot_s(records: Records) -> Floats:
     return out
 
 
-def distribution(values_s: Floats, name: str) -> dict[str, float | None]:
-    """mean, median, std (population) and percentiles (linear) of ``values_s`` in ms; null if empty."""
-    spread, values_ms = Spread(PERCENTILES), values_s * 1e3
-    spread.add(values_ms)
-    spread.settle()
-    spread.look(values_ms)
-    return spread_figures(spread, name)
-
-
-def gap_distribution(steps: list[StepLog]) -> dict[str, float | None]:
-    """The same figures of all gaps between tokens, pooled over requests (``itl``)."""
-    gaps = Gaps(PERCENTILES)
-    gaps.add(steps)
-    gaps.settle()
-    gaps.look(steps)
-    return spread_figures(gaps, "itl", ms=1e3)
-
-
 def spread_figures(spread: Spread | Gaps, name: str, ms: float = 1.0) -> dict[str, float | None]:
     """What a latency called ``name`` comes to; ``ms``: milliseconds of one of its units."""
     keys = ["mean", "median", "std", *(f"p{p}" for p in PERCENTILES)]
@@ -67,13 +49,6 @@ def spread_figures(spread: Spread | Gaps, name: str, ms: float = 1.0) -> dict[st
     quantiles = [percentile(ordered, spread.count, p) for p in PERCENTILES]
     figures = [spread.mean, median(ordered, spread.count), spread.std, *quantiles]
     return {f"{key}_{name}_ms": value * ms for key, value in zip(keys, figures, strict=True)}
-
-
-def peak_output_tokens_per_s(steps: list[StepLog], start_s: float) -> int | None:
-    """Most output tokens in one second, seconds counted from ``start_s``. O(seconds that runs last)."""
-    tokens = Buckets()
-    output_tokens_by_second(tokens, steps, start_s)
-    return tokens.highest
 
 
 def output_tokens_by_second(tokens: Buckets, steps: list[StepLog], start_s: float) -> None:
@@ -118,14 +93,6 @@ def _iterations_before(time_s: Floats, begin: Floats, first: Floats, slope: Floa
         count = np.where((count < n) & (end_s(count + 1) < time_s), count + 1, count)
     exact: Ints = count
     return exact
-
-
-def peak_concurrent_requests(records: Records) -> int | None:
-    """Most requests in the system within one second, each counted in every second that it touches."""
-    changes = Buckets()
-    if len(records):
-        requests_by_second(changes, records, float(records.arrival_s.min()))
-    return changes.highest_sum
 
 
 def requests_by_second(changes: Buckets, records: Records, start_s: float) -> None:

@@ -11,6 +11,7 @@ whole numbers, so the figures do not depend on the pieces.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
@@ -109,7 +110,7 @@ def median(ordered: dict[int, float], count: int) -> float:
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
 
-class Looked(Generic[Kept]):
+class Looked(ABC, Generic[Kept]):
     """What is known of values whose pieces are looked at twice, whatever they come as."""
 
     def __init__(self, percents: Sequence[float]) -> None:
@@ -152,6 +153,15 @@ class Looked(Generic[Kept]):
     def std(self) -> float:
         """Of the population, summed around the mean."""
         return float(np.sqrt(max(0.0, exact.mean(self._squares, self.count))))
+
+    @abstractmethod
+    def ordered(self) -> dict[int, float]:
+        """The values at the ranks that percentiles need."""
+
+    def percentiles(self) -> list[float]:
+        """Those that were asked for."""
+        ordered = self.ordered()
+        return [percentile(ordered, self.count, p) for p in self._percents]
 
 
 class Spread(Looked[tuple[Floats, Ints]]):

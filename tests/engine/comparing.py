@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sim.hardware.coefficients import Coefficients
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.records import Records
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import Trace
@@ -51,7 +51,7 @@ def same_totals(fast: Records, slow: Records) -> None:
 
 def same_gaps(fast: Records, slow: Records) -> None:
     """The gaps between tokens are the same ones, and add up to the decode times."""
-    one, other = TokenGaps(fast.steps), TokenGaps(slow.steps)
+    one, other = (gaps_of(records.steps, (0, 1, 50, 90, 99, 100)) for records in (fast, slow))
     tokens = int((fast.output_tokens - 1).sum())
     assert one.count == other.count <= tokens
     drafted = fast.engine is not None and fast.engine.spec_decode_num_drafts > 0
@@ -60,8 +60,7 @@ def same_gaps(fast: Records, slow: Records) -> None:
         return
     decode_s = float((fast.finished_s - fast.first_token_s).sum())
     assert one.mean * one.count == pytest.approx(decode_s, **CLOSE)
-    for p in (0, 1, 50, 90, 99, 100):
-        assert one.percentile(p) == pytest.approx(other.percentile(p), **CLOSE)
+    assert one.percentiles() == pytest.approx(other.percentiles(), **CLOSE)
 
 
 def chat(seed: int) -> Trace:

@@ -18,7 +18,7 @@ from sim.engine.vllm.progress import LIVELOCK_STEPS
 from sim.engine.vllm.replica import VllmReplica
 from sim.fleet.plan import ranks
 from sim.hardware.coefficients import Coefficients
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.request_log import COMPLETED, RequestLog, RequestRow
 from tests.engine.driving import LAST, ONE_SECOND, memory_of
 from tests.oracles import naive_vllm
@@ -106,7 +106,7 @@ class Drive:
         assert totals.scheduled_tokens == sum(tokens for *_, tokens in self.recorder.rows())
         assert totals.num_preemptions == sum(log.preemptions)
         assert totals.iterations == totals.busy_s == sum(bool(r.sched) for r in self.recorder.records)
-        gaps = TokenGaps([self.replica.steps])
+        gaps = gaps_of([self.replica.steps])
         assert gaps.count == generated
         if generated:
             decode_s = sum(log.finished_s) - sum(log.first_token_s)

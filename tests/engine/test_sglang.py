@@ -12,7 +12,7 @@ from sim.engine.sglang.admission import NewTokenRatio
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.queue import WaitingQueue
 from sim.engine.sglang.request import SglangRequest
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.records import Records
 from sim.results.request_log import RequestRow
 from tests.caches.cases import trace_of
@@ -74,9 +74,9 @@ def test_prefills_share_a_batch_and_decodes_another() -> None:
 
 def test_gaps_between_tokens_count_the_prefills_between() -> None:
     """The first one's second token comes two seconds after its first; all others one second apart."""
-    gaps = TokenGaps(_serve(("abc", 4), ("xy", 3, 1)).steps)
+    gaps = gaps_of(_serve(("abc", 4), ("xy", 3, 1)).steps, (0, 25, 50, 75, 100))
     assert gaps.count == 5
-    assert [gaps.percentile(p) for p in (0, 25, 50, 75, 100)] == [1, 1, 1, 1, 2]
+    assert gaps.percentiles() == [1, 1, 1, 1, 2]
 
 
 # -- chunks ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sim.fleet.fleet import Fleet
 from sim.fleet.routers import ROUTERS
-from sim.results.itl import TokenGaps
+from sim.results.itl import gaps_of
 from sim.results.records import Records
 from tests.caches.cases import QUICK, THOROUGH, trace_of
 from tests.engine.comparing import REALISTIC, chat, same_gaps, same_records, same_totals
@@ -157,4 +157,4 @@ def test_without_caching_nothing_is_found() -> None:
     fast, _ = _both(trace, pages=5000, caching=False, schedule_policy="lpm", chunked_prefill_size=64)
     assert not fast.cache_read_input_tokens.any()
     assert fast.evicted_blocks == 0
-    assert TokenGaps(fast.steps).count == int((fast.output_tokens - 1).sum())
+    assert gaps_of(fast.steps).count == int((fast.output_tokens - 1).sum())

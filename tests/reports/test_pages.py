@@ -103,7 +103,7 @@ def test_texts_of_others_are_escaped() -> None:
     part = Part(evil, evil, headings=[evil], rows=rows([[evil]]), notes=[evil], fold=evil)
     text = study(
         subject=evil, about=evil, parts=[part, Part(evil)], notes=[evil], failures=[(evil, evil)],
-        folded=evil, name=evil, version="1", answer=evil, definitions=[(evil, evil)], configuration=evil,
+        folded=evil, name=evil, answer=evil, definitions=[(evil, evil)], configuration=evil,
         uncalibrated=[evil],
     )  # fmt: skip
     assert "<script>alert" not in text and text.count("&lt;script&gt;alert") >= 16

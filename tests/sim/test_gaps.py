@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.results.itl import TokenGaps
-from sim.results.metrics import gap_distribution
+from sim.results.itl import gaps_of
+from sim.results.metrics import PERCENTILES, spread_figures
 from sim.results.step_log import StepLog
 
 FIRST = st.floats(1e-4, 1.0)
@@ -49,25 +49,24 @@ def _all_gaps(logs: list[tuple[list[Run], list[float]]]) -> list[float]:
 @given(LOGS, st.lists(st.floats(0, 100), max_size=4))
 def test_against_the_list(logs: list[tuple[list[Run], list[float]]], percents: list[float]) -> None:
     """Count, mean, population deviation, and percentiles as numpy computes them."""
-    gaps, stats = _all_gaps(logs), TokenGaps(_steps(logs))
+    gaps, stats = _all_gaps(logs), gaps_of(_steps(logs), (0, 50, 100, *percents))
     assert stats.count == len(gaps)
     if gaps:
         assert stats.mean == pytest.approx(np.mean(gaps), **CLOSE)
         assert stats.std == pytest.approx(np.std(gaps), rel=1e-6, abs=1e-9)
-        for p in (0, 50, 100, *percents):
-            assert stats.percentile(p) == pytest.approx(np.percentile(gaps, p), **CLOSE)
+        assert stats.percentiles() == pytest.approx(np.percentile(gaps, (0, 50, 100, *percents)), **CLOSE)
 
 
 def test_small_example() -> None:
     """2 decodes through 3 iterations of 1, 2 and 3 s, and one gap of 10 s: 1 1 2 2 3 3 10."""
-    gaps = TokenGaps(_steps([([(1.0, 1.0, 3, 2)], [10.0])]))
+    gaps = gaps_of(_steps([([(1.0, 1.0, 3, 2)], [10.0])]), (0, 50, 75, 100))
     assert (gaps.count, gaps.mean) == (7, 22 / 7)
-    assert [gaps.percentile(p) for p in (0, 50, 75, 100)] == [1.0, 2.0, 3.0, 10.0]
+    assert gaps.percentiles() == [1.0, 2.0, 3.0, 10.0]
 
 
 def test_an_iteration_without_decodes_is_no_gap() -> None:
     """A prefill alone makes nobody wait between tokens; without any gap there are no figures."""
     steps = _steps([([(5.0, 0.0, 1, 0)], [])])
-    assert TokenGaps(steps).count == 0
-    assert set(gap_distribution(steps).values()) == {None}
-    assert gap_distribution([]) == gap_distribution(steps)
+    for found in (gaps_of(steps, PERCENTILES), gaps_of([], PERCENTILES)):
+        assert found.count == 0
+        assert set(spread_figures(found, "itl").values()) == {None}

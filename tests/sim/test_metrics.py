@@ -15,6 +15,7 @@ from sim.results import metrics
 from sim.results.pricing import Price
 from sim.results.records import EngineTotals, Records
 from sim.results.slo import Slo
+from sim.results.spread import Buckets, Spread
 from sim.results.step_log import StepLog
 from sim.results.summary import SavedFigure
 from sim.results.tally import summarise
@@ -62,12 +63,20 @@ def test_times_of_a_request() -> None:
 
 def test_distribution_is_numpys_and_ignores_what_is_missing() -> None:
     """Population standard deviation, linear percentiles, milliseconds; null where nothing is."""
-    got = metrics.distribution(np.array([0.001, 0.002, NAN, 0.004]), "ttft")
     values = np.array([1.0, 2.0, 4.0])
+    got = _distribution([1.0, 2.0, NAN, 4.0])
     assert got["mean_ttft_ms"] == pytest.approx(7 / 3)
     assert got["std_ttft_ms"] == pytest.approx(values.std())
     assert got["p90_ttft_ms"] == pytest.approx(np.percentile(values, 90))
-    assert set(metrics.distribution(np.array([NAN]), "ttft").values()) == {None}
+    assert set(_distribution([NAN]).values()) == {None}
+
+
+def _distribution(values_ms: list[float]) -> dict[str, float | None]:
+    spread = Spread(metrics.PERCENTILES)
+    spread.add(np.array(values_ms))
+    spread.settle()
+    spread.look(np.array(values_ms))
+    return metrics.spread_figures(spread, "ttft")
 
 
 def test_peak_output_tokens_per_s() -> None:
@@ -75,16 +84,19 @@ def test_peak_output_tokens_per_s() -> None:
     log = StepLog()
     log.add(1.6, 0.4, 0.0, 4, 3, 0)  # tokens at 0.4, 0.8 | 1.2, 1.6
     log.add(2.0, 0.4, 0.0, 1, 3, 5)  # 8 tokens at 2.0
-    assert metrics.peak_output_tokens_per_s([log], 0.0) == 8
-    assert metrics.peak_output_tokens_per_s([log, log], 0.0) == 16
-    assert metrics.peak_output_tokens_per_s([], 0.0) is None
+    for logs, most in (([log], 8), ([log, log], 16), ([], None)):
+        tokens = Buckets()
+        metrics.output_tokens_by_second(tokens, logs, 0.0)
+        assert tokens.highest == most
 
 
 def test_peak_concurrent_requests() -> None:
     """A request counts in every second that it touches."""
-    records = _records(arrival_s=[0.0, 0.9, 2.5], finished_s=[1.1, 1.0, 2.6])
-    assert metrics.peak_concurrent_requests(records) == 2
-    assert metrics.peak_concurrent_requests(_records(arrival_s=[0.0])) is None
+    ended = _records(arrival_s=[0.0, 0.9, 2.5], finished_s=[1.1, 1.0, 2.6])
+    for records, most in ((ended, 2), (_records(arrival_s=[0.0]), None)):
+        changes = Buckets()
+        metrics.requests_by_second(changes, records, 0.0)
+        assert changes.highest_sum == most
 
 
 def test_cost_by_gpu_hours() -> None:
@@ -181,9 +193,9 @@ def test_steps_and_records_tell_the_same(root: Path) -> None:
     """Gaps and tokens of the step log add up to the requests' own times and tokens."""
     config = load_config(root / "configs/quickstart.yaml", ["workload.sessions=60"])
     records = run(config).runs["vllm-h200"].records
-    from sim.results.itl import TokenGaps
+    from sim.results.itl import gaps_of
 
-    gaps = TokenGaps(records.steps)
+    gaps = gaps_of(records.steps)
     decoding = float((records.finished_s - records.first_token_s).sum())
     assert gaps.count == int((records.output_tokens - 1).sum())
     assert gaps.mean * gaps.count == pytest.approx(decoding, rel=1e-9)
