@@ -111,8 +111,8 @@ def overview(study: HabitStudy) -> Picture:
     )
     reach = max(0.01, float(np.abs(shares).max()))
     axes.imshow(
-        shares, cmap="RdBu_r", vmin=-1.3 * reach, vmax=1.3 * reach, aspect="auto"
-    )  # text stays legible
+        shares, cmap="RdBu_r", vmin=-1.8 * reach, vmax=1.8 * reach, aspect="auto"
+    )  # dark text has a contrast of 4.8 at least
     for (row, column), share in np.ndenumerate(shares):
         text = ("+" if share > 0 else "") + f"{share * 100:.0f}%"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ON_TINT)

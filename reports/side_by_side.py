@@ -178,9 +178,10 @@ def crossover(summary: Summary, seen: Mapping[str, Look] | None = None) -> canva
         hour_usd, capacity = pair["gpu_hour_usd"], pair["sessions_per_gpu_hour"]
         y = [owned_usd_per_1000_sessions(hour_usd, capacity, rate) for rate in x.tolist()]
         label = f"own: {units.shortened(name)}{mark}"
-        axes.plot(x, y, color=canvas.BLACK, linestyle=canvas.DASHES[i % 4], label=label, zorder=4)
+        colour = seen[name].colour if seen[name].named else canvas.BLACK
+        axes.plot(x, y, color=colour, linestyle=canvas.DASHES[i % 4], linewidth=2.2, label=label, zorder=4)
         now, paid = pair["simulated_sessions_per_h"], pair["simulated_usd_per_1000_sessions"]
-        axes.plot([now], [paid], "o", color=canvas.BLACK, label=f"{name}, this run", zorder=5)
+        axes.plot([now], [paid], "o", color=colour, label=f"{name}, this run", zorder=5)
     for name, usd in rented.items():
         axes.plot(
             [x[0], x[-1]], [usd, usd], **{**seen[name].style, "linewidth": 1.2}, label=f"rent: {name}"

@@ -154,6 +154,17 @@ def test_many_rented_lines_have_names_apart(everything: Result) -> None:
     assert all(box.x1 <= figure.bbox.x1 + 1 for box in boxes)
 
 
+def test_an_owned_line_has_the_colour_of_its_system(everything: Result) -> None:
+    """Ink may be the colour of a rented one."""
+    summary = everything.summary()
+    (pair,) = summary["crossovers"]
+    seen = looks.of(summary)
+    lines = _only(side_by_side.crossover(summary, seen)).lines
+    own = {str(line.get_color()) for line in lines if pair["owned"] in str(line.get_label())}
+    assert own == {seen[pair["owned"]].colour}
+    assert seen[pair["rented"]].colour not in own
+
+
 def test_figures_do_not_grow_with_systems(build: Build) -> None:
     """Eight systems have as many figures as two."""
 
