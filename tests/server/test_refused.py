@@ -209,6 +209,17 @@ def test_half_a_character(engine: Up[FakeLive]) -> None:
         assert said.status_code == 400 and "\ufffd" in said.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("levels", [100, 300, 500, 800, 950])
+def test_values_of_many_levels(engine: Up[FakeLive], levels: int) -> None:
+    """Some can be read and not be checked or shown: refused, not an error 500."""
+    value = b'{"a":' * levels + b"1" + b"}" * levels
+    for body in (b'{"latency_factor": %b}', b'{"faults": %b}', b'{"replies": {"tokens": %b}}'):
+        reply = engine.client.post("/admin/config", content=body % value)
+        assert reply.status_code == 400, reply.text
+    schema = b'{"model": "m", "prompt": "x", "max_tokens": 2, "response_format": %b}'
+    assert engine.client.post("/v1/completions", content=schema % value).status_code in (200, 400)
+
+
 def test_messages_are_brief(engine: Up[FakeLive]) -> None:
     reply = engine.client.post("/admin/config", json={"x" * 5000: 1})
     assert reply.status_code == 400 and len(reply.json()["error"]["message"]) < 200

@@ -48,7 +48,12 @@ def make(desk: Desk, api_key: str | None = None) -> ASGIApp:
         routes += part.routes(desk)
     app = Starlette(
         routes=routes,
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            RecursionError: _too_deep,
+            Exception: _unexpected,
+        },
     )
     return Door(app, api_key)
 
@@ -125,6 +130,12 @@ async def _api_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     found = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+    return _answer(found, request.url.path, request.state.request_id)
+
+
+async def _too_deep(request: Request, error: Exception) -> Response:
+    """JSON that could be read, but is too deep for what is done with it: checked, copied, written again."""
+    found = ApiError(400, "The body is nested too deeply")
     return _answer(found, request.url.path, request.state.request_id)
 
 
