@@ -211,7 +211,7 @@ def test_half_a_character(engine: Up[FakeLive]) -> None:
 
 @pytest.mark.parametrize("levels", [100, 300, 500, 800, 950])
 def test_values_of_many_levels(engine: Up[FakeLive], levels: int) -> None:
-    """Some can be read and not be checked or shown: refused like those that cannot be read, not an error 500."""
+    """Some can be read and not be checked or shown: refused, not an error 500."""
     value = b'{"a":' * levels + b"1" + b"}" * levels
     for body in (b'{"latency_factor": %b}', b'{"faults": %b}', b'{"replies": {"tokens": %b}}'):
         reply = engine.client.post("/admin/config", content=body % value)
