@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reports import terminal
-from sim.commands.options import Quiet, SkipLines
+from sim.commands.options import AsJson, Quiet, SkipLines
 
 
 def doctor(
@@ -52,7 +52,7 @@ def doctor(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to write; default runs/doctor, none with --json."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Why your cache missed, what it cost, what to change.
@@ -84,9 +84,7 @@ def doctor(
             progress("writing the report", 0, None)
             paths = doctor_page.write(diagnosis, folder)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(diagnosis, indent=1))
+        terminal.show_json(diagnosis)
     elif not quiet:
         from reports import doctor as report
 

@@ -101,10 +101,7 @@ def serve(
     server = serving.server(web)
     with serving.listen(host, port) as listening:
         if not quiet:
-            address = f"[{host}]" if ":" in host else host
-            typer.echo(
-                f"{live.about.system} at http://{address}:{listening.getsockname()[1]}, speed {speed}"
-            )
+            typer.echo(f"{live.about.system} at {_url(host, listening)}, speed {speed}")
             if tokens.note:
                 typer.echo(tokens.note)
         asyncio.run(_until_stopped(live, server, listening))
@@ -141,6 +138,11 @@ async def _until_stopped(live: LiveSystem, server: Server, listening: socket.soc
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    address = f"[{host}]" if ":" in host else host
+    return f"http://{address}:{listening.getsockname()[1]}"
 
 
 def _speed(text: str) -> float:

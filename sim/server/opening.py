@@ -13,6 +13,7 @@ from sim.systems import SystemConfig
 from sim.systems.engine import EngineSystem
 from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError
+from workloads.shown import nearest
 
 
 def open_system(config: Config, name: str | None = None, speed: float = 1.0) -> LiveSystem:
@@ -42,11 +43,11 @@ def open_system(config: Config, name: str | None = None, speed: float = 1.0) -> 
 
 
 def _chosen(config: Config, name: str | None) -> tuple[str, SystemConfig]:
-    names = ", ".join(config.systems)
     if name is None:
         if len(config.systems) > 1:
+            names = ", ".join(config.systems)
             raise InputError(f"--system is missing, and there are several; allowed: {names}")
         name = next(iter(config.systems))
     if name not in config.systems:
-        raise InputError(f"--system {name}; allowed: {names}")
+        raise InputError(f"--system {name}; {nearest(name, list(config.systems))}")
     return name, config.systems[name]

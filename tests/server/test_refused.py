@@ -47,11 +47,21 @@ def test_malformed_bodies(engine: Up[FakeLive], path: str, body: bytes) -> None:
             {"messages": HELLO, "tool_choice": {"function": {"name": "f"}}},
             "tool_choice",
         ),
+        (
+            "chat/completions",
+            {"messages": HELLO, "tool_choice": {"function": {"name": ["f"]}}},
+            "tool_choice",
+        ),
         ("completions", {"prompt": ""}, "prompt"),
         ("completions", {"prompt": []}, "prompt"),
         ("completions", {"prompt": "x", "echo": True}, "echo"),
         ("responses", {"input": []}, "input"),
         ("responses", {"input": [{"role": "king", "content": "x"}]}, "input.0.role"),
+        (
+            "responses",
+            {"input": "x", "tool_choice": {"type": "function", "name": {"f": 1}}},
+            "tool_choice",
+        ),
     ],
 )
 def test_fields_that_do_not_fit_are_named(
@@ -71,6 +81,7 @@ def test_fields_that_do_not_fit_are_named(
         {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "soon"}}]},
         {"cache_control": 5},
         {"tool_choice": {"type": "tool", "name": "none"}},
+        {"tool_choice": {"type": "tool", "name": ["none"]}},
     ],
 )
 def test_messages_that_do_not_fit(engine: Up[FakeLive], change: dict[str, Any]) -> None:

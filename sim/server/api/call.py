@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sim.server.api.errors import ApiError
 from sim.server.api.template import Message, Part, Rendered
 
 
@@ -26,6 +27,13 @@ class Wanted:
     as_json: bool = False
     schema: Any = None
     """JSON schema of the reply, where one is asked for."""
+
+
+def chosen_tool(name: Any, parameters: Mapping[str, Any]) -> list[str]:
+    """The one tool that ``tool_choice`` names; ApiError 400 if the request has none of that name."""
+    if not isinstance(name, str) or name not in parameters:
+        raise ApiError(400, "tool_choice: names no tool of the request", param="tool_choice")
+    return [name]
 
 
 @dataclass(slots=True)

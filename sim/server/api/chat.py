@@ -8,11 +8,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sim.server.api.base import Body, Served, dumped, merged, parse
-from sim.server.api.call import Call, Wanted, calls_since_user, last_user_text
+from sim.server.api.call import Call, Wanted, calls_since_user, chosen_tool, last_user_text
 from sim.server.api.errors import ApiError, Shape
 from sim.server.api.marks import cache_mark, session_of
 from sim.server.api.openai_stream import Chunks, StreamOptions
-from sim.server.api.template import Message, Part, as_json, call, file, render, text
+from sim.server.api.template import CacheMark, Message, Part, as_json, call, file, render, text
 from sim.server.api.tokens import Tokens
 
 ROLES = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
@@ -31,6 +31,11 @@ class CacheOptions(Body):
     mode: Literal["implicit", "explicit"] = "implicit"
     ttl: str | None = None
     comparison_response_id: str | None = None
+
+    @property
+    def mark(self) -> CacheMark | None:
+        """The mark behind the last message that they ask for."""
+        return cache_mark({"ttl": self.ttl}, "prompt_cache_options") if self.ttl else None
 
 
 class ChatBody(Body):
@@ -60,8 +65,7 @@ class ChatCompletions:
         asked = parse(ChatBody, body)
         messages = [_message(message, i) for i, message in enumerate(asked.messages)]
         options = asked.prompt_cache_options or CacheOptions()
-        automatic = cache_mark({"ttl": options.ttl}, "prompt_cache_options") if options.ttl else None
-        prompt = render(messages, [text(as_json(tool)) for tool in asked.tools or []], tokens, automatic)
+        prompt = render(messages, [text(as_json(tool)) for tool in asked.tools or []], tokens, options.mark)
         most = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
         return Call(
             model=asked.model,
@@ -115,9 +119,7 @@ def _wanted(asked: ChatBody, most: int | None) -> Wanted:
         names = []
     chosen = choice.get("function") if isinstance(choice, dict) else None
     if isinstance(chosen, dict):
-        if chosen.get("name") not in parameters:
-            raise ApiError(400, "tool_choice: names no tool of the request", param="tool_choice")
-        names = [chosen["name"]]
+        names = chosen_tool(chosen.get("name"), parameters)
     kind = (asked.response_format or {}).get("type")
     schema = (asked.response_format or {}).get("json_schema")
     return Wanted(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sim.server.api import diagnostics, usage
 from sim.server.api.base import Body, Served, dumped, merged, parse, usage_of
-from sim.server.api.call import Call, Wanted, calls_since_user, last_user_text
+from sim.server.api.call import Call, Wanted, calls_since_user, chosen_tool, last_user_text
 from sim.server.api.errors import ApiError, Shape
 from sim.server.api.marks import cache_mark, session_of
 from sim.server.api.template import Message, Part, as_json, call, file, render, text
@@ -144,9 +144,7 @@ def _wanted(asked: MessagesBody) -> Wanted:
     choice = asked.tool_choice or {}
     names = [] if choice.get("type") == "none" else list(parameters)
     if choice.get("type") == "tool":
-        if choice.get("name") not in parameters:
-            raise ApiError(400, "tool_choice: names no tool of the request", param="tool_choice")
-        names = [choice["name"]]
+        names = chosen_tool(choice.get("name"), parameters)
     form = (asked.output_config or {}).get("format")
     form = form if isinstance(form, dict) else {}
     return Wanted(

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from sim.server.api import diagnostics, usage
 from sim.server.api.base import Body, Served, dumped, merged, parse, usage_of
-from sim.server.api.call import Call, Wanted, calls_since_user, last_user_text
+from sim.server.api.call import Call, Wanted, calls_since_user, chosen_tool, last_user_text
 from sim.server.api.chat import ROLES, CacheOptions, content_part
 from sim.server.api.errors import ApiError, Shape
-from sim.server.api.marks import cache_mark, session_of
+from sim.server.api.marks import session_of
 from sim.server.api.template import Message, Part, as_json, call, file, render, text
 from sim.server.api.tokens import Tokens
 
@@ -67,11 +67,12 @@ class Responses:
             [Message("system", (text(asked.instructions),)), *messages] if asked.instructions else messages
         )
         options = asked.prompt_cache_options or CacheOptions()
-        automatic = cache_mark({"ttl": options.ttl}, "prompt_cache_options") if options.ttl else None
         form, verbosity = (asked.text or {}).get("format"), (asked.text or {}).get("verbosity")
         return Call(
             model=asked.model,
-            prompts=[render(shown, [text(as_json(tool)) for tool in asked.tools or []], tokens, automatic)],
+            prompts=[
+                render(shown, [text(as_json(tool)) for tool in asked.tools or []], tokens, options.mark)
+            ],
             wanted=_wanted(asked, form if isinstance(form, dict) else {}),
             said=[last_user_text(messages)],
             calls_since_user=calls_since_user(messages),
@@ -144,9 +145,7 @@ def _wanted(asked: ResponseBody, form: Item) -> Wanted:
     if choice == "none":
         names = []
     if isinstance(choice, dict) and choice.get("type") == "function":
-        if choice.get("name") not in parameters:
-            raise ApiError(400, "tool_choice: names no tool of the request", param="tool_choice")
-        names = [choice["name"]]
+        names = chosen_tool(choice.get("name"), parameters)
     return Wanted(
         most_tokens=asked.max_output_tokens,
         tools=names,
