@@ -135,15 +135,7 @@ def _group(part: Part) -> str:
 
 
 def _order(group: str) -> tuple[int, str]:
-    first = (
-        "The file",
-        "workload, generated",
-        "workload, from logs",
-        "Arrivals",
-        "Distributions",
-        "systems",
-    )
-    return next((i for i, begin in enumerate(first) if group.startswith(begin)), len(first)), group
+    return next((i for i, begin in enumerate(FIRST) if group.startswith(begin)), len(FIRST)), group
 
 
 def _section_order(part: Part) -> tuple[int, str]:

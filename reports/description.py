@@ -56,15 +56,7 @@ def render(found: Description) -> str:
         facts.append(
             f"Of what was seen before, {units.percent(found.hits_between_sessions)} in another session."
         )
-    spreads = {
-        "input tokens": found.input,
-        "output tokens": found.output,
-        "turns of a session": found.turns,
-        "gap between requests, s": found.gap_s,
-        "gap between turns, s": found.turn_gap_s,
-        "think time, s": found.think_s,
-    }
-    rows = [Row((name, *_cells(spread))) for name, spread in spreads.items() if spread is not None]
+    rows = [Row((name, *_cells(spread))) for name, spread in found.spreads.items()]
     heads = [Row((f"{tokens:,}", units.percent(share))) for tokens, share in found.heads]
     pictures = [Picture(lengths(found), LENGTHS)]
     if found.reuse_curve is not None and len(found.reuse_curve[0]):

@@ -43,8 +43,6 @@ class Image:
     """Its panels as JSON, see `plotted.Panel`."""
     title: str
     caption: str
-    width: int
-    """In pixels, at its own size."""
 
 
 def image(picture: Picture) -> Image:
@@ -63,7 +61,6 @@ def image(picture: Picture) -> Image:
         data=Markup(text.replace("<", "\\u003c").replace("&", "\\u0026")),
         title=supertitle or title,
         caption=picture.caption,
-        width=round(96 * figure.get_size_inches()[0]),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports import canvas
-from reports.curve import DRAWN_POINTS, capacity_axes
+from reports.curve_figure import DRAWN_POINTS, capacity_axes
 from sim.caches.mooncake_estimate import PUBLISHED, Unit, hit_tokens
 from sim.studies.curve import blocks_of, exact
 from sim.studies.curve_sampled import log_spaced

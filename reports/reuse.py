@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from reports import canvas, looks
 from reports.canvas import Picture
+from reports.curve_figure import capacity_axes
 from reports.looks import Look
 from reports.rows import bounds
 from sim.results.sample import DRAWN
@@ -89,8 +90,6 @@ def draw(
     seen: Mapping[str, Look],
 ) -> Figure:
     """Hit rate by tokens over the capacity, lines at the capacities in use, dots at what was found."""
-    from reports.curve import capacity_axes
-
     figure, axes = canvas.new("Hit rate by cache size", "capacity, tokens", "hit rate, by tokens")
     largest = max([curve.full_blocks * size, *sizes.values()]) * 2 + 10 * size
     at = log_spaced(largest // size, POINTS)

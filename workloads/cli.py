@@ -102,17 +102,8 @@ def _print(found: Description) -> None:
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("", "mean", "p10", "p50", "p90", "p99", "max"):
         table.add_column(name, justify="left" if not name else "right")
-    rows = {
-        "input tokens": found.input,
-        "output tokens": found.output,
-        "turns of a session": found.turns,
-        "gap between requests, s": found.gap_s,
-        "gap between turns, s": found.turn_gap_s,
-        "think time, s": found.think_s,
-    }
-    for name, spread in rows.items():
-        if spread is not None:
-            table.add_row(name, *_cells(spread))
+    for name, spread in found.spreads.items():
+        table.add_row(name, *_cells(spread))
     rate = "" if found.rate_per_s is None else f", {found.rate_per_s:,.4g} a second"
     cv = "" if found.gap_cv is None else f", CV of gaps {found.gap_cv:.3g}"
     console = Console(width=108, highlight=False, emoji=False, markup=False)

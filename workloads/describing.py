@@ -63,6 +63,19 @@ class Description:
     reuse_curve: tuple[Floats, Floats] | None = None
     """Seconds since last use, ascending, and the share of prompt tokens reused within them."""
 
+    @property
+    def spreads(self) -> dict[str, Spread]:
+        """What lengths and times the trace has, by their names in a table."""
+        named = {
+            "input tokens": self.input,
+            "output tokens": self.output,
+            "turns of a session": self.turns,
+            "gap between requests, s": self.gap_s,
+            "gap between turns, s": self.turn_gap_s,
+            "think time, s": self.think_s,
+        }
+        return {name: spread for name, spread in named.items() if spread is not None}
+
 
 def describe(trace: Trace) -> Description:
     """The figures of ``trace``. O(segments of all prompts)."""

@@ -170,11 +170,6 @@ class Records:
         return np.asarray((self.arrival_s >= window.start_s) & (self.arrival_s < window.end_s))
 
     @property
-    def gpu_busy_s(self) -> float:
-        """GPU time in iterations, s: a replica's time counts once for each of its GPUs."""
-        return math.fsum(log.busy_s * gpus for log, gpus in zip(self.work, self.gpus, strict=True))
-
-    @property
     def computed_tokens(self) -> Ints:
         """Prompt tokens computed per request, not counting repeats after a preemption."""
         return self.input_tokens - self.cache_read_input_tokens

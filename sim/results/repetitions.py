@@ -13,7 +13,7 @@ from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
 from sim.results.slo import Slo
 from sim.results.steady import Measured, ages_s, is_traffic
-from sim.results.tally import InOnePiece, figures_of, summarise
+from sim.results.tally import summarise
 from sim.results.window import Window
 from workloads.trace import GENERATED, NONE, Trace
 
@@ -79,7 +79,7 @@ def _parts(
     records: Records, window: Window, count: int, price: Price | None, slo: Slo | None
 ) -> list[Flat]:
     parts = window.parts(count, float(records.arrival_s.max()))
-    return [flat(figures) for figures in figures_of(InOnePiece(records), parts, price, slo)]
+    return [flat(summarise(records, price, part, slo)) for part in parts]
 
 
 def _resampled(trace: Trace, runs: Runs, seed: int) -> Repetitions:

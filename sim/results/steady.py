@@ -186,7 +186,7 @@ def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, 
 
 
 def _own(trace: Trace, asked: Asked, records: Records) -> Window:
-    end_s = float(records.arrival_s[_firsts(trace)].max())
+    end_s = load_end_s(trace, records)
     if end_s <= 0:  # a replay: everything starts at once
         return WHOLE
     start_s = _ramp_s(trace, records, end_s)
@@ -260,7 +260,7 @@ class Ramp:
 
     def starts_s(self) -> float | None:
         """The time of the grid from which on few tokens are missing; None if there is none."""
-        tokens, waits, end = sum(self._tokens), Fraction(0), Fraction(self._end_s)
+        tokens, end = sum(self._tokens), Fraction(self._end_s)
         late, found = self._tokens[GRID], None
         waits = late * end
         for start_s, more, waited in reversed(

@@ -7,10 +7,10 @@ are exact until they are rounded once (``exact.py``), and percentiles are the va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -36,60 +36,20 @@ LATENCIES: dict[str, Callable[[Records], Floats]] = {
 }
 
 
-class Pieced(Protocol):
-    """The records of one run, in pieces: each with requests of its own, and all that some replicas did."""
-
-    @property
-    def head(self) -> Records:
-        """What is known of the run as a whole: counters, checkpoints, GPUs; no requests and no steps."""
-
-    def pieces(self) -> Iterator[Records]:
-        """The pieces, one after the other, as often as one asks."""
-
-
-class InOnePiece:
-    """A run that is in memory as a whole."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-
-    @property
-    def head(self) -> Records:
-        """See `Pieced`."""
-        return head_of(self._records)
-
-    def pieces(self) -> Iterator[Records]:
-        """See `Pieced`."""
-        yield self._records
-
-
 def head_of(records: Records) -> Records:
     """What ``records`` say of the run, without its requests and steps."""
     return replace(records.only(np.zeros(len(records), bool)), steps=[], work=[])
 
 
-def figures_of(
-    run: Pieced, windows: Sequence[Window], price: Price | None, slo: Slo | None = None
-) -> list[Figures]:
-    """The figures of ``run`` in each of ``windows``."""
-    head, tallies = run.head, [Tally(window, price, slo) for window in windows]
-    for piece in run.pieces():
-        for tally in tallies:
-            tally.add(piece)
-    for tally in tallies:
-        tally.settle()
-    for piece in run.pieces():
-        for tally in tallies:
-            tally.look(piece)
-    return [tally.figures(head) for tally in tallies]
-
-
 def summarise(
     records: Records, price: Price | None, window: Window = WHOLE, slo: Slo | None = None
 ) -> Figures:
-    """The entry of a system in summary.json, of records that are in memory."""
-    (figures,) = figures_of(InOnePiece(records), [window], price, slo)
-    return figures
+    """The entry of a system in summary.json, of records that are in memory: a run in one piece."""
+    tally = Tally(window, price, slo)
+    tally.add(records)
+    tally.settle()
+    tally.look(records)
+    return tally.figures(head_of(records))
 
 
 class Tally:

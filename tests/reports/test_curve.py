@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from reports import canvas, mooncake
+from reports import canvas, curve_figure, mooncake
 from reports import curve as report
 from sim.cli import main
 from sim.config import load_config
@@ -172,7 +172,7 @@ def test_figures_by_hand(seven: CurveStudy) -> None:
 
 def test_figure_by_hand(seven: CurveStudy) -> None:
     """Tokens below, blocks above; both rates and the own cache where they belong."""
-    figure = report.figure(seven)
+    figure = curve_figure.figure(seven)
     (axes,) = figure.axes
     tokens, blocks = (dict(zip(*points(line), strict=True)) for line in axes.get_lines()[:2])
     assert tokens[4 * 512] == pytest.approx(3072 / 8672) and tokens[5 * 512] == pytest.approx(4096 / 8672)
@@ -215,12 +215,12 @@ def test_table_of_an_estimated_error(config: Path, monkeypatch: pytest.MonkeyPat
     studied = _study(config, rate=0.5)
     assert studied.sample is not None and studied.sample.truth is None
     assert "estimated from the sample" in _text(studied)
-    assert "by tokens (exact)" not in _labels(report.figure(studied))
+    assert "by tokens (exact)" not in _labels(curve_figure.figure(studied))
 
 
 def test_figure(config: Path) -> None:
     """A logarithmic axis with units, both rates, every replay's name; the exact curve beside a sample."""
-    figure = report.figure(_study(config))
+    figure = curve_figure.figure(_study(config))
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("capacity, tokens", "hit rate")
@@ -228,7 +228,7 @@ def test_figure(config: Path) -> None:
     assert _labels(figure) == ["by tokens", "by blocks", "KV memory today: engine", replays]
     assert {text.get_text() for text in axes.texts} == {"tail", "radix", "blocks"}
     assert canvas.png(figure)[:4] == b"\x89PNG"
-    sampled = report.figure(_study(config, rate=0.5))
+    sampled = curve_figure.figure(_study(config, rate=0.5))
     assert _labels(sampled)[:3] == [
         "by tokens (sample, rate 0.5)",
         "by blocks (sample, rate 0.5)",
@@ -239,7 +239,7 @@ def test_figure(config: Path) -> None:
 def test_figure_of_a_cache_smaller_than_a_block(config: Path) -> None:
     """A point left of the curve is still inside the panel."""
     loaded = load_config(config, ["systems.blocks.cache={kind: ids, capacity_blocks: 1}"])
-    figure = report.figure(study(loaded, 4096, None, lambda part, done, total: None))
+    figure = curve_figure.figure(study(loaded, 4096, None, lambda part, done, total: None))
     assert figure.axes[0].get_xlim()[0] == 512
 
 
