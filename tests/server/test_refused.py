@@ -205,6 +205,8 @@ def test_options_change_while_the_server_runs(engine: Up[FakeLive]) -> None:
             {"faults": {"cut": 1}},
             {"model": "x"},
             {"replies": {"kind": "recorded"}},
+            {"faults": {"slow_start_s": 1e300}},
+            {"faults": {"stall_s": 1e300}},
         ):
             assert client.post("/admin/config", json=wrong).status_code == 400
         assert client.get("/admin/config").json() == changed
