@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from workloads.lengths import Constant, Distribution
-from workloads.schema import Schema
+from workloads.schema import MOST_S, Schema
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=MOST_S)]
 
 
 class Replies(Schema):
@@ -59,9 +60,9 @@ class Faults(Schema):
     """An event in the middle of the stream is no JSON."""
     stall_share: Share = 0.0
     """The stream pauses in the middle for ``stall_s``."""
-    stall_s: PositiveFloat = 30.0
+    stall_s: Seconds = 30.0
     """How long a stream pauses, s."""
-    slow_start_s: NonNegativeFloat = 0.0
+    slow_start_s: Annotated[float, Field(ge=0, le=MOST_S)] = 0.0
     """So long after the start of the server it answers 503: a server that still loads its model."""
 
 
@@ -78,9 +79,9 @@ class ServerOptions(Schema):
     """How many times longer than simulated everything takes, by the client's clock."""
     max_body_bytes: PositiveInt = 32 * 2**20
     """A larger request is refused (413)."""
-    body_timeout_s: PositiveFloat = 30.0
+    body_timeout_s: Seconds = 30.0
     """A request whose body is not there by then is refused (408)."""
-    send_timeout_s: PositiveFloat = 60.0
+    send_timeout_s: Seconds = 60.0
     """A client that reads nothing of its stream for so long is taken to be gone."""
     model: str | None = None
     """The name under which /v1/models shows the model; by default the one of the system."""

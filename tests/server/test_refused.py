@@ -138,6 +138,32 @@ def test_a_context_that_is_too_long_for_openai() -> None:
         assert client.chat.completions.create(model="m", messages=HELLO, max_tokens=96).choices
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_tokens": 10**12, "ignore_eos": True},
+        {"min_tokens": 10**12},
+        {"max_tokens": 10**12, "min_tokens": 10**12},
+        {"max_tokens": 400_000, "ignore_eos": True, "prompt": ["a", "b", "c"]},
+    ],
+)
+def test_replies_that_nobody_could_make_up(change: dict[str, Any]) -> None:
+    """Where the system knows no longest context, too: the server goes on serving others."""
+    with up(lambda: FakeLive(max_model_len=None)) as server:
+        reply = server.client.post("/v1/completions", json={"model": "m", "prompt": "a", **change})
+        assert reply.status_code == 400
+        assert "allowed: up to 1,000,000" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("tokens", [1e308, {"distribution": "lognormal", "median": 1e300, "sigma": 100}])
+def test_lengths_that_are_drawn_too_long(tokens: Any) -> None:
+    """They are no error of the request, which may ask for less."""
+    with up(FakeLive, {"replies": {"tokens": tokens}}) as server:
+        body = {"model": "m", "prompt": "a", "max_tokens": 3}
+        reply = server.client.post("/v1/completions", json=body)
+        assert reply.status_code == 200 and reply.json()["usage"]["completion_tokens"] == 3
+
+
 def test_a_full_queue_says_when_to_come_again() -> None:
     with up(lambda: FakeLive(most_at_once=0)) as server, openai_client(server) as client:
         with pytest.raises(openai.InternalServerError) as refused:
@@ -190,6 +216,8 @@ def test_options_change_while_the_server_runs(engine: Up[FakeLive]) -> None:
             {"faults": {"cut": 1}},
             {"model": "x"},
             {"replies": {"kind": "recorded"}},
+            {"faults": {"slow_start_s": 1e300}},
+            {"faults": {"stall_s": 1e300}},
         ):
             assert client.post("/admin/config", json=wrong).status_code == 400
         assert client.get("/admin/config").json() == changed

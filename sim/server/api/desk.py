@@ -25,7 +25,7 @@ from sim.server.api.faults import MALFORMED, Fate, Misfortune
 from sim.server.api.limits import RateLimits
 from sim.server.api.metrics import Metrics
 from sim.server.api.progress import progress
-from sim.server.api.replies import Speaker
+from sim.server.api.replies import MOST_TOKENS, Speaker
 from sim.server.api.tokens import Tokens
 from sim.server.live import Ask, Live, Refused, Reply
 from sim.server.options import ServerOptions
@@ -88,7 +88,12 @@ class Desk:
             raise no_such_model(model)
 
     def _require_room(self, call: Call, shape: Shape) -> None:
-        """ApiError 400 if a prompt and its reply are longer than the model's context."""
+        """ApiError 400 if a prompt and its reply are longer than the context, or than is made up."""
+        wanted, replies = call.wanted, len(call.prompts) * call.choices
+        asked = max(wanted.least_tokens, (wanted.most_tokens or 0) if wanted.exact else 0)
+        if asked * replies > MOST_TOKENS:
+            message = f"{asked * replies} tokens of replies are asked for; allowed: up to {MOST_TOKENS:,}"
+            raise ApiError(400, message)
         longest = self.live.about.max_model_len
         if longest is None:
             return

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from sim.server.api.call import Answer, Call, Wanted
 from sim.server.api.template import Part, as_json, call, part_ids, text
 from sim.server.api.tokens import Encoded, Tokens
@@ -29,6 +31,9 @@ _TEXT = (
 )
 WORDS = tuple(_TEXT.split())
 """Of three letters: with the space behind it, four characters."""
+MOST_TOKENS = 1_000_000
+"""Of the replies to one request that asks for a length, and of one whose length is drawn: a model writes
+fewer, and all are made up before the first one leaves."""
 
 
 class Speaker:
@@ -78,9 +83,8 @@ class Speaker:
         most = wanted.most_tokens
         if wanted.exact and most is not None:
             return most
-        drawn = max(
-            whole(self.replies.tokens.sample(self._lengths, 1), "replies.tokens")[0], wanted.least_tokens
-        )
+        sample = np.minimum(self.replies.tokens.sample(self._lengths, 1), MOST_TOKENS)
+        drawn = max(whole(sample, "replies.tokens")[0], wanted.least_tokens)
         return drawn if most is None else min(drawn, most)
 
     def _spoken(self, said: str) -> Encoded | None:
