@@ -62,7 +62,11 @@ def chromium(folder: Path, page: Path, *flags: str) -> str:
 
 
 def drive(folder: Path, text: str, script: str, width: int = 1280, *flags: str) -> dict[str, Any]:
-    """What ``script`` put into ``results`` on a page of that width, and ``said``: errors and warnings."""
+    """What ``script`` put into ``results`` on a page of that width, and ``said``: errors and warnings.
+
+    The browser's clock jumps to the next timer whenever nothing is left to do, and the document is read when it shows
+    ten seconds. A script may wait for timers, not for another process (the text of a blob): that takes real time.
+    """
     driven = text.replace("<head>", f"<head>{WATCH}", 1).replace("</body>", DRIVE % script + "</body>")
     page = folder / "page.html"
     page.write_text(driven, "utf-8")
@@ -72,7 +76,7 @@ def drive(folder: Path, text: str, script: str, width: int = 1280, *flags: str) 
         frame = f'<iframe srcdoc="{inner}" style="border:0;width:{width}px;height:900px"></iframe>'
         page.write_text(f'<!DOCTYPE html><body style="margin:0">{frame}</body>', "utf-8")
     size = f"--window-size={max(width, NARROWEST)},900"
-    dom = chromium(folder, page, size, "--virtual-time-budget=5000", *flags, "--dump-dom")
+    dom = chromium(folder, page, size, "--virtual-time-budget=10000", *flags, "--dump-dom")
     found = re.search(r'<html[^>]* data-seen="([^"]*)"', dom)
     assert found is not None, dom[:300]
     seen: dict[str, Any] = json.loads(html.unescape(found[1]))

@@ -74,8 +74,9 @@ DRIVEN = """
 
   results.tips = {};
   results.files = {};
-  const blobs = [];
-  URL.createObjectURL = blob => { blobs.push(blob); return "#"; };
+  let saved = "";
+  globalThis.Blob = class { constructor(parts) { saved = parts.join(""); } };
+  URL.createObjectURL = () => "#";
   for (const figure of document.querySelectorAll("figure")) {
     const chart = figure.querySelector("svg"), name = figure.dataset.name;
     const [panel] = JSON.parse(figure.querySelector("script").textContent), series = panel.series[0];
@@ -100,7 +101,7 @@ DRIVEN = """
     chart.dispatchEvent(new PointerEvent("pointerleave", at));
     results.tips[name].push(tip.hidden);
     figure.querySelector("button.csv").click();
-    results.files[name] = await blobs.at(-1).text();
+    results.files[name] = saved;
   }
   results.requests = performance.getEntriesByType("resource").map(entry => entry.name);
 """
