@@ -113,15 +113,17 @@ def execute(job: CountJob) -> Counted:
     records = Piece.read(job.place).records
     if job.watch is None:
         for tally in job.tallies:
-            tally.look(records)
+            tally.look(records.measured(tally.window))
         return Counted(job.name, job.tallies)
     for tally in job.tallies:
-        tally.add(records)
+        tally.add(records, records.measured(tally.window))
     job.watch.add(records)
     outside = len(records) - int(records.arrived(job.watch.window).sum())
     chosen = drawn(records.session, job.requests)
     (numbers,) = Rows(job.place / ROWS).columns([NUMBER])
-    some = replace(records.only(chosen), steps=[], work=[], checkpoints=[], each_replica=None)
+    some = replace(
+        records.only(chosen), steps=[], work=[], checkpoints=[], each_replica=None, _started_s=None
+    )
     tokens = int(records.input_tokens.sum())
     return Counted(job.name, job.tallies, job.watch, tokens, outside, numbers[chosen], some)
 

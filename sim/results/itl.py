@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from sim.results import exact
 from sim.results.spread import BITS, Floats, Ints, Looked, bucket_of, tops
 from sim.results.step_log import StepLog
+
+PORTION = 1 << 18
+"""Runs that are looked at together."""
 
 
 class _Runs(NamedTuple):
@@ -71,7 +74,10 @@ class Gaps(Looked[_Runs]):
 
     def add(self, logs: Sequence[StepLog]) -> None:
         """The first look at a piece."""
-        runs = _Runs.of(logs)
+        for some in _portions(logs):
+            self._add(_Runs.of(some))
+
+    def _add(self, runs: _Runs) -> None:
         if not len(runs.n):
             return
         a, d, n, weight = runs
@@ -99,7 +105,10 @@ class Gaps(Looked[_Runs]):
 
     def look(self, logs: Sequence[StepLog]) -> None:
         """The second look at a piece."""
-        runs = _Runs.of(logs)
+        for some in _portions(logs):
+            self._look(_Runs.of(some))
+
+    def _look(self, runs: _Runs) -> None:
         if not len(runs.n):
             return
         a, d, n, weight = runs.first - self.mean, runs.slope, runs.n, runs.weight
@@ -119,6 +128,20 @@ class Gaps(Looked[_Runs]):
             rank: _find(kept.chosen((low <= bucket) & (high >= bucket)), bucket, rank - before)
             for rank, (bucket, before) in self._wanted.items()
         }
+
+
+def _portions(logs: Sequence[StepLog]) -> Iterator[list[StepLog]]:
+    """``logs`` in their order, as many at a time as have ``PORTION`` runs: each needs its own memory."""
+    some: list[StepLog] = []
+    count = 0
+    for log in logs:
+        some.append(log)
+        count += len(log)
+        if count >= PORTION:
+            yield some
+            some, count = [], 0
+    if some:
+        yield some
 
 
 def _find(runs: _Runs, bucket: int, rank: int) -> float:

@@ -134,6 +134,8 @@ class Records:
     """How long after its session's start each request would arrive if none ever waited, if that is kept."""
     each_replica: list[list[EngineTotals]] | None = None
     """Those of each replica at each of these times, where the records are of some replicas of a fleet."""
+    _started_s: Floats | None = None
+    """When the session of each request started, once somebody has asked."""
 
     @classmethod
     def of(cls, log: RequestLog) -> Records:
@@ -214,12 +216,20 @@ class Records:
             out.count_in(window)
         return out
 
-    def started(self, window: Window) -> Records:
+    def started(self, window: Window) -> NDArray[np.bool_]:
+        """Which requests are of sessions that start in ``window``."""
+        if window.is_whole:
+            return np.ones(len(self), bool)
+        if self._started_s is None:
+            _, session = np.unique(self.session, return_inverse=True)
+            first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
+            np.minimum.at(first_s, session, self.arrival_s)
+            self._started_s = first_s[session]
+        return np.asarray((self._started_s >= window.start_s) & (self._started_s < window.end_s))
+
+    def answered(self, window: Window) -> Records:
         """The completed requests of the sessions that start in ``window``, later ones too."""
-        _, session = np.unique(self.session, return_inverse=True)
-        first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
-        np.minimum.at(first_s, session, self.arrival_s)
-        inside = (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
+        inside = self.started(window)
         out = self.only(self.completed & inside)
         if self.hosted is not None:  # what was not answered is billed
             out.hosted = self.hosted.only(self.completed & inside, inside[self.hosted.calls.request])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from struct import Struct
 
 import numpy as np
@@ -87,10 +88,11 @@ class StepLog:
         """The iterations and gaps that end in ``window``; a run of iterations is cut at its edges."""
         start_s, end_s = window.start_s, window.end_s
         runs = self.table
+        ends = runs["end_s"]
+        # They follow each other, so the last one of the window is the first that ends with it or later.
+        runs = runs[bisect_right(ends, start_s) : bisect_left(ends, end_s) + 1].copy()
         n = runs["iterations"]
         begin = runs["end_s"] - (runs["first_s"] * n + runs["slope_s"] * (n * (n - 1) // 2))
-        kept = (runs["end_s"] > start_s) & (begin < end_s)
-        runs, begin = runs[kept], begin[kept]
         for i in np.flatnonzero((begin < start_s) | (runs["end_s"] > end_s)).tolist():
             end, first, slope, iterations, decodes, tokens = runs[i].tolist()
             skipped, at = 0, float(begin[i])
@@ -105,7 +107,8 @@ class StepLog:
                 tokens, end = 0, at
             runs[i] = (end, first + slope * skipped, slope, done - skipped, decodes, tokens)
         out = StepLog()
-        out._runs += runs[runs["iterations"] > 0].tobytes()
+        kept = runs["iterations"] > 0
+        out._runs += runs.data if kept.all() else runs[kept].data
         for gap_end, gap in zip(self.gaps_end_s, self.gaps_s, strict=True):
             if start_s < gap_end <= end_s:
                 out.add_gap(gap_end, gap)

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.providers import bills
 from sim.results import exact, metrics
@@ -45,10 +46,10 @@ def summarise(
     records: Records, price: Price | None, window: Window = WHOLE, slo: Slo | None = None
 ) -> Figures:
     """The entry of a system in summary.json, of records that are in memory: a run in one piece."""
-    tally = Tally(window, price, slo)
-    tally.add(records)
+    tally, counted = Tally(window, price, slo), records.measured(window)
+    tally.add(records, counted)
     tally.settle()
-    tally.look(records)
+    tally.look(counted)
     return tally.figures(head_of(records))
 
 
@@ -80,14 +81,15 @@ class Tally:
         """Requests that count."""
         return self._counts["completed"]
 
-    def add(self, everything: Records) -> None:
-        """The first look at a piece."""
-        records, arrived = everything.measured(self.window), everything.arrived(self.window)
-        ended, in_time = everything.status[arrived], self._in_time(everything, records)
-        sessions = records if self.window.is_whole else everything.started(self.window)
+    def add(self, everything: Records, records: Records) -> None:
+        """The first look at a piece: all of it, and what figures are made of (`Records.measured`)."""
+        arrived, completed = everything.arrived(self.window), everything.completed
+        ended, in_time = everything.status[arrived], self._in_time(everything, completed)
+        begun = completed & everything.started(self.window)
         hits, engine = records.cache_read_input_tokens, records.engine
+        served_outputs = int(everything.output_tokens[in_time].sum())
         self._note(
-            sessions=len(np.unique(sessions.session)),
+            sessions=len(np.unique(everything.session[begun])),
             arrived=len(ended),
             completed=len(records),
             rejected=int((ended == REJECTED).sum()),
@@ -98,9 +100,9 @@ class Tally:
             outputs=int(records.output_tokens.sum()),
             hits=int(hits.sum()),
             hit_requests=int((hits > 0).sum()),
-            served=len(in_time),
-            served_tokens=int(in_time.input_tokens.sum()) + int(in_time.output_tokens.sum()),
-            served_outputs=int(in_time.output_tokens.sum()),
+            served=int(in_time.sum()),
+            served_tokens=int(everything.input_tokens[in_time].sum()) + served_outputs,
+            served_outputs=served_outputs,
             good=0 if self._slo is None else self._slo.good(everything, self.window),
             preemptions=int(records.preemptions.sum()),
             iterations=sum(int(log.table["iterations"].sum()) for log in records.work) if engine else 0,
@@ -118,6 +120,7 @@ class Tally:
         self._sums["engine_busy"] += exact.total([log.busy_s for log in records.work])
         if records.hosted is not None and len(records.hosted.calls):
             assert self._hosted is None, "a hosted API is one piece"
+            sessions = everything.answered(self.window)
             self._hosted = records, sessions if len(sessions) else records
         elif self._price is not None and self._price.input_usd_per_1m is not None:
             self._pay(records, self._price)
@@ -135,9 +138,8 @@ class Tally:
             spread.settle()
         self._gaps.settle()
 
-    def look(self, everything: Records) -> None:
-        """The second look at a piece."""
-        records = everything.measured(self.window)
+    def look(self, records: Records) -> None:
+        """The second look at a piece: at what figures are made of."""
         for name, of in LATENCIES.items():
             self._spreads[name].look(of(records) * 1e3)
         self._gaps.look(records.steps)
@@ -224,13 +226,13 @@ class Tally:
         for name, count in counts.items():
             self._counts[name] += count
 
-    def _in_time(self, everything: Records, records: Records) -> Records:
+    def _in_time(self, everything: Records, completed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Of a part of a run, throughput is what ends in its time."""
         window = self.window
         if window.is_whole:
-            return records
+            return completed
         ends = (everything.finished_s > window.start_s) & (everything.finished_s <= window.end_s)
-        return everything.only(everything.completed & ends)
+        return np.asarray(completed & ends)
 
     def _pay(self, records: Records, price: Price) -> None:
         """Add up what tokens cost, and what all input would without a cache."""

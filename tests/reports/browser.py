@@ -64,8 +64,9 @@ def chromium(folder: Path, page: Path, *flags: str) -> str:
 def drive(folder: Path, text: str, script: str, width: int = 1280, *flags: str) -> dict[str, Any]:
     """What ``script`` put into ``results`` on a page of that width, and ``said``: errors and warnings.
 
-    The browser's clock jumps to the next timer whenever nothing is left to do, and the document is read when it shows
-    ten seconds. A script may wait for timers, not for another process (the text of a blob): that takes real time.
+    The browser's clock jumps to the next timer whenever nothing is left to do, and the document is read
+    when it shows ten seconds. A script may wait for timers, not for another process (the text of a blob):
+    that takes real time.
     """
     driven = text.replace("<head>", f"<head>{WATCH}", 1).replace("</body>", DRIVE % script + "</body>")
     page = folder / "page.html"
