@@ -105,6 +105,10 @@ class Piece:
         return piece
 
 
+LARGE = 10_000
+"""Requests of a part whose memory is worth a look at everything that lives (0.1 s)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
     """What became of a part: the files of a `Piece`, or why there is none."""
@@ -118,7 +122,8 @@ def execute(job: PartJob) -> PartOutcome:
     """Simulate a part; bad input and too little memory are outcomes, any other error is a defect."""
     try:
         piece = simulate(job)
-        gc.collect()  # replicas and their fleet know each other, and the next part needs the memory
+        if len(piece.records) >= LARGE:
+            gc.collect()  # replicas and their fleet know each other, and the next part needs the memory
     except InputError as error:
         return PartOutcome(job.name, error=str(error))
     except MemoryError:

@@ -119,7 +119,6 @@ def server(web: ASGIApp) -> Server:
 
 async def serve(live: Live, web: Server, listening: socket.socket) -> None:
     """Serve until ``web.should_exit``, or until the system fails."""
-    gc.collect()
     gc.freeze()  # a full collection of all that was imported would hold every stream up for 60 ms
     time_passes = asyncio.create_task(live.run())
     time_passes.add_done_callback(lambda task: setattr(web, "should_exit", True))
