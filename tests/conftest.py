@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -15,6 +16,14 @@ from tests.refusing import Cli
 ROOT = Path(__file__).parents[1]
 WARNINGS = os.environ.get("PREFIXSIM_WARNINGS", "error")
 """In processes of commands; old dependencies beside new ones (``make floors``) warn of each other."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imports_are_no_garbage() -> None:
+    """Full collections leave out all that was imported: a seventh of the suite's time."""
+    if not gc.get_freeze_count():  # a server that stops in this process takes it back
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
