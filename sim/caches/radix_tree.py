@@ -109,7 +109,7 @@ class RadixTree:
             if strand.drop_lock(node.hi) or node.hi < strand.held:
                 return
             first, before = strand.nodes[0], strand.held
-            strand.held = max(strand.locks, default=0)
+            strand.held = max(strand.locks) if strand.locks else 0
             pages = before - max(strand.held, first.lo)
             self.protected_pages -= pages
             self.evictable_pages += pages
@@ -128,8 +128,10 @@ class RadixTree:
         assert parent is not None and strand.nodes[-1] is leaf
         del parent.children[strand.key_of(leaf)]
         strand.nodes.pop()
-        parent.accessed = max(parent.accessed, leaf.accessed)
-        parent.priority = max(parent.priority, leaf.priority)
+        if leaf.accessed > parent.accessed:
+            parent.accessed = leaf.accessed
+        if leaf.priority > parent.priority:
+            parent.priority = leaf.priority
         parent.hit(leaf.passed)
         self.evictable_pages -= leaf.hi - leaf.lo
         self._queue_leaf(parent)

@@ -157,6 +157,8 @@ class IterationTime:
         domain = self._domain
         if domain is None:
             return 0.0
+        if not prefills and domain.covers_decodes(decodes, context + decodes, context + decodes * steps):
+            return 0.0  # as nearly always
         tokens, kv, cached = decodes, context + decodes, 0
         for held, new in prefills:
             tokens += new
@@ -176,8 +178,8 @@ class Box:
     """A profile's domain, asked for every iteration."""
 
     __slots__ = (
-        "_least_cached", "_least_kv_tokens", "_least_sequences", "_least_tokens", "_most_cached",
-        "_most_sequences", "_most_tokens", "most_kv_tokens",
+        "_least_cached", "_least_decodes", "_least_kv_tokens", "_least_sequences", "_least_tokens",
+        "_most_cached", "_most_decodes", "_most_sequences", "_most_tokens", "most_kv_tokens",
     )  # fmt: skip
 
     def __init__(self, domain: Domain) -> None:
@@ -185,6 +187,8 @@ class Box:
         self._least_sequences, self._most_sequences = domain.sequences
         self._least_cached, self._most_cached = domain.cached
         self._least_kv_tokens, self.most_kv_tokens = domain.kv_tokens
+        self._least_decodes = max(self._least_tokens, self._least_sequences)
+        self._most_decodes = min(self._most_tokens, self._most_sequences) if self._least_cached <= 0 else -1
 
     def covers(self, tokens: int, sequences: int, cached: int, kv_tokens: int) -> bool:
         """Whether an iteration lies in the box; ``cached`` is that of its longest prefill."""
@@ -193,6 +197,15 @@ class Box:
             and self._least_sequences <= sequences <= self._most_sequences
             and self._least_cached <= cached <= self._most_cached
             and self._least_kv_tokens <= kv_tokens <= self.most_kv_tokens
+        )
+
+    def covers_decodes(self, decodes: int, kv_tokens: int, upto: int) -> bool:
+        """The same for iterations of ``decodes`` decodes alone, with ``kv_tokens`` after the first and
+        ``upto`` after the last."""
+        return (
+            self._least_decodes <= decodes <= self._most_decodes
+            and self._least_kv_tokens <= kv_tokens
+            and upto <= self.most_kv_tokens
         )
 
 

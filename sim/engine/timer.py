@@ -63,12 +63,15 @@ class Timer:
         """Compute ``steps`` iterations from now on, the leads included."""
         env = self._env
         self.began_s = began_s = env.now_s
-        self.leads_s, self.first_s, self.slope_s, self.steps = leads_s, first_s, slope_s, steps
-        self._led_s, duration_s = 0.0, first_s * steps + slope_s * (steps * (steps - 1) // 2)
+        self.leads_s, self.steps = leads_s, steps
+        self.first_s, self.slope_s = first_s, slope_s
+        led_s, run = 0.0, steps
         if leads_s:
-            self._led_s = sum(leads_s)
-            duration_s = self.until(steps)
+            led_s = sum(leads_s)
+            run -= len(leads_s)
+        self._led_s = led_s
         self._set = event = self._set + 1
+        duration_s = led_s + (first_s * run + slope_s * (run * (run - 1) // 2))
         env.at(began_s + duration_s, self._priority, self._ends, event)
 
     def until(self, steps: int) -> float:

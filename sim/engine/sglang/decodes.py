@@ -24,7 +24,8 @@ class DecodePages:
         """Whether there is a page for each request that needs one, after evicting what can be."""
         size = self._memory.page_size
         needed = self._decodes.needs(self._decodes.step, 1)
-        needed += sum(request.computed % size == 0 for request in surplus)
+        if surplus:
+            needed += sum(request.computed % size == 0 for request in surplus)
         self._memory.make_room(needed)
         return self._memory.free_pages >= needed
 
@@ -42,9 +43,10 @@ class DecodePages:
         decodes, memory = self._decodes, self._memory
         count, step = decodes.count + len(surplus), decodes.step
         while steps:
-            memory.make_room(count)
+            if memory.free_pages < count:
+                memory.make_room(count)
             together = steps
-            if memory.tree.evictable_pages:
+            if steps > 1 and memory.tree.evictable_pages:
                 together = min(steps, 1 + decodes.steps_within(step, steps, memory.free_pages - count))
             memory.take_unnamed(decodes.needs(step, together))
             step += together
@@ -79,8 +81,9 @@ class TokenTimes:
 
     def begin(self) -> None:
         """The next step begins."""
-        self._new.update(self._joined)
-        self._joined.clear()
+        if self._joined:
+            self._new.update(self._joined)
+            self._joined.clear()
 
     def leave(self, request: SglangRequest) -> None:
         """``request`` gets no further token here, if it got any; its ``last_token_s`` is up to date."""

@@ -35,6 +35,8 @@ class SglangMemory(RadixCache):
         super().__init__(
             content, page_size, capacity_pages * page_size, eviction=eviction, tree=tree, evicted=leaf
         )
+        self.capacity_blocks = self.capacity_pages
+        """All pages."""
         self.eviction = eviction
         self.caching = caching
 
@@ -42,11 +44,6 @@ class SglangMemory(RadixCache):
     def block_size(self) -> int:
         """Tokens of a page."""
         return self.page_size
-
-    @property
-    def capacity_blocks(self) -> int:
-        """All pages."""
-        return self.capacity_pages
 
     @property
     def free_blocks(self) -> int:

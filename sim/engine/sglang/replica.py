@@ -158,7 +158,7 @@ class SglangReplica:
         """Have a step decided; None if nothing is to be computed, at least until ``in_flight`` is."""
         while True:
             batch = self._decide(in_flight)
-            if batch.sequences:
+            if batch.tokens:
                 return batch
             if in_flight is not None or not (batch.retracted or batch.aborted):
                 return None
@@ -216,18 +216,19 @@ class SglangReplica:
     def _start(self, batch: SglangBatch) -> None:
         """Compute ``batch`` from now on, and as many equal steps as may follow."""
         self._repeated = 0
-        latency = self._latency
-        steps = 1
-        if self._fast_forward:
-            steps += self._scheduler.repeats(batch, self._ahead)
-        if batch.chunks:
-            seconds = latency.fixed_s(batch.tokens, batch.sequences)
-            for _, before, new in batch.chunks:
+        latency, chunks = self._latency, batch.chunks
+        if chunks:
+            seconds = latency.fixed_s(batch.tokens, len(chunks))
+            for _, before, new in chunks:
                 seconds += latency.prefill_s(before, new)
+            self._timer.start((), seconds, 0.0, 1)
         else:
+            steps = 1
+            if self._fast_forward:
+                steps += self._scheduler.repeats(batch, self._ahead)
             seconds = latency.decodes_s(batch.decodes, batch.context, batch.uneven)
-        slope_s, steps = latency.growth(batch.decodes, batch.context, steps)
-        self._timer.start((), seconds, slope_s, steps)
+            slope_s, steps = latency.growth(batch.decodes, batch.context, steps)
+            self._timer.start((), seconds, slope_s, steps)
         self._changed(self.number)
 
     def _catch_up(self) -> None:

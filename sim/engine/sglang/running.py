@@ -91,13 +91,11 @@ class RunningBatch:
         ratio = 1.0 if self._ignore_eos else self.ratio.value
         unknown = range(0) if in_flight is None else in_flight.orders
         first, end, step = unknown.start, unknown.stop, self._decodes.step
-        return sum(
-            [
-                min(r.may_exceed + r.finish_step - step + (first <= r.order < end), CLIP_MAX_NEW_TOKENS)
-                * ratio
-                for r in self.requests
-            ]
-        )
+        reserved, most = 0.0, CLIP_MAX_NEW_TOKENS
+        for request in self.requests:
+            tokens = request.may_exceed + request.finish_step - step + (first <= request.order < end)
+            reserved += (tokens if tokens < most else most) * ratio  # no call: this is hot
+        return reserved
 
     # -- one step ----------------------------------------------------------------------------------
 
@@ -126,7 +124,9 @@ class RunningBatch:
             if not self.requests:
                 return
         batch.decodes = batch.tokens = decodes.count + len(surplus)
-        batch.context = decodes.context + sum(request.computed for request in surplus)
+        batch.context = decodes.context
+        if surplus:
+            batch.context += sum(request.computed for request in surplus)
         if decodes.knows_longest:
             longest = max([decodes.longest, *[request.computed for request in surplus]])
             batch.uneven = batch.decodes * longest - batch.context

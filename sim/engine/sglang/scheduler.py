@@ -11,7 +11,7 @@ from __future__ import annotations
 from sim.engine.loads import Loads
 from sim.engine.request import GONE, LAST, LOADING, PREFILL, WAITING
 from sim.engine.sglang.admission import PrefillPass, Verdict
-from sim.engine.sglang.batch import SglangBatch
+from sim.engine.sglang.batch import NONE, SglangBatch
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.queue import WaitingQueue
@@ -86,9 +86,11 @@ class SglangScheduler:
         if self._begun is not None:  # it is in the last prefill
             self.memory.publish(self._begun.kv, self._begun.computed)
             self.running.full = False
-        self.running.join(self._prefilled, in_flight)
-        self._prefilled = []
-        self._join_loaded(batch)
+        if self._prefilled:
+            self.running.join(self._prefilled, in_flight)
+            self._prefilled = []
+        if self._loads is not None:
+            self._join_loaded(batch, self._loads)
         self._plan_prefill(batch, in_flight)
         if not batch.chunks and self.running.requests:
             held = self._loads is not None and bool(self._loads.loading)
@@ -171,10 +173,9 @@ class SglangScheduler:
             self._loads.begin(request, request.computed)
             batch.loads = [*batch.loads, (request, found)]
 
-    def _join_loaded(self, batch: SglangBatch) -> None:
+    def _join_loaded(self, batch: SglangBatch, loads: Loads) -> None:
         """Requests that were prefilled elsewhere decode as soon as their KV is here."""
-        loads = self._loads
-        while loads is not None and loads.ready and self._room > 0:
+        while loads.ready and self._room > 0:
             request = loads.ready[0]
             assert isinstance(request, SglangRequest)
             if not request.is_prefilled:
@@ -192,6 +193,8 @@ class SglangScheduler:
 
     def results(self, batch: SglangBatch) -> list[SglangRequest]:
         """``batch`` has been computed: publish its prompts; those that have their last token, in order."""
+        if not batch.finishing and not batch.chunks:
+            return NONE
         done = [request for request in batch.finishing if request.phase == LAST]
         for request, before, new in batch.chunks:
             if request in done:

@@ -89,11 +89,12 @@ class Notes:
 
     def leads_ended(self, steps: int) -> None:
         """Note, once, those of the first ``steps`` iterations that come before a run."""
-        timer, noted = self._timer, self._noted
+        timer, noted, led_s = self._timer, self._noted, self._led_s
         for lead, lead_s in zip(self._leads[noted:steps], timer.leads_s[noted:steps]):  # noqa: B905 (hot)
-            self._led_s += lead_s
-            self._note_step(lead, timer.began_s + self._led_s, lead_s, 0.0, 1)
-            self._noted += 1
+            led_s += lead_s
+            noted += 1
+            self._note_step(lead, timer.began_s + led_s, lead_s, 0.0, 1)
+        self._noted, self._led_s = noted, led_s
 
     def _note_step(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
         """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
