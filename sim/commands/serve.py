@@ -77,6 +77,7 @@ def serve(
     from reports import files
     from sim.commands.live_run import write_run
     from sim.server.api.tokens import tokens_of
+    from sim.server.loop import exact_loop
     from sim.server.opening import open_system
     from sim.server.options import ServerOptions
     from workloads.formats.files import find_file
@@ -104,7 +105,8 @@ def serve(
             typer.echo(f"{live.about.system} at {_url(host, listening)}, speed {speed}")
             if tokens.note:
                 typer.echo(tokens.note)
-        asyncio.run(_until_stopped(live, server, listening))
+        with asyncio.Runner(loop_factory=exact_loop) as runner:
+            runner.run(_until_stopped(live, server, listening))
     if not len(live.traffic.trace):
         typer.echo("no request came: nothing to write")
         return

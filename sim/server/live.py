@@ -159,8 +159,11 @@ class Live(Protocol):
     def iterations(self) -> list[int]:
         """Tokens scheduled in each iteration that has begun since the last call; none for hosted APIs."""
 
-    def submit(self, ask: Ask) -> Reply:
-        """Take a request now. Raises `Refused`."""
+    def submit(self, ask: Ask, came_s: float | None = None) -> Reply:
+        """Take a request now. Raises `Refused`.
+
+        ``came_s``: when it came, by ``now_s``, if that is a moment ago: it arrives then.
+        """
 
     def state(self) -> State: ...
 

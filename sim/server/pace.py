@@ -54,10 +54,12 @@ class Pace:
         self._until(at_s)
         self.wake()
 
-    def arrival_s(self, *, alone: bool = False) -> float:
-        """The time of what arrives now; ``alone``: nothing else may arrive in that instant, since a replay
-        would not know which came first."""
-        at_s, env = self.now_s, self._env
+    def arrival_s(self, came_s: float | None = None, *, alone: bool = False) -> float:
+        """The time of what arrives now, or came at ``came_s``, unless the simulation is beyond that.
+
+        ``alone``: nothing else may arrive in that instant, since a replay would not know which came first.
+        """
+        at_s, env = self.now_s if came_s is None else came_s, self._env
         if at_s <= env.now_s:
             if not (alone or env.is_past(ARRIVAL) or env.now_s == self._alone_s):
                 return env.now_s

@@ -79,13 +79,13 @@ class LiveSystem:
         """Let everything take ``factor`` times as long by the wall clock as at the configured speed."""
         self._pace.change(self.speed / factor)
 
-    def submit(self, ask: Ask) -> Stream:
-        """Take a request now. Raises `Refused`."""
+    def submit(self, ask: Ask, came_s: float | None = None) -> Stream:
+        """Take a request now, as one that came at ``came_s`` if that is given. Raises `Refused`."""
         if self._stopped:
             raise Refused("stopped", STOPPED)
         if not len(ask.prompt):
             raise ValueError("a prompt has at least one token")
-        index = self.traffic.add(ask, self._pace.arrival_s())
+        index = self.traffic.add(ask, self._pace.arrival_s(came_s))
         stream = Stream(index, self.backend.usage, self.backend.times, self._leave)
         self._streams.open[index] = stream
         at_s = self.traffic.trace.arrival_s[index]

@@ -47,7 +47,7 @@ class FakeLive:
     def now_s(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def submit(self, ask: Ask) -> FakeReply:
+    def submit(self, ask: Ask, came_s: float | None = None) -> FakeReply:
         if not ask.prompt or ask.output_tokens != len(ask.reply):
             raise AssertionError("an ask that makes no sense")
         running = sum(not reply.is_over for reply in self.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import tracemalloc
 from math import inf
 from pathlib import Path
@@ -114,6 +115,26 @@ def test_the_wall_clock() -> None:
         late = live.submit(Ask([1, 2, 3], 1))
         await read(late)
         assert late.times.arrival_s >= times.finished_s + 0.9
+
+    _, records = serve(engine(), clients, speed=50)
+    assert records.completed.all()
+
+
+def test_a_request_arrives_when_it_came() -> None:
+    """What the server does with a request before it submits it passes while simulated time runs; but
+    nothing arrives before what has happened."""
+
+    async def clients(live: LiveSystem) -> None:
+        await read(live.submit(Ask([9], 1)))
+        came_s = live.now_s
+        time.sleep(0.01)  # the server is busy: half a simulated second
+        stream = live.submit(Ask([1, 2, 3], 40), came_s)
+        assert stream.times.arrival_s == came_s
+        await read(stream)
+        finished_s = stream.times.finished_s
+        late = live.submit(Ask([1, 2, 3], 1), came_s)
+        assert finished_s < late.times.arrival_s < finished_s + 1e-5
+        await read(late)
 
     _, records = serve(engine(), clients, speed=50)
     assert records.completed.all()

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from sse_starlette.sse import SendTimeoutError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -108,7 +107,7 @@ class Door:
                 await _answer(error, scope["path"], request_id)(scope, receive, named)
             else:
                 await self._app(scope, receive, named)
-        except (Cut, Gone, SendTimeoutError):
+        except (Cut, Gone):
             log.info("request %s: connection dropped", request_id)
 
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from sim.server.api.errors import ApiError
 from sim.server.options import ServerOptions
@@ -18,12 +19,16 @@ HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 class Gone(Exception):
-    """The client hung up before its request was there."""
+    """The client hung up before its request was there, or reads nothing any more."""
 
 
 async def read_object(request: Request, options: ServerOptions) -> dict[str, Any]:
     """The JSON object of the body; ApiError 400, 408 or 413 if it is none, late or too large."""
-    raw = await read_bytes(request, options)
+    return as_object(await read_bytes(request, options))
+
+
+def as_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object that ``raw`` is; ApiError 400 if it is none."""
     try:
         value = json.loads(raw)
         if HALF.search(raw):
@@ -57,3 +62,9 @@ async def read_bytes(request: Request, options: ServerOptions) -> bytes:
     except ClientDisconnect:
         raise Gone from None
     return b"".join(parts)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

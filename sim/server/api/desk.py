@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from sim.server.api.base import Api, Served, Writer, dumped
-from sim.server.api.bodies import Gone, read_object
+from sim.server.api.bodies import Gone, as_object, disconnected, read_bytes
 from sim.server.api.call import Call
 from sim.server.api.diagnostics import Earlier, Finding, Sent
 from sim.server.api.errors import ApiError, Cut, Shape, no_such_model, of_refusal
@@ -26,11 +25,11 @@ from sim.server.api.limits import RateLimits
 from sim.server.api.metrics import Metrics
 from sim.server.api.progress import progress
 from sim.server.api.replies import MOST_TOKENS, Speaker
+from sim.server.api.sse import EventStream
 from sim.server.api.tokens import Tokens
 from sim.server.live import Ask, Live, Refused, Reply
 from sim.server.options import ServerOptions
 
-PING_S = 15
 ROW = "x-prefixsim-request"
 """Header with the number of the request's row in requests.parquet, the first of several."""
 
@@ -65,7 +64,9 @@ class Desk:
 
     async def serve(self, api: Api, request: Request) -> Response:
         """Answer one request, streamed or whole. Raises ApiError."""
-        body = await read_object(request, self.options)
+        raw = await read_bytes(request, self.options)
+        came_s = self.live.now_s  # what is done with it from here on passes while its time runs
+        body = as_object(raw)
         fate = self.misfortune.draw(self.options.faults, time.monotonic() - self.started_s)
         call = api.read(body, self.tokens, request.headers)
         if not call.model:
@@ -73,7 +74,7 @@ class Desk:
         self.require_model(call.model)
         self._require_room(call, api.shape)
         headers = self.limits.admit(api.shape)
-        taken = Taken(self, api, call, fate)
+        taken = Taken(self, api, call, fate, came_s)
         headers = {**headers, ROW: str(taken.row)}
         if call.stream:
             return Stream(taken, headers)
@@ -112,7 +113,7 @@ class Desk:
 class Taken:
     """A request that the system has: its replies as events, or whole. It is let go of exactly once."""
 
-    def __init__(self, desk: Desk, api: Api, call: Call, fate: Fate) -> None:
+    def __init__(self, desk: Desk, api: Api, call: Call, fate: Fate, came_s: float) -> None:
         self._desk, self._api, self._call, self._fate = desk, api, call, fate
         self._id = uuid4().hex
         self._answers = [
@@ -138,7 +139,7 @@ class Taken:
                     marks=prompt.marks,
                     cache_key=call.cache_key,
                 )
-                self._replies.append(desk.live.submit(ask))
+                self._replies.append(desk.live.submit(ask, came_s))
         except Refused as refused:
             for reply in self._replies:
                 reply.cancel()
@@ -197,7 +198,7 @@ class Taken:
             self._desk.limits.charge_prompt(reply.usage)
         self._desk.earlier.keep(f"{self._api.reply_prefix}{self._id}", self._sent)
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         """The reply as it comes, with whatever befalls it."""
         writer, fate = self._writer, self._fate
         middle = len(self._answers[0].bits) // 2
@@ -221,6 +222,9 @@ class Taken:
                     fate = Fate()
                 if bits:
                     yield writer.tokens(choice, bits, last)
+            # After the tokens that others get at this instant: a client that has its reply sends its next
+            # request, which would wait for them.
+            await asyncio.sleep(0)
             yield writer.end()
         except Refused as refused:
             self._lost = True
@@ -229,7 +233,7 @@ class Taken:
     async def whole(self, request: Request) -> dict[str, Any]:
         """The reply once it is complete; `Gone` if the client hangs up before."""
         work = asyncio.create_task(self._complete())
-        watch = asyncio.create_task(_disconnected(request))
+        watch = asyncio.create_task(disconnected(request.receive))
         try:
             await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -270,12 +274,11 @@ class Taken:
             self._desk.metrics.ended(reply.times, reply.usage, finish)
 
 
-class Stream(EventSourceResponse):
+class Stream(EventStream):
     """The events of a request. Whatever ends the stream, the request is let go of."""
 
     def __init__(self, taken: Taken, headers: Mapping[str, str]) -> None:
-        options = taken._desk.options
-        super().__init__(taken.events(), headers=headers, ping=PING_S, send_timeout=options.send_timeout_s)
+        super().__init__(taken.events(), headers, taken._desk.options.send_timeout_s)
         self._let_go: Callable[[], None] = taken.let_go
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -283,9 +286,3 @@ class Stream(EventSourceResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._let_go()
-
-
-async def _disconnected(request: Request) -> None:
-    """Returns when the client hangs up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
