@@ -12,6 +12,8 @@ from workloads.content import ROOT
 if TYPE_CHECKING:
     from workloads.trace import Trace
 
+NONE = -1
+"""No request, as in `Trace`, which imports this file."""
 TAIL_TOKENS = 2
 """Tokens behind the last message of a prompt that the next prompt does not repeat.
 
@@ -64,11 +66,12 @@ class Answered(NamedTuple):
 
 
 def answered(trace: Trace) -> Answered | None:
-    """What the log shows of the replies; None: there is no log of more than one request of a session.
+    """What the log shows of the replies; None: it shows nothing of any.
 
-    Two things show it. The log may say how long the call took. And a later request of the same session
+    Three things show it. The log may say how long the call took. A later request of the same session
     whose prompt goes on where this one's ended was sent after the reply: at 0 s a prompt of 98,000 tokens;
     the same with 200 more at 8 s follows its reply, however slow a model of the latency would have been.
+    And so was a request of another session (a fork) whose prompt is known to contain the reply.
     Nothing is known of requests whose times are simulated, because they wait for a reply.
     O(requests x log).
     """
@@ -79,9 +82,17 @@ def answered(trace: Trace) -> Answered | None:
             sessions.setdefault(trace.session[request], []).append((at_s, request))
             if trace.api_s is not None and (took_s := trace.api_s[request]) is not None:
                 by_s[request], told[request] = at_s + took_s, 1
+    forks = [
+        (earlier, at_s)
+        for earlier, session, at_s in zip(trace.continues, trace.session, trace.arrival_s, strict=True)
+        if earlier != NONE and at_s is not None and trace.session[earlier] != session
+    ]
     logged = [sent for sent in sessions.values() if len(sent) > 1]
-    if not logged and not any(told):
+    if not logged and not forks and not any(told):
         return None
+    for earlier, at_s in forks:
+        if trace.arrival_s[earlier] is not None:
+            by_s[earlier] = min(by_s[earlier], at_s)
     for sent in logged:
         sent.sort()
         _by_the_next(trace, sent, by_s)

@@ -136,7 +136,7 @@ def price_list(
             f"that reads text, or give {key}.price.input_usd_per_1m"
         )
     thresholds = sorted({step.start for value in _values(listed) for step in getattr(value, "tiers", ())})
-    storage = _storage(rules, model, given, key)
+    storage = _storage(rules, model, given, start, key)
     cards = [_rates(rules, listed, above, given, storage, start) for above in (None, *thresholds)]
     if rules.peak is not None:
         cards += [card.times(_exact(rules.peak.mult)) for card in cards]
@@ -172,11 +172,11 @@ def _rates(
     ).times(_exact(given.multiply))
 
 
-def _storage(rules: Rules, model: str, given: ProviderPrice, key: str) -> float:
+def _storage(rules: Rules, model: str, given: ProviderPrice, start: datetime, key: str) -> float:
     if given.storage_usd_per_1m_hour is not None:
         return given.storage_usd_per_1m_hour
     for price in rules.storage_usd_per_mtok_hour:
-        if re.fullmatch(price.match, model):
+        if re.fullmatch(price.match, model) and (price.until is None or start.date() < price.until):
             return price.usd
     if rules.kind == "object":
         raise InputError(

@@ -127,12 +127,15 @@ HitProbability = Annotated[float | ByTurn, BeforeValidator(_probability)]
 
 
 class Storage(Schema):
-    """Storage price of ``object`` caches by model, USD per million tokens and hour; first match wins."""
+    """Storage price of ``object`` caches by model, USD per million tokens and hour; first match that still
+    holds wins."""
 
     match: Pattern
     """A regular expression for the model's name."""
     usd: Usd
     """USD per million tokens and hour."""
+    until: date | None = None
+    """The day before which it holds; null: for good."""
 
 
 COMMON = (

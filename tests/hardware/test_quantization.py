@@ -157,6 +157,25 @@ def test_mixed_precision() -> None:
     assert model.weight_bytes == attention + rest + 2 * REST
 
 
+def test_other_ways_to_say_it() -> None:
+    """compression_config; single modules of GPTQModel and AutoRound, left out or in other bits."""
+    scheme = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 8}}}}
+    early = reader.read({**LLAMA, "compression_config": scheme}, "config.json")
+    assert early.weight_bytes == read(scheme).weight_bytes < read(None).weight_bytes
+    whole = {"bits": 4, "group_size": 128}
+    scaled_4, scaled_8 = (bits / 8 + (2 + bits / 8) / 128 for bits in (4, 8))
+    gptq = {"quant_method": "gptq", **whole}
+    dynamic = {"-:model.layers.0.mlp.down_proj": {}, r"+:.*\.up_proj": {"bits": 8}}
+    saved = read(gptq).weight_bytes - read({**gptq, "dynamic": dynamic}).weight_bytes
+    left_out = WIDE * (2 - scaled_4) - 4 * FFN  # and its order of inputs
+    assert -saved == left_out + 2 * WIDE * (scaled_8 - scaled_4)
+    rounded = {"quant_method": "auto-round", **whole}
+    extra = {"model.layers.0.mlp.down_proj": {"bits": 16}, "layers.1.mlp.up_proj": {"bits": 8}}
+    assert read(rounded).weight_bytes == MATRICES * scaled_4 + 2 * REST
+    saved = read(rounded).weight_bytes - read({**rounded, "extra_config": extra}).weight_bytes
+    assert -saved == WIDE * (2 - scaled_4) + WIDE * (scaled_8 - scaled_4)
+
+
 def test_a_file_beside(tmp_path: Path) -> None:
     """hf_quant_config.json counts where config.json says nothing of quantisation."""
     import json
@@ -207,6 +226,16 @@ def test_layouts_of_sparse_attention() -> None:
         ),
         ({"quant_method": "fp8", "ignore": "lm_head"}, "ignore = 'lm_head'; allowed: a list of names"),
         ({"quant_method": "fp8", "ignore": ["re:("]}, "in a regular expression"),
+        ({"quant_method": "gptq", "lm_head": True}, "lm_head = True; allowed: false"),
+        ({"quant_method": "auto-round", "data_type": "mx_fp"}, "data_type = 'mx_fp'; allowed: int"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"g": {"weights": {"num_bits": 8}}},
+                "sparsity_config": {"format": "sparse-24-bitmask"},
+            },
+            "sparsity_config.format = 'sparse-24-bitmask'; allowed: dense",
+        ),
         ({"quant_method": "compressed-tensors"}, "config_groups = None; allowed: an object"),
         (
             {

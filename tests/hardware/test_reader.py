@@ -16,6 +16,7 @@ from workloads.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CONFIGS: list[dict[str, Any]] = yaml.safe_load((FIXTURES / "published_configs.yaml").read_text())
+CLASS_COUNTS: list[dict[str, Any]] = yaml.safe_load((FIXTURES / "class_counts.yaml").read_text())
 ATTENTION = {
     "hidden_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 2,
     "head_dim": 128, "intermediate_size": 4096, "vocab_size": 32000, "max_position_embeddings": 32768,
@@ -30,6 +31,14 @@ def read(**raw: Any) -> Model:
 @pytest.mark.parametrize("entry", CONFIGS, ids=lambda entry: str(entry["model"]))
 def test_published_counts(entry: dict[str, Any]) -> None:
     """Families beside those of the catalogue: parameters as the checkpoints have them, to the digit."""
+    assert reader.read(entry["config"], "config.json").params == entry["parameters"]
+
+
+@pytest.mark.parametrize(
+    "entry", CLASS_COUNTS, ids=lambda entry: f"{entry['config']['model_type']}-{entry['parameters']}"
+)
+def test_absent_keys_are_what_the_class_makes_them(entry: dict[str, Any]) -> None:
+    """Heads, ties, norms, biases, indexers that a file leaves out, and keys under their other names."""
     assert reader.read(entry["config"], "config.json").params == entry["parameters"]
 
 
@@ -75,6 +84,11 @@ def test_ernie_and_a_pattern_of_layers() -> None:
             },
             ["full", "swa:512"],
         ),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 4},
+            ["full", "swa:4096"],
+        ),
+        ({"model_type": "smollm3", "sliding_window": 512, "use_sliding_window": False}, ["full"]),
         ({"model_type": "gemma2", "sliding_window": 1024}, ["full", "swa:1024"]),
         ({"model_type": "gemma3_text", "sliding_window": 512}, ["full"] + ["swa:512"] * 7),
         ({"model_type": "cohere2", "sliding_window": 512}, ["full"] + ["swa:512"] * 3),
@@ -88,6 +102,11 @@ def test_ernie_and_a_pattern_of_layers() -> None:
             {"model_type": "llama4_text", "attention_chunk_size": 256, "intermediate_size_mlp": 64},
             ["full"] + ["chunk:256"] * 3,
         ),
+        (
+            {"model_type": "llama4_text", "attention_chunk_size": 256, "no_rope_layer_interval": 2},
+            ["full", "chunk:256"],
+        ),
+        ({"model_type": "llama4_text", "attention_chunk_size": 32768}, ["full"]),
         (
             {
                 "model_type": "qwen3_next",
@@ -266,3 +285,14 @@ def test_nothing_but_input_errors(family: str) -> None:
         except InputError as error:
             said = str(error)
         assert "allowed" in said or "must be" in said
+
+
+def test_parts_around_a_known_decoder() -> None:
+    """A model of several parts that is not known says which of them is, and what to do."""
+    raw = {"model_type": "internvl", "text_config": {**ATTENTION, "model_type": "qwen2"}}
+    with pytest.raises(InputError) as error:
+        reader.read(raw, "config.json")
+    assert "model_type = 'internvl'; allowed: apertus," in str(error.value)
+    assert str(error.value).endswith(
+        "; its text_config is a qwen2: in a config.json of its own it is read, without the other parts"
+    )

@@ -132,6 +132,16 @@ def test_peak_equals_the_librarys_peak() -> None:
     assert total(listed, Usage(1_000_000, 1_000, 500_000)) == Fraction(theirs.total_price)
 
 
+def test_storage_of_that_day() -> None:
+    """Gemini 3.8 Flash: storage doubles with the year, as the price of its tokens does."""
+    for start, usd_per_hour in (
+        (datetime(2026, 12, 31, 23, tzinfo=UTC), "0.5"),
+        (datetime(2027, 1, 1, tzinfo=UTC), "1"),
+    ):
+        listed = prices("gemini", "gemini-3.8-flash", "explicit", start=start)
+        assert listed.cards[0].storage == usd(usd_per_hour)
+
+
 def test_v14_explicit_object() -> None:
     """Gemini 3.1 Pro, 100k cached for an hour, n requests of 1k fresh: equal at n = 3.6."""
     listed = prices("gemini", "gemini-3.1-pro-preview", "explicit")

@@ -37,12 +37,14 @@ FIVE = {
 def test_a_prompt_that_contains_the_reply_came_after_it(root: Path) -> None:
     """100,000 tokens at 0 s, the same and more at 8 s; the line says the first token took 11.5 s.
 
-    Between sessions nothing is shown. DeepSeek keeps the end of the reply as well.
+    In another session as well (a fork). DeepSeek keeps the end of the reply as well.
     """
-    found = reads(hosted(root, LONG % 0, **FIVE))
-    assert found == {name: [0, 100_040 if name == "deepseek" else 100_000] for name in FIVE}
-    # The system message is the gpt's opening, too short a time ago as well.
-    assert reads(hosted(root, LONG % 1, **FIVE)) == {name: [0, 0] for name in FIVE}
+    for session in (0, 1):
+        found = reads(hosted(root, LONG % session, **FIVE))
+        assert found == {name: [0, 100_040 if name == "deepseek" else 100_000] for name in FIVE}
+    # Without the reply nothing is shown between sessions; the gpt's opening is too short a time ago, too.
+    without = LONG.replace("user-1, reply-1, user-2", "user-1, user-2") % 1
+    assert reads(hosted(root, without, **FIVE)) == {name: [0, 0] for name in FIVE}
 
 
 def test_equal_and_forked_prompts_show_nothing() -> None:

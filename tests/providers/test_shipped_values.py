@@ -207,9 +207,9 @@ def test_caps_and_lifetimes_that_no_pause_shows() -> None:
     assert [(lifetime.name, lifetime.seconds) for lifetime in objects.lifetimes] == [
         ("1h", hour), ("5m", 300), ("24h", day),
     ]  # fmt: skip
-    rents = {price.match: price.usd for price in objects.storage_usd_per_mtok_hour}
-    assert [usd for match, usd in rents.items() if "3" in match] == [4.5, 0.5]  # 3.1 Pro, 3.8 Flash
-    assert [usd for match, usd in rents.items() if "2" in match] == [4.5, 1.0]  # 2.5 Pro, 2.5 Flash
+    rents = [(price.match, price.usd) for price in objects.storage_usd_per_mtok_hour]
+    assert [usd for match, usd in rents if "3" in match] == [4.5, 0.5, 1.0]  # 3.1 Pro, 3.8 Flash until 2027
+    assert [usd for match, usd in rents if "2" in match] == [4.5, 1.0]  # 2.5 Pro, 2.5 Flash
 
 
 def test_who_routes() -> None:

@@ -58,6 +58,15 @@ def test_a_turn_waits_for_the_reply_before(tmp_path: Path) -> None:
     assert _build(tmp_path, CHAT).arrival_s == [0.0, 1.0, 2.0]
 
 
+def test_a_turn_without_the_reply_waits_for_the_turn_before(tmp_path: Path) -> None:
+    """Dropped reasoning, edited history: session and number of the turn say what follows what."""
+    dropped = _row("a2", 2, PROMPT + REPLY[80:] + NEW, [1, 2, 3], session=0, turn=2)
+    beside = _row("a2'", 3, [*PROMPT, 9], [1], session=0, turn=2)
+    trace = _build(tmp_path, [*CHAT[:2], dropped, beside], arrival=CLOSED)
+    assert trace.continues == [NONE, NONE, 0, 0]
+    assert _build(tmp_path, [*CHAT[:2], dropped]).continues == [NONE] * 3, "in open loop times are kept"
+
+
 def test_two_questions_behind_one_reply(tmp_path: Path) -> None:
     """Both contain the first reply and wait for it; a client may also have had every prompt beforehand."""
     rows = [*CHAT, _row("a2'", 3, [*PROMPT, *REPLY, 5, 6], [1], session=0, turn=2)]

@@ -55,6 +55,21 @@ def test_session_ids_are_sessions(tmp_path: Path) -> None:
     assert "2 sessions" in trace.notes[1] and "lower bound" in trace.notes[1]
 
 
+def test_keys_that_are_not_read_are_told(tmp_path: Path) -> None:
+    """A dialect's own name of a session is not guessed, nor dropped without a word."""
+    rows = [
+        {"conversation_id" if key == "session_id" else key: v for key, v in row.items()}
+        for row in TWO_SESSIONS
+    ]
+    trace = _load(tmp_path / "t.jsonl", [*rows, _row([5], timestamp=50_000, extra={}, type="text")])
+    assert trace.session == list(range(7))
+    assert (
+        trace.notes[-1]
+        == "t.jsonl: keys that are not read: 'conversation_id', 'extra' (sessions: session_id)"
+    )
+    assert not any("not read" in note for note in _load(tmp_path / "u.jsonl", TWO_SESSIONS).notes)
+
+
 def test_closed_loop_waits_for_replies(tmp_path: Path) -> None:
     """In closed loop a turn comes after the reply before it, and none keeps a time of its own."""
     trace = _load(tmp_path / "t.jsonl", TWO_SESSIONS, arrival=CLOSED)

@@ -73,6 +73,15 @@ def test_an_agent_that_nobody_waits_for(tmp_path: Path) -> None:
     """Its duration is not known: it starts at its time."""
     trace = _build(tmp_path, _session(_call(0.0, 1, 20), _agent(30.0, None), _call(40.0, 1, 30)))
     assert trace.arrival_s == [0.0, 30.0, 40.0, 90.0]
+    assert any("none says how long it took" in note for note in trace.notes)
+
+
+def test_an_agent_of_an_older_file(tmp_path: Path) -> None:
+    """Neither a duration nor a name: it starts at its time, and is called by its place."""
+    older = {key: v for key, v in _agent(30.0, None).items() if key not in ("agent_id", "duration_ms")}
+    trace = _build(tmp_path, _session(_call(0.0, 1, 20), older, _call(40.0, 1, 30)))
+    assert trace.arrival_s == [0.0, 30.0, 40.0, 90.0]
+    assert trace.request_ids == ["one/1", "one/agent 2/1", "one/2", "one/agent 2/2"]
 
 
 @pytest.mark.parametrize(

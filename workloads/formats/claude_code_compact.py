@@ -89,8 +89,9 @@ class ClaudeCodeTrace(Schema):
     sub-agent, from 1. Names are ``trace_0001/17`` and ``trace_0001/agent_001/3``.
 
     ``loop: open`` keeps the recorded times. The calls of a sub-agent count from its own start. Its ``t`` is
-    that start in files that keep to the published format, and its end in those of kv-cache-tester
-    (start = t - duration_ms / 1000); ``subagent_t`` says which, else the parent's calls do (`weka_clock`).
+    that start in files that keep to the published format or give no ``duration_ms``, and its end in those
+    of kv-cache-tester (start = t - duration_ms / 1000); ``subagent_t`` says which, else the parent's calls
+    do (`weka_clock`).
 
     ``loop: closed`` chains the main calls of a session: the first comes at its ``t``, each next one a
     think time after the reply to the one before. Recorded ``think_time`` counts from the end of the
@@ -251,7 +252,8 @@ class ClaudeCodeTrace(Schema):
             if entry.get("type") != "subagent":
                 session.calls.append(_add(main, name, here, entry, tree, namespace))
                 continue
-            agent = text(entry, "agent_id", here)
+            nameless = entry.get("agent_id") is None
+            agent = f"agent {place + 1}" if nameless else text(entry, "agent_id", here)
             if agent in names:
                 raise InputError(
                     f"{here}: agent_id = {agent!r} for the second time; allowed: once a session"
@@ -297,7 +299,7 @@ def _agent(
     after_s: float | None,
 ) -> _Agent:
     """A sub-agent between two calls of its parent."""
-    duration_s = None if entry.get("duration_ms", 0) is None else number(entry, "duration_ms", where) / 1000
+    duration_s = None if entry.get("duration_ms") is None else number(entry, "duration_ms", where) / 1000
     span = Span(where, number(entry, "t", where), duration_s, before_s, after_s)
     calls: list[_Call] = []
     for here, row in requests_of(entry, where, "call"):

@@ -32,6 +32,13 @@ from workloads.trace import NONE, Trace
 
 BLOCK_TOKENS = 512
 BAILIAN_BLOCK_TOKENS = 16
+READ = {
+    "timestamp", "delay", "input_length", "output_length", "hash_ids", "block_size", "session_id",
+    "chat_id", "parent_chat_id", "turn", "type",
+}  # fmt: skip
+"""Keys that a dialect has and that are read, or say nothing more (``turn``, ``type``)."""
+MOST_NAMES = 10
+"""Of unknown keys in a note."""
 TimeUnit = Literal["s", "ms"]
 
 
@@ -106,7 +113,13 @@ class MooncakeTrace(Schema):
         texts = self._with_texts(reader)
         if texts is not None:
             return texts.build(seed, folder)
-        requests = list(reader.each(self._request))
+        unread: set[str] = set()
+
+        def request(where: str, line: int, row: Row) -> _Request:
+            unread.update(row.keys() - READ)
+            return self._request(where, line, row)
+
+        requests = list(reader.each(request))
         if not requests:
             raise InputError(f"{reader.path}: no requests; allowed: one JSON object a line")
         sizes = sorted({request.block_size for request in requests})
@@ -123,6 +136,9 @@ class MooncakeTrace(Schema):
         trace.lines = None if reader.several else []
         _add(trace, requests)
         trace.notes = [*self._notes(trace, requests), *reader.notes()]
+        if unread:
+            names = ", ".join(shown(name) for name in sorted(unread)[:MOST_NAMES])
+            trace.notes.append(f"{trace.origin}: keys that are not read: {names} (sessions: session_id)")
         if isinstance(self.arrival, ClosedLoop):
             close_loop(trace)
         self.arrival.apply(trace)

@@ -20,7 +20,7 @@ from workloads.formats.reader import Reader
 from workloads.formats.timing import link_replies, span_note
 from workloads.schema import Schema
 from workloads.shown import shown
-from workloads.trace import Trace
+from workloads.trace import NONE, Trace
 
 Units = list[tuple[Hashable, int]]
 
@@ -30,8 +30,9 @@ class TokensTrace(Schema):
 
     Equal tokens are equal content, replies included; requests with different ``cache_salt`` share
     nothing. Each salt is a tenant. Requests are sorted by (arrival, line). In closed loop requests
-    come in this order, except that each waits for an earlier reply which its prompt contains, unless the
-    client has them all beforehand (``arrival.equal_arrival``).
+    come in this order, except that each waits for an earlier reply which its prompt contains, or else (a
+    client that edits the history, or drops the reasoning) for the turn before it of its ``session``; unless
+    the client has them all beforehand (``arrival.equal_arrival``).
     """
 
     kind: Literal["trace"]
@@ -83,12 +84,27 @@ class TokensTrace(Schema):
         beforehand = isinstance(self.arrival, ClosedLoop) and self.arrival.equal_arrival is not None
         if not beforehand:
             link_replies(trace)
+            if isinstance(self.arrival, ClosedLoop):
+                _link_turns(trace)
         trace.notes = [
             span_note(trace, f"one unit of arrival read as {self.arrival_unit_s:g} s"),
             *reader.notes(),
         ]
         self.arrival.apply(trace)
         return trace
+
+
+def _link_turns(trace: Trace) -> None:
+    """Let a turn that contains no earlier reply go on from the one before it of its session."""
+    latest: dict[int, tuple[int, int]] = {}
+    """Of each session the last request of the turn before, and the last one."""
+    for request, session in enumerate(trace.session):
+        before, last = latest.get(session, (NONE, NONE))
+        if last != NONE and trace.turn[request] > trace.turn[last]:
+            before = last
+        latest[session] = before, request
+        if trace.continues[request] == NONE:
+            trace.continues[request] = before
 
 
 def _request(where: str, line: int, row: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Span:
     where: str
     t_s: float
     duration_s: float | None
-    """None for one that was launched and not waited for: its end is not known."""
+    """None where the file does not say it, as for one that was launched and not waited for."""
     before_s: float | None
     """The parent's last call before the entry."""
     after_s: float | None
@@ -64,6 +64,8 @@ class Span:
 
 def meaning_of(spans: Sequence[Span]) -> tuple[Meaning, str]:
     """What ``t`` means in a file, by the majority of its sub-agents, and a sentence that says so."""
+    if all(span.duration_s is None for span in spans):
+        return "spawn", "t of a sub-agent is read as when it was spawned: none says how long it took"
     votes = [span.vote() for span in spans]
     ends, spawns = votes.count("end"), votes.count("spawn")
     meaning: Meaning = "spawn" if spawns > ends else "end"

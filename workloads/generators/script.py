@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from workloads.content import ROOT
 from workloads.schema import MOST, Schema
-from workloads.trace import Trace
+from workloads.trace import NONE, Trace
 
 
 class ScriptRequest(Schema):
@@ -62,16 +62,20 @@ class ScriptWorkload(Schema):
             return nodes[at, message]
 
         turns: dict[int, int] = {}
+        answers: dict[int, int] = {}
         for request in self.requests:
             turns[request.session] = turns.get(request.session, 0) + 1
-            at = ROOT
+            at, contained = ROOT, NONE
             for message in request.prompt:
                 at = after(at, message)
-            trace.add(
+                contained = answers.get(at, contained)
+            reply = after(at, request.reply)
+            answers[reply] = trace.add(
                 prompt=at,
                 output_tokens=self.messages[request.reply],
-                reply=after(at, request.reply),
+                reply=reply,
                 arrival_s=request.at_s,
+                continues=contained,
                 session=request.session,
                 turn=turns[request.session],
             )

@@ -12,7 +12,7 @@ from sim.hardware.model import Model
 from sim.hardware.reader.families import FAMILIES
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.quantization import NONE, quantization
-from sim.hardware.reader.served import served_types
+from sim.hardware.reader.served import NESTED, served_types
 from workloads.documents import read_json
 from workloads.errors import InputError
 
@@ -45,7 +45,7 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
     f = Fields(raw, where)
     family = FAMILIES.get(f.text("model_type"))
     if family is None:
-        f.refuse("model_type", ", ".join(sorted(FAMILIES)))
+        f.refuse("model_type", ", ".join(sorted(FAMILIES)) + _part(f))
     name = f.text("name", "model")
     if not name.isprintable():
         raise InputError(f"{where}: name ({name!r}) must be printable")
@@ -65,6 +65,16 @@ def read(raw: Mapping[str, Any], where: str, dtype: str = "auto", kv_cache_dtype
     dense = model.dense.model_copy(update={"name": name}) if model.dense and format_ is NONE else None
     has_mtp = f.text("model_type") in MTP and raw.get("num_nextn_predict_layers") != 0
     return replace(model, name=name, dense=dense, has_mtp=has_mtp)
+
+
+def _part(f: Fields) -> str:
+    """What can be done about a model of several parts of which only the decoder is known."""
+    for part in NESTED:
+        if part in f and (kind := f.sub(part).text("model_type")) in FAMILIES:
+            return (
+                f"; its {part} is a {kind}: in a config.json of its own it is read, without the other parts"
+            )
+    return ""
 
 
 def of_dense(shape: DenseDecoder) -> Model:

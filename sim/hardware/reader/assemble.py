@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sim.hardware.dense import DenseDecoder
 from sim.hardware.model import Cache, CacheKind, Layer, Model
+from sim.hardware.reader.class_defaults import HEADS
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.parts import Heads, Served, Weights, table, vector
 from sim.hardware.weights import Weight
@@ -38,6 +39,9 @@ def assemble(
     """A model of ``layers``; ``tied`` is the class's default for tie_word_embeddings."""
     hidden, vocabulary = f.whole("hidden_size"), f.whole("vocab_size")
     tied = f.flag("tie_word_embeddings", tied)
+    others = (vector("model.norm", hidden),) if others is None else others
+    if tied and head_bias:  # the bias stays where the matrix is the embedding's
+        others = (*others, vector(f"{names[1]}.bias", vocabulary))
     head = (
         None
         if tied
@@ -48,7 +52,7 @@ def assemble(
         layers=tuple(layers),
         embedding=table(names[0], vocabulary, hidden),
         head=head,
-        others=(vector("model.norm", hidden),) if others is None else others,
+        others=others,
         vision=vision,
         max_position_embeddings=positions or f.whole("max_position_embeddings"),
         vocab_size=vocabulary,
@@ -61,7 +65,12 @@ def assemble(
 
 
 def grouped_heads(f: Fields, **extra: object) -> Heads:
-    """Attention from the usual keys; absent: as many KV heads as heads, head_dim = hidden / heads."""
+    """Attention from the usual keys.
+
+    An absent key is what its class makes it (`class_defaults`), a null as many KV heads as heads, and
+    head_dim = hidden / heads.
+    """
+    f = f.absent(**HEADS.get(f.text("model_type"), {}))
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
     kv_heads = f.whole("num_key_value_heads", heads)
     if heads % kv_heads:
@@ -74,7 +83,12 @@ def grouped_heads(f: Fields, **extra: object) -> Heads:
 
 
 def window(f: Fields, key: str = "sliding_window", default: int | None = None) -> int | None:
-    """A window's tokens; None for full attention: no window, or one that no context outgrows."""
+    """A window's tokens; None for full attention: no window, or one that no context outgrows.
+
+    ``use_sliding_window: false`` switches it off in any family, as in vLLM.
+    """
+    if not f.flag("use_sliding_window", True):
+        return None
     size = default if key not in f.raw else (f.whole(key) if key in f else None)
     if size is not None and size >= f.whole("max_position_embeddings", MOST_POSITIONS):
         return None

@@ -39,6 +39,10 @@ class Fields:
         given = {key: value for key, value in self.raw.items() if value is not None or key not in defaults}
         return Fields({**defaults, **given}, self.where, self.prefix)
 
+    def absent(self, **defaults: Any) -> Fields:
+        """The same with ``defaults`` where a key is absent; a null stays one."""
+        return Fields({**defaults, **self.raw}, self.where, self.prefix)
+
     def get(self, *names: str) -> str:
         """The first of ``names`` that is there, else the first: the same thing under several keys."""
         return next((name for name in names if name in self), names[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,20 +71,21 @@ class Quantization:
 
 NONE = Quantization()
 METHODS = (
-    "fp8", "fbgemm_fp8", "modelopt", "modelopt_fp4", "awq", "gptq", "compressed-tensors", "mxfp4",
-    "bitsandbytes",
+    "fp8", "fbgemm_fp8", "modelopt", "modelopt_fp4", "awq", "gptq", "auto-round", "compressed-tensors",
+    "mxfp4", "bitsandbytes",
 )  # fmt: skip
+KEYS = ("quantization_config", "compression_config")
+"""Where a file says it; the second is what early compressed-tensors wrote."""
 
 
 def quantization(f: Fields) -> Quantization:
     """What ``quantization_config`` says, at the top or in the part that describes the decoder."""
-    holder = f
-    for part in NESTED:
-        if "quantization_config" not in f and part in f and "quantization_config" in f.sub(part):
-            holder = f.sub(part)
-    if "quantization_config" not in holder:
+    holders = [f, *(f.sub(part) for part in NESTED if part in f)]
+    found = next(((holder, key) for key in KEYS for holder in holders if key in holder), None)
+    if found is None:
         return NONE
-    q = holder.sub("quantization_config")
+    holder, key = found
+    q = holder.sub(key)
     if "quantization" in q:  # as hf_quant_config.json has it
         q = Fields({**q.raw, **q.sub("quantization").raw}, q.where, q.prefix)
     method = q.text("quant_method")
@@ -102,7 +103,9 @@ def quantization(f: Fields) -> Quantization:
     if method == "awq":
         return _groups(q, "awq", q.flag("zero_point", True))
     if method == "gptq":
-        return _groups(q, "gptq", True)
+        return _gptq(q)
+    if method == "auto-round":
+        return _auto_round(q)
     if method == "compressed-tensors":
         return _compressed(q)
     if method == "mxfp4":
@@ -121,9 +124,12 @@ def _all(kind: Format) -> tuple[tuple[Modules | None, Format], ...]:
     return ((None, kind),)
 
 
-def _left_out(q: Fields, *keys: str) -> Modules:
-    names: list[str] = []
-    for key in keys or ("modules_to_not_convert", "ignored_layers", "exclude_modules", "ignore"):
+LEFT_OUT = ("modules_to_not_convert", "ignored_layers", "exclude_modules", "ignore")
+
+
+def _left_out(q: Fields, *keys: str, more: Iterable[str] = ()) -> Modules:
+    names = list(more)
+    for key in keys or LEFT_OUT:
         value = q.raw.get(key) or []
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             q.refuse(key, "a list of names")
@@ -199,8 +205,51 @@ def _groups(q: Fields, name: str, zeros: bool) -> Quantization:
     return Quantization(f"{name} {bits} bit", _all(kind), _left_out(q))
 
 
+def _gptq(q: Fields) -> Quantization:
+    """GPTQ, with what GPTQModel writes under ``dynamic``: modules by expression, ``-:`` left out, others
+    with bits and group size of their own."""
+    if q.flag("lm_head"):
+        q.refuse("lm_head", "false (a quantised output head is not modelled)")
+    base = _groups(q, "gptq", True)
+    if "dynamic" not in q:
+        return base
+    own: list[tuple[Modules | None, Format]] = []
+    skipped = []
+    dynamic = q.sub("dynamic")
+    for pattern in dynamic.raw:
+        if pattern.startswith("-:"):
+            skipped.append(f"re:{pattern[2:]}")
+        else:
+            some = Modules([f"re:{pattern.removeprefix('+:')}"])
+            other = Fields({**q.raw, **dynamic.sub(pattern).raw}, q.where, f"{dynamic.prefix}{pattern}.")
+            own.append((some, _groups(other, "gptq", True).rules[0][1]))
+    return replace(base, rules=(*own, *base.rules), left_out=_left_out(q, *LEFT_OUT, more=skipped))
+
+
+def _auto_round(q: Fields) -> Quantization:
+    """Intel's AutoRound in one of the layouts of AWQ and GPTQ; ``extra_config`` tells single modules."""
+    if q.text("data_type", "int") != "int":
+        q.refuse("data_type", "int")
+    base = _groups(q, "auto-round", True)
+    if "extra_config" not in q:
+        return base
+    single = q.sub("extra_config")
+    skipped, listed = [], {}
+    for name in single.raw:
+        own = Fields({**q.raw, **single.sub(name).raw}, q.where, f"{single.prefix}{name}.")
+        if own.whole("bits") >= 16:
+            skipped.append(name)
+        else:
+            listed[WRAPPERS.sub("", name)] = _groups(own, "auto-round", True).rules[0][1]
+    return replace(base, listed=listed, left_out=_left_out(q, *LEFT_OUT, more=skipped))
+
+
 def _compressed(q: Fields) -> Quantization:
     """compressed-tensors: groups of modules with a scheme each; Linear stands for all of them."""
+    if "sparsity_config" in q:
+        sparsity = q.sub("sparsity_config")
+        if sparsity.text("format", "dense") != "dense":
+            sparsity.refuse("format", "dense (sparse weights are not modelled)")
     groups = q.sub("config_groups")
     if not groups.raw:
         q.refuse("config_groups", "at least one group")

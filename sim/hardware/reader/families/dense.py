@@ -34,12 +34,19 @@ class Shape:
     """On the attention's output matrix; None: as ``attention_bias`` says."""
     bias_key: str = "attention_bias"
     mlp_bias: bool = False
-    mlp_bias_key: str = "mlp_bias"
+    mlp_bias_key: str = "no bias"
     matrices: int = 3
     qk_norm: str = ""
+    """As `Heads.norms` has it."""
+    qk_norm_key: str = ""
+    """The key that says whether there are such norms; empty: there are."""
     norms: tuple[str, ...] = INPUT_AND_POST
     norm_bias: bool = False
+    parallel_key: str = ""
+    """The key that says whether a feed-forward beside attention shares its norm."""
     last_norm: bool = True
+    activation: int = 0
+    """Learned numbers of each layer's activation."""
     head_bias: bool = False
     window: int | None = None
     """Tokens of the sliding window where the key is absent."""
@@ -67,7 +74,10 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
     bias = f.flag(shape.bias_key, shape.bias)
     out_bias = bias if shape.out_bias is None else shape.out_bias
     mlp_bias = f.flag(shape.mlp_bias_key, shape.mlp_bias)
-    attention = grouped_heads(f, bias=bias, out_bias=out_bias, norms=shape.qk_norm)
+    normed = not shape.qk_norm_key or f.flag(shape.qk_norm_key)
+    attention = grouped_heads(f, bias=bias, out_bias=out_bias, norms=shape.qk_norm if normed else "")
+    beside = shape.parallel_key and f.flag(shape.parallel_key)
+    around = shape.norms[:1] if beside else shape.norms
     size = window(f, default=shape.window)
     for key in ("word_embed_proj_dim", "hidden_size_per_layer_input"):
         if key in f and f.whole(key, least=0) not in (0, hidden):
@@ -79,8 +89,10 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
         weights: Weights = (
             *attention.weights(f"{prefix}self_attn."),
             *mlp(f"{prefix}mlp.", hidden, ffn, shape.matrices, mlp_bias),
-            *norms(prefix, hidden, shape.norms, shape.norm_bias),
+            *norms(prefix, hidden, around, shape.norm_bias),
         )
+        if shape.activation:
+            weights = (*weights, vector(f"{prefix}mlp.act_fn", shape.activation))
         layers.append(Layer(weights, seen(attention, served, kind, size)))
     last = (vector("model.norm", hidden, 2 if shape.norm_bias else 1),) if shape.last_norm else ()
     if shape.positions:
@@ -90,7 +102,8 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
         size is None
         and shape.matrices == 3
         and not (out_bias or mlp_bias or shape.norm_bias or shape.head_bias or shape.positions)
-        and shape.norms == INPUT_AND_POST
+        and around == INPUT_AND_POST
+        and not shape.activation
     )
     return assemble(
         f, served, layers, tied=shape.tied, head_bias=shape.head_bias, others=last,
@@ -150,7 +163,7 @@ QWEN2 = {
 }  # fmt: skip
 
 SHAPES = {
-    "llama": Shape(defaults=LLAMA_7B),
+    "llama": Shape(defaults=LLAMA_7B, mlp_bias_key="mlp_bias"),
     "mistral": Shape(defaults=MISTRAL_7B, window=4096, bias_key="no bias"),
     "ministral": Shape(defaults=MISTRAL_7B, window=4096, bias_key="no bias"),
     "ministral3": Shape(defaults={**MISTRAL_7B, "head_dim": 128}, bias_key="no bias"),
@@ -159,30 +172,33 @@ SHAPES = {
     "gemma3_text": Shape(
         tied=True, defaults=GEMMA3, norms=FOUR_NORMS, qk_norm="head", window=4096, period=6
     ),
-    "granite": Shape(defaults=LLAMA_7B),
-    "exaone": Shape(renamed={"num_hidden_layers": "num_layers"}),
+    "granite": Shape(defaults=LLAMA_7B, mlp_bias_key="mlp_bias"),
+    "exaone": Shape(renamed={"num_hidden_layers": "num_layers"}, mlp_bias_key="mlp_bias"),
     "internlm2": Shape(bias_key="bias"),
     "minicpm": Shape(tied=True),
-    "smollm3": Shape(tied=True),
-    "seed_oss": Shape(bias=True, out_bias=False),
-    "olmo": Shape(norms=()),
+    "smollm3": Shape(tied=True, mlp_bias_key="mlp_bias"),
+    "seed_oss": Shape(bias=True, out_bias=False, mlp_bias_key="mlp_bias"),
+    "olmo": Shape(norms=(), last_norm=False),
     "olmo2": Shape(qk_norm="row"),
     "olmo3": Shape(qk_norm="row", window=4096, period=4),
-    "exaone4": Shape(qk_norm="head", window=4096, period=4),
+    "exaone4": Shape(bias_key="no bias", qk_norm="head", window=4096, period=4),
     "glm": Shape(bias=True, out_bias=False),
     "glm4": Shape(bias=True, out_bias=False, norms=FOUR_NORMS),
     "ernie4_5": Shape(tied=True, bias_key="use_bias", mlp_bias_key="use_bias"),
     "hunyuan_v1_dense": Shape(qk_norm="head"),
-    "apertus": Shape(matrices=2, qk_norm="head"),
-    "cohere": Shape(tied=True, norms=("input_layernorm",)),
+    "apertus": Shape(matrices=2, qk_norm="head", activation=2),
+    "cohere": Shape(tied=True, norms=("input_layernorm",), qk_norm="row", qk_norm_key="use_qk_norm"),
     "cohere2": Shape(tied=True, norms=("input_layernorm",), window=4096, period=4),
     "phi3": Shape(bias_key="no bias"),
     "phi": Shape(
         bias=True, out_bias=True, bias_key="no bias", mlp_bias=True, matrices=2, head_bias=True,
         norms=("input_layernorm",), norm_bias=True,
     ),
-    "nemotron": Shape(matrices=2, norm_bias=True),
-    "stablelm": Shape(bias_key="use_qkv_bias", out_bias=False, norm_bias=True),
+    "nemotron": Shape(matrices=2, norm_bias=True, mlp_bias_key="mlp_bias"),
+    "stablelm": Shape(
+        bias_key="use_qkv_bias", out_bias=False, norm_bias=True, qk_norm="row", qk_norm_key="qk_layernorm",
+        parallel_key="use_parallel_residual",
+    ),
     "starcoder2": Shape(
         tied=True, bias=True, bias_key="use_bias", mlp_bias=True, mlp_bias_key="use_bias", matrices=2,
         norm_bias=True,

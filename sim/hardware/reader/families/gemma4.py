@@ -27,7 +27,7 @@ def gemma4(f: Fields, served: Served) -> Model:
     """
     f = f.over(**DEFAULTS) if f.prefix else f.over(head_dim=256, global_head_dim=512)
     count, hidden, heads = layer_count(f), f.whole("hidden_size"), f.whole("num_attention_heads")
-    kinds = layer_kinds(f, count, SLIDING, every(count, 6))
+    kinds = layer_kinds(f, count, SLIDING, [*every(count, 6)[:-1], SLIDING[1]])
     same = f.flag("attention_k_eq_v")
     near = Heads(
         hidden,

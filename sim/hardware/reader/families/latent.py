@@ -13,6 +13,11 @@ from sim.hardware.reader.served import FP8_KV
 SPARSE_FP8_BYTES = 656
 """A token's latent in vLLM's fp8 layout for sparse attention: 512 values in fp8, four scales of 4 bytes,
 64 rotary values in 16 bit (``fp8_ds_mla``)."""
+SPARSE = {
+    "deepseek_v32": {"index_topk": 2048, "index_n_heads": 64, "index_head_dim": 128},
+    "glm_moe_dsa": {"index_topk": 2048, "index_n_heads": 32, "index_head_dim": 128},
+}
+"""Indexers of the classes that always have one, where a file leaves out their sizes."""
 INDEX_SCALE_VALUES = 128
 """Values of an indexer's key that share a scale of 4 bytes."""
 
@@ -93,7 +98,8 @@ class Indexer:
 
     @classmethod
     def of(cls, f: Fields) -> Indexer | None:
-        """From the usual keys; None if there are none."""
+        """From the usual keys, or as the class of sparse attention has them; else None."""
+        f = f.absent(**SPARSE.get(f.text("model_type"), {}))
         if "index_topk" not in f:
             return None
         return cls(f.whole("index_n_heads"), f.whole("index_head_dim"), f.whole("index_topk"))
@@ -119,22 +125,23 @@ def deepseek(f: Fields, served: Served) -> Model:
     """Dense first layers, then routed and shared experts; with an indexer, attention is sparse.
 
     ``indexer_types`` (GLM 5.2 on): layers that are ``shared`` use the choice of the layer before, and have
-    no indexer of their own.
+    no indexer of their own. ``index_topk_pattern`` says it in letters, ``index_topk_freq`` how far apart
+    the layers with one are.
     """
     count, hidden = layer_count(f), f.whole("hidden_size")
     attention, indexer = Latent.of(f), Indexer.of(f)
     first = f.whole("first_k_dense_replace", 0, least=0)
     step = f.whole("moe_layer_freq", 1)
-    types = f.words("indexer_types", ("full", "shared"), count) or ["full"] * count
+    types, many = _indexers(f, count), f.get("n_routed_experts", "num_local_experts")
     correction = f.text("topk_method", "noaux_tc") == "noaux_tc" and f.text("model_type") != "deepseek_v2"
     layers = []
     for i in range(count):
         prefix = f"model.layers.{i}."
         block = mlp(f"{prefix}mlp.", hidden, f.whole("intermediate_size"))
-        if "n_routed_experts" in f and i >= first and i % step == 0:
+        if many in f and i >= first and i % step == 0:
             ffn = f.whole("moe_intermediate_size")
             block = moe(
-                f"{prefix}mlp.", hidden, ffn, f.whole("n_routed_experts"), f.whole("num_experts_per_tok"),
+                f"{prefix}mlp.", hidden, ffn, f.whole(many), f.whole("num_experts_per_tok"),
                 correction=correction, shared_ffn=ffn * f.whole("n_shared_experts", 0, least=0),
             )  # fmt: skip
         weights = [
@@ -148,3 +155,20 @@ def deepseek(f: Fields, served: Served) -> Model:
             caches.append(indexer.cache())
         layers.append(Layer(tuple(weights), tuple(caches)))
     return assemble(f, served, layers)
+
+
+def _indexers(f: Fields, count: int) -> list[str]:
+    """For each layer whether it has an indexer (``full``) or uses that of a layer before (``shared``)."""
+    types = f.words("indexer_types", KINDS_OF_INDEXER, count)
+    if types is not None:
+        return types
+    if "index_topk_pattern" in f:
+        letters = f.text("index_topk_pattern")
+        if len(letters) != count or not set(letters) <= set("FS"):
+            f.refuse("index_topk_pattern", f"{count} letters F (an indexer) or S (that of a layer before)")
+        return [KINDS_OF_INDEXER["FS".index(letter)] for letter in letters]
+    period, offset = f.whole("index_topk_freq", 1), f.whole("index_skip_topk_offset", 2, least=0)
+    return [KINDS_OF_INDEXER[max(i - offset + 1, 0) % period != 0] for i in range(count)]
+
+
+KINDS_OF_INDEXER = ("full", "shared")

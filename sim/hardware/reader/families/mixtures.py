@@ -49,7 +49,8 @@ def mixtral(f: Fields, served: Served) -> Model:
     for i in range(count):
         block = moe(
             f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-            f.whole("num_local_experts", 8), f.whole("num_experts_per_tok", 2), names=W123,
+            f.whole(f.get("num_local_experts", "num_experts"), 8), f.whole("num_experts_per_tok", 2),
+            names=W123,
         )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, seen(attention, served, SLIDING[0], size)))
     return assemble(f, served, layers)
@@ -65,7 +66,8 @@ def phimoe(f: Fields, served: Served) -> Model:
         prefix = f"model.layers.{i}."
         block = moe(
             f"{prefix}block_sparse_moe.", hidden, f.whole("intermediate_size"),
-            f.whole("num_local_experts", 16), f.whole("num_experts_per_tok", 2), names=W123,
+            f.whole(f.get("num_local_experts", "num_experts"), 16), f.whole("num_experts_per_tok", 2),
+            names=W123,
         )  # fmt: skip
         weights = (
             *attention.weights(f"{prefix}self_attn."),
@@ -85,7 +87,7 @@ def qwen_moe(f: Fields, served: Served) -> Model:
     second = f.text("model_type") == "qwen2_moe"
     count, hidden = layer_count(f), f.whole("hidden_size")
     attention = grouped_heads(
-        f.over(head_dim=None if second else 128),
+        f,
         bias=f.flag("qkv_bias", True) if second else f.flag("attention_bias"),
         norms="" if second else "head",
     )
@@ -117,8 +119,8 @@ def olmoe(f: Fields, served: Served) -> Model:
         layer(
             i, hidden, attention,
             moe(
-                f"model.layers.{i}.mlp.", hidden, f.whole("intermediate_size"), f.whole("num_experts", 64),
-                f.whole("num_experts_per_tok", 8),
+                f"model.layers.{i}.mlp.", hidden, f.whole("intermediate_size"),
+                f.whole(f.get("num_experts", "num_local_experts"), 64), f.whole("num_experts_per_tok", 8),
             ),
             (attention.cache(served),),
         )
@@ -136,13 +138,14 @@ def granitemoe(f: Fields, served: Served) -> Model:
             i, hidden, attention,
             moe(
                 f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-                f.whole("num_local_experts", 8), f.whole("num_experts_per_tok", 2), shared_ffn=shared,
+                f.whole(f.get("num_local_experts", "num_experts"), 8), f.whole("num_experts_per_tok", 2),
+                shared_ffn=shared,
             ),
             (attention.cache(served),),
         )
         for i in range(layer_count(f))
     ]  # fmt: skip
-    return assemble(f, served, layers, tied=True)
+    return assemble(f, served, layers)
 
 
 def ernie(f: Fields, served: Served) -> Model:
@@ -159,7 +162,8 @@ def ernie(f: Fields, served: Served) -> Model:
         prefix = f"model.layers.{i}.mlp."
         if first <= i <= last and (i + 1) % step == 0:
             block = moe(
-                prefix, hidden, ffn, f.whole("moe_num_experts"), f.whole("moe_k"), bias=bias,
+                prefix, hidden, ffn, f.whole(f.get("moe_num_experts", "num_experts")),
+                f.whole(f.get("moe_k", "num_experts_per_tok")), bias=bias,
                 correction=f.flag("moe_use_aux_free", True),
                 shared_ffn=ffn * f.whole("moe_num_shared_experts", 2, least=0),
             )  # fmt: skip
@@ -179,7 +183,8 @@ def minimax_m2(f: Fields, served: Served) -> Model:
             i, hidden, attention,
             moe(
                 f"model.layers.{i}.block_sparse_moe.", hidden, f.whole("intermediate_size"),
-                f.whole("num_local_experts"), f.whole("num_experts_per_tok"), names=W123,
+                f.whole(f.get("num_local_experts", "num_experts")), f.whole("num_experts_per_tok"),
+                names=W123,
                 correction=f.flag("use_routing_bias", True),
             ),
             (attention.cache(served),),
@@ -193,7 +198,7 @@ def glm4_moe(f: Fields, served: Served) -> Model:
     """GLM 4.5 to 4.7: dense first layers, biases on q, k and v, q and k normed in the large ones."""
     hidden, ffn = f.whole("hidden_size"), f.whole("moe_intermediate_size")
     attention = grouped_heads(
-        f.over(head_dim=128), bias=f.flag("attention_bias"), norms="head" if f.flag("use_qk_norm") else ""
+        f, bias=f.flag("attention_bias"), norms="head" if f.flag("use_qk_norm") else ""
     )
     layers = []
     for i in range(layer_count(f)):
@@ -201,7 +206,8 @@ def glm4_moe(f: Fields, served: Served) -> Model:
         block = mlp(prefix, hidden, f.whole("intermediate_size"))
         if i >= f.whole("first_k_dense_replace", 1, least=0):
             block = moe(
-                prefix, hidden, ffn, f.whole("n_routed_experts"), f.whole("num_experts_per_tok"),
+                prefix, hidden, ffn, f.whole(f.get("n_routed_experts", "num_local_experts")),
+                f.whole("num_experts_per_tok"),
                 correction=True, shared_ffn=ffn * f.whole("n_shared_experts", 1, least=0),
             )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, (attention.cache(served),)))

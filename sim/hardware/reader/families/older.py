@@ -49,6 +49,13 @@ def bloom(f: Fields, served: Served) -> Model:
     return replace(model, others=(*model.others, norm))
 
 
+def opt(f: Fields, served: Served) -> Model:
+    """OPT and Galactica: norms without weights, or none at the end where they come after each part."""
+    shape, plain = SHAPES["opt"], f.flag("layer_norm_elementwise_affine", True)
+    ended = f.flag("do_layer_norm_before", True) and not f.flag("_remove_final_layer_norm")
+    return read(f, served, replace(shape, last_norm=plain and ended, norms=shape.norms if plain else ()))
+
+
 def gpt_bigcode(f: Fields, served: Served) -> Model:
     """GPT-2 with one KV head."""
     kv_heads = 1 if f.flag("multi_query", True) else None

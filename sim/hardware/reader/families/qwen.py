@@ -22,7 +22,7 @@ def qwen2(f: Fields, served: Served) -> Model:
 
 def qwen3(f: Fields, served: Served) -> Model:
     """No biases, q and k normed head by head, a head size of 128 whatever the width."""
-    return read(with_windows(f.over(head_dim=128)), served, QWEN3_SHAPE)
+    return read(with_windows(f), served, QWEN3_SHAPE)
 
 
 def mimo(f: Fields, served: Served) -> Model:
@@ -35,6 +35,7 @@ def with_windows(f: Fields) -> Fields:
 
     ``sliding_window`` counts only with ``use_sliding_window``, from layer ``max_window_layers`` on.
     """
+    f = f.absent(sliding_window=4096)
     if not f.flag("use_sliding_window") or window(f) is None:
         return Fields({**f.raw, "sliding_window": None, "layer_types": None}, f.where, f.prefix)
     if "layer_types" in f:

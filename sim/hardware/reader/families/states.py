@@ -91,7 +91,7 @@ def qwen_hybrid(f: Fields, served: Served) -> Model:
     """Qwen3-Next, Qwen3.5 and 3.6: three layers of Gated DeltaNet, then one of gated attention."""
     count, hidden = layer_count(f), f.whole("hidden_size")
     attention = grouped_heads(
-        f.over(head_dim=256),
+        f,
         bias=f.flag("attention_bias"),
         norms="head",
         gated=f.flag("attn_output_gate", True),
@@ -204,7 +204,8 @@ def nemotron_h(f: Fields, served: Served) -> Model:
         else:
             shared = f.whole("moe_shared_expert_intermediate_size")
             mixer = moe(
-                f"{prefix}mixer.", hidden, f.whole("moe_intermediate_size"), f.whole("n_routed_experts"),
+                f"{prefix}mixer.", hidden, f.whole("moe_intermediate_size"),
+                f.whole(f.get("n_routed_experts", "num_local_experts")),
                 f.whole("num_experts_per_tok"), matrices=2, correction=True,
                 shared_ffn=shared * f.whole("n_shared_experts", 1, least=0),
                 experts_in=f.whole("moe_latent_size") if "moe_latent_size" in f else 0,
@@ -242,7 +243,7 @@ def jamba(f: Fields, served: Served) -> Model:
                 "mamba", heads=inner, query_heads=inner, state_bytes=size, pair_flop=6 * inner * state
             )
         block = mlp(f"{prefix}feed_forward.", hidden, f.whole("intermediate_size"))
-        many = f.whole("num_experts", 16)
+        many = f.whole(f.get("num_experts", "num_local_experts"), 16)
         if many > 1 and _at(f, i, "expert_layer_period", 2, "expert_layer_offset", 1):
             block = moe(
                 f"{prefix}feed_forward.", hidden, f.whole("intermediate_size"), many,
@@ -260,12 +261,12 @@ def _at(f: Fields, layer: int, period: str, every: int, offset: str, first: int)
 def minimax(f: Fields, served: Served) -> Model:
     """MiniMax-Text-01 and M1: seven layers of lightning attention, then one of softmax attention."""
     count, hidden = layer_count(f), f.whole("hidden_size")
-    attention = grouped_heads(f.over(head_dim=128))
+    attention = grouped_heads(f)
     inner, state = attention.heads * attention.head_dim, attention.heads * attention.head_dim**2
     given = f.numbers("attn_type_list")
     kinds = [LINEAR[kind] for kind in given] if given else f.words("layer_types", LINEAR, count)
     if kinds is None:
-        kinds = [LINEAR[i % 2] for i in range(count)]
+        kinds = [LINEAR[(i + 1) % 2] for i in range(count)]
     if len(kinds) != count:
         f.refuse("attn_type_list", f"a list of {count} of 0 (lightning attention), 1 (softmax attention)")
     layers = []
@@ -285,7 +286,7 @@ def minimax(f: Fields, served: Served) -> Model:
             )  # fmt: skip
         block = moe(
             f"{prefix}block_sparse_moe.", hidden, f.whole("intermediate_size"),
-            f.whole("num_local_experts"),
+            f.whole(f.get("num_local_experts", "num_experts")),
             f.whole("num_experts_per_tok"), names=("w1", "w3", "w2"),
         )  # fmt: skip
         layers.append(Layer((*mixer, *block, *norms(prefix, hidden, INPUT_AND_POST)), (cache,)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sim.hardware.reader.assemble import layer_count
 from sim.hardware.reader.fields import Fields
 from sim.hardware.reader.parts import Weights, linear, mlp, vector
@@ -36,12 +38,12 @@ def blocks(
     return tuple(weight for block in found for weight in block)
 
 
-def qwen3(v: Fields, hidden: int) -> Weights:
-    """Qwen3-VL and Qwen3.5: mergers also behind some layers inside (deepstack)."""
+def qwen3(v: Fields, hidden: int, deepstack: Sequence[int] = (8, 16, 24)) -> Weights:
+    """Qwen3-VL: mergers also behind some layers inside (``deepstack``)."""
     width, merge = v.whole("hidden_size", 1152), v.whole("spatial_merge_size", 2) ** 2
     patch = v.whole("in_channels", 3) * v.whole("temporal_patch_size", 2) * v.whole("patch_size", 16) ** 2
     wide, out = merge * width, v.whole("out_hidden_size", hidden)
-    deep = v.numbers("deepstack_visual_indexes") if "deepstack_visual_indexes" in v else [8, 16, 24]
+    deep = v.numbers("deepstack_visual_indexes") if "deepstack_visual_indexes" in v else deepstack
     merger = (
         linear("visual.merger.linear_fc1", wide, wide, True),
         linear("visual.merger.linear_fc2", wide, out, True),
@@ -54,6 +56,11 @@ def qwen3(v: Fields, hidden: int) -> Weights:
         vector("visual.merger.norm", width, 2),
     )
     return (*found, *(weight for _ in deep for weight in (*merger, vector("visual.merger.norm", wide, 2))))
+
+
+def qwen3_5(v: Fields, hidden: int) -> Weights:
+    """Qwen3.5: the same without mergers inside."""
+    return qwen3(v, hidden, ())
 
 
 def qwen2_5(v: Fields, hidden: int) -> Weights:
@@ -111,6 +118,27 @@ def siglip(v: Fields, hidden: int) -> Weights:
 
 def pixtral(v: Fields, hidden: int) -> Weights:
     """Pixtral, as in Mistral Small 3.1 and 3.2, with a merger of 2 x 2 patches."""
+    width = v.whole("hidden_size", 1024)
+    return (
+        *_pixtral(v),
+        vector("multi_modal_projector.norm", width),
+        linear("multi_modal_projector.patch_merger", 4 * width, width),
+        linear("multi_modal_projector.linear_1", width, hidden),
+        linear("multi_modal_projector.linear_2", hidden, hidden),
+    )
+
+
+def pixtral_llava(v: Fields, hidden: int) -> Weights:
+    """Pixtral 12B, a LLaVA by its class: LLaVA's projector and no merger."""
+    width = v.whole("hidden_size", 1024)
+    return (
+        *_pixtral(v),
+        linear("multi_modal_projector.linear_1", width, hidden, True),
+        linear("multi_modal_projector.linear_2", hidden, hidden, True),
+    )
+
+
+def _pixtral(v: Fields) -> Weights:
     width, patch = v.whole("hidden_size", 1024), v.whole("patch_size", 16)
     return (
         linear("vision_tower.patch_conv", v.whole("num_channels", 3) * patch**2, width),
@@ -119,11 +147,12 @@ def pixtral(v: Fields, hidden: int) -> Weights:
             "vision_tower.", layer_count(v, "num_hidden_layers", 24), width,
             v.whole("intermediate_size", 4096), bias=False, matrices=3, norms=2,
         ),
-        vector("multi_modal_projector.norm", width),
-        linear("multi_modal_projector.patch_merger", 4 * width, width),
-        linear("multi_modal_projector.linear_1", width, hidden),
-        linear("multi_modal_projector.linear_2", hidden, hidden),
     )  # fmt: skip
+
+
+def clip_next(v: Fields, hidden: int) -> Weights:
+    """LLaVA-NeXT: the same with a learned end of each row of patches."""
+    return (*clip(v, hidden), vector("image_newline", hidden))
 
 
 def clip(v: Fields, hidden: int) -> Weights:

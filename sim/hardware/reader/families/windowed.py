@@ -23,17 +23,16 @@ def gpt_oss(f: Fields, served: Served) -> Model:
     """gpt-oss: every other layer sees a window; biases everywhere, a sink per head."""
     count, hidden = layer_count(f), f.whole("hidden_size")
     bias = f.flag("attention_bias", True)
-    attention = grouped_heads(f.over(head_dim=64), bias=bias, out_bias=bias, sinks=True)
-    size = window(f, default=128)
+    attention = grouped_heads(f, bias=bias, out_bias=bias, sinks=True)
+    size, many = window(f, default=128), f.whole(f.get("num_local_experts", "num_experts"), 128)
     kinds = layer_kinds(f, count, SLIDING, [SLIDING[i % 2] for i in range(count)])
     layers = []
     for i, kind in enumerate(kinds):
         prefix = f"model.layers.{i}.mlp."
         block = (
-            linear(f"{prefix}router", hidden, f.whole("num_local_experts", 128), True, 1, linear=False),
+            linear(f"{prefix}router", hidden, many, True, 1, linear=False),
             *experts(
-                f"{prefix}experts.", hidden, f.whole("intermediate_size"),
-                f.whole("num_local_experts", 128),
+                f"{prefix}experts.", hidden, f.whole("intermediate_size"), many,
                 f.whole("num_experts_per_tok", 4), bias=True,
             ),
         )  # fmt: skip
@@ -44,9 +43,9 @@ def gpt_oss(f: Fields, served: Served) -> Model:
 def llama4(f: Fields, served: Served) -> Model:
     """Llama 4: three layers see their chunk, the fourth everything; one expert a token and one for all."""
     count, hidden = layer_count(f), f.whole("hidden_size")
-    attention = grouped_heads(f.over(head_dim=128), bias=f.flag("attention_bias"))
-    size = f.whole("attention_chunk_size", 8192)
-    no_rope = f.numbers("no_rope_layers") or [int((i + 1) % 4 != 0) for i in range(count)]
+    attention = grouped_heads(f, bias=f.flag("attention_bias"))
+    size, period = window(f, "attention_chunk_size", 8192), f.whole("no_rope_layer_interval", 4)
+    no_rope = f.numbers("no_rope_layers") or [int((i + 1) % period != 0) for i in range(count)]
     if len(no_rope) != count:
         f.refuse("no_rope_layers", f"a list of {count}: 1 for layers with chunks, 0 for others")
     kinds = layer_kinds(

@@ -34,16 +34,17 @@ class Parts:
 PARTS = {
     "mistral3": Parts("mistral", vision.pixtral),
     "llava": Parts(
-        "llama", vision.clip, towers={"pixtral": vision.pixtral, "clip_vision_model": vision.clip}
+        "llama", vision.clip, towers={"pixtral": vision.pixtral_llava, "clip_vision_model": vision.clip}
     ),
+    "llava_next": Parts("llama", vision.clip_next, towers={"clip_vision_model": vision.clip_next}),
     "gemma3": Parts("gemma3_text", vision.siglip),
     "llama4": Parts("llama4_text", vision.llama4),
     "qwen2_vl": Parts("qwen2", vision.qwen2, tied=False),
     "qwen2_5_vl": Parts("qwen2", vision.qwen2_5, tied=False),
     "qwen3_vl": Parts("qwen3_vl_text", vision.qwen3),
     "qwen3_vl_moe": Parts("qwen3_vl_moe_text", vision.qwen3),
-    "qwen3_5": Parts("qwen3_5_text", vision.qwen3),
-    "qwen3_5_moe": Parts("qwen3_5_moe_text", vision.qwen3),
+    "qwen3_5": Parts("qwen3_5_text", vision.qwen3_5),
+    "qwen3_5_moe": Parts("qwen3_5_moe_text", vision.qwen3_5),
     "gemma4": Parts("gemma4_text", vision.gemma4, absent=True, audio=vision.gemma4_audio),
     "minimax_m3_vl": Parts("minimax_m3", vision.clip, absent=True),
     "kimi_k3": Parts("kimi_linear", vision.moonvit, absent=True),
