@@ -20,10 +20,11 @@ from tests.docs.makers import (
     published,
     servers,
     studies,
+    theory,
     traces,
 )
 
-MODULES = (first_run, habits, hosted, published, traces, studies, calibration, servers, measured)
+MODULES = (first_run, habits, hosted, published, traces, studies, calibration, servers, theory, measured)
 MADE: dict[str, Made] = {name: made for module in MODULES for name, made in module.MADE.items()}
 
 

@@ -105,6 +105,12 @@ MADE: dict[str, Made] = {
             "bits and {experts} with experts",
         ),
     ),
+    "roofline's error, hosted": Sentences(
+        "docs/providers.md",
+        "configs/studies/both_worlds.yaml",
+        _typical,
+        ("(no profile of it ships: a roofline, an iteration typically {16_bit} off)",),
+    ),
     "measured on a CPU": Table(PAGE, "calibration/profiles/epyc-1-thread", _measured),
     "noise floor": Sentences(
         PAGE, "python -m calibration run", _said, ("Noise floor {floor}: the error of the fit",)

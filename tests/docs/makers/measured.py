@@ -73,6 +73,13 @@ SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {
             "draws the sessions of all ({draw_us} µs a request)",
         ),
     ),
+    "day": (
+        SCALE,
+        (
+            "has {requests} million requests, by the same reckoning about {hours} CPU hours",
+            "the small form, took {small} CPU seconds",
+        ),
+    ),
     "soak": (
         SERVER,
         (
@@ -142,6 +149,16 @@ def _computed_parts() -> Cells:
     return [cells(millions) for millions in PARTS]
 
 
+def _said_of_parts() -> dict[str, str]:
+    """CPU seconds of ten million requests, and how many of them draw."""
+    hours = float(str(_computed_parts()[1][2]))
+    return {
+        "parts": str(PARTS[10]),
+        "drawing": f"{3600 * _drawing_h(10):.0f}",
+        "all": f"{round(3600 * hours, -2):,.0f}",
+    }
+
+
 def _drawing_h(millions: int) -> float:
     """CPU hours in which the parts of both runs draw all requests."""
     drawn_us = float(ENTRIES["parts, small"]["values"]["draw_us"])
@@ -149,27 +166,40 @@ def _drawing_h(millions: int) -> float:
 
 
 def _errors_of_runs() -> dict[str, str]:
-    """Of the runs of our own engine: the error of all steps, and sizes of that of the mean E2E."""
+    """Of the runs of our own engine: errors of all steps and of the mean E2E, and how far it drifted."""
     rows = ENTRIES["validate"]["rows"]
     steps, e2e = ([float(row[place].split()[0]) for row in rows] for place in (3, 6))
     sizes = [abs(error) for error in e2e]
+    drift = max(float(one.strip(" %")) for row in rows for one in row[9].split(","))
     return {
         "least": f"{min(steps):+.1f}",
         "most": f"{max(steps):+.1f} %",
         "median": f"{statistics.median(sizes):.1f} %",
         "largest": f"{max(sizes):.1f} %",
+        "drift": f"{drift:.0f} %",
     }
 
 
 MADE: dict[str, Made] = {
     "parts, computed": Table(SCALE, ENTRIES["parts"]["command"], _computed_parts),
+    "parts, said": Sentences(
+        SCALE,
+        ENTRIES["parts"]["command"],
+        _said_of_parts,
+        (
+            "of 10 million requests in {parts} parts of run and twin that is {drawing} s of {all}. "
+            "**Computed**",
+        ),
+    ),
     "validate, said": Sentences(
         CALIBRATION,
         ENTRIES["validate"]["command"],
         _errors_of_runs,
         (
             "All error is service time, between {least} and {most} in the sum of steps; the median "
-            "size of the E2E mean's error is {median}, its largest {largest}. The",
+            "size of the E2E mean's error is {median}, its largest {largest}.",
+            "The sentinels ran up to {drift} slower",
+            "The sentinels above moved by up to {drift} within minutes",
         ),
     ),
     **{name: Table(page, ENTRIES[name]["command"], partial(_rows, name)) for name, page in TABLES.items()},

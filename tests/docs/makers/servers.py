@@ -181,6 +181,12 @@ def _by_model() -> dict[str, str]:
     }
 
 
+def _range() -> dict[str, str]:
+    """Of the models that were measured most."""
+    errors = [float(_by_model()[name].removesuffix(" %")) for name in ("gpt", "llama", "qwen")]
+    return {"least": f"{min(errors):.0f}", "most": f"{max(errors):.0f} %"}
+
+
 def _law() -> dict[str, str]:
     found = [off_the_law(*load) for load in LOADS]
     return {"least": f"{100 * min(found):+.1f}", "most": f"{100 * max(found):+.1f}"}
@@ -220,6 +226,14 @@ MADE: dict[str, Made] = {
             "gpt-oss 120B {gpt} ({gpt_points} points), Llama 3.1 70B in 8 bit {llama} ({llama_points}), "
             "Qwen3 32B {qwen} ({qwen_points}).",
         ),
+        AGGREGATES,
+        slow=True,
+    ),
+    "server aggregates, habits": Sentences(
+        "docs/habits.md",
+        "validation.md",
+        _range,
+        ("with the times that ship (off real servers' by {least} to {most}: [validation]",),
         AGGREGATES,
         slow=True,
     ),

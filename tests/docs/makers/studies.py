@@ -13,10 +13,12 @@ from typing import Any
 from reports import fewest_gpus, units
 from sim import load_config
 from sim.experiment import load_trace
+from sim.parts.division import division_of
 from sim.studies import capacity
 from tests.docs.examples import ROOT
 from tests.docs.made import MOONCAKE, Cells, Made, Sentences, Table, percent
 from tests.docs.makers.first_run import summary
+from tests.docs.makers.traces import conversations
 
 MODELS = "docs/models.md"
 SIZING = (
@@ -62,6 +64,11 @@ def _deployed() -> Any:
 
 def _deployed_trace() -> Any:
     return summary("deployed-trace.yaml", f"workload.path={MOONCAKE}")
+
+
+def _lengths() -> dict[str, str]:
+    tokens = conversations().input_tokens
+    return {"requests": f"{len(tokens):,}", "mean": f"{sum(tokens) / len(tokens):,.0f}"}
 
 
 @cache
@@ -128,6 +135,14 @@ def _counted(config: str, system: str, *settings: str) -> tuple[int, int]:
     return records.engine.iterations, sum(map(len, records.steps))
 
 
+def _groups() -> dict[str, str]:
+    """Groups of replicas that never meet, of a thousand of which some fail."""
+    config = load_config(ROOT / "configs/studies/day.yaml", ["workload.duration_s=1"])
+    division = division_of(config.systems["fleet"], load_trace(config))
+    replicas = sum(map(len, division.groups))
+    return {"replicas": str(replicas), "groups": str(len(division.groups))}
+
+
 PERFORMANCE = "docs/performance.md"
 MADE: dict[str, Made] = {
     "runs of iterations": Sentences(
@@ -140,6 +155,12 @@ MADE: dict[str, Made] = {
             "replicas are {all_runs} runs (`configs/mooncake.yaml`)",
         ),
         MOONCAKE,
+    ),
+    "groups of a day": Sentences(
+        "docs/scale.md",
+        "configs/studies/day.yaml",
+        _groups,
+        ("fleet: {replicas} replicas, each with its own sessions: {groups} groups that never meet",),
     ),
     "speculation": Table(
         MODELS, "python -m sim run configs/studies/speculation.yaml", _speculation, slow=True
@@ -160,6 +181,13 @@ MADE: dict[str, Made] = {
         lambda: _served(_deployed_trace()),
         MOONCAKE,
         slow=True,
+    ),
+    "deployed, trace, lengths": Sentences(
+        MODELS,
+        "python -m sim run configs/deployed-trace.yaml",
+        _lengths,
+        ("Mooncake conversation trace ({requests} requests, {mean} tokens each on average;",),
+        MOONCAKE,
     ),
     "capacity": Table(
         MODELS, "python -m sim capacity configs/studies/capacity.yaml", _capacities, slow=True

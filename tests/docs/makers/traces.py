@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.workload_figures import GENERATORS, curve_of, workload_of
 from sim import load_config
 from sim.caches.mooncake_estimate import PUBLISHED
 from sim.experiment import load_trace
@@ -141,6 +142,21 @@ def _independent() -> dict[str, str]:
     return {"chat": f"{chat.largest_gap:.3f}", "agent": f"{agent.largest_gap:.2f}"}
 
 
+def _in_poissons_process() -> dict[str, str]:
+    """The largest gap where the sessions of a trace, and of its draws, start by a process."""
+    arrival = {"process": "poisson", "rate_per_s": 0.01}
+    settings = {"kind": "trace", "format": "guess", "path": SESSIONS, "arrival": arrival}
+    trace = GuessedTrace.model_validate(settings).build(0, ROOT)
+    return {"gap": f"{fit(trace, SEEDS[SESSIONS], 'fitted', _hit_rates).largest_gap:.3f}"}
+
+
+def _last_turns() -> dict[str, str]:
+    """Least and most that a cache finds of clients that send their last turns only."""
+    [settings] = [more for label, more in GENERATORS["chat"] if label == "the last 2 turns only"]
+    _, rates = curve_of(workload_of("chat", settings))
+    return {"least": f"{100 * min(rates):.0f}", "most": percent(max(rates), 0)}
+
+
 def _described() -> dict[str, str]:
     found = describe(guessed(SESSIONS))
     assert found.ideal_hit_rate is not None
@@ -178,6 +194,20 @@ MADE: dict[str, Made] = {
         ),
         SESSIONS,
         slow=True,
+    ),
+    "fits, Poisson": Sentences(
+        WORKLOADS,
+        "--set arrival.process=poisson --set arrival.rate_per_s=0.01",
+        _in_poissons_process,
+        ("the gap is up to {gap}, at 1 M tokens",),
+        SESSIONS,
+        slow=True,
+    ),
+    "last turns": Sentences(
+        WORKLOADS,
+        "python -m tests.docs.pictures generators",
+        _last_turns,
+        ("Clients that send the last two turns only get {least} to {most} whatever the size",),
     ),
     "coding sessions": Sentences(
         WORKLOADS,
