@@ -30,6 +30,7 @@ class Table(NamedTuple):
 
     page: str
     command: str
+    """That gives the same figures, or the file that makes them; it stands on the page too."""
     cells: Callable[[], Cells]
     needs: Path | None = None
     slow: bool = False

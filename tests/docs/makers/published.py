@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction as F
+
 from sim import Result, load_config, run
-from sim.providers import bills
+from sim.providers import bills, breakeven
 from tests.docs.examples import ROOT
 from tests.docs.made import Cells, Made, Table, percent
 
@@ -57,6 +59,28 @@ def _table() -> Cells:
     return rows
 
 
+def _others() -> Cells:
+    """Closed forms; rows that are held to their source request by request are a person's words."""
+    read, low, write = F(1, 10), F(1, 20), F(5, 4)
+    grown = [1 - 1100 * breakeven.input_factor(F(hits, 100), F(1), read) / 900 for hits in (50, 70)]
+    warm = [breakeven.keep_warm_s(price, read) / 60 for price in (write, F(1))]
+    cheaper = [
+        1 / breakeven.input_factor(F(hits, 100), write, price)
+        for hits, price in ((79, read), (90, read), (90, low))
+    ]
+    least, most, lower = (f"{float(times):.1f}" for times in cheaper)
+    untouched: list[str | None] = [None, None, None]
+    return [
+        untouched,
+        [None, None, ", ".join(percent(float(share)) for share in grown)],
+        untouched,
+        untouched,
+        [None, None, ", ".join(str(minutes) for minutes in warm)],
+        [None, None, f"{least} to {most} (r 0.1), {lower} (r 0.05)"],
+    ]
+
+
 MADE: dict[str, Made] = {
     "Anthropic, 2024": Table("docs/validation.md", "configs/validation/anthropic-2024-*.yaml", _table),
+    "published": Table("docs/validation.md", "tests/providers/test_breakeven.py", _others),
 }

@@ -85,14 +85,14 @@ MADE: dict[str, Made] = {
     ),
     "coverage": Sentences(
         METHOD,
-        "M/D/1",
+        "tests/results/test_intervals.py",
         _coverage,
         ("each with an interval of its own from one run: {holding} ({share}) hold the true mean",),
         slow=True,
     ),
     "lower bound": Sentences(
         MODELS,
-        "an H200 with Llama 3 8B",
+        "sim/hardware/roofline.py",
         _lower_bound,
         ("it gives {prefill} for a prefill of 512 and {decode} for a decode at 1k of context",),
     ),
@@ -103,7 +103,7 @@ MADE: dict[str, Made] = {
         ("told none the pool would be {untold} too large",),
     ),
     "KV memory": Sentences(
-        "README.md", "memory.kv_blocks", _pools, ("an *estimate*, typically {typical} off |",)
+        "README.md", "python -m sim memory MODEL GPU", _pools, ("an *estimate*, typically {typical} off |",)
     ),
     "windows": Sentences(
         MODELS,
