@@ -18,13 +18,26 @@ from tests.docs.makers import (
     hosted,
     measured,
     published,
+    recordings,
     servers,
     studies,
     theory,
     traces,
 )
 
-MODULES = (first_run, habits, hosted, published, traces, studies, calibration, servers, theory, measured)
+MODULES = (
+    first_run,
+    habits,
+    hosted,
+    published,
+    recordings,
+    traces,
+    studies,
+    calibration,
+    servers,
+    theory,
+    measured,
+)
 MADE: dict[str, Made] = {name: made for module in MODULES for name, made in module.MADE.items()}
 
 
