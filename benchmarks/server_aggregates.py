@@ -127,7 +127,7 @@ def tpot_s(point: Point, latency: dict[str, Any]) -> float:
     return float(np.nanmean(took))
 
 
-def _latency(group: Group, folder: Path | None) -> dict[str, Any] | None:
+def latency_of(group: Group, folder: Path | None) -> dict[str, Any] | None:
     """Where the times of ``group`` come from, or None."""
     model, gpu, count, engine = group
     if folder is not None and (path := folder / f"{gpu}.{model}.{engine}.tp{count}.yaml").exists():
@@ -146,7 +146,7 @@ def errors(
     for point in points(file):
         by[point.group].append(point)
     for group in sorted(by):
-        latency = _latency(group, profiles)
+        latency = latency_of(group, profiles)
         if latency is not None:
             yield group, _errors(by[group], latency), _errors(by[group], DATASHEET) if roofline else []
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from calibration.served.against import Against
 from calibration.served.comparison import Comparison, compare
 from calibration.served.matching import match
 from calibration.served.server import Server, load_trace
+from sim.hardware import shipped
 from sim.hardware.profile import Profile
 from tests.calibration import benches
 from tests.calibration.test_first_token import LOADS, off_the_law
@@ -181,6 +184,37 @@ def _by_model() -> dict[str, str]:
     }
 
 
+def _without() -> dict[str, str]:
+    """Median sizes of errors without what the host adds to a step, and with SGLang's lengths drawn too."""
+    models: dict[str, list[float]] = defaultdict(list)
+    runs: dict[server_aggregates.Group, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in shipped.FOLDER.glob("h?00*.yaml"):
+            gpu, name = path.stem.split(".", 1)
+            text = re.sub(r"^  (host_\w+): .*$", r"  \1: 0.0", path.read_text("utf-8"), flags=re.MULTILINE)
+            Path(folder, f"{gpu}.{name.replace('.tp', '.vllm.tp')}.yaml").write_text(text)
+        for group, errors, _ in server_aggregates.errors(AGGREGATES, Path(folder), roofline=False):
+            models[group[0]] += errors
+            runs[group] = errors
+    drawn: dict[int, list[float]] = defaultdict(list)
+    for point in server_aggregates.points(AGGREGATES):
+        latency = server_aggregates.latency_of(point.group, None)
+        if point.group[3] == "sglang" and latency is not None:
+            tpot_s = server_aggregates.tpot_s(replace(point, shortest=0.8), latency)
+            drawn[point.group[2]].append(tpot_s / point.tpot_s - 1)
+
+    def size(errors: list[float], digits: int = 0) -> str:
+        return f"{100 * float(np.median(np.abs(errors))):.{digits}f}"
+
+    return {
+        "llama": size(models["llama-3.1-70b-fp8"], 1) + " %",
+        "two": size(runs["qwen3-32b", "h100-sxm", 2, "vllm"]),
+        "four": size(runs["qwen3-32b", "h100-sxm", 4, "vllm"]),
+        "sglang_two": size(drawn[2]),
+        "sglang_four": size(drawn[4]),
+    }
+
+
 def _range() -> dict[str, str]:
     """Of the models that were measured most."""
     errors = [float(_by_model()[name].removesuffix(" %")) for name in ("gpt", "llama", "qwen")]
@@ -225,6 +259,17 @@ MADE: dict[str, Made] = {
         (
             "gpt-oss 120B {gpt} ({gpt_points} points), Llama 3.1 70B in 8 bit {llama} ({llama_points}), "
             "Qwen3 32B {qwen} ({qwen_points}).",
+        ),
+        AGGREGATES,
+        slow=True,
+    ),
+    "server aggregates, without": Sentences(
+        VALIDATION,
+        "tests/docs/makers/servers.py",
+        _without,
+        (
+            "Without that term: Llama 3.1 70B {llama}, Qwen3 32B with vLLM {two} and {four} %",
+            "With 0.8 to 1 there SGLang's errors were {sglang_two} and {sglang_four} %.",
         ),
         AGGREGATES,
         slow=True,

@@ -23,15 +23,18 @@ from tests.docs.examples import ROOT
 from tests.docs.made import MOONCAKE, SESSIONS, Cells, Made, Sentences, Table, percent
 from workloads.cli_making import _hit_rates
 from workloads.describing import describe
-from workloads.fitting import Fit, Kind, fit
+from workloads.dividing import part_of
+from workloads.fitting import CAPACITIES_TOKENS, Fit, Kind, fit
 from workloads.formats.guessed import GuessedTrace
 from workloads.formats.mooncake import MooncakeTrace
+from workloads.shapes import linked
 from workloads.trace import Trace
 
 VALIDATION, WORKLOADS = "docs/validation.md", "docs/workloads.md"
 TEST_OF_CURVE, TEST_OF_SESSIONS = "tests/sim/test_curve.py", "tests/workloads/test_claude_code.py"
 SEEDS = {MOONCAKE: 5, SESSIONS: 3}
 """Draws of a fit."""
+HALVINGS = 3
 
 
 @cache
@@ -150,6 +153,30 @@ def _in_poissons_process() -> dict[str, str]:
     return {"gap": f"{fit(trace, SEEDS[SESSIONS], 'fitted', _hit_rates).largest_gap:.3f}"}
 
 
+def _held_out() -> dict[str, str]:
+    """Draws fitted to a random half of the sessions against the other half, and the halves themselves."""
+    out: dict[str, str] = {}
+    for name, path in (("chats", MOONCAKE), ("agents", SESSIONS)):
+        gaps = [_halved(guessed(path), seed) for seed in range(HALVINGS)]
+        for kind, found in zip(("draws", "halves"), zip(*gaps, strict=True), strict=True):
+            out |= {f"{kind}_{name}_least": f"{min(found):.3f}", f"{kind}_{name}_most": f"{max(found):.3f}"}
+    return out
+
+
+def _halved(trace: Trace, seed: int) -> tuple[float, float]:
+    """Largest gaps to the hit rates of the half that is held out: of draws, and of the other half."""
+    by_content = len(set(trace.session)) == len(trace)
+    order = [request for _, request in trace.instant_order()]
+    sessions = np.array(linked(trace, order) if by_content else trace.session)
+    names = np.unique(sessions)
+    chosen = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
+    kept = np.isin(sessions, chosen)
+    found = fit(part_of(trace, kept), SEEDS[SESSIONS], "fitted", _hit_rates)
+    other = np.array(_hit_rates(part_of(trace, ~kept), None, CAPACITIES_TOKENS))
+    drawn, fitted_half = np.array(found.drawn), np.array(found.recorded)
+    return float(np.abs(drawn - other).max()), float(np.abs(fitted_half - other).max())
+
+
 def _last_turns() -> dict[str, str]:
     """Least and most that a cache finds of clients that send their last turns only."""
     [settings] = [more for label, more in GENERATORS["chat"] if label == "the last 2 turns only"]
@@ -200,6 +227,19 @@ MADE: dict[str, Made] = {
         "--set arrival.process=poisson --set arrival.rate_per_s=0.01",
         _in_poissons_process,
         ("the gap is up to {gap}, at 1 M tokens",),
+        SESSIONS,
+        slow=True,
+    ),
+    "fits, held out": Sentences(
+        WORKLOADS,
+        "tests/docs/makers/traces.py",
+        _held_out,
+        (
+            "draws are off by {draws_chats_least} to {draws_chats_most} (conversation trace, three "
+            "halvings) and {draws_agents_least} to {draws_agents_most} (coding",
+            "The halves themselves differ by {halves_chats_least} to {halves_chats_most} and "
+            "{halves_agents_least} to {halves_agents_most}: with few",
+        ),
         SESSIONS,
         slow=True,
     ),
