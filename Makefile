@@ -51,6 +51,7 @@ docs: .venv/installed-test  ## write docs/outputs.md, and into every page what i
 	$(BIN)/python -m reports.outputs_page > docs/outputs.md
 	$(BIN)/python -m tests.docs.examples --slow
 	$(BIN)/python -m tests.docs.tables
+	$(BIN)/python -m tests.docs.pictures
 
 site: .venv/installed-site  ## build the documentation into site/; a warning is an error, nothing is loaded
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

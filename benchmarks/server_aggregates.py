@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from sim.config import Config
 from sim.experiment import load_trace
 from sim.hardware import catalogue, shipped
 from sim.hardware.parallel import Parallel
-from workloads.errors import InputError
 
 MODELS = {
     ("meta-llama/Llama-3.1-70B", "fp8"): "llama-3.1-70b-fp8",
@@ -127,7 +127,7 @@ def tpot_s(point: Point, latency: dict[str, Any]) -> float:
     return float(np.nanmean(took))
 
 
-def _latency(group: Group, folder: Path | None) -> dict[str, Any] | None:
+def latency_of(group: Group, folder: Path | None) -> dict[str, Any] | None:
     """Where the times of ``group`` come from, or None."""
     model, gpu, count, engine = group
     if folder is not None and (path := folder / f"{gpu}.{model}.{engine}.tp{count}.yaml").exists():
@@ -138,6 +138,19 @@ def _latency(group: Group, folder: Path | None) -> dict[str, Any] | None:
     return {"profile": str(shipped.FOLDER / f"{gpu}.{model}.tp{count}.yaml")}
 
 
+def errors(
+    file: Path, profiles: Path | None = None, roofline: bool = True
+) -> Iterator[tuple[Group, list[float], list[float]]]:
+    """Of each group with a profile: errors of TPOT at its points, and those of the roofline (or none)."""
+    by: dict[Group, list[Point]] = defaultdict(list)
+    for point in points(file):
+        by[point.group].append(point)
+    for group in sorted(by):
+        latency = latency_of(group, profiles)
+        if latency is not None:
+            yield group, _errors(by[group], latency), _errors(by[group], DATASHEET) if roofline else []
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -145,32 +158,20 @@ def main() -> None:
     parser.add_argument("--profiles", type=Path, default=None)
     parser.add_argument("--no-roofline", action="store_true")
     asked = parser.parse_args()
-    by: dict[Group, list[Point]] = defaultdict(list)
-    for point in points(asked.file):
-        by[point.group].append(point)
     print("| model | GPU | GPUs | engine | points | median size | median | p90 | roofline: size | median |")
     print("|---|---|---:|---|---:|---:|---:|---:|---:|---:|")
     everything: dict[str, list[float]] = defaultdict(list)
-    for group in sorted(by):
-        latency = _latency(group, asked.profiles)
-        if latency is None:
-            continue
-        try:
-            errors = _errors(by[group], latency)
-            peak = [math.nan] if asked.no_roofline else _errors(by[group], DATASHEET)
-        except InputError as error:
-            print(f"| {' | '.join(map(str, group))} | {error} |")
-            continue
-        everything[group[0]] += errors
-        sizes, peaks = np.abs(errors), np.abs(peak)
+    for group, found, of_roofline in errors(asked.file, asked.profiles, not asked.no_roofline):
+        everything[group[0]] += found
+        sizes, peak = np.abs(found), np.array(of_roofline or [math.nan])
         print(
-            f"| {' | '.join(map(str, group))} | {len(errors)} | {np.median(sizes):.1%} | "
-            f"{np.median(errors):+.1%} | {np.quantile(sizes, 0.9):.1%} | {np.median(peaks):.1%} | "
+            f"| {' | '.join(map(str, group))} | {len(found)} | {np.median(sizes):.1%} | "
+            f"{np.median(found):+.1%} | {np.quantile(sizes, 0.9):.1%} | {np.median(np.abs(peak)):.1%} | "
             f"{np.median(peak):+.1%} |",
             flush=True,
         )
-    for model, errors in everything.items():
-        print(f"{model}: {len(errors)} points, median size {np.median(np.abs(errors)):.1%}")
+    for model, found in everything.items():
+        print(f"{model}: {len(found)} points, median size {np.median(np.abs(found)):.1%}")
 
 
 def _errors(points: list[Point], latency: dict[str, Any]) -> list[float]:

@@ -50,7 +50,7 @@ def generators() -> Figure:
     for place, (kind, variants) in enumerate(GENERATORS.items()):
         panel = axes.flat[place]
         for number, (label, settings) in enumerate(variants or [("chat, agent and rag together", {})]):
-            sizes, rates = _curve(_workload(kind, settings))
+            sizes, rates = curve_of(workload_of(kind, settings))
             style = {"color": canvas.LINES[number], "linestyle": canvas.DASHES[number]}
             panel.plot(sizes, rates, label=label, **style)
         panel.set(xscale="log", title=kind, ylim=(0, ROOM if place < 3 else 1.02), xlim=(1e4, 1e8))
@@ -66,14 +66,15 @@ def generators() -> Figure:
     return figure
 
 
-def _workload(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+def workload_of(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """An hour of a kind, as a configuration has it."""
     if kind != "mix":
         return {"kind": kind} | HOUR | settings
-    classes = {name: {"workload": _workload(name, dict(GENERATORS[name][0][1]))} for name in MIX}
+    classes = {name: {"workload": workload_of(name, dict(GENERATORS[name][0][1]))} for name in MIX}
     return {"kind": "mix", "classes": classes}
 
 
-def _curve(workload: dict[str, Any]) -> tuple[list[float], list[float]]:
+def curve_of(workload: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Sizes in tokens, and the hit rate at each."""
     trace = TypeAdapter[Any](WorkloadConfig).validate_python(workload).build(1, Path())
     blocks = blocks_of(trace, 16)

@@ -65,7 +65,7 @@ def shapes_of(trace: Trace) -> Shapes:
         raise InputError(f"{trace.origin}: lengths only: nothing is known of what prompts share")
     order = trace.instant_order()
     by_content = len(set(trace.session)) == len(trace)
-    sessions = _linked(trace, [i for _, i in order]) if by_content else trace.session
+    sessions = linked(trace, [i for _, i in order]) if by_content else trace.session
     members: dict[int, list[tuple[float, int]]] = {}
     for at_s, i in order:
         members.setdefault(sessions[i], []).append((at_s, i))
@@ -110,7 +110,7 @@ def common_tokens(trace: Trace, before: int, i: int) -> int:
     return content.end[content.shared(trace.reply[before], trace.prompt[i])]
 
 
-def _linked(trace: Trace, order: Sequence[int]) -> list[int]:
+def linked(trace: Trace, order: Sequence[int]) -> list[int]:
     """For each request the session that it belongs to by content, where the trace names none.
 
     It goes on with the latest request that has the longest beginning in common with it, unless what they

@@ -21,9 +21,8 @@ LOADS = [
 ]
 
 
-@pytest.mark.parametrize(("model", "gpus", "rate"), LOADS)
-def test_the_law_of_the_first_token(model: str, gpus: int, rate: float) -> None:
-    """Chats behind a long shared prompt on H100: within 10 % of the law, whatever model and load."""
+def off_the_law(model: str, gpus: int, rate: float) -> float:
+    """How far chats behind a long shared prompt on H100 are off the law, on average."""
     config = Config.model_validate(
         {
             "name": "cached",
@@ -56,4 +55,10 @@ def test_the_law_of_the_first_token(model: str, gpus: int, rate: float) -> None:
     took = (records.finished_s - records.first_token_s)[some]
     step_s = took.sum() / (records.output_tokens[some] - 1).sum()
     ttft_s = (records.first_token_s - records.arrival_s)[some].mean()
-    assert ttft_s == pytest.approx(STEPS * step_s + BESIDE_S, rel=0.10)
+    return float(ttft_s / (STEPS * step_s + BESIDE_S) - 1)
+
+
+@pytest.mark.parametrize(("model", "gpus", "rate"), LOADS)
+def test_the_law_of_the_first_token(model: str, gpus: int, rate: float) -> None:
+    """Within 10 % of the law, whatever model and load."""
+    assert abs(off_the_law(model, gpus, rate)) < 0.10

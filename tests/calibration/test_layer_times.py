@@ -240,14 +240,15 @@ def test_real_engines(run: str, shared_data: Path, tmp_path: Path) -> None:
     )
     records = experiment.run(load_config(config)).runs["vllm"].records
     real = [json.loads(line) for line in requests.read_text().splitlines()]
-    arrival, first, last = (
-        np.array([row[name] for row in real]) for name in ("arrival_s", "first_token_s", "last_token_s")
-    )
-    after_first = records.output_tokens - 1
+    names = ("arrival_s", "first_token_s", "last_token_s", "output_tokens")
+    arrival, first, last, output = (np.array([row[name] for row in real]) for name in names)
     found = {
         "ttft": (records.first_token_s - records.arrival_s, first - arrival),
         "e2e": (records.finished_s - records.arrival_s, last - arrival),
-        "tpot": ((records.finished_s - records.first_token_s) / after_first, (last - first) / after_first),
+        "tpot": (
+            (records.finished_s - records.first_token_s) / (records.output_tokens - 1),
+            (last - first) / (output - 1),
+        ),
     }
     for name, bound in bounds.items():
         simulated, measured = found[name]

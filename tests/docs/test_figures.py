@@ -2,75 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.docs.examples import ROOT
-from tests.docs.tables import SENTENCES, TABLES, Sentences, Table, shown
-
-FAST = {
-    "first run",
-    "front page",
-    "ten turns",
-    "ten turns, claims",
-    "break-even",
-    "profiles",
-    "profiles, calibration",
-}
-"""The others run studies."""
+from tests.docs.made import Made, Table, filled, marked
+from tests.docs.makers.measured import ENTRIES, SENTENCES, TABLES
+from tests.docs.pictures import Drawn
+from tests.docs.tables import MADE, MODULES
 
 
-def _cases(found: dict[str, Table] | dict[str, Sentences]) -> list[object]:
+def cases(made: Mapping[str, Made | Drawn]) -> list[object]:
+    """Each by its name; those that take long are slow tests."""
     return [
-        pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name.replace(" ", "-"))
-        for name in found
+        pytest.param(name, marks=[pytest.mark.slow] if one.slow else [], id=name.replace(" ", "-"))
+        for name, one in made.items()
     ]
 
 
-def _text(entry: Table | Sentences) -> str:
-    """The page on one line, where what it needs is there; the command stands on it."""
-    if entry.needs is not None and not entry.needs.exists():
-        pytest.skip(
-            f"the public traces (../{entry.needs.relative_to(ROOT.parent)}) are not on this machine"
-        )
-    text = " ".join((ROOT / entry.page).read_text("utf-8").split())
-    assert entry.command in text
-    return text
-
-
-@pytest.mark.parametrize("name", _cases(TABLES))
-def test_table(name: str) -> None:
-    """Row by row; words of a person are left alone."""
-    table = TABLES[name]
-    _text(table)
-    cells, made = shown(table.page, name), table.cells()
-    assert len(cells) == len(made)
-    for row, fresh in zip(cells, made, strict=True):
-        assert [None if new is None else old for old, new in zip(row, fresh, strict=True)] == fresh
-
-
-@pytest.mark.parametrize("name", _cases(SENTENCES))
-def test_sentences(name: str) -> None:
-    """Each template, filled in, stands on its page."""
-    entry = SENTENCES[name]
-    text = _text(entry)
-    figures = entry.figures()
-    for template in entry.templates:
-        assert template.format(**figures) in text
+@pytest.mark.parametrize("name", cases(MADE))
+def test_the_page_is_as_it_is_made(name: str) -> None:
+    """Making its table or sentences anew changes nothing, and the command stands on it."""
+    made = MADE[name]
+    if made.needs is not None and not made.needs.exists():
+        pytest.skip(f"the public traces (../{made.needs.relative_to(ROOT.parent)}) are not on this machine")
+    text = (ROOT / made.page).read_text("utf-8")
+    assert " ".join(made.command.split()) in " ".join(text.split())
+    assert made.renewed(name, text).splitlines() == text.splitlines()
 
 
 def test_every_marked_table_is_made() -> None:
-    """A marker without a maker would hold nothing."""
-    marked = {
+    """A marker without a maker would hold nothing; a name is given once."""
+    found = sorted(
         (path.relative_to(ROOT).as_posix(), name)
         for path in Path(ROOT, "docs").rglob("*.md")
-        for name in _marked(path)
-    }
-    assert marked == {(table.page, name) for name, table in TABLES.items()}
+        for name in marked(path)
+    )
+    assert found == sorted((made.page, name) for name, made in MADE.items() if isinstance(made, Table))
+    assert len(MADE) == sum(len(module.MADE) for module in MODULES)
 
 
-def _marked(path: Path) -> list[str]:
-    import re
+def test_everything_measured_is_shown() -> None:
+    """Each entry says when, on what and by which command, and is a table or sentences of a page."""
+    assert ENTRIES.keys() == TABLES.keys() | SENTENCES.keys()
+    for name, entry in ENTRIES.items():
+        assert entry.keys() == {"date", "machine", "command", "rows" if name in TABLES else "values"}, name
+        assert entry["date"].startswith("20")
 
-    return re.findall(r"<!-- table: ([^>]+) -->", path.read_text("utf-8"))
+
+PAGE = "It saves 81.8 % of\nthe bill (and 3 s).\n\n<!-- table: x -->\n\n| a | b |\n|---|---|\n| one | 1 |\n"
+
+
+def test_what_is_wrong_is_made_right() -> None:
+    """In a sentence, whatever its lines, and in a table, of which a person wrote one cell."""
+    template, figures = "saves {share} of the bill (and {time} s)", {"share": "73.6 %", "time": "4"}
+    assert filled(PAGE, template, figures) == PAGE.replace("81.8 %", "73.6 %").replace("3 s", "4 s")
+    assert filled(PAGE, template, {"share": "81.8 %", "time": "3"}) == PAGE
+    table = Table("page", "command", lambda: [[None, "2"]])
+    assert table.renewed("x", PAGE) == PAGE.replace("| one | 1 |", "| one | 2 |")
+
+
+def test_a_sentence_stands_once() -> None:
+    """One that is gone, or there twice, is not made."""
+    for text in (PAGE.replace("saves", "costs"), PAGE + PAGE):
+        with pytest.raises(AssertionError, match="sentences like"):
+            filled(text, "saves {share} of the bill", {"share": "1 %"})

@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from sim import Result, load_config, run
-from sim.providers import bills
-
-
-def _run(root: Path, name: str, *settings: str) -> Result:
-    return run(load_config(root / f"configs/validation/anthropic-2024-{name}.yaml", settings))
-
-
-def _saved(result: Result) -> float:
-    """Share of the bill that caching saves."""
-    share = result.summary()["savings"]["claude"]["cost_usd_total"]["saved_ratio"]
-    assert share is not None
-    return share
-
-
-def _second_request(result: Result) -> tuple[float, float]:
-    """Percent saved by the request that reads: (latency, cost)."""
-    run_ = result.runs["claude"]
-    ttft, ttft_off = (r.first_token_s[1] - r.arrival_s[1] for r in (run_.records, run_.twin))
-    cost, cost_off = (float(bills.exact(r, [1]).total_usd) for r in (run_.records, run_.twin))
-    return 100 * (1 - ttft / ttft_off), 100 * (1 - cost / cost_off)
+from tests.docs.makers.published import anthropic_2024, saved, saved_by_the_second, saved_later, ten_turns
 
 
 @pytest.mark.parametrize(("name", "latency", "cost"), [("book", 79, 90), ("many-shot", 31, 86)])
-def test_rows_with_a_published_setup(root: Path, name: str, latency: float, cost: float) -> None:
+def test_rows_with_a_published_setup(name: str, latency: float, cost: float) -> None:
     """Percentages within 3 points. (The latency line was fitted to these rows: no proof of it.)"""
-    saved_latency, saved_cost = _second_request(_run(root, name))
-    assert abs(saved_latency - latency) <= 3
-    assert abs(saved_cost - cost) <= 3
+    saved_latency, saved_cost = saved_by_the_second(anthropic_2024(name))
+    assert abs(100 * saved_latency - latency) <= 3
+    assert abs(100 * saved_cost - cost) <= 3
 
 
 @pytest.mark.parametrize(
-    ("system", "user", "reply", "saved"),
+    ("system", "user", "reply", "share"),
     [(2000, 200, 400, 51.2), (3000, 200, 400, 54.7), (1000, 100, 200, 51.2)],
 )
-def test_ten_turns(root: Path, system: int, user: int, reply: int, saved: float) -> None:
+def test_ten_turns(system: int, user: int, reply: int, share: float) -> None:
     """Moving mark, five-minute writes, output included: the derived percentages."""
-    sizes = (f"system_prompt.tokens={system}", f"user_tokens={user}", f"reply_tokens={reply}")
-    result = _run(root, "ten-turns", *(f"workload.{size}" for size in sizes))
-    assert round(100 * _saved(result), 1) == saved
+    result = ten_turns(system, f"workload.user_tokens={user}", f"workload.reply_tokens={reply}")
+    assert round(100 * saved(result), 1) == share
 
 
-def test_ten_turns_published_cost_lies_in_the_range(root: Path) -> None:
+def test_ten_turns_published_cost_lies_in_the_range() -> None:
     """53 % lies between what plausible turn sizes give."""
-    ratios = []
-    for system in (2000, 3000):
-        result = _run(root, "ten-turns", f"workload.system_prompt.tokens={system}")
-        ratios.append(_saved(result))
-    assert ratios[0] < 0.53 < ratios[1]
+    assert saved(ten_turns(2000)) < 0.53 < saved(ten_turns(3000))
 
 
-def test_ten_turns_published_latency_lies_in_the_range(root: Path) -> None:
+def test_ten_turns_published_latency_lies_in_the_range() -> None:
     """-75 % of the mean latency needs a system prompt between 50,000 and 100,000 tokens on the same line.
 
     No one size gives both percentages: at that length the cost falls by more than 53 %.
     """
-    saved = []
-    for system in (50_000, 100_000):
-        result = _run(root, "ten-turns", f"workload.system_prompt.tokens={system}")
-        records, twin = result.runs["claude"].records, result.runs["claude"].twin
-        # The first turn writes: the other nine are those that a user of the cache sees.
-        ttft, off = ((r.first_token_s - r.arrival_s)[1:].mean() for r in (records, twin))
-        saved.append(1 - ttft / off)
-        assert _saved(result) > 0.53
-    assert saved[0] < 0.75 < saved[1]
+    shorter, longer = ten_turns(50_000), ten_turns(100_000)
+    assert saved_later(shorter) < 0.75 < saved_later(longer)
+    assert min(saved(shorter), saved(longer)) > 0.53
 
 
 def test_openai_at_its_launch() -> None:

@@ -79,6 +79,20 @@ def test_they_run_as_commands(
     assert words in capsys.readouterr().out
 
 
+def test_the_page_shows_what_bad_twins_find(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a server that has seen nothing yet; tools are shuffled anew in every run."""
+    config = load_config(root / "configs/serve.yaml")
+    assert config.server is not None
+    with up(lambda: open_system(config, "vllm", inf), config.server.model_dump()) as server:
+        monkeypatch.setattr("sys.argv", ["example", "--url", f"{server.url}/v1"])
+        bad_twins.main()
+    page = (root / "docs/server.md").read_text("utf-8").splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("shuffled")]
+    assert len(lines) == len(bad_twins.HABITS) and [line for line in lines if line not in page] == []
+
+
 def test_marks_run_as_a_command(
     hosted_anthropic: Up[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

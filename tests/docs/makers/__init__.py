@@ -1,0 +1,1 @@
+"""Makers of tables and sentences, by what they are about; each module has `MADE`, by name."""

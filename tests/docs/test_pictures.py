@@ -1,0 +1,46 @@
+"""Pictures of the pages: the command that draws each stands beside it, and draws it as it is shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from tests.docs.examples import ROOT
+from tests.docs.pictures import FOLDER, PICTURES
+from tests.docs.test_figures import cases
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_each_has_its_command_beside_it() -> None:
+    """In the paragraph behind the picture; none is drawn and not shown, or shown and not drawn."""
+    seen = set()
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        found = re.findall(r"figures/([\w-]+)\.png\)\n\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+        assert len(found) == len(re.findall(r"figures/[\w-]+\.png\)", text)), page.name
+        for name, behind in found:
+            assert f"`python -m tests.docs.pictures {name}`" in " ".join(behind.split()), name
+            seen.add(name)
+    assert seen == PICTURES.keys() == {path.stem for path in FOLDER.iterdir()}
+
+
+def _locked() -> bool:
+    """Whether matplotlib is the one whose pictures are kept."""
+    return f"\nmatplotlib=={matplotlib.__version__}\n" in Path(ROOT, "requirements-test.lock").read_text()
+
+
+@pytest.mark.parametrize("name", cases(PICTURES))
+def test_the_picture_is_as_it_is_drawn(name: str) -> None:
+    """Byte by byte: the data behind it have not moved."""
+    drawn = PICTURES[name]
+    if drawn.needs is not None and not drawn.needs.exists():
+        pytest.skip(
+            f"the public traces (../{drawn.needs.relative_to(ROOT.parent)}) are not on this machine"
+        )
+    if not _locked():
+        pytest.skip("another release of matplotlib draws another picture")
+    assert drawn.png() == (FOLDER / f"{name}.png").read_bytes()
