@@ -81,8 +81,8 @@ def _price_note(study: Fleets) -> list[str]:
     if not study.one_price:
         return []
     return [
-        f"All kinds are paid systems.{study.system}.price: an axis of GPUs with a price each (--axes gpus, or a "
-        "file like it) tells which is cheapest."
+        f"All kinds are paid systems.{study.system}.price: an axis of GPUs with a price each (--axes gpus, "
+        "or a file like it) tells which is cheapest."
     ]
 
 
