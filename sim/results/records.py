@@ -216,14 +216,20 @@ class Records:
 
     def started(self, window: Window) -> Records:
         """The completed requests of the sessions that start in ``window``, later ones too."""
-        _, session = np.unique(self.session, return_inverse=True)
-        first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
-        np.minimum.at(first_s, session, self.arrival_s)
-        inside = (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
+        inside = self.starting(window)
         out = self.only(self.completed & inside)
         if self.hosted is not None:  # what was not answered is billed
             out.hosted = self.hosted.only(self.completed & inside, inside[self.hosted.calls.request])
         return out
+
+    def starting(self, window: Window) -> NDArray[np.bool_]:
+        """Which requests are of sessions that start in ``window``, whenever they arrive."""
+        if window.is_whole:
+            return np.ones(len(self), bool)
+        _, session = np.unique(self.session, return_inverse=True)
+        first_s = np.full(int(session.max(initial=0)) + 1, np.inf)
+        np.minimum.at(first_s, session, self.arrival_s)
+        return (first_s[session] >= window.start_s) & (first_s[session] < window.end_s)
 
     def count_in(self, window: Window) -> None:
         """Keep of iterations and counters those of ``window``."""

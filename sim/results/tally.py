@@ -84,10 +84,9 @@ class Tally:
         """The first look at a piece."""
         records, arrived = everything.measured(self.window), everything.arrived(self.window)
         ended, in_time = everything.status[arrived], self._in_time(everything, records)
-        sessions = records if self.window.is_whole else everything.started(self.window)
         hits, engine = records.cache_read_input_tokens, records.engine
         self._note(
-            sessions=len(np.unique(sessions.session)),
+            sessions=len(np.unique(everything.session[everything.starting(self.window)])),
             arrived=len(ended),
             completed=len(records),
             rejected=int((ended == REJECTED).sum()),
@@ -118,6 +117,7 @@ class Tally:
         self._sums["engine_busy"] += exact.total([log.busy_s for log in records.work])
         if records.hosted is not None and len(records.hosted.calls):
             assert self._hosted is None, "a hosted API is one piece"
+            sessions = records if self.window.is_whole else everything.started(self.window)
             self._hosted = records, sessions if len(sessions) else records
         elif self._price is not None and self._price.input_usd_per_1m is not None:
             self._pay(records, self._price)

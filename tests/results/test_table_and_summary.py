@@ -38,6 +38,12 @@ def test_from_the_table(system: dict[str, Any], window: dict[str, Any]) -> None:
     for name, entry in (("a", summary["systems"]["a"]), ("a/no-cache", summary["no_cache"]["a"])):
         inside = table[arrives & (table.system == name)]
         done = inside[inside.status == "completed"]
+        first_s = table[table.system == name].groupby("session_id").arrival_s.min()
+        assert entry["sessions"] == ((first_s >= start_s) & (first_s < end_s)).sum()
+        if "bill" in entry["cost"]:
+            (row,) = summary["side_by_side"]
+            split = summary["systems"]["a"]["cost"]["bill"]
+            assert row["usd_per_1000_sessions"] == pytest.approx(split["usd_per_1000_sessions"], rel=1e-12)
         _agrees(entry, inside, done)
 
 
