@@ -44,8 +44,8 @@ def of_experiment(measured: Measured) -> list[str]:
         why.append(f"{caches} full only after {last_s:,.0f} s")
     if end_s < inf:
         return [
-            f"too short for a steady state: until_s is {end_s:,.0f} s, but {' and '.join(why)}; figures are of "
-            "all that arrives until then, the start of the run included, and a later end would move them: "
+            f"too short for a steady state: until_s is {end_s:,.0f} s, but {' and '.join(why)}; figures are "
+            "of all that arrives until then, the start of the run included, and a later end would move them: "
             f"let it be at least {measured.needed_s:,.0f} s, and sessions start for as long"
         ]
     return [
