@@ -44,9 +44,9 @@ def of_experiment(measured: Measured) -> list[str]:
         why.append(f"{caches} full only after {last_s:,.0f} s")
     if end_s < inf:
         return [
-            f"too short for a steady state: until_s is {end_s:,.0f} s, but {' and '.join(why)}; figures are "
-            "of all that arrives until then, the start of the run included, and a later end would move them: "
-            f"let it be at least {measured.needed_s:,.0f} s, and sessions start for as long"
+            f"too short for a steady state: until_s is {end_s:,.0f} s, but {' and '.join(why)}; figures "
+            "are of all that arrives until then, the start of the run included, and a later end would move "
+            f"them: let it be at least {measured.needed_s:,.0f} s, and sessions start for as long"
         ]
     return [
         f"too short for a steady state: sessions start for {measured.span_s:,.0f} s, but {' and '.join(why)}; "
