@@ -49,10 +49,10 @@ def of_experiment(measured: Measured) -> list[str]:
             f"them: let it be at least {measured.needed_s:,.0f} s, and sessions start for as long"
         ]
     return [
-        f"too short for a steady state: sessions start for {measured.span_s:,.0f} s, but {' and '.join(why)}; "
-        "figures are of the whole run, its start and its drain, and a longer run would move them: let "
-        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s, or more "
-        "workload.sessions)"
+        f"too short for a steady state: sessions start for {measured.span_s:,.0f} s, but "
+        f"{' and '.join(why)}; figures are of the whole run, its start and its drain, and a longer run "
+        f"would move them: let sessions start for at least {measured.needed_s:,.0f} s "
+        "(workload.duration_s, or more workload.sessions)"
     ]
 
 

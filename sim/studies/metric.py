@@ -41,8 +41,8 @@ DERIVED: dict[str, tuple[str, Callable[[Any], float | None]]] = {
     "gpus": ("count", _gpus),
     "cost_usd_per_hour": ("USD", _usd_per_hour),
 }
-"""Figures that follow from others of an entry: the share of requests within ``slo``, GPUs held, and the bill
-by the hour, which runs measured for different times have in common."""
+"""Figures that follow from others of an entry: the share of requests within ``slo``, GPUs held, and the
+bill by the hour, which runs that are measured for different times can be compared by."""
 USUAL = (
     "cache.prefix_cache_hit_rate",
     "mean_ttft_ms",

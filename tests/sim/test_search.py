@@ -185,7 +185,7 @@ def test_fewest_gpus_of_ones_own_kind(cli_here: Cli, tmp_path: Path) -> None:
     paid = {
         kind["point"]["systems.own.hardware"]: kind["with_cache"]["cost_usd_per_hour"] for kind in kinds
     }
-    assert list(paid)[0] == "mine.yaml" and paid == pytest.approx(dict.fromkeys(paid, 1.5))
+    assert next(iter(paid)) == "mine.yaml" and paid == pytest.approx(dict.fromkeys(paid, 1.5))
     assert "All kinds are paid systems.own.price" in done.stdout
 
 
