@@ -62,7 +62,7 @@ def table(study: CapacityStudy) -> RenderableType:
             out.add_row(f"  {label}", *cells(side, ratio)[: len(headings) + priced])
             notes += [f"{name} {label}: {note}" for note in side_notes(study, side)]
         if system.ratio is not None:
-            notes.append(f"{name}: ratio, 95 % interval {_bounds(system.ratio_interval)} x")
+            notes.append(f"{name}: ratio, 95 % interval {bounds(system.ratio_interval)} x")
         notes += [f"{name}: {note}" for note in system.notes]
     return Group(out, *(Text(units.printable(note)) for note in [*general_notes(study), *notes]))
 
@@ -155,13 +155,20 @@ def _refusal(study: CapacityStudy, side: Side) -> str:
 
 
 def _interval(study: CapacityStudy, side: Side) -> str:
-    """Between which rates the limit lies: '95 % interval 7.95 to 8.31 sessions/s'."""
-    return f"95 % interval {_bounds(side.interval)} {study.unit}"
+    """Between which rates the limit lies: '95 % interval, sessions/s: 7.95 to 8.31'."""
+    return f"95 % interval, {study.unit}: {bounds(side.interval)}"
 
 
-def _bounds(interval: Between) -> str:
-    low, high = ("?" if bound is None else units.significant(bound) for bound in interval)
-    return f"{low} to {high}"
+def bounds(interval: Between) -> str:
+    """An interval in words."""
+    low, high = interval
+    if low is None:
+        if high is None:
+            return "not told by the rates tried"
+        return f"up to {units.significant(high)} (the rates tried tell no lower bound)"
+    if high is None:
+        return f"from {units.significant(low)} on (the rates tried tell no upper bound)"
+    return f"{units.significant(low)} to {units.significant(high)}"
 
 
 def _share(sample: RateSample) -> str:
@@ -227,7 +234,7 @@ def answer(study: CapacityStudy) -> str:
     if before is not None:
         out += f" instead of {units.significant(before.rate)}"
     if system.ratio is not None:
-        out += f", {units.significant(system.ratio)} times as much (95 %: {_bounds(system.ratio_interval)})"
+        out += f", {units.significant(system.ratio)} times as much (95 %: {bounds(system.ratio_interval)})"
     return f"{out}, with {limits(study)}."
 
 

@@ -21,6 +21,8 @@ MOST_SYSTEMS = 18
 """Lines of a table of systems."""
 FIRST = 2
 """Of each kind of remark, before others have their turn."""
+FOREMOST = ("rejected", "vLLM would not start", "uncalibrated", "extrapolated")
+"""How the notes begin that come before others."""
 CROSSOVERS = 3
 """Pairs of own GPUs and a provider that are told at the terminal."""
 STYLE_OF_GAIN = {1: "green", -1: "red", 0: ""}
@@ -195,8 +197,9 @@ def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table
 
 
 def _notes(summary: Summary, names: list[str]) -> list[RenderableType]:
-    """The notes of the systems ``names``, each note once."""
+    """The notes of the systems ``names``, each once; first those that change what figures are worth."""
     said = dict.fromkeys(note for name in names for note in summary["systems"][name]["notes"])
+    said = dict.fromkeys(sorted(said, key=lambda note: not note.startswith(FOREMOST)))
     return [_bullet(Text(units.printable(note), "dim")) for note in said]
 
 

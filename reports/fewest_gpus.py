@@ -35,7 +35,7 @@ DEFINITIONS = (
         "What the limited figures are with one replica less: the fleet that is too small by a little.",
     ),
     ("Without cache", "The same requests on the same fleet with prefix caching off."),
-    ("Dollars", "The bill of the whole workload, GPUs held from the first arrival to the last token."),
+    ("Dollars an hour", "The bill of the measured time by its length: all replicas are held throughout."),
 )
 
 
@@ -57,22 +57,33 @@ def answer(study: Fleets) -> str:
 
 
 def _counted(point: Point, size: FleetSize) -> str:
-    cost = "" if size["cost_usd"] is None else f", {units.usd(size['cost_usd'])}"
+    usd = size["cost_usd_per_hour"]
+    cost = "" if usd is None else f", {units.usd(usd)} an hour"
     return f"{size['gpus']} ({kind(point)}{cost})"
 
 
 def rows(study: Fleets) -> list[list[str]]:
-    """Kind, side, replicas, GPUs, dollars, the limited figures, and the same with one replica less."""
+    """Kind, side, replicas, GPUs, dollars an hour, the limited figures, and these with one replica less."""
     out = []
     for point, sizes in study.kinds:
         for side in SIDES:
             size = sizes[side]
             number = f"over {study.most}" if size["replicas"] is None else str(size["replicas"])
             gpus = "" if size["gpus"] is None else str(size["gpus"])
-            dollars = "" if size["cost_usd"] is None else units.usd(size["cost_usd"])
+            dollars = "" if (usd := size["cost_usd_per_hour"]) is None else units.usd(usd)
             figures = [_figures(size["good"]), _figures(size["one_less"] or {})]
             out.append([kind(point), LABELS[side], number, gpus, dollars, *figures])
     return out
+
+
+def _price_note(study: Fleets) -> list[str]:
+    """That dollars of unlike GPUs rest on one price."""
+    if not study.one_price:
+        return []
+    return [
+        f"All kinds are paid systems.{study.system}.price: an axis of GPUs with a price each (--axes gpus, "
+        "or a file like it) tells which is cheapest."
+    ]
 
 
 def _figures(found: dict[str, float | None]) -> str:
@@ -83,7 +94,7 @@ def _figures(found: dict[str, float | None]) -> str:
 def headings(study: Fleets) -> list[str]:
     """Of the columns of `rows`."""
     limited = ", ".join(limit.metric.name.replace("_", " ") for limit in study.limits)
-    return ["kind", "", "replicas", "GPUs", "dollars", limited, "with one less"]
+    return ["kind", "", "replicas", "GPUs", "$/h", limited, "with one less"]
 
 
 def table(study: Fleets) -> RenderableType:
@@ -93,10 +104,11 @@ def table(study: Fleets) -> RenderableType:
     )
     out = Table(title=title, title_justify="left", pad_edge=False)
     for heading in headings(study):
-        out.add_column(heading, justify="left" if heading in ("kind", "") else "right")
+        named = heading in ("kind", "")
+        out.add_column(heading, justify="left" if named else "right", overflow="fold")
     for cells in rows(study):
         out.add_row(*(Text(units.printable(cell)) for cell in cells))
-    lines = [answer(study)]
+    lines = [answer(study), *_price_note(study)]
     lines += [f"failed: {failure.point}: {failure.message}" for failure in study.failures]
     return Group(out, *(Text(units.printable(line)) for line in lines))
 

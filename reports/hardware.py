@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import ceil
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -86,10 +87,21 @@ def memory(fitting: Fitting, error: str) -> RenderableType:
         f"the engine's share: {first}{', less with more GPUs' if more else ''}; reserved of it: "
         "activations at the default batch limits, memory outside of PyTorch, CUDA graphs, as far as they "
         "count within",
+        *([_too_large(fitting.ways[-1])] if any(not way.kv_tokens for way in fitting.ways) else []),
         f"estimate: {error}",
         f"GPU: {gpu.source}",
     ]
     return Group(out, *(Text(units.printable(f"- {line}")) for line in lines))
+
+
+def _too_large(most: Fit) -> str:
+    """How many GPUs the weights would have to be split over, by the way with the ``most`` of them."""
+    room = most.budget.usable - most.budget.reserved
+    said = "none: the model does not fit"
+    if room <= 0:
+        return said
+    needed = ceil(most.budget.weights * most.tensor_parallel / room)
+    return f"{said}: its weights fill the shares of {needed:,} GPUs"
 
 
 def _way(way: Fit) -> tuple[str, ...]:
@@ -102,7 +114,7 @@ def _way(way: Fit) -> tuple[str, ...]:
         _gib(budget.reserved),
     )
     if not way.kv_tokens:
-        return (*start, "does not fit", "", "")
+        return (*start, "none", "", "")
     return (*start, _gib(budget.kv), f"{way.kv_tokens:,}", f"{way.sessions:,}")
 
 

@@ -24,6 +24,8 @@ from sim.studies.tuning import Search
 
 MOST_ROWS = 20
 """Of the best; more are in search.json."""
+NEAREST = 5
+"""Rows that are shown where none keeps the limits."""
 DEFINITIONS = (
     (
         "Within the limits",
@@ -48,13 +50,21 @@ def answer(study: Search) -> str:
     how = "the whole grid" if study.whole else f"{study.trials} trials chosen by Optuna"
     searched = f"{how}, {len(study.rows)} rows, {kept} within the limits"
     if not study.best:
-        return f"Nothing keeps the limits ({searched})."
+        near = nearest(study)
+        closest = f" Closest: {place(study, near[0])}." if near else ""
+        return f"Nothing keeps the limits ({searched}).{closest}"
     row = study.rows[study.best[0]]
     reached = ", ".join(f"{goal.metric.name} {_figure(row, goal.metric)}" for goal in study.wanted.goals)
     if len(study.best) == 1:
         return f"Best: {place(study, row)}, with {reached} ({searched})."
     ends = f"from {place(study, row)} to {place(study, study.rows[study.best[-1]])}"
     return f"{len(study.best)} that nothing beats in all goals, {ends} ({searched})."
+
+
+def nearest(study: Search) -> list[Row]:
+    """What breaks the limits least, by the largest share of a bound by which one is broken."""
+    limits = study.wanted.limits
+    return sorted(study.rows, key=lambda row: max(limit.excess(row) for limit in limits))[:NEAREST]
 
 
 def _figure(row: Row, metric: Metric) -> str:
@@ -88,7 +98,7 @@ def _wants(study: Search) -> str:
 
 
 def table(study: Search) -> RenderableType:
-    """The best, the best first."""
+    """The best, the best first; where nothing keeps the limits, what breaks them least."""
     title = Text.assemble((f"Search: {units.shortened(study.config.name)}", "bold"), f"\n{_wants(study)}")
     out = Table(title=title, title_justify="left", pad_edge=False)
     names = headings(study)
@@ -96,11 +106,12 @@ def table(study: Search) -> RenderableType:
         figure = i >= len(names) - len(study.wanted.metrics)
         justify: Literal["left", "right"] = "right" if figure else "left"
         out.add_column(units.printable(heading.replace("_", " ")), justify=justify, overflow="fold")
-    for i in study.best[:MOST_ROWS]:
-        out.add_row(*(Text(units.printable(cell)) for cell in cells(study, study.rows[i])))
+    told = [study.rows[i] for i in study.best[:MOST_ROWS]] or nearest(study)
+    for row in told:
+        out.add_row(*(Text(units.printable(cell)) for cell in cells(study, row)))
     lines = [answer(study)]
     lines += [f"failed: {failure.point}: {failure.message}" for failure in study.failures]
-    return Group(*([out] if study.best else [title]), *(Text(units.printable(line)) for line in lines))
+    return Group(*([out] if told else [title]), *(Text(units.printable(line)) for line in lines))
 
 
 def csv_text(study: Search) -> str:

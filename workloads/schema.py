@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -36,6 +37,9 @@ class AlsoTakes:
 class Schema(BaseModel):
     """A part of the configuration. An unknown key is an error that lists the keys allowed."""
 
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """Keys that readers look for here, and where to find them."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -46,8 +50,8 @@ class Schema(BaseModel):
         allowed = [f.alias or name for name, f in cls.model_fields.items()]
         for key in data:
             if key not in allowed:
-                near = get_close_matches(str(key), allowed, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                near, known = get_close_matches(str(key), allowed, n=1), cls.ELSEWHERE.get(key)
+                hint = f" ({known})" if known else f" (did you mean {near[0]!r}?)" if near else ""
                 raise PydanticCustomError(
                     "unknown_key",
                     "unknown key '{key}'{hint}; allowed: {allowed}",

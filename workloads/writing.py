@@ -47,12 +47,10 @@ def tokens(trace: Trace, path: Path, block_size: int | None = None) -> Said:
                 "output_tokens": ids(trace.reply[request], trace.prompt[request]),
             }
             _line(file, row)
-    waits = sum(at is None for at in trace.arrival_s)
-    return (
-        [f"{waits:,} requests that wait for a reply come at the time it would have in no time"]
-        if waits
-        else []
-    )
+    said = _left_out(tenants=len(set(trace.tenant)) > 1, models=trace.models is not None)
+    if waits := sum(at is None for at in trace.arrival_s):
+        said.append(f"{waits:,} requests that wait for a reply come at the time it would have in no time")
+    return said
 
 
 def mooncake(trace: Trace, path: Path, block_size: int | None = None) -> Said:
@@ -88,19 +86,27 @@ def mooncake(trace: Trace, path: Path, block_size: int | None = None) -> Said:
                 row["timestamp"] = round(at_s * 1000)
             row |= {"input_length": inputs[request], "output_length": trace.output_tokens[request]}
             _line(file, row | {"hash_ids": ids})
-    said = [
+    return [
         "times are rounded to milliseconds",
         "the content of replies is only in the prompts that resend them",
+        *_left_out(
+            tenants=len(set(trace.tenant)) > 1,
+            priorities=any(trace.priority),
+            models=trace.models is not None,
+        ),
     ]
-    if any(trace.priority) or len(set(trace.tenant)) > 1:
-        said.append("tenants and priorities are left out")
-    return said
 
 
 def parquet(trace: Trace, path: Path, block_size: int | None = None) -> Said:
     """As the project's own file, which holds everything."""
     own.write(trace, path)
     return []
+
+
+def _left_out(**there: bool) -> Said:
+    """What of a trace is ``there`` and has no place in the file."""
+    lost = [name for name, is_there in there.items() if is_there]
+    return [f"left out: {', '.join(lost)}"] if lost else []
 
 
 Writer = Callable[[Trace, Path, int | None], Said]

@@ -20,7 +20,7 @@ def rows(summary: Summary) -> list[PricedSystem]:
     for name, entry in summary["systems"].items():
         cost = entry["cost"]
         sessions = entry["sessions"]
-        if cost["cost_usd_total"] is None or not sessions:
+        if cost["cost_usd_total"] is None or not sessions or not entry["completed"]:
             continue
         tokens = entry["total_input_tokens"] + entry["total_output_tokens"]
         without = summary["no_cache"][name]["cost"]["cost_usd_total"]
@@ -50,7 +50,7 @@ def crossovers(summary: Summary) -> list[Crossover]:
     for name, entry in summary["systems"].items():
         cost, busy_s, duration_s = entry["cost"], entry["gpu_busy_seconds"], entry["duration"]
         total_usd, held_s, sessions = cost["cost_usd_total"], cost["gpu_seconds"], entry["sessions"]
-        if total_usd is None or not sessions:
+        if total_usd is None or not sessions or not entry["completed"]:
             continue
         if cost["pricing"] == "gpu_hours" and busy_s:
             assert held_s and duration_s

@@ -43,7 +43,11 @@ def blocks(result: Result) -> Iterator[RequestColumns]:
 
 
 def request_usd(records: Records, price: Price | None) -> Floats | None:
-    """What each request costs, USD; None where only time has a price, or nothing has."""
+    """What each request costs, USD; None where only time has a price, or nothing has.
+
+    A hosted API bills what its client did not wait for, too. Where tokens have a price list only completed
+    requests are paid, as in the summary: how much of a reply was given up is not in the records.
+    """
     if records.hosted is not None:
         return bills.request_usd(records)
     if price is None or price.pricing != "tokens":
@@ -51,7 +55,7 @@ def request_usd(records: Records, price: Price | None) -> Floats | None:
     paid = price.token_bill_usd(
         records.input_tokens, records.cache_read_input_tokens, records.output_tokens
     )
-    return paid[0] + paid[1]
+    return np.where(records.completed, paid[0] + paid[1], np.nan)
 
 
 def rows(system: str, records: Records, price: Price | None, names: Sequence[str] | Ints) -> RequestColumns:

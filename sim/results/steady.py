@@ -168,7 +168,15 @@ def of_traffic(trace: Trace, asked: Asked, runs: Mapping[str, Course]) -> Measur
         if count >= FEWEST_REQUESTS:
             return Measured(dict.fromkeys(runs, (window, window)), "found", ramp_s, full_s, span_s)
         needed_s = start_s + (span_s - start_s) * FEWEST_REQUESTS / max(1, count)
-    return Measured(dict.fromkeys(runs, (WHOLE, WHOLE)), "whole", ramp_s, full_s, span_s, needed_s)
+    window, chosen = _none_found(asked)
+    return Measured(dict.fromkeys(runs, (window, window)), chosen, ramp_s, full_s, span_s, needed_s)
+
+
+def _none_found(asked: Asked) -> tuple[Window, Chosen]:
+    """What is measured where no window is found: the run, or its beginning if an end is given."""
+    if isinstance(asked.until_s, str):
+        return WHOLE, "whole"
+    return Window(0.0, asked.until_s), "given"
 
 
 def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, Records]]) -> Measured:
@@ -179,9 +187,10 @@ def _each_its_own(trace: Trace, asked: Asked, runs: Mapping[str, tuple[Records, 
     if any(window.is_whole for pair in windows.values() for window in pair):
         span_s = min(load_end_s(trace, run) for run, _ in runs.values())
         ramp_s = max(_ramp_s(trace, run, load_end_s(trace, run)) for run, _ in runs.values())
-        whole = dict.fromkeys(runs, (WHOLE, WHOLE))
+        window, chosen = _none_found(asked)
+        each = dict.fromkeys(runs, (window, window))
         needed_s = max(ramp_s / LATEST_START, 2 * span_s)
-        return Measured(whole, "whole", ramp_s, {}, span_s, needed_s if span_s > 0 else 0.0)
+        return Measured(each, chosen, ramp_s, {}, span_s, needed_s if span_s > 0 else 0.0)
     return Measured(windows, "found")
 
 

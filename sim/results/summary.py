@@ -257,7 +257,10 @@ class WeighedClaim(TypedDict):
 
 
 class MeasuredWindow(TypedDict):
-    """Which part of the run the figures are about: requests that arrive in it, counters of its time."""
+    """Which part of the run the figures are about: requests that arrive in it, counters of its time.
+
+    In closed loop every system and twin has one of its own; this is that of the first system.
+    """
 
     chosen: Annotated[
         Literal["whole", "given", "found"],

@@ -49,7 +49,13 @@ class RequestColumns(TypedDict):
         Integers, About("count", "Times it began anew: its replica died, or its client sent it again.")
     ]
     tier: Annotated[Texts, About("", "Slowest tier that served a hit; null without a hit.")]
-    cost_usd: Annotated[Numbers, About("USD", "Its bill; null where tokens have no price.")]
+    cost_usd: Annotated[
+        Numbers,
+        About(
+            "USD",
+            "Its bill; null where tokens have no price, or of those on own GPUs no reply is complete.",
+        ),
+    ]
     status: Annotated[Texts, About("", "How it ended: `completed`, `rejected`, `timed_out` or `aborted`.")]
 
 

@@ -85,11 +85,10 @@ class Tally:
         """The first look at a piece: all of it, and what figures are made of (`Records.measured`)."""
         arrived, completed = everything.arrived(self.window), everything.completed
         ended, in_time = everything.status[arrived], self._in_time(everything, completed)
-        begun = completed & everything.started(self.window)
         hits, engine = records.cache_read_input_tokens, records.engine
         served_outputs = int(everything.output_tokens[in_time].sum())
         self._note(
-            sessions=len(np.unique(everything.session[begun])),
+            sessions=len(np.unique(everything.session[everything.started(self.window)])),
             arrived=len(ended),
             completed=len(records),
             rejected=int((ended == REJECTED).sum()),

@@ -35,18 +35,24 @@ def of_experiment(measured: Measured) -> list[str]:
     """Warnings about the experiment as a whole."""
     if not measured.needed_s:
         return []
-    span_s = measured.span_s
+    end_s = min((window.end_s for pair in measured.windows.values() for window in pair), default=inf)
     slow = [name for name, full in measured.full_s.items() if full < inf and full > measured.ramp_s]
     why = [f"turns come up to {measured.ramp_s:,.0f} s after the start of theirs"]
     if slow:
         last_s = max(measured.full_s[name] for name in slow)
         caches = f"the cache of {slow[0]} is" if len(slow) == 1 else f"the caches of {', '.join(slow)} are"
         why.append(f"{caches} full only after {last_s:,.0f} s")
+    if end_s < inf:
+        return [
+            f"too short for a steady state: until_s is {end_s:,.0f} s, but {' and '.join(why)}; figures "
+            "are of all that arrives until then, the start of the run included, and a later end would move "
+            f"them: let it be at least {measured.needed_s:,.0f} s, and sessions start for as long"
+        ]
     return [
-        f"too short for a steady state: sessions start for {span_s:,.0f} s, but {' and '.join(why)}; "
-        "figures are of the whole run, its start and its drain, and a longer run would move them: let "
-        f"sessions start for at least {measured.needed_s:,.0f} s (workload.duration_s, or more "
-        "workload.sessions)"
+        f"too short for a steady state: sessions start for {measured.span_s:,.0f} s, but "
+        f"{' and '.join(why)}; figures are of the whole run, its start and its drain, and a longer run "
+        f"would move them: let sessions start for at least {measured.needed_s:,.0f} s "
+        "(workload.duration_s, or more workload.sessions)"
     ]
 
 
@@ -198,7 +204,8 @@ def _filling(window: Window, full_s: float | None) -> list[str]:
         return []
     if full_s == inf:
         return ["its cache is still filling at the end: nothing was evicted, a longer run finds less"]
-    return [f"its cache became full only after {full_s:,.0f} s, inside the measured window"]
+    where = "inside" if full_s < window.end_s else "after"
+    return [f"its cache became full only after {full_s:,.0f} s, {where} the measured window"]
 
 
 class Drift:

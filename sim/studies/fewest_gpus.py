@@ -17,7 +17,7 @@ from workloads.errors import InputError
 from workloads.shown import nearest
 
 SIDES = ("with_cache", "without_cache")
-GPUS, COST = metric("gpus", ""), metric("cost.cost_usd_total", "")
+GPUS, COST = metric("gpus", ""), metric("cost_usd_per_hour", "")
 MOST_REPLICAS = 100_000
 Ask = Generator[int, bool, int | None]
 
@@ -86,7 +86,7 @@ class Quest:
         return {
             "replicas": self.found,
             "gpus": None if row is None else round(_mean(row, GPUS) or 0),
-            "cost_usd": None if row is None else _mean(row, self.cost),
+            "cost_usd_per_hour": None if row is None else _mean(row, self.cost),
             "good": {} if shown is None else self._figures(shown),
             "one_less": None if before is None else self._figures(before),
             "tried": {str(n): self.enough(self.tried[n]) for n in sorted(self.tried)},
@@ -124,14 +124,23 @@ class Fleets:
 
         def worth(kind: tuple[Point, dict[str, FleetSize]]) -> tuple[float, float]:
             size = kind[1][side]
-            cost = size["cost_usd"]
-            return size["gpus"] or 0, float("inf") if cost is None else cost
+            cost = size["cost_usd_per_hour"]
+            return size["gpus"] or 0, float("inf") if cost is None else round(cost, 6)
 
         found = [kind for kind in self.kinds if kind[1][side]["gpus"]]
         if not found:
             return None
         point, sizes = min(found, key=worth)
         return point, sizes[side]
+
+    @property
+    def one_price(self) -> bool:
+        """Whether kinds of unlike GPUs are all paid the configured price of a GPU-hour."""
+        engine = self.config.systems[self.system]
+        paid = isinstance(engine, EngineSystem) and engine.price is not None
+        keys = {setting.partition("=")[0] for kind, _ in self.kinds for setting in kind.assignments}
+        unlike = any(key.endswith(".hardware") for key in keys)
+        return paid and unlike and not any(".price" in key for key in keys)
 
     def summary(self) -> FleetSummary:
         """The content of fewest-gpus.json; no wall-clock times."""
@@ -169,7 +178,7 @@ def fewest_gpus(
 ) -> Fleets:
     """Find for every point of ``axes``, a kind of replica each, the fewest that keep the limits.
 
-    Without axes the kinds are all GPUs of the catalogue.
+    Without axes the kinds are all GPUs of the catalogue, and the configured one where that is a file.
 
     All kinds and both sides ask for their next fleet at once, so that as many jobs as possible are there to
     be computed together; a run tells both sides about its fleet.
@@ -238,9 +247,11 @@ def _kinds(
 
 
 def every_gpu(experiment: Experiment, system: str | None) -> Axis:
-    """The axis that stands for the question "which": every GPU of the catalogue."""
+    """The axis that stands for the question "which": every GPU of the catalogue, and one's own."""
     from sim.hardware import catalogue
 
-    _, _, _, name = _kinds(experiment, [], system)
-    key = f"systems.{name}.hardware"
-    return Axis(key, tuple(Setting(gpu, (f"{key}={gpu}",)) for gpu in catalogue.names("gpus")))
+    _, _, config, name = _kinds(experiment, [], system)
+    key, engine, gpus = f"systems.{name}.hardware", config.systems[name], catalogue.names("gpus")
+    if isinstance(engine, EngineSystem) and (engine.hardware or "").endswith((".yaml", ".yml")):
+        gpus = [str(engine.hardware), *gpus]
+    return Axis(key, tuple(Setting(gpu, (f"{key}={gpu}",)) for gpu in gpus))

@@ -31,11 +31,18 @@ def _gpus(entry: Any) -> float | None:
     return round(held_s / entry["duration"]) if held_s and entry["duration"] else None
 
 
+def _usd_per_hour(entry: Any) -> float | None:
+    usd, duration_s = entry["cost"]["cost_usd_total"], entry["duration"]
+    return None if usd is None or not duration_s else usd / duration_s * 3600
+
+
 DERIVED: dict[str, tuple[str, Callable[[Any], float | None]]] = {
     "good_share": ("0-1", _good_share),
     "gpus": ("count", _gpus),
+    "cost_usd_per_hour": ("USD", _usd_per_hour),
 }
-"""Figures that follow from others of an entry: the share of requests within ``slo``, and GPUs held."""
+"""Figures that follow from others of an entry: the share of requests within ``slo``, GPUs held, and the
+bill by the hour, which runs that are measured for different times can be compared by."""
 USUAL = (
     "cache.prefix_cache_hit_rate",
     "mean_ttft_ms",
@@ -98,7 +105,7 @@ def metric(name: str, where: str) -> Metric:
     near = get_close_matches(name, shorts, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(
-        f"{where}: no figure {name!r}; {hint}allowed: good_share, gpus, or a number of docs/outputs.md"
+        f"{where}: no figure {name!r}; {hint}allowed: {', '.join(DERIVED)}, or a number of docs/outputs.md"
     )
 
 

@@ -251,7 +251,9 @@ class FleetSize(TypedDict):
 
     replicas: Annotated[int | None, About("count", "The fewest; null: not up to the most that were tried.")]
     gpus: Annotated[int | None, About("count", "GPUs of so many replicas.")]
-    cost_usd: Annotated[Figure, About("USD", "Their bill for the whole workload; null without a price.")]
+    cost_usd_per_hour: Annotated[
+        Figure, About("USD/h", "Their bill by the hour of the measured time; null without a price.")
+    ]
     good: Annotated[
         dict[str, Figure],
         About("as the figure", "The limited figures with so many, or with the most tried."),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
 from sim.caches import EngineCache
 from sim.caches.groups.config import groups_of
 from sim.engine.config import Engine
+from sim.engine.elsewhere import ELSEWHERE
 from sim.engine.kv import KvSetting, SourceOf
 from sim.engine.latency import IterationTime
 from sim.engine.lockstep import Lockstep
@@ -46,6 +47,8 @@ class Pool(Schema):
 
     ``role: prefill`` and ``role: decode`` are the two halves of a disaggregated system.
     """
+
+    ELSEWHERE: ClassVar[Mapping[str, str]] = ELSEWHERE
 
     role: Role = "both"
     """What its replicas do: `both`, or `prefill` or `decode` only."""

@@ -160,6 +160,23 @@ def test_caches_and_prices_are_per_model(root: Path, tmp_path: Path) -> None:
     assert note.startswith("1 of 1 requests are under the minimum of 4,096 tokens for claude-haiku-4-5")
 
 
+def test_logs_of_calls_name_their_models(root: Path, tmp_path: Path) -> None:
+    """Each call of a client's log is billed by the model that its row names, here without any hit."""
+    names = ["claude-opus-5", "claude-sonnet-4-6", "claude-opus-5"]
+    for i, name in enumerate(names):
+        usage = {"input_tokens": 2000, "output_tokens": 10}
+        body = {"model": name, "messages": [{"role": "user", "content": f"question {i}"}]}
+        row = {"timestamp": 60.0 * i, "request": body, "response": {"content": [], "usage": usage}}
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    workload = f"{{kind: trace, path: {tmp_path / 'log.jsonl'}}}"
+    (one,) = hosted(
+        root, workload, x="provider: anthropic, model: recorded, caching: {mode: off}"
+    ).runs.values()
+    micro = [2000 * 5 + 10 * 25, 2000 * 3 + 10 * 15, 2000 * 5 + 10 * 25]
+    assert bills.request_usd(one.records) * 1e6 == pytest.approx(micro)
+
+
 def test_models_that_do_not_go(root: Path, tmp_path: Path) -> None:
     """A trace without them, one that the provider does not sell, and ones with other lifetimes."""
     recorded = "model: recorded"

@@ -172,7 +172,7 @@ def _side(shares: dict[float, float]) -> Side:
 
 def test_notes_by_hand(studied: CapacityStudy) -> None:
     """The interval with that of the load, the largest rise, rates on the wrong side of the one found."""
-    interval = "95 % interval 0.990 to 1.02 sessions/s"
+    interval = "95 % interval, sessions/s: 0.990 to 1.02"
     assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5})) == [interval]
     _, rise, other = report.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
     assert rise == (
@@ -212,3 +212,11 @@ def test_figure_without_a_rate(studied: CapacityStudy) -> None:
     labels = [str(line.get_label()) for line in axes.get_lines()]
     assert "with cache: none" in labels
     assert not [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+
+
+def test_bounds_that_are_not_known_are_said() -> None:
+    """A bound is a rate, or words: never a sign."""
+    assert report.bounds((1.25, 2.0)) == "1.25 to 2.00"
+    assert report.bounds((None, 2.0)) == "up to 2.00 (the rates tried tell no lower bound)"
+    assert report.bounds((1.25, None)) == "from 1.25 on (the rates tried tell no upper bound)"
+    assert report.bounds((None, None)) == "not told by the rates tried"

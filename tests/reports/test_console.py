@@ -122,6 +122,15 @@ def test_hostile_text_is_shown_and_not_obeyed(everything: Result) -> None:
     assert "\x1b" not in text
 
 
+def test_what_changes_the_worth_of_figures_comes_first(everything: Result) -> None:
+    summary = of_one(everything.summary(), "by-the-hour")
+    notes = ["approximate: a", "estimate: b", "rejected: 3 of 9 requests", "uncalibrated: c"]
+    summary["systems"]["by-the-hour"]["notes"] = notes
+    text = shown(summary)
+    places = [text.index(note) for note in [*notes[2:], *notes[:2]]]
+    assert places == sorted(places)
+
+
 def test_nothing_is_wider_than_the_terminal(everything: Result) -> None:
     summary: Any = everything.summary()
     names = {name: f"{name}-{'x' * 80}" for name in summary["systems"]}

@@ -122,8 +122,9 @@ def test_search_page(experiment: Experiment) -> None:
     page = search.render(found)
     assert "cost_usd_total &lt; 0.009" in page
     kept = [wanted.kept(row) for row in found.rows]
-    assert search.answer(found).endswith(f"(the whole grid, 2 rows, {sum(kept)} within the limits).")
+    assert f"(the whole grid, 2 rows, {sum(kept)} within the limits)." in search.answer(found)
     nothing = tuning.Wanted(experiment, axes, "own", goals, [Limit.parse("cost_usd_total < 0")])
     found = tuning.search(nothing, 5, Runs(Path(experiment.path.parent / "out"), Workers(1), _tell))
     assert search.answer(found).startswith("Nothing keeps the limits")
-    assert "Nothing keeps the limits" in _text(search.table(found))
+    assert search.answer(found).endswith(f"Closest: {search.place(found, search.nearest(found)[0])}.")
+    assert _text(search.table(found)).count("own") == 3, "both rows are shown all the same"

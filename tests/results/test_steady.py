@@ -140,6 +140,18 @@ def test_a_run_too_short_says_so(tmp_path: Path) -> None:
     assert summary["warnings"][0].startswith("too short for a steady state: sessions start for 1")
 
 
+def test_an_end_that_is_given_holds_without_a_steady_part(tmp_path: Path) -> None:
+    """What arrives until then is measured, and the warning is about that end."""
+    result = _run(tmp_path, SMALL, workload=CHAT | {"think_time_s": 100}, until_s=50)
+    summary = result.summary()
+    window = summary["window"]
+    assert (window["chosen"], window["start_s"], window["end_s"]) == ("given", 0, 50)
+    assert summary["systems"]["one"]["completed"] == (result.runs["one"].records.arrival_s < 50).sum()
+    assert summary["warnings"][0].startswith(
+        "too short for a steady state: until_s is 50 s, but turns come up"
+    )
+
+
 def test_caches_that_fill_late_are_one_clause() -> None:
     """However many systems there are; those that are full in time or have no end are not named."""
     full_s = {"a": 300.0, "b": 500.0, "c": 100.0, "d": inf}

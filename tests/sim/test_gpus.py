@@ -104,7 +104,10 @@ def test_what_fits(cli_here: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row[0] for row in rows] == ["1", "1", "2", "2", "4", "4", "8", "8"]
     assert "estimate: typical error" in done.stdout
     large = cli_here("memory", "llama-3.1-70b", "h100", "--engine", "sglang").stdout
-    assert "does not fit" in large and "0.83 of the 78.6 GiB that are free" in large
+    assert (
+        "none: the model does not fit: its weights fill the shares of 3 GPUs" in large
+        and "0.83 of the 78.6 GiB that are free" in large
+    )
     present = cli_here("memory", "llama-3.1-8b", "h100", "--version", "0.33.0").stdout
     assert "0.92 of the 79.2 GiB" in present
 

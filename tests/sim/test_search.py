@@ -172,6 +172,23 @@ def test_fewest_gpus(tmp_path: Path) -> None:
     assert best[1]["gpus"] == min(size["with_cache"]["gpus"] or 99 for _, size in fleets.kinds)
 
 
+def test_fewest_gpus_of_ones_own_kind(cli_here: Cli, tmp_path: Path) -> None:
+    """A GPU of a file is among the kinds; all are paid one price by the hour, whatever time was measured."""
+    gpu = "{name: Mine, memory_mib: 46068, memory_bandwidth_gb_per_s: 864, bf16_tflops: 120, source: mine}"
+    (tmp_path / "mine.yaml").write_text(gpu)
+    own = ("systems.own.hardware=mine.yaml", "systems.own.price={gpu_hour_usd: 1.5}", "slo={e2el_ms: 1e6}")
+    settings = [part for setting in own for part in ("--set", setting)]
+    args = ("--recipe", "fewest-gpus", "--most", "1", "--jobs", "1", "--out", "out")
+    done = cli_here("search", written(tmp_path), *settings, *args)
+    assert done.returncode == 0, done.stderr
+    kinds = json.loads((tmp_path / "out" / "fewest-gpus.json").read_text())["kinds"]
+    paid = {
+        kind["point"]["systems.own.hardware"]: kind["with_cache"]["cost_usd_per_hour"] for kind in kinds
+    }
+    assert next(iter(paid)) == "mine.yaml" and paid == pytest.approx(dict.fromkeys(paid, 1.5))
+    assert "All kinds are paid systems.own.price" in done.stdout
+
+
 def test_fewest_gpus_of_a_day(cli_here: Cli, tmp_path: Path) -> None:
     """Arrivals that follow the clock, every GPU of the catalogue, some of which cannot hold the model."""
     day = "{process: profile, step_s: 2, rates_per_s: [1, 20, 1]}"

@@ -333,3 +333,17 @@ def test_published_statistics_of_text_logs(shared_data: Path) -> None:
         reused += max((content.end[s] for s in content.path(prompt) if s in known), default=0)
         known.update(content.path(reply))
     assert reused == 11_298_050 + repeated_task  # one task was given twice, which the figure leaves out
+
+
+def test_a_time_and_a_session_of_0_are_there(tmp_path: Path) -> None:
+    """Clocks that start with the log, and sessions that are counted from 0."""
+    body = {"messages": [{"role": "user", "content": "What is a prefix?"}]}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    rows = [
+        {"session_id": s, "timestamp": t, "request": body, "response": {"usage": usage}}
+        for s, t in ((0, 0.0), (1, 5.0), (0, 9.0))
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trace = _build("openai_messages", tmp_path / "log.jsonl")
+    assert trace.arrival_s == [0.0, 5.0, 9.0]
+    assert trace.request_ids == ["0/1", "1/1", "0/2"]

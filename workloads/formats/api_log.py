@@ -83,6 +83,7 @@ def _call(
     body, response = _body(row), _response(row) or {}
     used = usage(response.get("usage") or row.get("usage"), where)
     earlier = body.get("previous_response_id")
+    sent_s = first_time(row, SENT, where)
     call = exchange(
         histories,
         where,
@@ -91,7 +92,7 @@ def _call(
         reply(response) if response else None,
         used,
         session=_session(row, body),
-        sent_s=first_time(row, SENT, where) or first_time(response, ("created", "created_at"), where),
+        sent_s=first_time(response, ("created", "created_at"), where) if sent_s is None else sent_s,
         ended_s=first_time(row, ENDED, where),
         after=responses.get(str(earlier), START) if earlier else START,
         model=first(response, ("model",)) or first(body, ("model",)),
@@ -124,8 +125,8 @@ def replies(where: str, line: int, session: str, sent: list[Message], histories:
 
 
 def _session(row: Row, body: Row) -> object:
-    found = first(row, SESSION_KEYS) or first(body, SESSION_KEYS)
-    return found or first(as_dict(body.get("metadata")), SESSION_KEYS)
+    rows = (row, body, as_dict(body.get("metadata")))
+    return next((found for one in rows if (found := first(one, SESSION_KEYS)) is not None), None)
 
 
 def _body(row: Row) -> Row:

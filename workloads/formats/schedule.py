@@ -25,6 +25,8 @@ def add_calls(trace: Trace, log: CallLog, calls: Sequence[Call], content: CallCo
     index = [NONE] * len(calls)
     order = sorted(range(len(calls)), key=at_s.__getitem__)
     trace.lines, trace.request_ids = [], []
+    named = [model for place in order if (model := calls[place].model)]
+    trace.models = named if len(named) == len(calls) else None
     for place in order:
         call = calls[place]
         index[place] = trace.add(

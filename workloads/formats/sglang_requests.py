@@ -46,7 +46,9 @@ class SglangRequests(CallLog):
                 count(meta, where, "completion_tokens"),
                 count(meta, where, "cached_tokens"),
             )
-            sent_s = first_time(row, SENT, where) or first_time(meta, SENT, where)
+            sent_s = first_time(row, SENT, where)
+            if sent_s is None:
+                sent_s = first_time(meta, SENT, where)
             took_s = number(meta, "e2e_latency", where) if meta.get("e2e_latency") is not None else None
             return exchange(
                 histories,

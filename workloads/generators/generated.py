@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,10 @@ class Generated(Schema):
     shorter one does. The first request of a session comes at its start, each further one a think time
     after the reply before it.
     """
+
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        key: f"it is arrival.{key} of the workload" for key in ("rate_per_s", "concurrency", "process")
+    }
 
     kind: Any
     """Which kind of workload this is."""

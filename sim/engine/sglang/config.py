@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator
 
 from sim.caches.tiered import TieredConfig
+from sim.engine.elsewhere import IN_SGLANG
 from sim.engine.kv import KvKind
 from sim.engine.sglang.kv import kind_of
 from sim.engine.sglang.queue import POLICIES
@@ -35,6 +36,7 @@ class SglangEngine(Schema):
     event of its own: slower, same records.
     """
 
+    ELSEWHERE: ClassVar[Mapping[str, str]] = IN_SGLANG
     null_blocks: ClassVar[int] = 0
     """SGLang keeps its page for padding besides those that it counts."""
 

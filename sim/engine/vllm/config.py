@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from sim.caches.groups.config import most_blocks
+from sim.engine.elsewhere import IN_VLLM
 from sim.engine.kv import KvKind
 from sim.engine.vllm.memory import kind_of
 from sim.engine.vllm.speculation import Speculation
@@ -108,6 +109,7 @@ class VllmEngine(Schema):
     do.
     """
 
+    ELSEWHERE: ClassVar[Mapping[str, str]] = IN_VLLM
     null_blocks: ClassVar[int] = 1
     """vLLM keeps block 0 for places that need no block: it is counted and printed, but holds nothing."""
 

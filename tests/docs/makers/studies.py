@@ -100,13 +100,13 @@ def _fleets() -> Any:
 
 
 def _fewest() -> Cells:
-    """Kind, side, GPUs, dollars, the share of good requests, and that with one GPU less."""
+    """Kind, side, GPUs, dollars an hour, the share of good requests, and that with one GPU less."""
 
     def cells(kind: Any, side: str) -> list[str | None]:
         size = kind[side]
         good, less = (_share(size[name] or {}) for name in ("good", "one_less"))
         gpus = f"over {_fleets()['most']}" if size["gpus"] is None else str(size["gpus"])
-        cost = "" if size["cost_usd"] is None else units.usd(size["cost_usd"])
+        cost = "" if size["cost_usd_per_hour"] is None else units.usd(size["cost_usd_per_hour"])
         return [kind["point"]["gpu"], fewest_gpus.LABELS[side], gpus, cost, good, less]
 
     return [cells(kind, side) for kind in _fleets()["kinds"] for side in fewest_gpus.LABELS]
