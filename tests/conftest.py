@@ -10,12 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.refusing import Cli
 
 ROOT = Path(__file__).parents[1]
 WARNINGS = os.environ.get("PREFIXSIM_WARNINGS", "error")
 """In processes of commands; old dependencies beside new ones (``make floors``) warn of each other."""
+
+# No test is about wall time: a crowded machine fails none.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True, scope="module")

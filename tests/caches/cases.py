@@ -12,9 +12,9 @@ from tests.oracles.naive_vllm import NaiveRequest
 from workloads.content import ContentTree
 from workloads.trace import Trace
 
-QUICK = settings(deadline=None, derandomize=True)
+QUICK = settings(derandomize=True)
 """Hypothesis in the default run: the same examples every time."""
-THOROUGH = settings(deadline=None, max_examples=3000)
+THOROUGH = settings(max_examples=3000)
 """Hypothesis in tests marked slow: new examples every time."""
 
 TOKEN = st.integers(0, 1)

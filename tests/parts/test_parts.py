@@ -123,7 +123,7 @@ ANY = given(
 )
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @ANY
 def test_any_fleet_behind_a_session_router(**drawn: Any) -> None:
     """Caches, full queues, deadlines, retries, replicas that die: the parts agree with the whole."""
@@ -131,7 +131,7 @@ def test_any_fleet_behind_a_session_router(**drawn: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @ANY
 def test_many_fleets_behind_a_session_router(**drawn: Any) -> None:
     """The same over more of them."""

@@ -66,7 +66,7 @@ def _marks(strategy: str, prompt: Prompt) -> list[int]:
     lookback=st.sampled_from([1, 2, 20]),
     strategy=st.sampled_from(["last", "system", "window", "all"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_breakpoints(drawn: Drawn, minimum: int, lookback: int, strategy: str) -> None:
     """Every read and every write of every request; first tokens come after one second."""
     trace, sent = _laid_out(drawn)
@@ -84,7 +84,7 @@ def test_breakpoints(drawn: Drawn, minimum: int, lookback: int, strategy: str) -
 
 
 @given(drawn=requests, minimum=st.sampled_from([0, 45, 60]), step=st.sampled_from([1, 8, 16]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_grid(drawn: Drawn, minimum: int, step: int) -> None:
     """Every read of every request, token by token."""
     trace, sent = _laid_out(drawn)

@@ -41,7 +41,7 @@ requests = st.lists(
 
 
 @given(drawn=requests, most=st.integers(0, 3), backoff=halves, minimum=st.sampled_from([0, 50]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_calls_against_clients_written_out(
     drawn: list[tuple[list[str], Fraction, int, Fraction]], most: int, backoff: Fraction, minimum: int
 ) -> None:

@@ -67,7 +67,7 @@ def _sent(small: Chat, replies: list[int], i: int) -> list[naive_prompts.Token]:
     return small.whole()[i] + naive_prompts.words(replies[i], "reply", i)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(derandomize=True, max_examples=100)
 @given(HABITS, st.integers(0, 1000), st.sampled_from(STRATEGIES), st.booleans())
 def test_reads_are_prefixes_that_were_sent_before(
     habits: dict[str, Any], seed: int, strategy: str | None, apart: bool
@@ -103,7 +103,7 @@ def test_reads_are_prefixes_that_were_sent_before(
             assert read(done)[i] <= LARGER * longest, name
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150)
 @given(HABITS, st.integers(0, 1000))
 def test_a_habit_leaves_exactly_the_prefix_that_it_should(habits: dict[str, Any], seed: int) -> None:
     """With nothing forgotten: all tokens shared with an earlier prompt, or all of an earlier prompt."""

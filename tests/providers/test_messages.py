@@ -120,7 +120,7 @@ def _ends(strategy: str, prompt: Prompt) -> list[int]:
     }[strategy]
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 @given(
     habits=HABITS,
     seed=st.integers(0, 1000),

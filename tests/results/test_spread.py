@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.results import exact
@@ -49,7 +49,6 @@ def _seen(values: np.ndarray, pieces: int, *, merged: bool) -> Spread:
     return whole
 
 
-@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=60), st.integers(1, 15))
 def test_a_column_in_pieces(values: list[float], pieces: int) -> None:
     """Percentiles and median are numpy's to the last digit; mean and deviation too, nearly."""
@@ -82,7 +81,6 @@ RUNS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(RUNS, st.integers(1, 5))
 def test_gaps_in_pieces(runs: list[tuple[float, float, int, int]], pieces: int) -> None:
     """The same of runs of iterations: one log, or several that are looked at by themselves."""

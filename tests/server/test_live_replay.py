@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.config import Config
@@ -114,9 +114,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     },
     "off": {"provider": "anthropic", "model": "claude-opus-4-6", "caching": {"mode": "off"}},
 }  # fmt: skip
-quickly = settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+quickly = settings(max_examples=6, derandomize=True)
 
 
 def live_is_replay(config: Config, seed: int, **chats: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.server.api.replies import Speaker
@@ -32,7 +32,6 @@ messages = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(messages, messages, st.lists(parts, min_size=1, max_size=2).map(tuple))
 def test_a_longer_history_extends_a_shorter_one(history: Any, more: Any, reply: Any) -> None:
     tokens = FourCharacters()
@@ -47,7 +46,6 @@ def test_a_longer_history_extends_a_shorter_one(history: Any, more: Any, reply: 
     assert (second.tools_end, second.message_ends[0]) == (first.tools_end, first.tools_end)
 
 
-@settings(deadline=None)
 @given(texts, texts, texts)
 def test_equal_beginnings_have_equal_tokens(head: str, one: str, other: str) -> None:
     tokens = Remembering(FourCharacters(), most_characters=40)

@@ -44,7 +44,7 @@ def _replayed(trace: Trace, cache: dict[str, Any]) -> list[Any]:
     return [*served, replay.evicted_blocks, replay.evicted_tokens]
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(HABITS, st.integers(0, 1000), st.sampled_from(CACHES))
 def test_caches(habits: dict[str, Any], seed: int, cache: dict[str, Any]) -> None:
     """Hits, tiers and evictions of every kind of cache."""
@@ -53,7 +53,7 @@ def test_caches(habits: dict[str, Any], seed: int, cache: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("provider", rulebook.names())
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(derandomize=True, max_examples=15)
 @given(HABITS, st.integers(0, 1000))
 def test_providers(provider: str, habits: dict[str, Any], seed: int) -> None:
     """What each provider reads, writes and rents, under each of its records and modes."""

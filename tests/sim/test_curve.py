@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.caches.ids import IdsCache
@@ -135,7 +135,6 @@ def ids_traces(draw: st.DrawFn) -> Trace:
 
 
 @given(ids_traces())
-@settings(deadline=None)
 def test_equals_the_replay_at_every_capacity(trace: Trace) -> None:
     """Blocks and tokens of one pass are those of ``IdsCache`` at each capacity."""
     curve = exact(blocks_of(trace))
@@ -196,7 +195,6 @@ def _naive(prompts: list[list[int]], size: int, capacity: int) -> int:
 
 
 @given(token_traces(), st.integers(1, 5))
-@settings(deadline=None)
 def test_equals_a_naive_lru_over_content(case: tuple[Trace, list[list[int]]], size: int) -> None:
     """Full blocks of any size over the content tree, whatever its segments."""
     trace, prompts = case
@@ -212,7 +210,6 @@ def test_equals_a_naive_lru_over_content(case: tuple[Trace, list[list[int]]], si
 
 
 @given(ids_traces())
-@settings(deadline=None)
 def test_a_sample_of_all_is_exact(trace: Trace) -> None:
     """At rate 1 everything is followed."""
     blocks = blocks_of(trace)

@@ -45,7 +45,7 @@ def _all_gaps(logs: list[tuple[list[Run], list[float]]]) -> list[float]:
     return gaps
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 @given(LOGS, st.lists(st.floats(0, 100), max_size=4))
 def test_against_the_list(logs: list[tuple[list[Run], list[float]]], percents: list[float]) -> None:
     """Count, mean, population deviation, and percentiles as numpy computes them."""

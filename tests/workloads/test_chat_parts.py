@@ -30,7 +30,7 @@ PARTS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150)
 @given(HABITS, PARTS, st.integers(0, 1000))
 def test_against_a_client_that_writes_prompts_out(
     habits: dict[str, Any], parts: dict[str, Any], seed: int

@@ -98,7 +98,7 @@ def test_a_segment_is_never_empty() -> None:
             tree.split(leaf, units)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(PROMPTS)
 def test_shared_length_is_the_common_prefix(prompts: list[list[str]]) -> None:
     """In any order of insertion, and after every one, each pair shares its longest common prefix.
@@ -116,7 +116,7 @@ def test_shared_length_is_the_common_prefix(prompts: list[list[str]]) -> None:
         assert [tree.end[leaf] for leaf in leaves] == [len(p) for p in prompts[: len(leaves)]]
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(PROMPTS.flatmap(lambda prompts: st.tuples(st.just(prompts), st.permutations(prompts))))
 def test_order_of_insertion_does_not_matter(orders: tuple[list[list[str]], list[list[str]]]) -> None:
     """The cuts depend on what was inserted, not on when: every path has the same segments."""

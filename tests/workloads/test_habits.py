@@ -49,7 +49,7 @@ def _base(trace: Trace) -> tuple[Any, ...]:
 SHARED_BY = st.sampled_from(["all", "tenant", "session", "none"])
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150)
 @given(HABITS, SHARED_BY, st.integers(0, 1000))
 def test_against_a_client_that_writes_prompts_out(
     habits: dict[str, Any], shared_by: str, seed: int
@@ -83,7 +83,7 @@ def test_against_a_client_that_writes_prompts_out(
         assert _common(trace, one, other) == _common(whole, one, other) == shared
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 @given(HABITS, st.integers(0, 1000))
 def test_what_an_ideal_cache_finds(habits: dict[str, Any], seed: int) -> None:
     """Hits are the longest prefix shared with any earlier prompt and its reply, written out as text."""

@@ -157,7 +157,7 @@ def test_bad_policies() -> None:
     share=st.floats(0.1, 0.95),
     open_loop=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_chat_stays_whole(
     turns: int, think_s: int, at_tokens: int, share: float, open_loop: bool
 ) -> None:

@@ -33,7 +33,7 @@ def _tree() -> RangeTree:
     return RangeTree(ContentTree(), TOKENS)
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300)
 @given(PROMPTS)
 def test_as_id_by_id(prompts: list[tuple[str, list[Run]]]) -> None:
     """After every insertion each pair shares as much as with one unit per id, cut in the same places.
@@ -53,7 +53,7 @@ def test_as_id_by_id(prompts: list[tuple[str, list[Run]]]) -> None:
             assert _shared_tokens(tree.content, one, other) == _shared_tokens(naive, naive_one, naive_other)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(PROMPTS)
 def test_the_division_into_runs_does_not_matter(prompts: list[tuple[str, list[Run]]]) -> None:
     """[5, 2] is [5, 1], [6, 1]: a prompt written id by id ends where it ended before."""
