@@ -91,7 +91,11 @@ class CacheFigures(TypedDict):
     prefix_cache_hit_rate_blocks: Annotated[Figure, About("0-1", "Hits / queries in blocks.")]
     prefix_cache_hits_tokens_by_tier: Annotated[
         dict[str, int] | None,
-        About("tokens", "Hits by the tier that served them, fastest first; null without tiers."),
+        About(
+            "tokens",
+            "Hits by the tier that served them, fastest first; null without tiers. Of a part of a run "
+            "those of admissions in its time, which are not all of requests that arrive in it.",
+        ),
     ]
     hits_lost_to_isolation_tokens: Annotated[
         Count,
