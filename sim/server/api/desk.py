@@ -66,6 +66,7 @@ class Desk:
         """Answer one request, streamed or whole. Raises ApiError."""
         raw = await read_bytes(request, self.options)
         came_s = self.live.now_s  # what is done with it from here on passes while its time runs
+        await asyncio.sleep(0)  # others that came at the same time note theirs
         body = as_object(raw)
         fate = self.misfortune.draw(self.options.faults, time.monotonic() - self.started_s)
         call = api.read(body, self.tokens, request.headers)
