@@ -1,11 +1,16 @@
 """What a client measures of a live server, beside what the simulator has recorded.
 
-    python -m benchmarks.serving [--streams 100] [--requests 300]  # TTFT and ITL, in ms
+    python -m benchmarks.serving [--streams 100] [--requests 300] [--pause-ms 0]  # TTFT and ITL, in ms
 
 The server runs in a process of its own at speed 1. The client here is written as the request functions of
 vLLM's benchmark are: it streams a chat completion, takes the time of each chunk that has choices, and the
-usage from the one that has none. It speaks HTTP by itself, on asyncio's streams, since a client library
-takes longer for a chunk than the server does, and would measure itself.
+usage from the one that has none. It speaks HTTP by itself, on asyncio's streams, and takes 20 us for a
+chunk, as aiohttp does, on which vLLM's stands; slower libraries would measure themselves.
+
+Without a pause a client sends its next request when its reply ends, which is when others get a token; with
+one it waits for a random time up to that, so requests come at any moment.
+
+On a machine that is busy otherwise times say nothing of the server; the CPU time that a token costs does.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -138,10 +144,13 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 async def load(
-    port: int, streams: int, requests: int, tokens: int, words: int, ramp_s: float
+    port: int, streams: int, requests: int, tokens: int, words: int, ramp_s: float, pause_s: float = 0.0
 ) -> list[Output]:
-    """``streams`` at any time, ``requests`` in all; the first of them spread over ``ramp_s``."""
-    left = iter(range(requests))
+    """``streams`` at any time, ``requests`` in all; the first of them spread over ``ramp_s``.
+
+    ``pause_s``: up to so long, at random, a client waits after a reply.
+    """
+    left, pauses = iter(range(requests)), random.Random(1)
     out: list[Output] = []
 
     async def one(number: int) -> None:
@@ -150,6 +159,7 @@ async def load(
         try:
             for request in left:
                 out.append(await connection.chat(f"{request} asks: " + "word " * words, tokens))
+                await asyncio.sleep(pauses.uniform(0, pause_s))
         finally:
             connection.close()
 
@@ -177,6 +187,10 @@ class Compared:
     """Of percentiles of all gaps."""
     server_share: float
     """Of one core, while it served."""
+    cpu_us: dict[str, float]
+    """CPU time of server and client for each token of a reply, with its share of what a request costs."""
+    load_average: float
+    """Of the minute that ended as the requests did: how many processes wanted to compute."""
 
     def lines(self) -> list[str]:
         def spread(name: str, off: np.ndarray[Any, Any]) -> str:
@@ -186,9 +200,11 @@ class Compared:
                 f"{name}: off by {p50:.2f} (p50), {p95:.2f} (p95), {p99:.2f} (p99), {worst:.2f} ms (worst)"
             )
 
+        cpu = ", ".join(f"{name} {us:.0f} us" for name, us in self.cpu_us.items())
         gaps = ", ".join(f"{name} {off:+.2f}" for name, off in self.gaps_off_ms.items())
         return [
             f"{self.requests} requests, mean ITL {self.itl_ms:.2f} ms, server busy {self.server_share:.0%}",
+            f"CPU time of a token: {cpu}; load average {self.load_average:.1f}",
             spread("TTFT", self.ttft_off_ms),
             spread("ITL of a request", self.itl_off_ms),
             f"ITL of all gaps: {gaps} ms",
@@ -196,7 +212,12 @@ class Compared:
 
 
 def compare(
-    streams: int, requests: int, tokens: int = 128, words: int = 200, ramp_s: float = 3.0
+    streams: int,
+    requests: int,
+    tokens: int = 128,
+    words: int = 200,
+    ramp_s: float = 3.0,
+    pause_s: float = 0.0,
 ) -> Compared:
     """Measure a server under load and hold that against its records."""
     import pyarrow.parquet as pq
@@ -205,10 +226,11 @@ def compare(
         folder = Path(name)
         with server(folder) as (port, pid):
             asyncio.run(load(port, 1, 1, 4, 10, 0))  # what is done once is done now
-            cpu, began = cpu_s(pid), time.monotonic()
+            of_server_s, of_client_s, began_s = cpu_s(pid), time.process_time(), time.monotonic()
             with no_garbage_collection():  # here: that of the server is part of what is measured
-                outputs = asyncio.run(load(port, streams, requests, tokens, words, ramp_s))
-            share = (cpu_s(pid) - cpu) / (time.monotonic() - began)
+                outputs = asyncio.run(load(port, streams, requests, tokens, words, ramp_s, pause_s))
+            of_server_s, of_client_s = cpu_s(pid) - of_server_s, time.process_time() - of_client_s
+            took_s, load_average = time.monotonic() - began_s, os.getloadavg()[0]
         table = pq.read_table(folder / "run" / "requests.parquet").to_pydict()
         summary = json.loads((folder / "run" / "summary.json").read_text())
     recorded = summary["systems"]["engine"]
@@ -223,7 +245,12 @@ def compare(
             name: float(np.percentile(gaps, rank)) - recorded[f"{name}_itl_ms"]
             for name, rank in percentiles.items()
         },
-        server_share=share,
+        server_share=of_server_s / took_s,
+        cpu_us={
+            name: 1e6 * seconds / (requests * tokens)
+            for name, seconds in (("server", of_server_s), ("client", of_client_s))
+        },
+        load_average=load_average,
     )
 
 
@@ -234,8 +261,10 @@ def main() -> None:
     )
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--pause-ms", type=float, default=0.0)
     options = parser.parse_args()
-    print("\n".join(compare(options.streams, options.requests).lines()))
+    found = compare(options.streams, options.requests, pause_s=options.pause_ms / 1000)
+    print("\n".join(found.lines()))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ class Body(BaseModel):
 
 
 Kind = TypeVar("Kind", bound=BaseModel)
+_COMPACT = json.JSONEncoder(
+    separators=(",", ":")
+)  # json.dumps makes one each time, which costs more than a token
 
 
 def parse(kind: type[Kind], data: Any) -> Kind:
@@ -36,7 +39,7 @@ def parse(kind: type[Kind], data: Any) -> Kind:
 
 
 def dumped(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,10 +86,29 @@ class Answer:
 
     parts: tuple[Part, ...]
     ids: tuple[int, ...]
-    bits: tuple[tuple[int, str], ...]
-    """For each token the part it belongs to, and what it adds to the text of that part."""
+    pieces: tuple[str, ...]
+    """What each token adds to the text of the part it belongs to."""
     finish: str
     """``stop``, ``length`` or ``tool_calls``."""
+    ends: tuple[int, ...] = ()
+    """Where each part but the last ends, in tokens."""
+
+    def bits(self, begin: int, end: int) -> list[tuple[int, str]]:
+        """For tokens ``begin`` to ``end`` the part each belongs to, and what it adds to the text of that.
+
+        Made when they leave: pairs for all tokens of all open replies would be many objects for the garbage
+        collection to look through.
+
+        >>> two_calls = Answer((), (), ("", "{}", "", "[]"), "tool_calls", ends=(2,))
+        >>> two_calls.bits(1, 4)
+        [(0, '{}'), (1, ''), (1, '[]')]
+        """
+        if not self.ends:
+            return [(0, piece) for piece in self.pieces[begin:end]]
+        return [
+            (bisect_right(self.ends, token), piece)
+            for token, piece in enumerate(self.pieces[begin:end], begin)
+        ]
 
     @property
     def text(self) -> str:

@@ -66,6 +66,7 @@ class Desk:
         """Answer one request, streamed or whole. Raises ApiError."""
         raw = await read_bytes(request, self.options)
         came_s = self.live.now_s  # what is done with it from here on passes while its time runs
+        await asyncio.sleep(0)  # others that came at the same time note theirs
         body = as_object(raw)
         fate = self.misfortune.draw(self.options.faults, time.monotonic() - self.started_s)
         call = api.read(body, self.tokens, request.headers)
@@ -187,7 +188,7 @@ class Taken:
             self._first()
         self._at_s[choice] = now_s
         self._said[choice] += count
-        return self._said[choice] >= len(self._answers[choice].bits)
+        return self._said[choice] >= len(self._answers[choice].pieces)
 
     def _first(self) -> None:
         """A first token is there: what was in the cache is known."""
@@ -201,7 +202,7 @@ class Taken:
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The reply as it comes, with whatever befalls it."""
         writer, fate = self._writer, self._fate
-        middle = len(self._answers[0].bits) // 2
+        middle = len(self._answers[0].pieces) // 2
         first = writer.opening()
         if first:
             yield first
@@ -209,7 +210,7 @@ class Taken:
             async for choice, count in progress(self._replies):
                 begin = self._said[choice]
                 last = self._came(choice, count)
-                bits = self._answers[choice].bits[begin : begin + count]
+                bits = self._answers[choice].bits(begin, begin + count)
                 if not fate.is_none and choice == 0 and begin + count > middle:
                     if fate.malformed:
                         yield MALFORMED
@@ -267,7 +268,7 @@ class Taken:
         self._desk.at_work -= 1
         for answer, reply, said in zip(self._answers, self._replies, self._said, strict=True):
             finish = "length" if answer.finish == "length" else "stop"
-            if said < len(answer.bits):
+            if said < len(answer.pieces):
                 finish = "error" if self._lost else "abort"
                 reply.cancel()
             self._desk.limits.charge_reply(said)

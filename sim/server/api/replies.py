@@ -99,7 +99,7 @@ class Speaker:
 
     def _answer(self, said: Encoded, finish: str) -> Answer:
         part = text("".join(said.pieces))
-        return Answer((part,), said.ids, tuple((0, piece) for piece in said.pieces), finish)
+        return Answer((part,), said.ids, said.pieces, finish)
 
     def _tool_call(self, wanted: Wanted) -> Answer:
         name = wanted.tools[int(self._rng.integers(len(wanted.tools)))]
@@ -114,12 +114,14 @@ class Speaker:
 def tool_answer(parts: Sequence[Part], tokens: Tokens) -> Answer:
     """A reply that calls tools: its name comes with the first tokens, its arguments token by token."""
     ids: list[int] = []
-    bits: list[tuple[int, str]] = []
-    for number, part in enumerate(parts):
+    pieces: list[str] = []
+    ends: list[int] = []
+    for part in parts:
         silent = 1 + len(tokens.encode(part.name).ids)
         ids += part_ids(part, tokens)
-        bits += [(number, "")] * silent + [(number, piece) for piece in tokens.encode(part.text).pieces]
-    return Answer(tuple(parts), tuple(ids), tuple(bits), "tool_calls")
+        pieces += [""] * silent + list(tokens.encode(part.text).pieces)
+        ends.append(len(pieces))
+    return Answer(tuple(parts), tuple(ids), tuple(pieces), "tool_calls", tuple(ends[:-1]))
 
 
 def _sentence(words: Sequence[str]) -> str:
