@@ -24,7 +24,7 @@ class Decodes:
 
     __slots__ = (
         "_finish", "_longest", "_needs", "block_size", "context", "count", "knows_longest", "next_finish",
-        "step",
+        "step", "uneven",
     )  # fmt: skip
 
     def __init__(self, block_size: int, *, knows_longest: bool = True) -> None:
@@ -37,6 +37,11 @@ class Decodes:
         self._needs = [0] * block_size  # residue of step -> decodes that need a block then
         self._finish: list[tuple[int, int, Request]] = []
         self.knows_longest = knows_longest
+        self.uneven = 0
+        """KV tokens by which all of them together fall short of the longest: count x (longest - mean).
+
+        The same from step to step; 0 if that is not known.
+        """
         self._longest: list[tuple[int, int, Request]] = []  # by tokens in KV, the most first
 
     def enter(self, request: Request) -> None:
@@ -56,6 +61,7 @@ class Decodes:
                 self._longest = [entry for entry in self._longest if _decodes(entry)]
                 heapify(self._longest)
             heappush(self._longest, (-base, request.order, request))
+            self.uneven = self.count * self.longest - self.context
 
     def leave(self, request: Request) -> None:
         """``request`` leaves before its last token is scheduled. Amortised O(log n)."""
@@ -72,6 +78,8 @@ class Decodes:
         self.count -= 1
         self.context -= computed
         self._needs[-base % self.block_size] -= 1
+        if self.knows_longest:
+            self.uneven = self.count * self.longest - self.context
 
     def needs_block(self, request: Request) -> bool:
         """Whether the next iteration needs a new block for ``request``."""
@@ -112,14 +120,6 @@ class Decodes:
             heappop(entries)
         return self.step - entries[0][0] if entries else 0
 
-    @property
-    def uneven(self) -> int:
-        """KV tokens by which all of them together fall short of the longest: count x (longest - mean).
-
-        0 if that is not known.
-        """
-        return self.count * self.longest - self.context if self.knows_longest else 0
-
     def advance(self, steps: int) -> list[Request]:
         """Count ``steps`` steps; those that finish with them, in running order, leave."""
         self.step += steps
@@ -149,6 +149,7 @@ class Decodes:
         assert self.context == sum(request.base + self.step for request in requests)
         if self.knows_longest:
             assert self.longest == max((request.base + self.step for request in requests), default=0)
+            assert self.uneven == self.count * self.longest - self.context
         for request in requests:
             assert self._needs[-request.base % self.block_size] > 0
 

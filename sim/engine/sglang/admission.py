@@ -37,15 +37,15 @@ class NewTokenRatio:
 
     @property
     def value(self) -> float:
-        """The ratio now."""
-        return self._values[min(self._steps, len(self._values) - 1)]
+        """The ratio now; it falls step by step, as the engine rounds."""
+        values, steps = self._values, self._steps
+        while len(values) <= steps and values[-1] != self._least:
+            values.append(max(values[-1] - self._decay, self._least))
+        return values[min(steps, len(values) - 1)]
 
     def decay(self, steps: int) -> None:
-        """Count ``steps`` decode steps; the ratio falls one by one, as the engine rounds."""
+        """Count ``steps`` decode steps."""
         self._steps += steps
-        values = self._values
-        while len(values) <= self._steps and values[-1] != self._least:
-            values.append(max(values[-1] - self._decay, self._least))
 
     def retracted(self, remaining: Sequence[SglangRequest]) -> None:
         """A request was retracted; ``remaining`` go on, ``generated`` up to date."""
@@ -84,6 +84,8 @@ class PrefillPass:
         chunk = engine.chunked_prefill_size
         self.admitted: list[tuple[SglangRequest, int]] = []
         """(request, tokens to compute), in the order of the batch."""
+        self.tokens = 0
+        """To compute, all together."""
         self.cut: SglangRequest | None = None
         """Whose prompt is begun and not completed by this pass."""
         self.loads: list[tuple[SglangRequest, Found]] = []
@@ -187,4 +189,5 @@ class PrefillPass:
         self._input_left -= paged
         if self._chunk_left is not None:
             self._chunk_left -= paged
+        self.tokens += tokens
         self.admitted.append((request, tokens))

@@ -247,9 +247,9 @@ class SglangReplica:
         """Apply the results of the steps that end now, then begin the next one."""
         batch, now = self._computing, self._env.now_s
         assert batch is not None
-        if steps > 1:
+        if steps > 1:  # else nothing was taken since the last step was decided
             self._repeat(steps - 1)
-        self.totals.note_usage(self.memory)
+            self.totals.note_usage(self.memory)
         self._notes.ended(batch, self._timer, steps, now)
         done = []
         for request in self._scheduler.results(batch):

@@ -131,7 +131,8 @@ class SglangScheduler:
             taken = len(prefill.admitted) - first + len(prefill.joined) + len(prefill.loads)
             if verdict is not Verdict.GO_ON:
                 break
-        self.queue.drop_first(taken)
+        if taken:
+            self.queue.drop_first(taken)
         self._begin(prefill, batch)
 
     def _admit_loaded(self, prefill: PrefillPass, loads: Loads) -> None:
@@ -146,7 +147,7 @@ class SglangScheduler:
     def _begin(self, prefill: PrefillPass, batch: SglangBatch) -> None:
         """Make room for the whole prefill, a page per request more than needed, and begin loads."""
         memory, size, begun = self.memory, self.memory.page_size, self._begun
-        tokens = sum(chunk for _, chunk in prefill.admitted)
+        tokens = prefill.tokens
         if tokens:
             memory.make_room(-(-tokens // size) + (len(prefill.admitted) if size > 1 else 0))
         batch.admitted, batch.chunks, batch.finishing = [*batch.admitted], [], []

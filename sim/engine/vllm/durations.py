@@ -44,19 +44,18 @@ class Durations:
         """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
         prompts, and ``decodes`` alone."""
         latency = self._latency
-        leads, leads_s = [batch], [seconds]
-        if ahead is not None and ahead.chunks:  # those that it completes decode too
-            leads.append(ahead)
-            leads_s.append(self.of(ahead))
+        if ahead is None or ahead.chunks:  # those that it completes decode too
             count, context, uneven = decodes.count, decodes.context, decodes.uneven
         else:
-            count, context, uneven = decodes.count, decodes.context, decodes.uneven
-            if ahead is not None:
-                count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
-            if batch.decodes == count and not batch.lost and not batch.chunks:
-                slope_s, steps = latency.growth(count, batch.context, steps)
-                self._timer.start((), seconds, slope_s, steps)
-                return
+            count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
+        leads, leads_s = [batch], [seconds]
+        if ahead is not None and ahead.chunks:
+            leads.append(ahead)
+            leads_s.append(self.of(ahead))
+        elif batch.decodes == count and not batch.lost and not batch.chunks:
+            slope_s, steps = latency.growth(count, batch.context, steps)
+            self._timer.start((), seconds, slope_s, steps)
+            return
         self._notes.begins(leads, count, context)
         slope_s, run = latency.growth(count, context, steps - len(leads))
         first_s = latency.decodes_s(count, context, uneven)
