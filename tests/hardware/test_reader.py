@@ -109,6 +109,15 @@ def test_ernie_and_a_pattern_of_layers() -> None:
         ({"model_type": "llama4_text", "attention_chunk_size": 32768}, ["full"]),
         (
             {
+                "model_type": "granitemoehybrid",
+                "layer_types": ["mamba"] * 6 + ["attention"] * 2,
+                "mamba_n_heads": 32,
+                "num_local_experts": 0,
+            },
+            ["full"] + ["mamba:align"] * 3,
+        ),
+        (
+            {
                 "model_type": "qwen3_next",
                 "num_experts": 4,
                 "num_experts_per_tok": 2,

@@ -215,6 +215,16 @@ SHAPES = {
         bias=True, out_bias=True, bias_key="no bias", mlp_bias=True, matrices=2, head_bias=True,
         norms=("input_layernorm",), norm_bias=True,
     ),
+    "arcee": Shape(matrices=2, mlp_bias_key="mlp_bias"),
+    "helium": Shape(bias_key="attention_bias", out_bias=False, mlp_bias_key="mlp_bias"),
+    "gptj": Shape(
+        bias_key="no bias", mlp_bias=True, matrices=2, norm_bias=True, ffn=4, head_bias=True,
+        norms=("input_layernorm",),
+        renamed={
+            "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
+            "intermediate_size": "n_inner", "max_position_embeddings": "n_positions",
+        },
+    ),
     "nemotron": Shape(matrices=2, norm_bias=True, mlp_bias_key="mlp_bias"),
     "stablelm": Shape(
         bias_key="use_qkv_bias", out_bias=False, norm_bias=True, qk_norm="row", qk_norm_key="qk_layernorm",
