@@ -225,8 +225,17 @@ def priced_as(library: str | None, model: str) -> str | None:
     if known is None or known.id == model or not known.id.startswith(REGIONAL):
         return None
     everywhere = _find(str(library), known.id.replace(REGIONAL, GLOBAL, 1))
-    other = "" if everywhere is None else f"; {everywhere.id} names the price across regions"
-    return f"priced as {known.id}: {model} is taken for an endpoint of one region (+10 %){other}"
+    dearer = everywhere is not None and everywhere.id.startswith(GLOBAL)
+    other = f" (+10 %); {everywhere.id} names the price across regions" if dearer else ""
+    return f"priced as {known.id}: {model} is taken for an endpoint of one region{other}"
+
+
+def deprecated(library: str | None, model: str) -> str | None:
+    """A note where the price library calls the model deprecated."""
+    known = None if library is None else _find(library, model)
+    if known is None or not known.deprecated:
+        return None
+    return f"the price library calls {model} deprecated: it may be sold no longer, and its prices be old"
 
 
 def is_priced(library: str, model: str) -> bool:
@@ -246,10 +255,11 @@ def _provider(library: str) -> Any:
 
 
 def _find(library: str, model: str) -> Any:
-    """The library's entry of ``model``, or None."""
+    """The library's entry of ``model``, by its own name for it or any other; or None."""
     from genai_prices.data_snapshot import get_snapshot
 
-    return _provider(library).find_model(model, all_providers=get_snapshot().providers)
+    found = _provider(library).find_model(model, all_providers=get_snapshot().providers)
+    return found or next((info for info in models(library) if info.id == model), None)
 
 
 def _listed(library: str, model: str, tier: Tier, at: datetime, given: ProviderPrice, key: str) -> Any:

@@ -16,7 +16,7 @@ from sim.providers.given_up import Patience
 from sim.providers.latency import UNSHOWN, HostedLatency
 from sim.providers.marks import NEEDS_SYSTEM, Caching
 from sim.providers.notes import GIVEN_UP, GIVEN_UP_BY_DEFAULT, below_minimum
-from sim.providers.prices import PriceList, ProviderPrice, Tier, price_list, priced_as
+from sim.providers.prices import PriceList, ProviderPrice, Tier, deprecated, price_list, priced_as
 from sim.providers.schema import Rules
 from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
@@ -161,7 +161,7 @@ class ProviderSystem(Schema):
         caching = self.caching
         by_model = {model: self._rules("", model) for model in self._models(trace)}
         notes = [UNSHOWN if self.latency is None else self.latency.note]
-        notes += [note for model in by_model if (note := self._priced_as(model))]
+        notes += [note for model in by_model for note in self._price_notes(model)]
         notes += [note for rules in by_model.values() for note in rules.notes]
         if self.deadline_s is not None:
             notes.append(GIVEN_UP if self.latency is not None else GIVEN_UP + GIVEN_UP_BY_DEFAULT)
@@ -295,12 +295,13 @@ class ProviderSystem(Schema):
         if self.provider != rulebook.CUSTOM:
             rulebook.require_current(self.provider, model, self.start, key)
 
-    def _priced_as(self, model: str) -> str | None:
-        """A note where the price library knows the model by another name, at another price perhaps."""
+    def _price_notes(self, model: str) -> list[str]:
+        """Where the price library knows the model by another name, at another price perhaps, or as old."""
         given = self.price is not None and self.price.input_usd_per_1m is not None
         if self.provider == rulebook.CUSTOM or given:
-            return None
-        return priced_as(rulebook.provider(self.provider).library, model)
+            return []
+        library = rulebook.provider(self.provider).library
+        return [note for note in (priced_as(library, model), deprecated(library, model)) if note]
 
     def _rules(self, key: str, model: str | None = None) -> Rules:
         """The record for ``model`` (default: the configured one), with the user's values put in."""

@@ -157,6 +157,17 @@ def test_mixed_precision() -> None:
     assert model.weight_bytes == attention + rest + 2 * REST
 
 
+def test_other_names_of_methods() -> None:
+    """In capitals, as vLLM names its kernels, or by the flags alone."""
+    for usual, other in (
+        ({"quant_method": "fp8"}, {"quant_method": "FP8"}),
+        ({"quant_method": "awq", "bits": 4}, {"quant_method": "awq_marlin", "bits": 4}),
+        ({"quant_method": "auto-round", "bits": 4}, {"quant_method": "auto_round", "bits": 4}),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_4bit": True}),
+    ):
+        assert read(other).weight_bytes == read(usual).weight_bytes < read(None).weight_bytes
+
+
 def test_other_ways_to_say_it() -> None:
     """compression_config; single modules of GPTQModel and AutoRound, left out or in other bits."""
     scheme = {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 8}}}}

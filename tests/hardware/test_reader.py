@@ -109,6 +109,15 @@ def test_ernie_and_a_pattern_of_layers() -> None:
         ({"model_type": "llama4_text", "attention_chunk_size": 32768}, ["full"]),
         (
             {
+                "model_type": "granitemoehybrid",
+                "layer_types": ["mamba"] * 6 + ["attention"] * 2,
+                "mamba_n_heads": 32,
+                "num_local_experts": 0,
+            },
+            ["full"] + ["mamba:align"] * 3,
+        ),
+        (
+            {
                 "model_type": "qwen3_next",
                 "num_experts": 4,
                 "num_experts_per_tok": 2,
@@ -296,3 +305,21 @@ def test_parts_around_a_known_decoder() -> None:
     assert str(error.value).endswith(
         "; its text_config is a qwen2: in a config.json of its own it is read, without the other parts"
     )
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"model_type": "llama", "num_local_experts": 8}, "num_local_experts = 8; allowed: none: a llama"),
+        ({"model_type": "qwen2", "moe_num_experts": 64}, "moe_num_experts = 64; allowed: none: a qwen2"),
+        ({"model_type": "llama", "hybrid_override_pattern": "M*"}, "hybrid_override_pattern = 'M*'"),
+        ({"model_type": "granite", "layers_block_type": ["mamba"] * 8}, "plain attention in each layer"),
+        ({"model_type": "mistral", "kv_lora_rank": 512}, "kv_lora_rank = 512"),
+    ],
+)
+def test_a_dense_class_with_other_layers(raw: dict[str, Any], said: str) -> None:
+    """Keys of mixtures and hybrids are not passed over because the class is a dense one."""
+    with pytest.raises(InputError) as error:
+        read(**raw)
+    assert said in str(error.value)
+    read(model_type="hunyuan_v1_dense", num_experts=1, kv_lora_rank=512, use_mla=False)

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from sim.providers import rulebook
-from sim.providers.prices import PriceList, ProviderPrice, _at, is_peak, price_list
+from sim.providers.prices import (
+    PriceList,
+    ProviderPrice,
+    _at,
+    deprecated,
+    is_peak,
+    price_list,
+    priced_as,
+)
 from sim.providers.schema import Rules
 from sim.providers.usage import Usage, charge
 from workloads.errors import InputError
@@ -130,6 +138,20 @@ def test_peak_equals_the_librarys_peak() -> None:
     theirs = calc_price(usage, "deepseek-v4-pro", provider_id="deepseek", genai_request_timestamp=at)
     listed = prices("deepseek", "deepseek-v4-pro", start=at)
     assert total(listed, Usage(1_000_000, 1_000, 500_000)) == Fraction(theirs.total_price)
+
+
+def test_names_of_the_price_library() -> None:
+    """Its own names are read as well; where it runs and what is deprecated is told."""
+    assert prices("bedrock", "regional.anthropic.claude-opus-5", "explicit").cards[0].input == usd("5.5")
+    assert priced_as("aws", "claude-opus-5") == (
+        "priced as regional.anthropic.claude-opus-5: claude-opus-5 is taken for an endpoint of one region "
+        "(+10 %); global.anthropic.claude-opus-5 names the price across regions"
+    )
+    assert priced_as("aws", "regional.anthropic.claude-opus-5") is None
+    old = str(priced_as("aws", "anthropic.claude-3-7-sonnet-20250219-v1:0"))
+    assert old.endswith("is taken for an endpoint of one region"), "it has no other price"
+    assert "deprecated" in str(deprecated("google", "gemini-2.0-flash"))
+    assert deprecated("google", "gemini-2.5-pro") is None
 
 
 def test_storage_of_that_day() -> None:

@@ -14,6 +14,7 @@ def _heads(kv_heads: int | None, head_dim: int | None = None) -> dict[str, int]:
 
 
 HEADS: dict[str, dict[str, int]] = {
+    "dots1": _heads(32),
     "ernie4_5": _heads(2, 128),
     "ernie4_5_moe": _heads(4),
     "exaone": _heads(8),
@@ -25,6 +26,7 @@ HEADS: dict[str, dict[str, int]] = {
     "glm4": _heads(2, 128),
     "glm4_moe": _heads(8),
     "gpt_oss": _heads(8, 64),
+    "helium": _heads(20, 128),
     "jamba": _heads(8),
     "llama4_text": _heads(8, 128),
     "minimax": _heads(8),

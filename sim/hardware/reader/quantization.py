@@ -88,7 +88,9 @@ def quantization(f: Fields) -> Quantization:
     q = holder.sub(key)
     if "quantization" in q:  # as hf_quant_config.json has it
         q = Fields({**q.raw, **q.sub("quantization").raw}, q.where, q.prefix)
-    method = q.text("quant_method")
+    method = q.text("quant_method").lower().removesuffix("_marlin").replace("auto_round", "auto-round")
+    if not method and (q.flag("load_in_4bit") or q.flag("load_in_8bit")):
+        method = "bitsandbytes"
     if not method and ("quant_algo" in q or "modelopt" in str(q.raw.get("producer"))):
         method = "modelopt"
     if method == "fp8" and "quantized_layers" in q:

@@ -69,6 +69,7 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
         f = Fields({**f.raw, **usual}, f.where, f.prefix)
     if f.prefix:
         f = f.over(**shape.defaults)
+    _require_dense(f)
     count, hidden = layer_count(f), f.whole("hidden_size")
     ffn = f.whole("intermediate_size", shape.ffn * hidden or None)
     bias = f.flag(shape.bias_key, shape.bias)
@@ -109,6 +110,26 @@ def read(f: Fields, served: Served, shape: Shape) -> Model:
         f, served, layers, tied=shape.tied, head_bias=shape.head_bias, others=last,
         dense=_dense(f, served, shape, bias) if plain else None,
     )  # fmt: skip
+
+
+MIXTURE = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""Keys of more than one feed-forward in a layer; some dense classes write a 1."""
+OTHER_LAYERS = (
+    "hybrid_override_pattern", "layers_block_type", "attn_layer_period", "linear_attn_config",
+    "ssm_state_size", "mamba_d_state", "kv_lora_rank",
+)  # fmt: skip
+"""Keys of layers without keys and values per head."""
+
+
+def _require_dense(f: Fields) -> None:
+    """InputError for a file that says it is of a dense class and has what none of these classes has."""
+    kind = f.text("model_type")
+    for key in MIXTURE:
+        if key in f and f.whole(key, least=0) > 1:
+            f.refuse(key, f"none: a {kind} has one feed-forward in each layer (is it its model_type?)")
+    for key in OTHER_LAYERS:
+        if f.raw.get(key) and not (key == "kv_lora_rank" and f.raw.get("use_mla") is False):
+            f.refuse(key, f"none: a {kind} has plain attention in each layer (is it its model_type?)")
 
 
 def _pattern(f: Fields, shape: Shape, count: int) -> list[str]:
@@ -193,6 +214,16 @@ SHAPES = {
     "phi": Shape(
         bias=True, out_bias=True, bias_key="no bias", mlp_bias=True, matrices=2, head_bias=True,
         norms=("input_layernorm",), norm_bias=True,
+    ),
+    "arcee": Shape(matrices=2, mlp_bias_key="mlp_bias"),
+    "helium": Shape(bias_key="attention_bias", out_bias=False, mlp_bias_key="mlp_bias"),
+    "gptj": Shape(
+        bias_key="no bias", mlp_bias=True, matrices=2, norm_bias=True, ffn=4, head_bias=True,
+        norms=("input_layernorm",),
+        renamed={
+            "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
+            "intermediate_size": "n_inner", "max_position_embeddings": "n_positions",
+        },
     ),
     "nemotron": Shape(matrices=2, norm_bias=True, mlp_bias_key="mlp_bias"),
     "stablelm": Shape(

@@ -195,20 +195,25 @@ def minimax_m2(f: Fields, served: Served) -> Model:
 
 
 def glm4_moe(f: Fields, served: Served) -> Model:
-    """GLM 4.5 to 4.7: dense first layers, biases on q, k and v, q and k normed in the large ones."""
+    """GLM 4.5 to 4.7: dense first layers, biases on q, k and v, q and k normed in the large ones.
+
+    dots.llm1 is the same with q and k always normed, and no dense first layers unless it says so.
+    """
+    dots, bias = f.text("model_type") == "dots1", f.flag("attention_bias")
     hidden, ffn = f.whole("hidden_size"), f.whole("moe_intermediate_size")
     attention = grouped_heads(
-        f, bias=f.flag("attention_bias"), norms="head" if f.flag("use_qk_norm") else ""
+        f, bias=bias, out_bias=dots and bias, norms="head" if dots or f.flag("use_qk_norm") else ""
     )
+    first, shared = f.whole("first_k_dense_replace", 0 if dots else 1, least=0), 0 if dots else 1
     layers = []
     for i in range(layer_count(f)):
         prefix = f"model.layers.{i}.mlp."
         block = mlp(prefix, hidden, f.whole("intermediate_size"))
-        if i >= f.whole("first_k_dense_replace", 1, least=0):
+        if i >= first:
             block = moe(
                 prefix, hidden, ffn, f.whole(f.get("n_routed_experts", "num_local_experts")),
                 f.whole("num_experts_per_tok"),
-                correction=True, shared_ffn=ffn * f.whole("n_shared_experts", 1, least=0),
+                correction=True, shared_ffn=ffn * f.whole("n_shared_experts", shared, least=0),
             )  # fmt: skip
         layers.append(layer(i, hidden, attention, block, (attention.cache(served),)))
     return assemble(f, served, layers)
