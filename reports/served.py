@@ -112,6 +112,7 @@ def metrics_fit_table(fitted: MetricsFit) -> RenderableType:
         numbers_table(fitted.found),
         Text("fitted to the means of TTFT and TPOT; percentiles, ITL, E2E and hits are not fitted"),
         beside_metrics_table(fitted.compared),
+        *(Text(note, style="yellow") for note in fitted.notes),
     )
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.api import run
     from sim.config import Config, load_config
-    from sim.experiment import run
     from sim.result import Result
     from workloads.errors import InputError
 
@@ -27,7 +27,7 @@ _HOME = {
     "Config": "sim.config",
     "load_config": "sim.config",
     "Result": "sim.result",
-    "run": "sim.experiment",
+    "run": "sim.api",
     "InputError": "workloads.errors",
 }
 

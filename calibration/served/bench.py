@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.served.comparison import Comparison, compare, values
 from calibration.served.measured import MeasuredRun
-from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, as_fitted, made, rounded
+from calibration.served.numbers import NUMBERS, SOUGHT, WAITED, Values, as_fitted, doubts, made, rounded
 from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
 from sim.hardware.evidence import BenchFit
@@ -135,7 +135,7 @@ def fit(server: Server, run: MeasuredRun, trace: Trace, tell: Tell = lambda *_: 
     errors = ", ".join(f"{name} {error:+.1%}" for name, error in bench.heldout_errors.items())
     said = f"{bench.file}, {bench.fitted_requests} requests; the other {bench.heldout_requests}: {errors}"
     profile = as_fitted(server, profile, "a benchmark", said, bench)
-    return Fitted(profile, found, fitted, heldout, run.notes)
+    return Fitted(profile, found, fitted, heldout, [*run.notes, *doubts(server, bench)])
 
 
 def _errors(compared: Comparison) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.served.comparison import STATISTICS, Metric, values
-from calibration.served.numbers import SOUGHT, Values, as_fitted, made, rounded, starts
+from calibration.served.numbers import SOUGHT, Values, as_fitted, doubts, made, rounded, starts
 from calibration.served.search import Found, Tell, examine, search
 from calibration.served.server import Server
 from calibration.served.server_metrics import ServerMetrics
@@ -134,6 +134,7 @@ class MetricsFit:
     profile: Profile
     found: Found
     compared: MetricsComparison
+    notes: list[str]
 
 
 def fit(server: ServerMetrics, simulated: Simulated, tell: Tell = lambda *_: None) -> MetricsFit:
@@ -166,7 +167,7 @@ def fit(server: ServerMetrics, simulated: Simulated, tell: Tell = lambda *_: Non
     )
     said = f"means of TTFT and TPOT of {server.requests:,} requests; not fitted: {said}"
     profile = as_fitted(simulated.server, profile, "a server's metrics", said, bench)
-    return MetricsFit(profile, found, compared)
+    return MetricsFit(profile, found, compared, doubts(simulated.server, bench))
 
 
 def _means(names: tuple[str, ...]) -> list[str]:

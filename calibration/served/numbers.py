@@ -12,6 +12,8 @@ from sim.hardware.profile import Profile
 from sim.hardware.roofline import roofline
 
 Values = dict[str, float]
+MISFIT = 0.5
+"""A mean that was fitted and is missed by more shows that the formula does not describe the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,37 @@ def rounded(numbers: Values) -> Values:
     return {name: float(f"{value:.4g}") for name, value in numbers.items()}
 
 
+def worst(bench: BenchFit) -> float:
+    """By how much the fitted figures are missed at most, relative."""
+    return max(map(abs, bench.fitted_errors.values()), default=0.0)
+
+
+def doubts(server: Server, bench: BenchFit) -> list[str]:
+    """Why a fit may be of another model, GPU or setting than was served."""
+    said = []
+    fast = [name for name in ("mfu", "mbu") if bench.parameters.get(name, 0.0) >= 1]
+    if fast:
+        said.append(
+            f"{' and '.join(fast)} = 1: the server was faster than the figures of {server.gpu.name} allow; "
+            "is it of this model, GPU, --tp and batch limits?"
+        )
+    if (missed := worst(bench)) > MISFIT:
+        said.append(
+            f"the fit misses what it was fitted to by up to {missed:.0%}: it does not describe this run, "
+            "and the profile is marked uncalibrated"
+        )
+    return said
+
+
 def as_fitted(server: Server, profile: Profile, what: str, said: str, bench: BenchFit) -> Profile:
     """``profile``, made of numbers, as one that was fitted to ``what``; ``said`` is how well."""
     numbers = ", ".join(f"{name} {value:g}" for name, value in bench.parameters.items())
+    missed = worst(bench)
     return profile.model_copy(
         update={
             "id": f"{profile.id.removesuffix('roofline')}fitted to {what}",
-            "calibrated": True,
+            "calibrated": missed <= MISFIT,
+            "typical_error": round(missed, 5) if missed > MISFIT else None,
             "origin": "fitted",
             "source": f"fitted to {what}: {said}. The roofline of {server.gpu.name} with {numbers}",
             "serves": server.serves,

@@ -28,7 +28,10 @@ TOTALS = (
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``FIGURE SIGN NUMBER``; the figures are the totals of `Diagnosis`, `SHARES`, and CAUSE_usd."""
+    """``FIGURE SIGN NUMBER``; the figures are the totals of `Diagnosis`, `SHARES`, and CAUSE_usd.
+
+    ``lost_usd`` is the total: the cause of that name has none.
+    """
 
     text: str
     figure: str
@@ -49,7 +52,7 @@ class Condition:
             bound = math.nan
         if found is None or not math.isfinite(bound):
             raise InputError(f"--fail-if {text}: not a condition; allowed: {ALLOWED}")
-        figures = [*TOTALS, *SHARES, *(f"{cause}_usd" for cause in CAUSES)]
+        figures = list(dict.fromkeys([*TOTALS, *SHARES, *(f"{cause}_usd" for cause in CAUSES)]))
         if found[1] not in figures:
             raise InputError(f"--fail-if {text}: no figure {found[1]!r}; {nearest(found[1], figures)}")
         return Condition(text, found[1], found[2], bound / 100 if found[4] else bound)

@@ -73,6 +73,8 @@ class Profile(Schema):
         if not self.calibrated:
             typical = self.typical_error
             error = "" if typical is None else f"; an iteration is typically {typical:.0%} off"
+            if self.origin == "fitted":
+                return f"uncalibrated: times are {self.source}, which do not describe that run"
             return f"uncalibrated: times are not measured but computed ({self.id}){error}"
         where = f"times are {self.origin}"
         if self.tables is not None:

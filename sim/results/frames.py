@@ -46,7 +46,8 @@ def savings(summary: Summary) -> pd.DataFrame:
 def ranking(comparison: Comparison) -> pd.DataFrame:
     """The systems by a figure, the best first; ``tied`` with the best are those that do not differ from it.
 
-    ``low`` and ``high`` are the bounds of 95 % intervals, those of the difference with that name before.
+    It is None where the run cannot tell. ``low`` and ``high`` are the bounds of 95 % intervals, those of
+    the difference with that name before.
     """
     import pandas as pd
 
@@ -63,7 +64,7 @@ def ranking(comparison: Comparison) -> pd.DataFrame:
                 "difference_ratio": row["difference_ratio"],
                 "difference_low": less,
                 "difference_high": more,
-                "tied": row["system"] in comparison["tied"],
+                "tied": row["system"] in comparison["tied"] if comparison["tied"] else None,
             }
         )
     return pd.DataFrame(rows).set_index("system")

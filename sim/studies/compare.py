@@ -123,6 +123,13 @@ class Breach:
     """The baseline's figure, where the condition is about the ratio."""
 
 
+BY_LENGTH = ("cost_usd_total", "cost_usd_busy")
+"""Ends of names of figures that are sums over the measured time."""
+DURATION = metric("duration", "")
+UNLIKE = 1.01
+"""Times whose lengths differ by more than this are told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Runs side by side, system by system as they are called; the first run is the baseline."""
@@ -149,7 +156,21 @@ class Comparison:
             alone = [name for name in run.summary["systems"] if name not in self.systems]
             if alone:
                 out.append(f"Only in {run.name}: {', '.join(alone)}.")
-        return out
+        return [*out, *self._of_unlike_lengths()]
+
+    def _of_unlike_lengths(self) -> list[str]:
+        """That dollars in all are of measured times of unlike length, of the first such system."""
+        if not any(metric.path.endswith(BY_LENGTH) for metric in self.metrics):
+            return []
+        for system in self.systems:
+            lengths_s = [length for run in self.runs if (length := run.value(system, DURATION))]
+            if lengths_s and max(lengths_s) > UNLIKE * min(lengths_s):
+                times = ", ".join(f"{length:,.0f} s" for length in lengths_s)
+                return [
+                    f"{system} is measured for {times}: its dollars are of that time; "
+                    "--metric cost_usd_per_hour compares them."
+                ]
+        return []
 
 
 def ratio(value: float | None, baseline: float | None) -> float | None:

@@ -46,6 +46,18 @@ def test_the_numbers_that_made_a_benchmark_are_found(calm: Path, calibration: Cl
     assert (profile.serves.model, profile.serves.gpu) == ("Meta Llama 3.1 8B", "NVIDIA H100 SXM 80GB")
 
 
+def test_a_fit_that_describes_nothing_is_not_called_calibrated(calm: Path) -> None:
+    """An H100's times cannot be those of an L4, whatever share of its figures is reached."""
+    server = Server.of("llama-3.1-8b", "l4", 1, [])
+    run, sent = match(measured.read(calm / "bench.json"), load_trace(calm / "trace.jsonl", []))
+    fitted = bench.fit(server, run, sent)
+    assert not fitted.profile.calibrated
+    assert fitted.profile.note().startswith("uncalibrated: times are fitted to a benchmark: bench.json")
+    faster, missed = fitted.notes[-2:]
+    assert faster.startswith("mfu and mbu = 1: the server was faster than the figures of NVIDIA L4")
+    assert missed.startswith("the fit misses what it was fitted to by up to")
+
+
 def test_they_are_found_under_load_too(tmp_path: Path) -> None:
     """Requests that queue and share steps: within 2 %, the other half within 0.5 %."""
     trace = benches.trace_file(tmp_path / "trace.jsonl", 60, every_s=0.4)

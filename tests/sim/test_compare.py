@@ -102,6 +102,16 @@ def test_what_is_not_alike_is_said(tmp_path: Path, summary: Any) -> None:
     ]
 
 
+def test_dollars_of_unlike_times_are_said(tmp_path: Path, summary: Any) -> None:
+    """Where a sum over the measured time is shown, and the times differ by more than a hundredth."""
+    a = _folder(tmp_path, "a", summary, own={"duration": 100.0})
+    b = _folder(tmp_path, "b", summary, own={"duration": 80.0})
+    (note,) = compare([a, b], ["cost_usd_total"], []).notes()
+    assert note.startswith("own is measured for 100 s, 80 s: its dollars are of that time")
+    assert not compare([a, b], ["p99_ttft_ms"], []).notes()
+    assert not compare([a, a], ["cost_usd_total"], []).notes()
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import sim
 from sim import InputError, Result, load_config, run
+from tests.refusing import Cli
 from tests.sim.bad import GOOD
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,17 @@ def test_a_mapping_is_a_configuration(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "config.yaml"
     path.write_text(config.to_yaml())
     assert load_config(path) == config
+
+
+def test_seeds_are_run_as_by_the_command(tmp_path: Path, cli_here: Cli) -> None:
+    """Figures are means over the seeds with their intervals, whoever asks, for a mapping too."""
+    mapping: Any = {**GOOD, "seed": 1, "seeds": 3}
+    summary = run(mapping).summary()
+    alone = [run({**GOOD, "seed": 1 + i}).summary() for i in range(3)]
+    means = [each["systems"]["one"]["mean_ttft_ms"] or 0.0 for each in alone]
+    assert summary["systems"]["one"]["mean_ttft_ms"] == pytest.approx(sum(means) / 3, rel=1e-12)
+    (tmp_path / "x.yaml").write_text(json.dumps(mapping))
+    assert json.loads(cli_here("run", "x.yaml", "--json").stdout) == json.loads(json.dumps(summary))
 
 
 @pytest.mark.parametrize(
