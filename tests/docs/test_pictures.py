@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from tests.docs.examples import ROOT
 from tests.docs.pictures import FOLDER, PICTURES
@@ -37,7 +40,10 @@ def _as_kept() -> bool:
 
 @pytest.mark.parametrize("name", cases(PICTURES))
 def test_the_picture_is_as_it_is_drawn(name: str) -> None:
-    """Byte by byte: the data behind it have not moved."""
+    """Pixel by pixel: the data behind it have not moved.
+
+    A pixel may be a few tints off: numpy's last digits, and so the edges of lines, depend on the processor.
+    """
     drawn = PICTURES[name]
     if drawn.needs is not None and not drawn.needs.exists():
         pytest.skip(
@@ -45,4 +51,6 @@ def test_the_picture_is_as_it_is_drawn(name: str) -> None:
         )
     if not _as_kept():
         pytest.skip("another release of matplotlib, or another kind of machine, draws other pixels")
-    assert drawn.png() == (FOLDER / f"{name}.png").read_bytes()
+    now, kept = imread(io.BytesIO(drawn.png())), imread(FOLDER / f"{name}.png")
+    assert now.shape == kept.shape
+    assert np.abs(now - kept).max() <= 4 / 255
