@@ -203,6 +203,24 @@ def test_a_file_beside(tmp_path: Path) -> None:
     assert (model.kv_cache_dtype, model.kv_bytes_per_token) == ("fp8", plain.kv_bytes_per_token // 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "written", "method"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}, "gptq"),
+        ("quant_config.json", {"w_bit": 4, "q_group_size": 128, "zero_point": True}, "awq"),
+    ],
+)
+def test_early_files_beside(tmp_path: Path, name: str, written: dict[str, Any], method: str) -> None:
+    """AutoGPTQ and AutoAWQ wrote files of their own before config.json had a place for it."""
+    import json
+
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / name).write_text(json.dumps(written))
+    model = catalogue.model(str(tmp_path), tmp_path)
+    assert model.weight_bytes == read({"quant_method": method, **written}).weight_bytes
+    assert model.quantization == f"{method} 4 bit"
+
+
 def test_data_types() -> None:
     """vLLM's options: files in 32 bit are served in 16; the KV follows, or is asked for."""
     wide = {**LLAMA, "dtype": "float32"}

@@ -22,16 +22,23 @@ MTP = {
 }  # fmt: skip
 """Families with a module for multi-token prediction that is a layer like the last one
 (`sim.hardware.draft`)."""
-QUANT_FILE = "hf_quant_config.json"
+QUANT_FILES = {
+    "hf_quant_config.json": "modelopt",
+    "quantize_config.json": "gptq",
+    "quant_config.json": "awq",
+}
+"""What lies beside a config.json that says nothing of its quantisation, and who writes it: ModelOpt, and
+early AutoGPTQ and AutoAWQ."""
 
 
 def read_file(path: Path, dtype: str = "auto", kv_cache_dtype: str = "auto") -> Model:
-    """The model of the config.json at ``path``, with the hf_quant_config.json beside it, if any."""
+    """The model of the config.json at ``path``, with what a file beside it says of its quantisation."""
     raw = read_json(path, "a Hugging Face config.json")
-    beside = path.with_name(path.name.replace("config.json", QUANT_FILE))
-    if beside != path and beside.is_file() and "quantization_config" not in raw:
-        written = read_json(beside, "what ModelOpt writes")
-        raw["quantization_config"] = {"quant_method": "modelopt", **written}
+    for name, method in QUANT_FILES.items():
+        beside = path.with_name(path.name.replace("config.json", name))
+        if beside != path and beside.is_file() and "quantization_config" not in raw:
+            written = read_json(beside, "what a tool that quantises writes")
+            raw["quantization_config"] = {"quant_method": method, **written}
     own = path.stem.removesuffix("config").rstrip("_-.")  # OWNER--NAME_config.json in a common folder
     raw.setdefault("name", raw.get("_name_or_path") or own or path.parent.name or path.name)
     return read(raw, str(path), dtype, kv_cache_dtype)
