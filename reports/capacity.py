@@ -116,7 +116,7 @@ def side_notes(study: CapacityStudy, side: Side) -> list[str]:
         first = side.samples[min(tried)]
         return [
             f"no rate: at {_rate(study, first.rate)}, the configured rate / {2**MOST_DOUBLINGS:,}, only "
-            f"{_share(first)} of requests are good; the limits are too tight at hardly any load"
+            f"{_share(first)} of requests are good; {_too_tight(first)}"
         ]
     if side.search.outcome is Outcome.REFUSED:
         return [_refusal(study, side)]
@@ -140,6 +140,14 @@ def side_notes(study: CapacityStudy, side: Side) -> list[str]:
         at = ", ".join(units.significant(rate) for rate in side.search.contradictions)
         notes.append(f"not the only boundary: good above it, or bad below, at {at}")
     return notes
+
+
+def _too_tight(sample: RateSample) -> str:
+    """Why not even an idle system keeps the limits: the limits, or requests that get no reply."""
+    if not sample.unanswered:
+        return "the limits are too tight at hardly any load"
+    share = units.percent(sample.unanswered / sample.requests)
+    return f"{share} get no reply at hardly any load (rejected, or given up at deadline_s)"
 
 
 def _refusal(study: CapacityStudy, side: Side) -> str:

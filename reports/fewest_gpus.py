@@ -147,7 +147,7 @@ def render(study: Fleets, drawn: Picture) -> str:
     """The page as HTML5 text, self-contained, in the style of a run's report."""
     return page(
         subject="fewest GPUs",
-        about=f"The fewest GPUs of {study.system} within limits.",
+        about=" ".join([f"The fewest GPUs of {study.system} within limits.", *_price_note(study)]),
         name=study.config.name,
         seed=study.config.seed,
         answer=units.unbroken(answer(study)),

@@ -38,7 +38,10 @@ class RequestColumns(TypedDict):
     cache_creation_input_tokens: Annotated[
         Integers, About("tokens", "Prompt tokens that a provider wrote into its cache for a price.")
     ]
-    output_tokens: Annotated[Integers, About("tokens", "Length of the reply.")]
+    output_tokens: Annotated[
+        Integers,
+        About("tokens", "Length of the reply; of one that was not completed, as it would have been."),
+    ]
     ttft_ms: Annotated[Numbers, About("ms", "Arrival to the first output token.")]
     tpot_ms: Annotated[Numbers, About("ms", "(e2el - ttft) / (output tokens - 1); null for one token.")]
     e2el_ms: Annotated[Numbers, About("ms", "Arrival to the last token.")]

@@ -58,6 +58,8 @@ class RateSample:
     requests_per_s_per_gpu: float | None = None
     cost_usd_per_1m_tokens: float | None = None
     pricing: Pricing | None = None
+    unanswered: int = 0
+    """Requests of the window that were rejected or given up: not good, whatever the limits."""
 
     @property
     def judged(self) -> Judged:
@@ -188,6 +190,7 @@ def sample_of(
         ramp_s=measured.ramp_s,
         needed_s=needed_s,
         pricing=price.pricing if price else None,
+        unanswered=int((records.arrived(window) & ~records.completed).sum()),
         **figures,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,19 @@ def test_figure_without_a_rate(studied: CapacityStudy) -> None:
     labels = [str(line.get_label()) for line in axes.get_lines()]
     assert "with cache: none" in labels
     assert not [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+
+
+def test_why_an_idle_system_keeps_no_limits(studied: CapacityStudy) -> None:
+    """Its limits, or replies that nobody waits for."""
+    sample = _sample(1e-4, 0.5, Verdict.BAD)
+    for unanswered, why in (
+        (0, "the limits are too tight at"),
+        (400, "40.0% get no reply at hardly any load"),
+    ):
+        one = replace(sample, unanswered=unanswered)
+        side = Side(Search(Outcome.NONE, None, {1e-4: one.judged}, None), {1e-4: one}, 0.99)
+        (note,) = report.side_notes(studied, side)
+        assert why in note
 
 
 def test_bounds_that_are_not_known_are_said() -> None:

@@ -187,6 +187,7 @@ def test_fewest_gpus_of_ones_own_kind(cli_here: Cli, tmp_path: Path) -> None:
     }
     assert next(iter(paid)) == "mine.yaml" and paid == pytest.approx(dict.fromkeys(paid, 1.5))
     assert "All kinds are paid systems.own.price" in done.stdout
+    assert "All kinds are paid systems.own.price" in (tmp_path / "out" / "fewest-gpus.html").read_text()
 
 
 def test_fewest_gpus_of_a_day(cli_here: Cli, tmp_path: Path) -> None:
