@@ -120,11 +120,14 @@ def server(web: ASGIApp) -> Server:
 async def serve(live: Live, web: Server, listening: socket.socket) -> None:
     """Serve until ``web.should_exit``, or until the system fails."""
     gc.freeze()  # a full collection of all that was imported would hold every stream up for 60 ms
+    usual = gc.get_threshold()
+    gc.set_threshold(usual[0], 3, 30)  # the middle generation three times as often: 2 ms instead of 7
     time_passes = asyncio.create_task(live.run())
     time_passes.add_done_callback(lambda task: setattr(web, "should_exit", True))
     try:
         await web.serve(sockets=[listening])
     finally:
+        gc.set_threshold(*usual)
         gc.unfreeze()
         live.stop()
         await time_passes
