@@ -214,9 +214,17 @@ def test_capacity_needs_limits_and_a_rate(cli_here: Cli, tmp_path: Path) -> None
 
 def test_line_of_the_key(cli_here: Cli, tmp_path: Path) -> None:
     """The message names the line on which the key stands; every problem is listed at once."""
-    text = "name: x\nseed: -1\nworkload:\n  kind: script\n  messages: {a: 0}\n  requests: []\nsystems: {}\n"
+    text = (
+        f"name: x\nseed: -1\nworkload:\n  kind: script\n  messages: {{a: 0, b: {10**30}}}\n  requests: []\n"
+        "systems: {}\n"
+    )
     path = written(tmp_path, text)
-    said = ("bad.yaml:2: seed = -1", "bad.yaml:5: workload.messages.a = 0", "bad.yaml:6: workload.requests")
+    said = (
+        "bad.yaml:2: seed = -1",
+        "bad.yaml:5: workload.messages.a = 0",
+        f"bad.yaml:5: workload.messages.b = {10**30}: allowed: at most 1e12",
+        "bad.yaml:6: workload.requests",
+    )
     refused(cli_here, tmp_path, "check", path, said=said)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from workloads.content import ROOT
 from workloads.schema import MOST, Schema
@@ -34,7 +34,7 @@ class ScriptWorkload(Schema):
     """
 
     kind: Literal["script"]
-    messages: dict[str, PositiveInt]
+    messages: dict[str, Annotated[int, Field(gt=0, le=MOST)]]
     """Length of each message, in tokens, by name: `{system: 100, question: 20}`."""
     requests: list[ScriptRequest] = Field(min_length=1)
     """The requests, each with the names of its messages."""
