@@ -55,7 +55,10 @@ SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "million": (
         PERFORMANCE,
-        ("all files) took {cpu} s of CPU and {mb} MB: {simulating} of that time are the two simulations",),
+        (
+            "took {alone_s} s and {alone_mb} MB in one process, and {wall_s} s by the clock in two "
+            "(`--jobs 2`), of which the first had {first_mb} MB at most and the others {worker_mb} MB",
+        ),
     ),
     "own time": (PERFORMANCE, ("A request costs about {us} microseconds",)),
     "compiled million": (
