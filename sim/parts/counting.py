@@ -121,9 +121,7 @@ def execute(job: CountJob) -> Counted:
     outside = len(records) - int(records.arrived(job.watch.window).sum())
     chosen = drawn(records.session, job.requests)
     (numbers,) = Rows(job.place / ROWS).columns([NUMBER])
-    some = replace(
-        records.only(chosen), steps=[], work=[], checkpoints=[], each_replica=None, _started_s=None
-    )
+    some = replace(records.only(chosen), steps=[], work=[], checkpoints=[], each_replica=None)
     tokens = int(records.input_tokens.sum())
     return Counted(job.name, job.tallies, job.watch, tokens, outside, numbers[chosen], some)
 

@@ -23,9 +23,8 @@ class Body(BaseModel):
 
 
 Kind = TypeVar("Kind", bound=BaseModel)
-_COMPACT = json.JSONEncoder(
-    separators=(",", ":")
-)  # json.dumps makes one each time, which costs more than a token
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+"""Made once: ``json.dumps`` makes one each time, which costs more than a token."""
 
 
 def parse(kind: type[Kind], data: Any) -> Kind:
