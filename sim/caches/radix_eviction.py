@@ -98,7 +98,7 @@ class LeafQueue:
             key, _, node = heappop(entries)
             if node.queued == key:
                 node.queued = None
-                if node.evictable:
+                if not node.children and node.strand.held < node.hi:  # `evictable`, without a call
                     return node
         return None
 
