@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sim.caches.block import BlockTable
 from sim.engine.request import Request
-from sim.engine.sglang.admission import NewTokenRatio
+from sim.engine.sglang.admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio, PrefillPass
+from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.memory import SglangMemory
 from sim.engine.sglang.queue import WaitingQueue
 from sim.engine.sglang.request import SglangRequest
@@ -235,15 +238,15 @@ def test_the_ratio() -> None:
     """0.7 to 0.098 in 600 steps; after a retraction what is used; at most 1; from the start when idle."""
     ratio = NewTokenRatio(1.0)
     assert ratio.value == 0.7
-    ratio.decay(300)
+    ratio.steps += 300
     assert ratio.value == pytest.approx(0.7 - 0.602 / 2, rel=1e-12)
-    ratio.decay(299)
+    ratio.steps += 299
     assert ratio.value > 0.098
-    ratio.decay(5)
+    ratio.steps += 5
     assert ratio.value == pytest.approx(0.098)
     ratio.retracted([])
     assert ratio.value == 0
-    ratio.decay(1)
+    ratio.steps += 1
     assert ratio.value == pytest.approx(0.098)
     ratio.reset()
     assert ratio.value == 0.7
@@ -253,10 +256,34 @@ def test_the_ratio() -> None:
 def test_steps_of_the_ratio_round_alike() -> None:
     """Many at once and one by one end on the same last bit."""
     once, singly = NewTokenRatio(1.1), NewTokenRatio(1.1)
-    once.decay(577)
+    once.steps += 577
     for _ in range(577):
-        singly.decay(1)
+        singly.steps += 1
     assert once.value == singly.value
+
+
+@given(st.integers(0, 2), st.floats(0, 1), st.integers(1, 9999), st.integers(0, 9999))
+def test_what_running_requests_need_is_asked_for_if_it_matters(
+    running: int, used: float, known: int, wanted: int
+) -> None:
+    """Whether memory has more than ``wanted`` is exact, before and after a charge, asked for or not."""
+    memory = SglangMemory(_trace().content, 1, 9999)
+    engine = SglangEngine(kind="sglang", chunked_prefill_size=9999)
+    needed, asked = used * running * CLIP_MAX_NEW_TOKENS, []
+
+    def reserved() -> float:
+        asked.append(needed)
+        return needed
+
+    prefill = PrefillPass(engine, memory, running, reserved, None)
+    assert prefill.has(wanted) is (9999 - needed > wanted)
+    (request,) = _memory_with("abc")[1]
+    request.prompt_tokens = known
+    prefill.resume(request)
+    reply = 0 if prefill.cut is request else 1
+    assert prefill.has(wanted) is (9999 - (needed + (prefill.tokens + 1 + reply)) > wanted)
+    most = running * CLIP_MAX_NEW_TOKENS + prefill.tokens + 1 + reply
+    assert len(asked) <= (9999 - most <= max(wanted, prefill.tokens))
 
 
 # -- retraction --------------------------------------------------------------------------------------
