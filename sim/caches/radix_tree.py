@@ -47,7 +47,7 @@ class RadixTree:
         Cuts the node in which that prefix ends and refreshes the access time of the whole path, the
         part cut off included (``match_prefix``).
         """
-        node, _ = self._use(path, pages, self.root)
+        node = self._use(path, pages, self.root)
         self._queue_leaf(node)
         return node
 
@@ -62,7 +62,9 @@ class RadixTree:
         not); that node and those above do not count it again.
         """
         self._now += 1
-        node, known, i = self._reach(path, pages, held)
+        node, known = held, held.hi
+        if held.children:
+            node, known = self._reach(path, pages, held)
         node.accessed = self._now
         if known < node.hi:
             node = self._split(node, known)
@@ -76,7 +78,7 @@ class RadixTree:
             if held.parent is not None:  # what is above `held` the new lock keeps too
                 held.strand.drop_lock(held.hi)
         if known < pages:
-            node = self._add_leaf(node, path, i, pages, owner, priority)
+            node = self._add_leaf(node, path, pages, owner, priority)
         return known, node
 
     def prefer(self, path: PagePath, pages: int, priority: int, held: Node) -> None:
@@ -85,14 +87,13 @@ class RadixTree:
             self._now = held.accessed = self._now + 1
             node = held
         else:
-            node, _ = self._use(path, pages, held if held.hi < pages else self.root)
+            node = self._use(path, pages, held if held.hi < pages else self.root)
         if priority > node.priority:
             node.priority = priority
 
     def known_pages(self, path: PagePath, pages: int) -> int:
         """How many of the first ``pages`` pages of ``path`` a lookup would find; changes nothing."""
-        _, known, _ = self._reach(path, pages, self.root)
-        return known
+        return self._reach(path, pages, self.root)[1]
 
     def lock(self, node: Node) -> None:
         """Keep ``node`` and all above it from being evicted."""
@@ -175,19 +176,17 @@ class RadixTree:
                 stack.append(child)
         assert (evictable, protected) == (self.evictable_pages, self.protected_pages)
 
-    def _use(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
-        """The node at which the known prefix of ``pages`` pages ends, cut there and used now; and where in
-        ``path`` the next page ends."""
+    def _use(self, path: PagePath, pages: int, held: Node) -> Node:
+        """The node at which the known prefix of ``pages`` pages ends, cut there and used now."""
         self._now += 1
-        node, known, i = self._reach(path, pages, held)
+        node, known = self._reach(path, pages, held)
         node.accessed = self._now
-        return (node if known == node.hi else self._split(node, known)), i
+        return node if known == node.hi else self._split(node, known)
 
-    def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int, int]:
-        """How far the first ``pages`` pages of ``path``, those of ``held`` among them, are known: (node,
-        known pages, i).
+    def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
+        """How many of the first ``pages`` pages of ``path``, those of ``held`` among them, are known, and
+        the node in which they end, maybe inside it.
 
-        They end in ``node``, maybe inside it, and the page after them ends in ``path.nodes[i]``.
         O(strands x log nodes): of each strand, the part that lies on the path is found by bisection.
         """
         chains, ends = path.nodes, path.ends
@@ -213,17 +212,17 @@ class RadixTree:
                     i += 1
                 if known < node.hi:
                     break
-        return node, known, i
+        return node, known
 
-    def _add_leaf(
-        self, parent: Node, path: PagePath, i: int, pages: int, owner: int, priority: int
-    ) -> Node:
-        """A leaf below ``parent`` with the next pages of ``path``, from chain ``i`` on, up to ``pages``.
+    def _add_leaf(self, parent: Node, path: PagePath, pages: int, owner: int, priority: int) -> Node:
+        """A leaf below ``parent`` with the next pages of ``path``, up to ``pages``.
 
         It is locked in the place of ``parent``: in a strand of its own by handing that lock to the strand.
         """
         self._now = now = self._now + 1
-        chain, strand, known = path.nodes[i], parent.strand, parent.hi
+        strand, known = parent.strand, parent.hi
+        i = bisect_right(path.ends, known)
+        chain = path.nodes[i]
         if chain == strand.chain and path.ends[i] >= pages:
             strand.drop_lock(known)
         else:

@@ -104,9 +104,10 @@ class PrefillPass:
         self._reserved: float = running * CLIP_MAX_NEW_TOKENS
         self._reserved_by: Callable[[], float] | None = reserved  # None: `_reserved` has been made exact
         self._charged: list[int] = []  # by this pass, in order
-        self._input_left = engine.max_prefill_tokens
+        self._paged = 0  # tokens to compute, in whole pages
+        self._max_paged = engine.max_prefill_tokens
         self._chunked = chunk != UNCHUNKED
-        self._chunk_left = chunk
+        self._chunk = chunk
 
     def has(self, tokens: int) -> bool:
         """Whether memory has more than ``tokens`` left beyond what is reserved."""
@@ -125,13 +126,14 @@ class PrefillPass:
     @property
     def spent(self) -> bool:
         """Whether no more may be computed."""
-        return self._input_left <= 0 or (self._chunked and self._chunk_left <= 0)
+        paged = self._paged
+        return paged >= self._max_paged or (self._chunked and paged >= self._chunk)
 
     def resume(self, request: SglangRequest) -> None:
         """The begun prompt goes first, and goes on even if memory is short: it holds what is missing."""
         assert self._chunked
         known, before, memory = request.known_tokens, request.computed, self._memory
-        tokens = min(known - before, self._chunk_left)
+        tokens = min(known - before, self._chunk - self._paged)
         if not self.has(tokens):
             left = int(memory.free_blocks * memory.page_size - self._reserved)
             if left > 0:
@@ -186,10 +188,11 @@ class PrefillPass:
 
     def _part(self, tokens: int) -> int:
         """How many of ``tokens`` this pass computes: all, or what is left of its chunk; 0: none."""
-        size, left = self._memory.page_size, self._chunk_left
+        size = self._memory.page_size
         paged = -(-tokens // size) * size
         if not self._chunked:
-            return 0 if self.chunks and paged >= self._input_left else tokens
+            return 0 if self.chunks and paged >= self._max_paged - self._paged else tokens
+        left = self._chunk - self._paged
         return tokens if paged <= left else left // size * size
 
     def _load(self, request: SglangRequest, known: int, found: Found, to_come: int) -> None:
@@ -198,7 +201,8 @@ class PrefillPass:
         pages = -(-known // size) - kv.held
         memory.make_room(pages)
         memory.take(kv, pages)
-        self._reserve(size + to_come)
+        self._reserved += size + to_come
+        self._charged.append(size + to_come)
         if found.tokens:
             self.loads.append((request, found))
         else:
@@ -207,16 +211,13 @@ class PrefillPass:
     def _charge(self, request: SglangRequest, known: int, before: int, tokens: int) -> None:
         size = self._memory.page_size
         paged = -(-tokens // size) * size
+        charge = paged + size
         if before + tokens < known:
-            self.cut, reply = request, 0
+            self.cut = request
         else:
-            reply = min(request.max_new_tokens, CLIP_MAX_NEW_TOKENS)
-        self._reserve(paged + size + reply)
-        self._input_left -= paged
-        self._chunk_left -= paged
+            charge += min(request.max_new_tokens, CLIP_MAX_NEW_TOKENS)
+        self._reserved += charge
+        self._charged.append(charge)
+        self._paged += paged
         self.tokens += tokens
         self.chunks.append((request, before, tokens))
-
-    def _reserve(self, tokens: int) -> None:
-        self._reserved += tokens
-        self._charged.append(tokens)

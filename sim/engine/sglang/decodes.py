@@ -35,7 +35,8 @@ class DecodePages:
             memory.make_room(count)
             if memory.free_pages < needed:
                 return False
-        memory.take_unnamed(needed)
+        if needed:
+            memory.take_unnamed(needed)
         for request in surplus:
             request.computed += 1
             self.leave(request)

@@ -135,7 +135,10 @@ class RunningBatch:
             batch.uneven = batch.decodes * longest - batch.context
         if self._names_decodes:
             batch.scheduled = list(self.requests)
-        self._advance(1, batch)
+        batch.last_order = self._order
+        finishing = decodes.advance(1)
+        if finishing:
+            self._schedule_last(finishing, batch)
 
     def _let_end(self, requests: list[SglangRequest]) -> None:
         """``requests`` are sure to end with the step that computes: the batch goes on without them."""
@@ -144,20 +147,14 @@ class RunningBatch:
             self.ending[request] = None
             self.full = False
 
-    def _advance(self, steps: int, batch: SglangBatch) -> None:
-        """Count ``steps`` scheduled steps, ``batch`` the last of them."""
-        finishing = self._decodes.advance(steps)
-        if finishing:
-            self._schedule_last(finishing, batch)
-        batch.last_order = self._order
-
     def _schedule_last(self, finishing: list[Request], batch: SglangBatch) -> None:
         """``batch`` gives ``finishing``, no decodes any more, their last token."""
+        batch.finishing = [*batch.finishing]
         for request in finishing:
             assert isinstance(request, SglangRequest)
             self._pages.leave(request)
             request.phase = LAST
-            batch.finishing = [*batch.finishing, request]
+            batch.finishing.append(request)
 
     def _retract(self, batch: SglangBatch, in_flight: SglangBatch | None, to_the_last: bool) -> None:
         """Take requests out of the batch until the others can decode."""
@@ -221,8 +218,7 @@ class RunningBatch:
         same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * decodes.count
-            context = decodes.context + (same - 1) * decodes.count
-            ahead = ahead.followed_by(decodes.count, context, decodes.uneven)
+            ahead.context = decodes.context + tokens - decodes.count
             self._repeat(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are decided once more.
@@ -239,7 +235,9 @@ class RunningBatch:
         """Schedule ``steps`` steps of the present decodes, ``last`` the last of them."""
         self._pages.take_steps(steps)
         self.ratio.steps += steps
-        self._advance(steps, last)
+        finishing = self._decodes.advance(steps)
+        if finishing:
+            self._schedule_last(finishing, last)
 
     # -- checks ------------------------------------------------------------------------------------
 

@@ -164,6 +164,7 @@ class SglangScheduler:
         batch.admitted = [*batch.admitted, *prefill.admitted]
         batch.chunks = chunks
         batch.cut = self._begun = cut
+        batch.finishing = []
         for request, before, chunk in chunks:
             request.phase = PREFILL
             request.computed = computed = before + chunk
@@ -173,7 +174,7 @@ class SglangScheduler:
                 self._prefilled.append(request)
                 if request.generated == request.output_tokens:
                     request.phase = LAST
-                    batch.finishing = [*batch.finishing, request]
+                    batch.finishing.append(request)
         for request in prefill.joined:
             self._join(request, batch)
         for request, found in prefill.loads:
