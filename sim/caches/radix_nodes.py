@@ -18,15 +18,17 @@ class PagePath:
     __slots__ = ("ends", "nodes")
 
     def __init__(self, route: Route, page_size: int) -> None:
-        self.nodes: list[int] = []
-        self.ends: list[int] = []
+        nodes: list[int] = []
+        ends: list[int] = []
         full = 0
         for node, end in zip(route.nodes, route.ends, strict=True):
             pages = end // page_size
             if pages > full:
-                self.nodes.append(node)
-                self.ends.append(pages)
+                nodes.append(node)
+                ends.append(pages)
                 full = pages
+        self.nodes = nodes
+        self.ends = ends
 
 
 class Node:

@@ -150,7 +150,8 @@ class RadixTree:
         if leaf.passed:
             parent.hit(leaf.passed)
         self.evictable_pages -= leaf.hi - leaf.lo
-        self._queue_leaf(parent)
+        if not parent.children and parent.strand.held < parent.hi:  # `_queue_leaf`, without a call
+            self._leaves.push(parent)
         return leaf
 
     def check(self) -> None:

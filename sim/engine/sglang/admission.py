@@ -101,7 +101,7 @@ class PrefillPass:
         """Prefilled elsewhere, and the whole prompt is in the tree: nothing to compute or to bring in."""
         self._memory = memory
         self._source = source
-        self._reserved: float = running * CLIP_MAX_NEW_TOKENS
+        self._reserved = float(running * CLIP_MAX_NEW_TOKENS)
         self._reserved_by: Callable[[], float] | None = reserved  # None: `_reserved` has been made exact
         self._charged: list[int] = []  # by this pass, in order
         self._paged = 0  # tokens to compute, in whole pages

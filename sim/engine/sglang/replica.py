@@ -56,12 +56,9 @@ class SglangReplica:
         self.recorder = recorder
         self._notes = notes = Notes(number, latency, recorder, heard)
         self.steps, self.work, self.totals = notes.steps, notes.work, notes.totals
-        self._env = env
-        self._latency = latency
-        self._options = options
-        self._trace = trace
-        self._finished = finished
-        self._left = left
+        self._env, self._latency = env, latency
+        self._options, self._trace = options, trace
+        self._finished, self._left = finished, left
         self._fast_forward = fast_forward and recorder is None and heard is None
         self._heard = heard
         self._overlap = not options.disable_overlap_schedule

@@ -202,8 +202,8 @@ class RunningBatch:
         if ahead is None or not ahead.finishing:
             steps = decodes.next_finish - decodes.step
         within = self._pages.steps_that_fit(steps)
-        if within > steps and (ahead is None or not self._all_end_by_length):
-            return steps
+        if ahead is None or not self._all_end_by_length:  # the step without those that finish is unknown
+            return min(within, steps)
         return within
 
     def repeat(

@@ -108,7 +108,8 @@ class SglangScheduler:
 
     def _plan_prefill(self, batch: SglangBatch, in_flight: SglangBatch | None) -> None:
         """Which prompts compute how much: the begun one first, what was loaded, then the queue."""
-        begun, running, loads, room = self._begun, self.running, self._loads, self._room
+        begun, running, loads = self._begun, self.running, self._loads
+        room = self._max_running - len(running.requests)
         if begun is None and room <= 0:
             running.full = True
             return
