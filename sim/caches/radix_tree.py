@@ -47,7 +47,11 @@ class RadixTree:
         Cuts the node in which that prefix ends and refreshes the access time of the whole path, the
         part cut off included (``match_prefix``).
         """
-        node = self._use(path, pages, self.root)
+        self._now += 1
+        node, known = self._reach(path, pages, self.root)
+        node.accessed = self._now
+        if known < node.hi:
+            node = self._split(node, known)
         self._queue_leaf(node)
         return node
 
@@ -72,7 +76,8 @@ class RadixTree:
             node.priority = priority
         if known > counted.hi:
             node.hit(1)
-            counted.hit(-1)
+            if counted is not self.root:
+                counted.hit(-1)
         if node is not held:
             self.lock(node)
             if held.parent is not None:  # what is above `held` the new lock keeps too
@@ -82,12 +87,15 @@ class RadixTree:
         return known, node
 
     def prefer(self, path: PagePath, pages: int, priority: int, held: Node) -> None:
-        """Insert once more what the same request has just inserted, with another priority."""
+        """Insert once more what the same request has just inserted, with another priority.
+
+        ``held``: the node that it held before, on the same path.
+        """
         if held.hi == pages:  # as mostly: it held its prompt
             self._now = held.accessed = self._now + 1
             node = held
         else:
-            node = self._use(path, pages, held if held.hi < pages else self.root)
+            node = self.match(path, pages)
         if priority > node.priority:
             node.priority = priority
 
@@ -176,13 +184,6 @@ class RadixTree:
                     assert not child.strand.held or node is self.root or node.strand.locks[node.hi]
                 stack.append(child)
         assert (evictable, protected) == (self.evictable_pages, self.protected_pages)
-
-    def _use(self, path: PagePath, pages: int, held: Node) -> Node:
-        """The node at which the known prefix of ``pages`` pages ends, cut there and used now."""
-        self._now += 1
-        node, known = self._reach(path, pages, held)
-        node.accessed = self._now
-        return node if known == node.hi else self._split(node, known)
 
     def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
         """How many of the first ``pages`` pages of ``path``, those of ``held`` among them, are known, and

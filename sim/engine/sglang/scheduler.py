@@ -51,7 +51,8 @@ class SglangScheduler:
     def enqueue(self, request: SglangRequest) -> bool:
         """Queue ``request``; whether a run of steps has to end so that it can be admitted."""
         self.queue.add(request)
-        return self._room > 0 and not self.running.full
+        running = self.running
+        return not running.full and len(running.requests) < self._max_running
 
     @property
     def waiting(self) -> list[SglangRequest]:
