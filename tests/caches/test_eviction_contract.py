@@ -199,11 +199,9 @@ class LastIn(Eviction):
         self._runs: list[Run] = []
 
     def release(self, run: Run, request: int) -> None:
-        self.blocks += run.hi - run.lo
         self._runs.append(run)
 
     def take(self, run: Run) -> None:
-        self.blocks -= run.hi - run.lo
         self._runs.remove(run)
 
     def split(self, run: Run, deep: Run) -> None:
@@ -214,7 +212,6 @@ class LastIn(Eviction):
         return self._runs[-1]
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         if blocks == run.hi - run.lo:
             self._runs.remove(run)
 
