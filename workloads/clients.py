@@ -7,7 +7,7 @@ when one ends. Within a session a request comes its think time after the reply b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import groupby
 
 from pydantic import Field
 
@@ -37,11 +37,8 @@ class Retries(Schema):
         return min(self.max_backoff_s, self.backoff_s * 2.0 ** (tries - 1))
 
 
-class Next(NamedTuple):
-    """A request that comes by itself."""
-
-    at_s: float
-    request: int
+Next = tuple[float, int]
+"""When a request comes by itself, and which."""
 
 
 class Clients:
@@ -53,6 +50,7 @@ class Clients:
         self._follower = trace.follower
         self._starts = trace.starts()
         self._started = 0
+        self._together = groupby(self._starts, self._arrival_s.__getitem__)
         self._over: set[int] = set()  # in closed loop: what is over
         self._held: dict[int, None] = {}
         """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
@@ -68,9 +66,9 @@ class Clients:
         """The next ``count`` sessions to start, or as many as there are; (time, index) ascending."""
         arrival_s = self._trace.arrival_s
         if self.closed_loop:
-            return [Next(arrival_s[i] or 0.0, i) for i in self._ready(count)]
+            return [(arrival_s[i] or 0.0, i) for i in self._ready(count)]
         first, self._started = self._started, min(len(self._starts), self._started + count)
-        return [Next(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
+        return [(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
 
     def _ready(self, count: int) -> list[int]:
         """The next ``count`` starts, in their order, that contain no reply which is not there yet."""
@@ -87,16 +85,11 @@ class Clients:
                 self._held[i] = None
         return found
 
-    def starting_together(self) -> tuple[float, list[int]]:
-        """When the next session starts, and the first requests of all that start then, if there are any."""
-        arrival_s, starts, first = self._arrival_s, self._starts, self._started
-        if first == len(starts):
-            return 0.0, []
-        at_s, last = arrival_s[starts[first]] or 0.0, first + 1
-        while last < len(starts) and arrival_s[starts[last]] == at_s:
-            last += 1
-        self._started = last
-        return at_s, starts[first:last]
+    def starting_together(self) -> tuple[float, list[int]] | None:
+        """In open loop: when the next session starts, and the first requests of all that start then."""
+        for at_s, requests in self._together:
+            return at_s or 0.0, list(requests)
+        return None
 
     def after(self, request: int, now_s: float) -> Next | None:
         """What follows ``request``, which is over: the next one of its session, or in closed loop a
@@ -108,7 +101,7 @@ class Clients:
             self._over.add(request)
         follower = self._follower[request]
         if follower != NONE:
-            return Next(now_s + self._trace.think_s[follower], follower)
+            return now_s + self._trace.think_s[follower], follower
         if self.closed_loop and (start := self.starting(1)):
-            return Next(now_s, start[0].request)
+            return now_s, start[0][1]
         return None

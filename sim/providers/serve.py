@@ -18,7 +18,7 @@ from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
 from sim.providers.stores import KINDS
 from sim.results.request_log import NAN, TICK_REQUESTS
-from workloads.clients import Clients, Next
+from workloads.clients import Clients
 from workloads.seeds import stream
 from workloads.trace import Trace
 
@@ -156,7 +156,7 @@ def serve(
                 luck[i], chance[i] = again.random(2).tolist()
                 if latency.noise:
                     factors[i] = float(np.exp(again.normal(0.0, latency.noise)))
-                heapq.heappush(heap, Next(stops + wait_s, i))
+                heapq.heappush(heap, (stops + wait_s, i))
                 continue
             first, end = (first if first <= stops else NAN), NAN
         else:

@@ -52,7 +52,7 @@ def test_a_turn_waits_for_the_reply_before(tmp_path: Path) -> None:
         trace = _build(tmp_path, rows, arrival=CLOSED)
         assert trace.continues == [NONE, NONE, 0]
         clients = Clients(trace)
-        assert [start.request for start in clients.opening()] == [0, 1]
+        assert [request for _, request in clients.opening()] == [0, 1]
         assert clients.after(1, 5.0) is None
         assert clients.after(0, 7.0) == (7.0, 2)
     assert _build(tmp_path, CHAT).arrival_s == [0.0, 1.0, 2.0]
@@ -80,7 +80,7 @@ def test_two_questions_behind_one_reply(tmp_path: Path) -> None:
         None,
     ]
     known = _build(tmp_path, rows, arrival=CLOSED | {"equal_arrival": False})
-    assert [start.request for start in Clients(known).opening()] == [0, 1, 2, 3]
+    assert [request for _, request in Clients(known).opening()] == [0, 1, 2, 3]
 
 
 def _run(folder: Path, workload: Row) -> tuple[list[float], list[float], list[str]]:
