@@ -7,6 +7,7 @@ when one ends. Within a session a request comes its think time after the reply b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
 from pydantic import Field
@@ -50,7 +51,6 @@ class Clients:
         self._follower = trace.follower
         self._starts = trace.starts()
         self._started = 0
-        self._together = groupby(self._starts, self._arrival_s.__getitem__)
         self._over: set[int] = set()  # in closed loop: what is over
         self._held: dict[int, None] = {}
         """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
@@ -85,11 +85,10 @@ class Clients:
                 self._held[i] = None
         return found
 
-    def starting_together(self) -> tuple[float, list[int]] | None:
-        """In open loop: when the next session starts, and the first requests of all that start then."""
-        for at_s, requests in self._together:
-            return at_s or 0.0, list(requests)
-        return None
+    def starting_together(self) -> Iterator[tuple[float, list[int]]]:
+        """In open loop: when sessions start, and the first requests of all that start then, in order."""
+        for at_s, requests in groupby(self._starts, self._arrival_s.__getitem__):
+            yield at_s or 0.0, list(requests)
 
     def after(self, request: int, now_s: float) -> Next | None:
         """What follows ``request``, which is over: the next one of its session, or in closed loop a

@@ -63,12 +63,14 @@ class BlockCache(BlockPool):
 
         Changes nothing, but for a policy with a lifetime: it first drops what is too old at ``now_s``.
         """
-        cap = (known_tokens - 1) // self.block_size
-        if not self.caching or cap == 0:
+        route, size = table.route, self.block_size
+        if not self.caching or known_tokens <= size:
             return MISS
-        if self.queue.expires:
+        if self._expires:
             self._expire()
-        return self.leading(table.route, 0, cap)
+        if route.nodes[0] not in self.resident and route.ends[0] >= size:
+            return MISS  # nothing of it, as of most content that is new
+        return self.leading(route, 0, (known_tokens - 1) // size)
 
     def acquire(self, table: BlockTable, hit: Hit) -> int:
         """Make ``table`` a holder of the blocks of ``hit``, which must be fresh; their tokens."""

@@ -50,7 +50,7 @@ class BlockPool:
         """Whether what goes first may depend on the time at which it goes."""
         self.asks_time = type(self.queue) is not Lru
         """Whether ``now_s`` has to be kept up to date."""
-        self._joins = self.queue.joins
+        self._expires, self._joins = self.queue.expires, self.queue.joins
         self._evicted = evicted
         self._most_owed = 0 if self.asks_time or evicted is not None else MOST_OWED_BLOCKS
 

@@ -75,6 +75,7 @@ class Fleet:
         self._trace = trace
         self._live = live
         self._clients = Clients(trace)
+        self._starts = self._clients.starting_together()
         self._prompt_tokens = trace.input_tokens
         self._output_tokens = trace.output_tokens
         self._reply = trace.reply
@@ -167,7 +168,7 @@ class Fleet:
 
     def _await_start(self) -> None:
         """Open loop: one event for the sessions that start next, not one for each that ever starts."""
-        starts = self._clients.starting_together()
+        starts = next(self._starts, None)
         if starts is not None:
             self.env.at(starts[0], ARRIVAL, self._start, starts)
 
