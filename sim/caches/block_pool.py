@@ -214,10 +214,7 @@ class BlockPool:
             deep = run.older
             assert deep is not None
             if deep.lo == run.hi and deep.node == run.node and deep.place == run.place and not deep.up:
-                if self._owed_blocks:
-                    self._settle()
-                if run.older is deep:  # not evicted just now
-                    self.join(run, deep)
+                self.join(run, deep)
 
     def check(self) -> None:
         """Assert the invariants; O(runs)."""
