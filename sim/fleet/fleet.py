@@ -259,10 +259,11 @@ class Fleet:
             del self._where[row.index]
         if self._live is not None:
             later_s = self._live.seen_after_s
-        elif further:
+        elif self._depth and further:
             later_s += self._depth * (row.finished_s - row.first_token_s) / further
-        row.first_token_s += later_s
-        row.finished_s += later_s
+        if later_s:
+            row.first_token_s += later_s
+            row.finished_s += later_s
         self._over(row, COMPLETED, later_s)
 
     def _aborted(self, row: RequestRow) -> None:
