@@ -55,6 +55,8 @@ class Clients:
         self._held: dict[int, None] = {}
         """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
         self.closed_loop = trace.concurrency is not None
+        self.come_after = self.closed_loop or self._follower.count(NONE) < len(trace)
+        """Whether any request comes `after` another one."""
 
     def opening(self) -> list[Next]:
         """What comes by itself: every session's start or, in closed loop, as many as may be under way."""

@@ -87,6 +87,8 @@ class Request:
 
     def finished(self, now: float, replica: int) -> None:
         """Note that its last token is there."""
-        self.row.finished_s = now
-        self.row.replica = replica
-        self.row.preemptions += self.preemptions
+        row = self.row
+        row.finished_s = now
+        row.replica = replica
+        if self.preemptions:
+            row.preemptions += self.preemptions

@@ -284,6 +284,8 @@ class Fleet:
             return
         if done % TICK_REQUESTS == 0:
             self._tick(done)
+        if not self._clients.come_after:
+            return
         now_s = self.env.now_s
         after = self._clients.after(row.index, now_s + seen_after_s)
         if after is None:
