@@ -11,17 +11,16 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
-from sim.caches.groups.config import groups_of
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
+from sim.engine.config import Engine
 from sim.engine.events import Clock
 from sim.engine.kv import KvKind, SharedLink, SourceOf
 from sim.engine.link import LinkSpeed
 from sim.engine.loads import Source
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sources import RemotePrefill
-from sim.engine.vllm.speculative_config import Speculative
 from sim.fleet.fleet import Fleet
 from sim.fleet.live import Live
 from sim.fleet.plan import Failure, Hardships, ReplicaPlan
@@ -36,8 +35,9 @@ from sim.results.records import Records
 from sim.systems import deadlines, drafting
 from sim.systems.approximations import approximations
 from sim.systems.failures import FailureConfig, require_order
-from sim.systems.layer_groups import with_groups
+from sim.systems.layer_groups import keeps_groups, with_groups
 from sim.systems.pool import Pool
+from sim.systems.together import require_sense
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
@@ -120,16 +120,16 @@ class EngineSystem(Pool):
 
     def resolved(self, key: str, folder: Path) -> Self:
         """Fill in KV blocks and batch limits; InputError if something does not go together."""
-        model = self._model(key, folder)
+        model, travels = self._model(key, folder), self.kv_link is not None
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
         cache = self.cache
         if isinstance(cache, TieredConfig):
             cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
-        elif model is not None and self._keeps_groups:
+        elif model is not None and keeps_groups(self._engines, travels=travels):
             cache = with_groups(cache, model)
-        if self.kv_link is None:
-            cache = drafting.with_drafts(cache, self._speculative(key), key)
+        if not travels:
+            cache = drafting.with_drafts(cache, drafting.common(self._engines, key), key)
         if self.pools is None:
             system = self.filled_in(model, cache, key, folder)
         else:
@@ -139,58 +139,15 @@ class EngineSystem(Pool):
             ]
             system = self.model_copy(update={"pools": pools})
         system = system.model_copy(update={"cache": cache})
-        system._require_sense(model, key)
+        listed = self.pools is not None
+        require_sense(system.all_pools, cache, model, key, listed=listed, travels=travels)
+        require_order(self.failures, self.ranks_in_all, key)
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
                 tokens = system.usable_blocks * kind.block_size(cache)
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
-
-    def _speculative(self, key: str) -> Speculative | None:
-        """The pools' common options of speculative decoding; InputError if they differ."""
-        found = [drafting.speculative_of(pool.engine) for pool in self.all_pools]
-        if any(options != found[0] for options in found):
-            raise InputError(
-                f"{key}.pools: engine.speculative differs between pools; allowed: the same in all of them"
-            )
-        return found[0]
-
-    @property
-    def _keeps_groups(self) -> bool:
-        """Whether the engine can keep several groups of layers: vLLM, where no KV travels."""
-        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self.all_pools)
-
-    def _require_sense(self, model: Model | None, key: str) -> None:
-        """InputError for parts that do not go together."""
-
-        def refuse(what: str, allowed: str) -> None:
-            raise InputError(f"{key}.{what}; allowed: {allowed}")
-
-        pools = self.all_pools
-        roles = {pool.role for pool in pools}
-        beside = not all(pool.engine.kv(self.cache, key).is_own for pool in pools)
-        timed = isinstance(self.cache, TieredConfig) and self.cache.takes_time
-        if beside and self.pools is not None:
-            refuse(
-                f"pools with a cache beside the memory (kind {self.cache.kind})",
-                "a cache of the engine's own",
-            )
-        if roles != {"both"} and roles != {"prefill", "decode"}:
-            refuse(
-                f"pools with roles {', '.join(sorted(roles))}", "all both, or some prefill and some decode"
-            )
-        if ("decode" in roles) != (self.kv_link is not None):
-            refuse("kv_link goes with pools of role prefill and decode", "both or none")
-        groups = groups_of(self.cache)
-        if groups != ["full"] and not self._keeps_groups:
-            refuse(
-                f"cache.groups = {groups}: SGLang has none, and what of a window travels is not modelled",
-                "[full], or engines of kind vllm with pools of role both",
-            )
-        if (timed or self.kv_link is not None) and model is None:
-            refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        require_order(self.failures, self.ranks_in_all, key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the options contradict the trace."""
@@ -222,7 +179,7 @@ class EngineSystem(Pool):
         notes = []
         for pool in pools:
             notes += [f"approximate: {text}" for text in pool.engine.approximations(self.cache)]
-        if options := self._speculative(""):
+        if options := drafting.common(self._engines, ""):
             latencies = [pool.latency.kind for pool in pools]
             travels = self.kv_link is not None
             about = drafting.approximations(options, self.cache, latencies, travels=travels)
@@ -429,6 +386,10 @@ class EngineSystem(Pool):
     def all_pools(self) -> list[Pool]:
         """Its pools; the system itself is the only one where none are listed."""
         return [self] if self.pools is None else self.pools
+
+    @property
+    def _engines(self) -> list[Engine]:
+        return [pool.engine for pool in self.all_pools]
 
     def _model(self, key: str, folder: Path) -> Model | None:
         if self.model is None:
