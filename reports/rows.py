@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from reports import units
 from reports.units import Format
-from sim.results.summary import Bounds, CacheFigures, SavedFigure, Saving, Summary, SystemEntry
+from sim.results.summary import Bounds, SavedFigure, Saving, Summary
 from sim.results.summary_cost import Pricing
+from sim.results.summary_system import CacheFigures, SystemEntry
 
 UNCHANGED = 0.0005
 """A change of less than this share (0.05 %) is told as no change."""

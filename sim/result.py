@@ -31,8 +31,9 @@ from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.sample import DRAWN, sampled
 from sim.results.steady import Measured
-from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
+from sim.results.summary import MeasuredWindow, Summary, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
+from sim.results.summary_system import SystemEntry
 from sim.results.tables import RequestColumns
 from sim.results.tally import summarise
 from sim.results.window import Window

@@ -19,7 +19,7 @@ from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.request_table import TWIN
 from sim.results.steady import Measured
-from sim.results.summary import Figures, SystemEntry
+from sim.results.summary_system import Figures, SystemEntry
 from sim.results.tables import RequestColumns
 from sim.results.tally import Tally
 from sim.results.validity import Watch

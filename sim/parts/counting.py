@@ -17,7 +17,7 @@ from sim.results import exact
 from sim.results.records import Ints, Records
 from sim.results.sample import drawn
 from sim.results.steady import Ramp, full_s
-from sim.results.summary import Figures
+from sim.results.summary_system import Figures
 from sim.results.tally import Tally
 from sim.results.validity import Watch
 from sim.results.window import Window

@@ -11,7 +11,8 @@ from sim.results.records import Floats, Ints, Records
 from sim.results.request_log import NAN
 from sim.results.spread import Buckets, Spread, median, percentile
 from sim.results.step_log import StepLog
-from sim.results.summary import Figures, SavedFigure, Saving, SpecDecode
+from sim.results.summary import SavedFigure, Saving
+from sim.results.summary_system import Figures, SpecDecode
 
 PERCENTILES = (50, 90, 95, 99)
 

@@ -22,8 +22,8 @@ from sim.results.pricing import Price
 from sim.results.records import Floats, Records
 from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
 from sim.results.spread import Buckets, Spread
-from sim.results.summary import CacheFigures, Figures
 from sim.results.summary_cost import CostFigures
+from sim.results.summary_system import CacheFigures, Figures
 from sim.results.window import WHOLE, Window
 
 if TYPE_CHECKING:
