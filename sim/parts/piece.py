@@ -23,9 +23,9 @@ from sim.fleet.share import Share
 from sim.jobs.job import NAME_DIGITS, Job
 from sim.parts.division import Group
 from sim.parts.rows import Rows, written
-from sim.results import exact, steady
+from sim.results import exact, ramp, steady
+from sim.results.ramp import Ramp
 from sim.results.records import Records
-from sim.results.steady import Ramp
 from sim.results.tally import head_of
 from sim.systems.engine import EngineSystem
 from workloads.dividing import part_of
@@ -157,7 +157,7 @@ def simulate(job: PartJob) -> Piece:
 def _describe(piece: Piece, trace: Trace, job: PartJob) -> None:
     """Add what tells, together with the other parts, in which window figures are to be."""
     records = piece.records
-    ages_s = steady.ages_s(trace, records)
+    ages_s = ramp.ages_s(trace, records)
     last = np.array(trace.follower) == NONE
     piece.lasting = exact.total(ages_s[last]), int(last.sum())
     times_s = np.sort(records.arrival_s)

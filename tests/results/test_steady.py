@@ -12,7 +12,7 @@ import yaml
 
 from sim.config import load_config
 from sim.experiment import Result, run
-from sim.results import steady, validity, window
+from sim.results import ramp, steady, validity, window
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
 from sim.results.steady import Asked, Measured
@@ -77,13 +77,13 @@ def test_turns_that_are_missing_at_the_start() -> None:
         log.arrival_s[request] = at
         log.end(request, "completed")
     records = Records.of(log)
-    ages = steady.ages_s(trace, records)
+    ages = ramp.ages_s(trace, records)
     assert ages.tolist() == [10.0 * (i % 10) for i in range(len(trace))]
     # A turn that comes 90 s after its session's start is missing until 90 s. So of those of the time from s
     # to 599 s, (10 + 20 + 30) / 10 / 539 = 1.1 % are missing for s = 60, and 0.8 % for s = 65.5.
     measured = steady.measure(trace, Asked(), {"one": (records, records)})
-    assert measured.ramp_s == 7 * 599 / steady.GRID
-    assert measured.windows["one"][0] == Window(7 * 599 / steady.GRID, 599.0)
+    assert measured.ramp_s == 7 * 599 / ramp.GRID
+    assert measured.windows["one"][0] == Window(7 * 599 / ramp.GRID, 599.0)
 
 
 def test_a_longer_run_begins_as_the_shorter_one() -> None:
