@@ -21,7 +21,8 @@ from sim.results.records import Floats, Records
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 PLACES = 240
 """A curve has so many points over the run; samples between two of them are averaged."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from sim import examples
 from sim.config import Config
 from sim.providers import bills
-from sim.result import SCHEMA_VERSION, Result, SystemRun
+from sim.result import Result
 from sim.results import steady
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.system_run import SystemRun
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
 from workloads.base import Workload
@@ -116,6 +117,3 @@ def described(
         twin_simulation_s=twin[1],
         compare=compare,
     )
-
-
-__all__ = ["SCHEMA_VERSION", "InputError", "Result", "SystemRun", "build_trace", "load_trace", "run"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from sim.config import Config
-from sim.experiment import SCHEMA_VERSION, Progress
+from sim.experiment import Progress
+from sim.result import SCHEMA_VERSION
 from sim.results.slo import Slo
 from sim.studies.load import Load
 from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate

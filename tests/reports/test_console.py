@@ -12,7 +12,7 @@ from rich.console import Console
 
 from reports.console import table
 from reports.sentences import sentence
-from sim.experiment import Result
+from sim.result import Result
 from sim.results.summary import Summary
 from tests.reports.conftest import GPU, Build
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from reports import canvas, figures, looks
 from reports.canvas import Picture
-from sim.experiment import Result
+from sim.result import Result
 from sim.results import metrics
 from tests.reports.conftest import Build
 from tests.reports.drawn import points

@@ -12,7 +12,7 @@ from reports import canvas, figures, overlay, plotted
 from reports.canvas import Picture
 from reports.inline import image
 from reports.looks import of
-from sim.experiment import Result
+from sim.result import Result
 from sim.results import metrics
 
 

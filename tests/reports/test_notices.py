@@ -6,7 +6,7 @@ from typing import Any
 
 from reports import notices, validity
 from reports.html import render
-from sim.experiment import Result
+from sim.result import Result
 from tests.reports.test_html import Page
 
 

@@ -13,9 +13,9 @@ import pytest
 from reports import breakeven, calibration_page, compare, curve, description
 from reports.frame import NARROW, Part, contents, rows, slug, study
 from sim.config import load_config
-from sim.experiment import Result
 from sim.hardware.profile import load
 from sim.providers import breakeven as offers
+from sim.result import Result
 from sim.studies import compare as compared
 from sim.studies import curve_sampled
 from tests.reports.browser import fitting

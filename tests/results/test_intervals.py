@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from sim.config import load_config
-from sim.experiment import Result, run
+from sim.experiment import run
 from sim.hardware.coefficients import Coefficients
+from sim.result import Result
 from sim.results import intervals, repetitions, steady
 from sim.results.intervals import Repetitions, half_width
 from sim.results.records import Records

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from sim.config import load_config
-from sim.experiment import Result, run
+from sim.experiment import run
+from sim.result import Result
 from sim.results import ramp, steady, validity, window
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
