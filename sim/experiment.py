@@ -18,6 +18,7 @@ from sim.results.system_run import SystemRun
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
 from workloads.base import Workload
+from workloads.checking import require_countable
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -34,7 +35,7 @@ def build_trace(config: Config) -> Trace:
         config.clients.apply(trace)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
-    trace.require_countable()
+    require_countable(trace)
     return trace
 
 

@@ -28,6 +28,7 @@ from sim.results.ramp import Ramp
 from sim.results.records import Records
 from sim.results.tally import head_of
 from sim.systems.engine import EngineSystem
+from workloads.checking import require_countable
 from workloads.dividing import part_of
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
@@ -201,7 +202,7 @@ def _shared(config: Config, system: EngineSystem, replicas: Group) -> tuple[Trac
     made = _sessions(config, kept)
     if made is not None:
         trace = made
-        trace.require_countable()
+        require_countable(trace)
     else:
         whole = load_trace(config)
         trace = part_of(whole, kept(np.array(whole.session)))

@@ -10,6 +10,7 @@ from typing import Any
 from sim import Result, load_config, run
 from sim.providers import bills
 from sim.results.records import Records
+from workloads.checking import check
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.trace import Trace
 
@@ -46,5 +47,5 @@ def recorded_file(folder: Path, calls: list[Row]) -> ClaudeCodeTrace:
 def recorded(folder: Path, calls: list[Row]) -> Trace:
     """The trace of such a file."""
     trace = recorded_file(folder, calls).build(0, folder)
-    trace.check()
+    check(trace)
     return trace

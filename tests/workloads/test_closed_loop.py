@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import load_config, run
+from workloads.checking import check
 from workloads.clients import Clients
 from workloads.content import ROOT
 from workloads.formats.timing import close_loop, link_replies
@@ -34,7 +35,7 @@ def _write(folder: Path, rows: list[Row]) -> Path:
 def _build(folder: Path, rows: list[Row], **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "tokens", "path": str(_write(folder, rows))} | settings
     trace = TokensTrace.model_validate(config).build(0, folder)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -121,7 +122,7 @@ def test_no_request_can_overtake_a_reply(requests: list[tuple[int, int]]) -> Non
         trace.add(prompt=prompt, output_tokens=2, arrival_s=float(i), session=session)
     link_replies(trace)
     close_loop(trace)
-    trace.check()
+    check(trace)
     before = {after: i for i, after in enumerate(trace.follower) if after != NONE}
     for i, earlier in enumerate(trace.continues):
         at = i
