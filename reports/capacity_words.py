@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reports import units
 from sim.studies.capacity import Between, CapacityStudy, Side
-from sim.studies.rate_sample import RateSample, requests_needed
+from sim.studies.rate_sample import RateSample
+from sim.studies.rate_verdict import requests_needed
 from sim.studies.search import MOST_DOUBLINGS, Outcome, Verdict
 
 
