@@ -19,7 +19,8 @@ from sim.doctor.outcome import Diagnosis, GroupEntry
 from sim.doctor.what_if import price
 from tests.doctor.logs import FIRST, OPUS, Row, Transcript, billed_file, call
 from tests.refusing import Cli, refused
-from tests.workloads.one_chat import WRITERS, turns
+from tests.workloads.conversation import turns
+from tests.workloads.one_chat import WRITERS
 from workloads.errors import InputError
 
 

@@ -13,7 +13,7 @@ import yaml
 from sim import load_config, run
 from tests.chats import workload
 from tests.refusing import Cli, refused
-from tests.workloads.one_chat import tokens, turns
+from tests.workloads.conversation import tokens, turns
 from tests.workloads.other_files import ALL
 from tests.workloads.test_one_chat import CLOSED, shared
 from workloads.command_line import call

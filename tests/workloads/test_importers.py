@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from tests.workloads.one_chat import Row, turns
+from tests.workloads.conversation import Row, turns
 from tests.workloads.other_files import ALL, BINARY
 from workloads.base import Workload
 from workloads.checking import check

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sim.caches.ideal import IdealConfig
-from tests.workloads.one_chat import Row, lines, turns
+from tests.workloads.conversation import Row, lines, turns
 from tests.workloads.other_files import ALL
 from workloads.checking import check
 from workloads.errors import InputError

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import OPENING, UNTIMED, WRITERS, Turn, tokens, turns
+from tests.workloads.conversation import OPENING, Turn, tokens, turns
+from tests.workloads.one_chat import UNTIMED, WRITERS
 from workloads.checking import check
 from workloads.registry import FORMATS
 from workloads.trace import NONE, Trace

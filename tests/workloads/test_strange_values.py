@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import WRITERS, Row
+from tests.workloads.conversation import Row
+from tests.workloads.one_chat import WRITERS
 from tests.workloads.other_files import ALL, BINARY, azure
 from workloads.checking import check
 from workloads.errors import InputError

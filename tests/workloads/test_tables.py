@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import WRITERS, Row
+from tests.workloads.conversation import Row
+from tests.workloads.one_chat import WRITERS
 from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.times import seconds

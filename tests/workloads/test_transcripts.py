@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.workloads.one_chat import Row, iso, lines
+from tests.workloads.conversation import Row, iso, lines
 from tests.workloads.test_one_chat import shared
 from workloads.checking import check
 from workloads.formats.claude_code import ClaudeCodeLog
