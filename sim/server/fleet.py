@@ -17,7 +17,7 @@ from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems import deadlines
 from sim.systems.engine import EngineSystem
-from sim.systems.serving import finished, fleet_of
+from sim.systems.fleet_run import finished, fleet_of
 from workloads.errors import InputError
 from workloads.trace import Trace
 

@@ -25,9 +25,9 @@ from sim.results.records import Records
 from sim.systems import drafting
 from sim.systems.approximations import approximations
 from sim.systems.failures import FailureConfig, require_order
+from sim.systems.fleet_run import run_fleet
 from sim.systems.layer_groups import keeps_groups, with_groups
 from sim.systems.pool import Pool
-from sim.systems.serving import serve
 from sim.systems.together import require_sense
 from workloads.clients import Retries
 from workloads.errors import InputError
@@ -192,9 +192,9 @@ class EngineSystem(Pool):
         Of a part of a trace only the replicas of its ``share`` are simulated.
         """
         if self.tenants == "shared":
-            return serve(self, trace, folder, tick, self.cache, share, watched=True)
-        records = serve(self, salted(trace), folder, tick, self.cache, share, watched=True)
-        shared = serve(self, trace, folder, tick, self.cache, share)
+            return run_fleet(self, trace, folder, tick, self.cache, share, watched=True)
+        records = run_fleet(self, salted(trace), folder, tick, self.cache, share, watched=True)
+        shared = run_fleet(self, trace, folder, tick, self.cache, share)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
         records.hits_lost_to_isolation_tokens = lost
         return records
@@ -209,7 +209,9 @@ class EngineSystem(Pool):
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
         size, groups = self.block_size(self.cache), getattr(self.cache, "groups", None)
-        return serve(self, trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups), share)
+        return run_fleet(
+            self, trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups), share
+        )
 
     def model_name(self, folder: Path) -> str:
         """How messages call the model; empty where there is none."""

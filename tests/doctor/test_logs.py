@@ -11,8 +11,8 @@ from sim.doctor.examine import examine
 from sim.doctor.what_if import price
 from tests.doctor.logs import FIRST, Row, Transcript, billed_file, examined, rollout
 from tests.refusing import Cli, refused
-from tests.workloads.conversation import turns
 from tests.workloads.one_chat import WRITERS
+from tests.workloads.two_sessions import turns
 from workloads.errors import InputError
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.workloads.conversation import (
+from tests.workloads.one_chat_traced import helicone, langfuse, langsmith, litellm, otel_flat, otel_genai
+from tests.workloads.two_sessions import (
     ZERO_S,
     Row,
     Turn,
@@ -19,7 +20,6 @@ from tests.workloads.conversation import (
     lines,
     turns,
 )
-from tests.workloads.one_chat_traced import helicone, langfuse, langsmith, litellm, otel_flat, otel_genai
 
 
 def openai_messages(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.workloads.conversation import (
+from tests.workloads.two_sessions import (
     ZERO_S,
     Row,
     Turn,

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from tests.workloads.conversation import Row, turns
 from tests.workloads.other_files import ALL, BINARY
+from tests.workloads.two_sessions import Row, turns
 from workloads.base import Workload
 from workloads.checking import check
 from workloads.errors import InputError

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sim.caches.ideal import IdealConfig
-from tests.workloads.conversation import Row, lines, turns
 from tests.workloads.other_files import ALL
+from tests.workloads.two_sessions import Row, lines, turns
 from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.vllm_kv_events import VllmKvEvents

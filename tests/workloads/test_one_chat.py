@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.conversation import OPENING, Turn, tokens, turns
 from tests.workloads.one_chat import UNTIMED, WRITERS
+from tests.workloads.two_sessions import OPENING, Turn, tokens, turns
 from workloads.checking import check
 from workloads.registry import FORMATS
 from workloads.trace import NONE, Trace

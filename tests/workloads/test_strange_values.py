@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.conversation import Row
 from tests.workloads.one_chat import WRITERS
 from tests.workloads.other_files import ALL, BINARY, azure
+from tests.workloads.two_sessions import Row
 from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.guess import guess

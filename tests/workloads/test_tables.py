@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.conversation import Row
 from tests.workloads.one_chat import WRITERS
+from tests.workloads.two_sessions import Row
 from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.times import seconds

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.workloads.conversation import Row, iso, lines
 from tests.workloads.test_one_chat import shared
+from tests.workloads.two_sessions import Row, iso, lines
 from workloads.checking import check
 from workloads.formats.claude_code import ClaudeCodeLog
 from workloads.formats.codex import CodexLog

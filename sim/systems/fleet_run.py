@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sim.systems.engine import EngineSystem
 
 
-def serve(
+def run_fleet(
     system: EngineSystem,
     trace: Trace,
     folder: Path,
