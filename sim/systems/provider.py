@@ -15,11 +15,11 @@ from sim.providers.given_up import Patience
 from sim.providers.latency import UNSHOWN, HostedLatency
 from sim.providers.marks import NEEDS_SYSTEM, Caching
 from sim.providers.notes import GIVEN_UP, GIVEN_UP_BY_DEFAULT, below_minimum
-from sim.providers.offer import RECORDED, Offer
 from sim.providers.prices import PriceList, ProviderPrice, Tier
 from sim.providers.schema import Rules
 from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
+from sim.providers.terms import RECORDED, Terms
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
 from sim.systems import deadlines, strategies
@@ -96,8 +96,8 @@ class ProviderSystem(Schema):
         rules = self._rules(key)
         if self.model == RECORDED:  # what is sold depends on the models
             return self
-        self._offer.require_current(self.model, key)
-        self._offer.prices(self.model, key)
+        self._terms.require_current(self.model, key)
+        self._terms.prices(self.model, key)
         if self.caching.mode == "off":
             self.caching.check_lifetimes(rules, self.provider, f"{key}.caching")
             return self
@@ -137,8 +137,8 @@ class ProviderSystem(Schema):
             )
         first: Rules | None = None
         for model in self._models(trace):
-            self._offer.require_current(model, key)
-            self._offer.prices(model, key)
+            self._terms.require_current(model, key)
+            self._terms.prices(model, key)
             rules = self._rules(key, model)
             first = first or rules
             if (rules.sold, rules.usage_style) != (first.sold, first.usage_style):
@@ -155,7 +155,7 @@ class ProviderSystem(Schema):
         caching = self.caching
         by_model = {model: self._rules("", model) for model in self._models(trace)}
         notes = [UNSHOWN if self.latency is None else self.latency.note]
-        notes += [note for model in by_model for note in self._offer.price_notes(model)]
+        notes += [note for model in by_model for note in self._terms.price_notes(model)]
         notes += [note for rules in by_model.values() for note in rules.notes]
         if self.deadline_s is not None:
             notes.append(GIVEN_UP if self.latency is not None else GIVEN_UP + GIVEN_UP_BY_DEFAULT)
@@ -235,7 +235,7 @@ class ProviderSystem(Schema):
         """The table of what was ``served`` by ``rules``, with its bill."""
         held, of = rules
         records = Records.of(request_log(trace, served, timed=self.latency is not None))
-        prices = [self._offer.prices(model, "") for model in self._models(trace)]
+        prices = [self._terms.prices(model, "") for model in self._models(trace)]
         records.hosted = Hosted(
             cards=tuple(card for one in prices for card in one.cards),
             latency=HostedLatency() if self.latency is None else self.latency,
@@ -270,7 +270,7 @@ class ProviderSystem(Schema):
         """Rules, client's settings, prices and times of its one model."""
         rules = self._rules("")
         line = HostedLatency() if self.latency is None else self.latency
-        return rules, self.caching.filled(rules), self._offer.prices(self.model, ""), line
+        return rules, self.caching.filled(rules), self._terms.prices(self.model, ""), line
 
     def _patience(self, trace: Trace) -> Patience | None:
         if self.deadline_s is None:
@@ -287,8 +287,8 @@ class ProviderSystem(Schema):
 
     def _rules(self, key: str, model: str | None = None) -> Rules:
         """The record for ``model`` (default: the configured one)."""
-        return self._offer.rules(model or self.model, key)
+        return self._terms.rules(model or self.model, key)
 
     @property
-    def _offer(self) -> Offer:
-        return Offer(self.provider, self.caching.mode, self.rules or {}, self.tier, self.start, self.price)
+    def _terms(self) -> Terms:
+        return Terms(self.provider, self.caching.mode, self.rules or {}, self.tier, self.start, self.price)

@@ -21,7 +21,7 @@ from workloads.errors import InputError
 from workloads.formats.jsonl import Row, text, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
-from workloads.formats.weka_calls import Scope, Session, session_of
+from workloads.formats.weka_calls import AgentSession, Scope, session_of
 from workloads.formats.weka_clock import Meaning, meaning_of
 from workloads.ranges import RangeTree
 from workloads.schema import Schema
@@ -120,7 +120,7 @@ class ClaudeCodeTrace(Schema):
             self.arrival.apply(trace)
         return trace
 
-    def _add(self, trace: Trace, sessions: list[Session], order: list[tuple[float, int, int]]) -> None:
+    def _add(self, trace: Trace, sessions: list[AgentSession], order: list[tuple[float, int, int]]) -> None:
         """Add the calls in this order of (time in s, session, place in it)."""
         assert trace.named_blocks is not None and trace.request_ids is not None
         assert trace.api_s is not None
@@ -151,12 +151,12 @@ class ClaudeCodeTrace(Schema):
         if all(models):
             trace.models = models
 
-    def _sessions(self, reader: Reader, trace: Trace) -> list[Session]:
+    def _sessions(self, reader: Reader, trace: Trace) -> list[AgentSession]:
         """The sessions in the order of their ids, their prompts in the content tree."""
-        found: dict[str, Session] = {}
+        found: dict[str, AgentSession] = {}
         trees: list[RangeTree] = []
 
-        def session(where: str, line: int, row: Row) -> Session:
+        def session(where: str, line: int, row: Row) -> AgentSession:
             name = text(row, "id", where)
             if name in found:
                 raise InputError(
@@ -190,7 +190,7 @@ class ClaudeCodeTrace(Schema):
             raise InputError(f"{reader.path}: no requests; allowed: one session with its requests a line")
         return [found[key] for key in sorted(found)]
 
-    def _set_clocks(self, sessions: list[Session]) -> list[str]:
+    def _set_clocks(self, sessions: list[AgentSession]) -> list[str]:
         """Put the calls of all sub-agents on the clocks of their sessions."""
         agents = [agent for session in sessions for agent in session.agents]
         meaning, note = meaning_of([agent.span for agent in agents])

@@ -21,7 +21,7 @@ SCOPES = ("local", "global")
 
 
 @dataclass(slots=True)
-class Call:
+class AgentCall:
     """One model call: its place in time and in the content tree."""
 
     name: str
@@ -43,15 +43,15 @@ class Call:
 
 
 @dataclass(slots=True)
-class Agent:
+class SubAgent:
     """A sub-agent, whose calls still count from its own start."""
 
     span: Span
-    calls: list[Call]
+    calls: list[AgentCall]
 
 
 @dataclass(slots=True)
-class Session:
+class AgentSession:
     """A line of the file, or a file of its own."""
 
     id: str
@@ -59,13 +59,13 @@ class Session:
     block_size: int
     scoped: bool
     """Whether the file says what its ids are."""
-    calls: list[Call]
-    agents: list[Agent]
+    calls: list[AgentCall]
+    agents: list[SubAgent]
 
 
 def session_of(
     name: str, where: str, line: int, row: Row, tree: RangeTree, asked: Scope | None, *, subagents: bool
-) -> Session:
+) -> AgentSession:
     """The session in ``row``, its prompts put into ``tree``; ``asked``: what ids mean, whatever it says.
 
     Without ``subagents`` their calls are left out.
@@ -76,12 +76,12 @@ def session_of(
             f"{where}: hash_id_scope = {shown(scope)}; allowed: {', '.join(SCOPES)}, or absent"
         )
     namespace: Hashable = 0 if (asked or scope) == "global" else name
-    session = Session(name, line, tree.id_tokens, scope is not None, [], [])
+    session = AgentSession(name, line, tree.id_tokens, scope is not None, [], [])
     entries = list(requests_of(row, where, "request"))
     own_s = [None if e.get("type") == "subagent" else number(e, "t", here) for here, e in entries]
     after_s = _next(own_s)
     names: set[str] = set()
-    main: list[Call] = []
+    main: list[AgentCall] = []
     for place, (here, entry) in enumerate(entries):
         if entry.get("type") != "subagent":
             session.calls.append(_add(main, name, here, entry, tree, namespace))
@@ -118,17 +118,19 @@ def _agent(
     namespace: Hashable,
     before_s: float | None,
     after_s: float | None,
-) -> Agent:
+) -> SubAgent:
     """A sub-agent between two calls of its parent."""
     duration_s = None if entry.get("duration_ms") is None else number(entry, "duration_ms", where) / 1000
     span = Span(where, number(entry, "t", where), duration_s, before_s, after_s)
-    calls: list[Call] = []
+    calls: list[AgentCall] = []
     for here, row in requests_of(entry, where, "call"):
         _add(calls, name, here, row, tree, namespace).lane = name
-    return Agent(span, calls)
+    return SubAgent(span, calls)
 
 
-def _add(chain: list[Call], name: str, where: str, row: Row, tree: RangeTree, namespace: Hashable) -> Call:
+def _add(
+    chain: list[AgentCall], name: str, where: str, row: Row, tree: RangeTree, namespace: Hashable
+) -> AgentCall:
     """Append the model call ``row`` to those before it in its session or sub-agent, ``name``."""
     if row.get("type") not in ("n", "s"):
         raise InputError(
@@ -142,7 +144,7 @@ def _add(chain: list[Call], name: str, where: str, row: Row, tree: RangeTree, na
     output_tokens = max(1, whole(row, "out", where, 0))
     at_s, api_s = number(row, "t", where), _optional(row, "api_time", where)
     model, inputs = row.get("model"), row.get("input_types")
-    call = Call(
+    call = AgentCall(
         name=f"{name}/{turn}",
         at_s=at_s,
         prompt=prompt,
@@ -161,7 +163,7 @@ def _add(chain: list[Call], name: str, where: str, row: Row, tree: RangeTree, na
     return call
 
 
-def _think_s(where: str, before: Call, call: Call, recorded_s: float | None) -> float:
+def _think_s(where: str, before: AgentCall, call: AgentCall, recorded_s: float | None) -> float:
     """Seconds from the reply to ``before`` to ``call`` in closed loop; times must not go back."""
     gap_s = call.at_s - before.at_s
     if gap_s < 0:

@@ -1,4 +1,4 @@
-"""What a provider offers under a configuration: the rules and prices of each of its models."""
+"""The terms of a provider under a configuration: rules and prices of each of its models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Terms:
     """Rules and prices of ``provider`` at ``start``, some of them replaced by the configuration's."""
 
     provider: str
