@@ -80,7 +80,8 @@ def checkpoint_times_s(trace: Trace, asked: Asked) -> list[float]:
 
 def _grid(trace: Trace) -> list[float]:
     """The times at which a found window may begin."""
-    return [trace.last_start_s * (i + 1) / GRID for i in range(GRID)]
+    last_s = trace.last_start_s  # a look at every request
+    return [last_s * (i + 1) / GRID for i in range(GRID)]
 
 
 def load_end_s(trace: Trace, records: Records) -> float:
