@@ -97,7 +97,8 @@ class EngineSystem(Pool):
     failures: list[FailureConfig] = Field(default=[])
     """Replicas that die, and when."""
     retries: Retries | None = None
-    """How a client sends again what was rejected or timed out; left out: never."""
+    """How a client sends again what was rejected or timed out; left out: never. Goes with `deadline_s`,
+    `max_queued_requests` or a replica that fails for good."""
     record_steps: bool = False
     """Whether what every step scheduled is kept, for steps.parquet; slower."""
     sample_s: float | None = Field(default=None, ge=1e-3)
@@ -191,6 +192,12 @@ class EngineSystem(Pool):
         if (timed or self.kv_link is not None) and model is None:
             refuse("model is missing, and KV travels", "a model, whose KV has a size")
         require_order(self.failures, self.ranks_in_all, key)
+        turns_away = self.max_queued_requests or any(failure.back_s is None for failure in self.failures)
+        if self.retries is not None and self.deadline_s is None and not turns_away:
+            refuse(
+                "retries: every request waits until it is served, so none is sent again",
+                "with deadline_s, max_queued_requests or a replica that fails for good",
+            )
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the options contradict the trace."""

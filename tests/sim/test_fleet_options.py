@@ -143,6 +143,21 @@ def test_who_does_not_complete_is_counted_apart(tmp_path: Path) -> None:
     assert table[table["system"] == "one"]["status"].tolist() == records.status.tolist()
 
 
+@pytest.mark.parametrize(
+    ("reason", "most"),
+    [
+        ({"max_queued_requests": 1}, 2),
+        ({"deadline_s": 0.1}, 2),
+        ({"failures": [{"replica": 0, "at_s": 3}]}, 3),  # what the replica loses begins anew once more
+    ],
+    ids=["full queue", "deadline", "no replica left"],
+)
+def test_what_is_turned_away_is_sent_again(reason: dict[str, Any], most: int, tmp_path: Path) -> None:
+    """Retries are allowed with each of the three, and happen."""
+    records = _run(tmp_path, {**reason, "engine": {"max_num_seqs": 1}, "retries": {}}).runs["one"].records
+    assert records.retries.max() == most
+
+
 def test_warm_up_is_left_out(tmp_path: Path) -> None:
     """Requests that arrive before it are served and not counted; iterations count from then on."""
     whole, warm = _run(tmp_path, {}), _run(tmp_path, {}, warmup_s=5.0)
