@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports import units
 from sim.results.sample import DRAWN
-from sim.results.summary import Summary
+from sim.results.summary import OwnWindow, Summary
 
 HOW = {"found": "found from the run", "given": "as the configuration says"}
 INTERVALS = {
@@ -13,6 +13,8 @@ INTERVALS = {
     "bootstrap": "± is half of a 95 % interval, from {count} resamples of the trace's sessions.",
 }
 """What ± means, by the kind of repetition."""
+SHOWN = 4
+"""Windows that are told where runs have their own; summary.json has all."""
 
 
 def drawn(summary: Summary) -> str:
@@ -30,11 +32,26 @@ def measured(summary: Summary) -> str:
     window = summary["window"]
     if window["chosen"] == "whole":
         return ""
-    until = "the end" if window["end_s"] is None else f"{window['end_s']:,.0f} s"
+    share = f"{units.percent(1 - window['outside_ratio'])} of all ({HOW[window['chosen']]})"
+    own = {
+        name + twin: part[name]["window"]
+        for part, twin in ((summary["systems"], ""), (summary["no_cache"], " without cache"))
+        for name in part
+        if "window" in part[name]
+    }
+    if not own:
+        return f"Figures are of the requests that arrive {_from(window)}: {share}."
+    shown = [f"{units.printable(name)} {_from(of)}" for name, of in list(own.items())[:SHOWN]]
+    more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
     return (
-        f"Figures are of the requests that arrive from {window['start_s']:,.0f} s to {until}: "
-        f"{units.percent(1 - window['outside_ratio'])} of all ({HOW[window['chosen']]})."
+        f"Figures are of the requests that arrive in a part of each run: {share}. In closed loop sessions "
+        f"start as fast as they are served, so each run has its own: {', '.join(shown)}{more}."
     )
+
+
+def _from(window: OwnWindow) -> str:
+    until = "the end" if window["end_s"] is None else f"{window['end_s']:,.0f} s"
+    return f"from {window['start_s']:,.0f} s to {until}"
 
 
 def intervals(summary: Summary) -> str:

@@ -31,7 +31,7 @@ from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.sample import DRAWN, sampled
 from sim.results.steady import Measured
-from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
+from sim.results.summary import MeasuredWindow, OwnWindow, Summary, SystemEntry, Timing, WeighedClaim
 from sim.results.summary_cost import Regret
 from sim.results.tables import RequestColumns
 from sim.results.tally import summarise
@@ -288,13 +288,9 @@ class Result:
         window, _ = next(iter(self.measure.windows.values()))
         outside = 0 if self.added is None else self.added.outside
         for name, run in self.runs.items() if self.added is None else ():
-            outside += len(run.records) - int(run.records.arrived(self.measure.windows[name][0]).sum())
-        return {
-            "chosen": self.measure.chosen,
-            "start_s": window.start_s,
-            "end_s": None if window.end_s == inf else window.end_s,
-            "outside_ratio": outside / (self.trace.requests * len(self.runs)),
-        }
+            outside += _outside(run.records, self.measure.windows[name][0])
+        share = outside / (self.trace.requests * len(self.runs))
+        return {"chosen": self.measure.chosen, **_told(window, share)}
 
     def _entry(self, name: str, run: SystemRun, records: Records, window: Window) -> SystemEntry:
         figures = summarise(records, run.price, window, self.config.slo)
@@ -313,7 +309,19 @@ class Result:
             "warnings": watch.warnings(records, full_s),
             **figures,
         }
+        if self.measure.differs:
+            entry["window"] = _told(window, _outside(records, window) / len(records))
         return cast(SystemEntry, entry)
+
+
+def _outside(records: Records, window: Window) -> int:
+    """How many requests do not arrive in ``window``."""
+    return len(records) - int(records.arrived(window).sum())
+
+
+def _told(window: Window, outside_ratio: float) -> OwnWindow:
+    end_s = None if window.end_s == inf else window.end_s
+    return {"start_s": window.start_s, "end_s": end_s, "outside_ratio": outside_ratio}
 
 
 def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:

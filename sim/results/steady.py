@@ -61,6 +61,11 @@ class Measured:
     needed_s: float = 0.0
     """How long they would have to for a window to be found; 0 where one was."""
 
+    @property
+    def differs(self) -> bool:
+        """Whether runs have windows of their own, as in closed loop."""
+        return len({window for pair in self.windows.values() for window in pair}) > 1
+
 
 def is_traffic(trace: Trace) -> bool:
     """Whether ``trace`` is a piece of generated traffic that could go on: sessions that start by a process.

@@ -204,6 +204,27 @@ class Figures(Served, Latencies, SpecDecode):
     cost: Annotated[CostFigures, About("", "Dollars, and what they pay for.")]
 
 
+class OwnWindow(TypedDict):
+    """In closed loop: which part of its run the figures of one system, or of its twin, are about."""
+
+    start_s: Annotated[float, About("s", "Where it begins; the warm-up is before.")]
+    end_s: Annotated[Figure, About("s", "Where it ends; the drain is after. Null: with the last reply.")]
+    outside_ratio: Annotated[float, About("0-1", "Share of the requests that arrive outside of it.")]
+
+
+class MeasuredWindow(OwnWindow):
+    """Which part of the run the figures are about: requests that arrive in it, counters of its time.
+
+    In closed loop every system and twin has one of its own, in its entry; begin and end here are those of
+    the first system, and the share that of all systems.
+    """
+
+    chosen: Annotated[
+        Literal["whole", "given", "found"],
+        About("", "Found from the run, given by `warmup_s` and `until_s`, or the whole run."),
+    ]
+
+
 class SystemEntry(Figures):
     """One system, or its twin without a cache. Figures are of completed requests of the measured window.
 
@@ -217,6 +238,9 @@ class SystemEntry(Figures):
     notes: Annotated[list[str], About("", "What a reader has to know about these figures.")]
     warnings: Annotated[
         list[str], About("", "Why figures may mislead: overload, a cache still filling, too few requests.")
+    ]
+    window: NotRequired[
+        Annotated[OwnWindow, About("", "What part of its run they are about, where runs differ in that.")]
     ]
     regret: NotRequired[
         Annotated[Regret, About("", "A provider's other caching strategies, where they were tried.")]
@@ -258,21 +282,6 @@ class WeighedClaim(TypedDict):
     derived_saved: Annotated[Figure, About("0-1", "The share that this run saves.")]
     holds: Annotated[bool | None, About("", "Whether that is enough; null if it cannot be decided.")]
     conditions: Annotated[list[str], About("", "Under what conditions the claim would hold.")]
-
-
-class MeasuredWindow(TypedDict):
-    """Which part of the run the figures are about: requests that arrive in it, counters of its time.
-
-    In closed loop every system and twin has one of its own; this is that of the first system.
-    """
-
-    chosen: Annotated[
-        Literal["whole", "given", "found"],
-        About("", "Found from the run, given by `warmup_s` and `until_s`, or the whole run."),
-    ]
-    start_s: Annotated[float, About("s", "Where it begins; the warm-up is before.")]
-    end_s: Annotated[Figure, About("s", "Where it ends; the drain is after. Null: with the last reply.")]
-    outside_ratio: Annotated[float, About("0-1", "Share of all requests that arrive outside of it.")]
 
 
 Bounds = tuple[float, float] | None

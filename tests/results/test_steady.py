@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from reports.validity import measured
 from sim.config import load_config
 from sim.experiment import Result, run
 from sim.results import steady, validity, window
@@ -58,6 +59,7 @@ def test_the_start_and_the_drain_are_left_out(tmp_path: Path) -> None:
     entry = summary["systems"]["one"]
     assert entry["completed"] == inside.sum() < len(records)
     assert entry["duration"] == found["end_s"] - found["start_s"]
+    assert "window" not in entry, "all have the same"
     assert entry["cache"]["prefix_cache_hits_tokens"] == records.cache_read_input_tokens[inside].sum()
     assert found["outside_ratio"] == pytest.approx(1 - inside.mean())
     assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "parts"
@@ -176,6 +178,18 @@ def test_closed_loop_is_measured_while_sessions_start(tmp_path: Path) -> None:
     for found, records in ((with_cache, result.runs["one"].records), (without, result.runs["one"].twin)):
         firsts = records.arrival_s[records.turn == 1]
         assert found.end_s == firsts.max() and 0 < found.start_s < found.end_s
+    summary: Any = result.summary()
+    table = result.requests()
+    for part, name, found in (("systems", "one", with_cache), ("no_cache", "one/no-cache", without)):
+        entry, arrival_s = summary[part]["one"], table[table.system == name].arrival_s
+        own = entry["window"]
+        assert (own["start_s"], own["end_s"]) == (found.start_s, found.end_s)
+        inside = (arrival_s >= own["start_s"]) & (arrival_s < own["end_s"])
+        assert entry["completed"] == inside.sum()
+        assert own["outside_ratio"] == (~inside).mean()
+    assert with_cache != without
+    said = measured(summary)
+    assert f"one from {with_cache.start_s:,.0f} s to {with_cache.end_s:,.0f} s, one without cache" in said
     with pytest.raises(InputError, match=r"duration_s does not go with arrival\.process closed_loop"):
         _run(tmp_path, {}, workload=chat | {"duration_s": 5, "arrival": closed})
 
