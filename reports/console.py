@@ -21,7 +21,7 @@ MOST_SYSTEMS = 18
 """Lines of a table of systems."""
 FIRST = 2
 """Of each kind of remark, before others have their turn."""
-FOREMOST = ("rejected", "vLLM would not start", "uncalibrated")
+FOREMOST = ("rejected", "too long for the cache", "vLLM would not start", "uncalibrated")
 """How the notes begin that come before others."""
 CROSSOVERS = 3
 """Pairs of own GPUs and a provider that are told at the terminal."""

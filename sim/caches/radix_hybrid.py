@@ -12,7 +12,7 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from sim.caches.base import Served
+from sim.caches.base import Fits, Served, always
 from workloads.content import Route
 from workloads.trace import Trace
 
@@ -273,8 +273,15 @@ class HybridReplay:
 
     evicted_blocks = None
 
-    def __init__(self, trace: Trace, tree: HybridTree, serve_one: Callable[[Route, int, int], int]) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        tree: HybridTree,
+        serve_one: Callable[[Route, int, int], int],
+        fits: Fits = always,
+    ) -> None:
         self.tree = tree
+        self._fits = fits
         self._serve_one = serve_one
         self._trace = trace
         self._end = trace.content.end
@@ -287,9 +294,11 @@ class HybridReplay:
     def serve(self, request: int, at_s: float) -> Served:
         """Serve request number ``request``; when does not matter."""
         trace = self._trace
-        prompt = self._end[trace.prompt[request]]
+        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt)
         route = trace.chains.route(trace.reply[request])
-        hit = self._serve_one(route, prompt, trace.output_tokens[request])
+        hit = self._serve_one(route, prompt, output)
         return Served(hit, hit, prompt)
 
     def check(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
+from sim.caches.base import too_long, too_long_note
 from sim.caches.groups.config import groups_of
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
@@ -214,15 +215,19 @@ class EngineSystem(Pool):
             self.cache.replay(trace, f"{key}.cache")
 
     def each_too_long(self, trace: Trace) -> list[int]:
-        """How many requests of ``trace`` each pool turns away for their length."""
-        return [pool.count_too_long(trace, self.cache) for pool in self.all_pools]
+        """How many requests of ``trace`` each pool turns away for their length; last, for how many a cache
+        beside the memory is too small."""
+        beside = too_long(self.cache, trace) if self.is_beside else 0
+        return [*(pool.count_too_long(trace, self.cache) for pool in self.all_pools), beside]
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
         return self.notes_of(trace, folder, self.each_too_long(trace))
 
     def notes_of(self, trace: Trace, folder: Path, too_long: Sequence[int]) -> list[str]:
-        """The same where it is known how many requests of the whole trace are ``too_long``, by pool."""
+        """The same where it is known how many requests of the whole trace are ``too_long``
+        (`each_too_long`)."""
+        *by_pool, beside = too_long
         model = self._model("", folder)
         pools = self.all_pools
         profiles = [pool.profile(model, "", folder) for pool in pools]
@@ -239,6 +244,7 @@ class EngineSystem(Pool):
                 f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
                 "finds costs no time and no KV block is shared"
             )
+            notes += too_long_note(beside, trace.requests)
         if isinstance(self.cache, TieredConfig) and self.cache.takes_time:
             notes.append(
                 "approximate: what lower tiers keep and when they are written is not an engine's detail"
@@ -256,7 +262,7 @@ class EngineSystem(Pool):
             notes += [f"approximate: {text}" for text in approximations(model, pools, profiles, self.cache)]
         for profile in profiles:
             notes.append(profile.note())
-        for pool, over in zip(pools, too_long, strict=True):
+        for pool, over in zip(pools, by_pool, strict=True):
             notes += pool.memory_notes(trace.requests, over, model, self.cache)
         return list(dict.fromkeys(notes))
 
