@@ -68,7 +68,8 @@ def legend(
     shown = [name for name in looks if name in names and looks[name].named]
     handles = [Line2D([], [], color=looks[n].colour, label=units.shortened(n)) for n in shown]
     if others := len(names) - len(shown):
-        handles.append(Line2D([], [], color=canvas.GREY, label=f"{others} others (hover for names)"))
+        hint = "1 other (hover for its name)" if others == 1 else f"{others} others (hover for names)"
+        handles.append(Line2D([], [], color=canvas.GREY, label=hint))
     handles += [
         Line2D([], [], color=canvas.MIDDLE, linestyle=dash, label=label) for label, dash in more.items()
     ]
