@@ -335,4 +335,6 @@ def extrapolation(records: Records) -> list[str]:
     if engine is None or not engine.extrapolated_s:
         return []
     share = engine.extrapolated_s / engine.busy_s
+    if share < 0.0005:  # 0.0 %
+        return []
     return [f"extrapolated: {share:.1%} of the busy time lies outside of the profile's measured domain"]
