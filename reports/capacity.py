@@ -256,7 +256,7 @@ DEFINITIONS = (
     ("Without cache", "The same requests on the same system with prefix caching off."),
     ("Crosses", "Runs that are overloaded or without a steady state: they do not count as good."),
 )
-HEADINGS = ("system", "", "highest rate", "ratio", "requests per s", "per GPU", "good", "$ per M tokens")
+HEADINGS = ("ratio", "requests per s", "per GPU", "good", "$ per M tokens")
 
 
 def render(study: CapacityStudy) -> str:
@@ -278,7 +278,7 @@ def render(study: CapacityStudy) -> str:
         seed=study.config.seed,
         answer=units.unbroken(answer(study)),
         parts=[
-            Part("Highest rates", headings=HEADINGS, rows=rows, words=2),
+            Part("Highest rates", headings=("system", "", study.unit, *HEADINGS), rows=rows, words=2),
             Part("Figures", images=[image(picture) for picture in pictures]),
             Part("What to know about them", notes=said),
         ],
