@@ -109,7 +109,7 @@ def _better_strategies(summary: Summary) -> list[RenderableType]:
         if best is not None and best["regret_usd"] > UNCHANGED * best["best_cost_usd"]:
             less = units.percent(best["regret_usd"] / (best["regret_usd"] + best["best_cost_usd"]))
             cost, said = units.usd(best["best_cost_usd"]), units.printable(best["best_strategy"])
-            whole = "" if summary["window"]["chosen"] == "whole" else " of the whole run"
+            whole = " of the whole run" if summary["window"]["outside_ratio"] else ""
             text = f"{units.printable(name)}: the bill{whole} would be {less} less with {said}: {cost}"
             found.append((best["regret_usd"], _bullet(Text(text))))
     return [line for _, line in sorted(found, key=lambda one: -one[0])]

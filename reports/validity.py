@@ -41,6 +41,8 @@ def measured(summary: Summary) -> str:
         for name in part
         if "window" in part[name]
     }
+    if not own and window["start_s"] <= 0 and window["end_s"] is None:
+        return f"Figures are of all requests ({HOW[window['chosen']]})."
     if not own:
         return f"Figures are of the requests that arrive {_from(window)}: {share}."
     shown = [f"{units.printable(name)} {_from(of)}" for name, of in list(own.items())[:SHOWN]]

@@ -88,6 +88,19 @@ def test_texts_that_differ_in_one_number_are_told_once() -> None:
     }
 
 
+def test_what_part_is_measured(everything: Result) -> None:
+    """All of a run that is asked for whole is called that, not a part from 0 s to the end."""
+    summary: Any = everything.summary()
+    window = summary["window"]
+    window |= {"chosen": "given", "start_s": 0.0, "end_s": None, "outside_ratio": 0.0}
+    assert validity.measured(summary) == "Figures are of all requests (as the configuration says)."
+    window |= {"start_s": 1312.4, "outside_ratio": 0.44}
+    assert validity.measured(summary) == (
+        "Figures are of the requests that arrive from 1,312 s to the end: 56.0% of all (as the "
+        "configuration says)."
+    )
+
+
 def test_warnings_at_the_terminal(everything: Result) -> None:
     """Each once with whom it concerns; a system and its twin are named together."""
     summary: Any = everything.summary()
