@@ -265,21 +265,16 @@ class HybridTree:
         assert not live
 
 
-class HybridReplay:
-    """Serves each request as an otherwise idle engine does: match, prefill, generate, release.
+ServeOne = Callable[[Route, int, int], int]
+"""Does all for a request of so many prompt and output tokens in a tree; the tokens of the hit."""
 
-    ``serve_one(route, prompt tokens, output tokens)`` does all that in ``tree``; the tokens of the hit.
-    """
+
+class HybridReplay:
+    """Serves each request as an otherwise idle engine does: match, prefill, generate, release."""
 
     evicted_blocks = None
 
-    def __init__(
-        self,
-        trace: Trace,
-        tree: HybridTree,
-        serve_one: Callable[[Route, int, int], int],
-        fits: Fits = always,
-    ) -> None:
+    def __init__(self, trace: Trace, tree: HybridTree, serve_one: ServeOne, fits: Fits = always) -> None:
         self.tree = tree
         self._fits = fits
         self._serve_one = serve_one
@@ -297,8 +292,7 @@ class HybridReplay:
         prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
         if not self._fits(prompt, output):
             return Served(0, 0, prompt)
-        route = trace.chains.route(trace.reply[request])
-        hit = self._serve_one(route, prompt, output)
+        hit = self._serve_one(trace.chains.route(trace.reply[request]), prompt, output)
         return Served(hit, hit, prompt)
 
     def check(self) -> None:
