@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 INPUTS ?= 20000
+# What is compiled is kept: tests start dozens of commands, and each worker compiles all the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all fuzz lock floors audit coverage lint types docs site notebooks dist goldens bench compiled pure clean
 

@@ -21,7 +21,7 @@ def import_tables(
     ],
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help="Catalogue name of the GPU.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Of layer-times: its tables.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Of layer-times: its tables.")
     ] = None,
     tp: Annotated[
         int, typer.Option("--tp", metavar="N", min=1, max=1024, help="GPUs that are tensor parallel.")

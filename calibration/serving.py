@@ -142,8 +142,8 @@ class Serving:
 
     def __call__(self, batch: Batch, memory: PagedCache, predicted_s: float) -> float:
         """Compute ``batch``; the seconds that it took."""
-        scheduled = batch.scheduled
-        assert scheduled is not None
+        assert batch.shares is not None
+        scheduled = batch.shares.tokens
         work: list[Work] = []
         tokens: list[int] = []
         for request, new in scheduled.items():

@@ -15,7 +15,6 @@ from calibration.measure import Bench
 from calibration.plan import GRIDS, sentinels
 from calibration.runner import Runner
 from calibration.serving import PagedCache, Serving, Texts
-from sim.caches.replay import require_fit
 from sim.engine.interface import Compute
 from sim.engine.latency import IterationTime
 from sim.engine.vllm.config import SchedulerOptions
@@ -192,7 +191,12 @@ class Setup:
         if blocks is None:
             whole = sum(-(-trace.content.end[reply] // pool.block_size) for reply in trace.reply)
             blocks = min(whole, pool.blocks)
-        require_fit(trace, pool.block_size, blocks, "the KV pool")
+        needed = -(-trace.largest_tokens // pool.block_size)
+        if needed > blocks:
+            raise InputError(
+                f"a request of the trace needs {needed:,} KV blocks of {pool.block_size} tokens; allowed: "
+                f"at most the {blocks:,} of the KV pool"
+            )
         longest = max(trace.content.end[reply] for reply in trace.reply)
         if longest > self.runner.longest:
             raise InputError(

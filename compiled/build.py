@@ -19,7 +19,8 @@ from compiled.interpreted import ROOT, built
 
 MODULES = {
     "workloads": "content chains growing messages",
-    "sim/caches": "runs node_runs tables block radix radix_nodes radix_tree radix_eviction lower tiers",
+    "sim/caches": "runs node_runs tables block_pool block radix radix_nodes radix_tree radix_eviction lower"
+    " tiers",
     "sim/caches/groups": "kinds leaving braid group prefix cache lone",
     "sim/caches/eviction": "base keyed lru ttl fifo lfu gdsf belady ghosts arc sieve s3fifo session future",
     "sim/engine": "batch latency timer leaving loads request writers sources beside",

@@ -138,11 +138,17 @@ def plain(scale: float = 1.0, unit: str = "") -> Plain:
 
 
 def log(axes: Axes, which: str) -> None:
-    """Make an axis, x or y, logarithmic, with 1, 2, 5, 10 as they are written as far as they find room."""
+    """Make an axis, x or y, logarithmic, with 1, 2, 5, 10 as they are written as far as they find room.
+
+    An axis on which fewer than two of them lie has all digits.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    subs: tuple[int, ...] = (1, 2, 5) if high / low < 300 else (1,)
+    if sum(low <= tick <= high for tick in LogLocator(subs=subs).tick_values(low, high)) < 2:
+        subs = tuple(range(1, 10))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(plain())
     axis.set_minor_formatter(NullFormatter())
 

@@ -42,7 +42,7 @@ def names() -> set[str]:
 
 def _command(program: str, name: str, command: Any) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
-    usage = " ".join([program, name, *(item.metavar or item.name.upper() for item in arguments)])
+    usage = " ".join([program, name, *map(_place, arguments)])
     lines = [f"\n### {name}\n\n", f"```text\n{usage} [OPTIONS]\n```\n\n", f"{_text(command.help)}\n"]
     rows = [
         _row(item) for item in command.params if item.name != "help" and not getattr(item, "hidden", False)
@@ -52,9 +52,15 @@ def _command(program: str, name: str, command: Any) -> str:
     return "".join(lines)
 
 
+def _place(argument: Any) -> str:
+    """An argument in a usage line: in brackets if it may be left out, with dots if there may be more."""
+    shown = argument.metavar or argument.name.upper()
+    return f"{shown if argument.required else f'[{shown}]'}{'...' if argument.nargs != 1 else ''}"
+
+
 def _row(item: Any) -> str:
     if item.param_type_name == "argument":
-        shown = f"`{item.metavar or item.name.upper()}`"
+        shown = f"`{_place(item)}`"
     else:
         value = "" if getattr(item, "is_flag", False) else f" {item.metavar or 'VALUE'}"
         shown = ", ".join(f"`{option}{value}`" for option in (*item.opts, *item.secondary_opts))

@@ -25,6 +25,13 @@ class Column:
     figure: str
     heading: str
     text: Format
+    in_words: str = ""
+    """How a sentence calls it, where that is not the heading."""
+
+    @property
+    def noun(self) -> str:
+        """How a sentence calls it."""
+        return self.in_words or self.heading
 
 
 TIME = "_ms"
@@ -33,8 +40,8 @@ COLUMNS = (
     Column("request_goodput", "requests/s within slo", plain),
     Column("mean_ttft_ms", "TTFT mean", plain),
     Column("p99_ttft_ms", "TTFT p99", plain),
-    Column("cache.prefix_cache_hit_rate", "hit rate, by tokens", units.percent),
-    Column("cost.cost_usd_total", "dollars", units.usd),
+    Column("cache.prefix_cache_hit_rate", "hit rate, by tokens", units.percent, "hit rate by tokens"),
+    Column("cost.cost_usd_total", "dollars", units.usd, "bill"),
     Column("mean_tpot_ms", "TPOT mean", plain),
     Column("p50_ttft_ms", "TTFT p50", plain),
     Column("p99_e2el_ms", "E2E p99", plain),
@@ -60,7 +67,8 @@ def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     flats = {name: intervals.flat(summary["systems"][name]) for name in names}
     asked = column(comparison["by"])
     others = [c for c in COLUMNS if c.figure != asked.figure]
-    shown = [c for c in others if len({flats[name].get(c.figure) for name in names}) > 1]
+    cells = {c: [_value(summary, name, c, flats) for name in names] for c in others}
+    shown = [c for c in others if len(set(cells[c])) > 1]
     if not any(summary["systems"][name]["failed"] for name in names):
         shown = [c for c in shown if c.figure != "completed"]
     headings = ["system", asked.heading, f"against {units.shortened(comparison['baseline'], 20)}"]
@@ -69,9 +77,9 @@ def table(summary: Summary) -> tuple[list[str], list[list[str]]]:
             units.printable(row["system"]),
             _of(summary, row["system"], asked, flats),
             _against(row, comparison),
-            *(_value(summary, row["system"], c, flats) for c in shown),
+            *(cells[c][i] for c in shown),
         ]
-        for row in comparison["rows"]
+        for i, row in enumerate(comparison["rows"])
     ]
     return headings + [c.heading for c in shown], rows
 
@@ -119,26 +127,24 @@ def sentence(summary: Summary) -> str:
     rows, asked = comparison["rows"], column(comparison["by"])
     best = rows[0]
     if best["value"] is None:
-        return f"No system has the figure {asked.heading}."
+        return f"No system has the figure {asked.noun}."
     most = "highest" if comparison["higher_is_better"] else "lowest"
-    of_best = _cell(asked, best["value"], best["interval"])
+    of_best, what = _cell(asked, best["value"], best["interval"]), asked.noun
     name = units.printable(best["system"])
     if comparison["winner"] is not None:
-        return f"{name} has the {most} {asked.heading}: {of_best}{_margin(comparison)}."
+        return f"{name} has the {most} {what}: {of_best}{_margin(comparison)}."
     if not comparison["tied"]:
         return (
-            f"{name} has the {most} {asked.heading} in this run, {of_best}; whether the differences hold "
-            "cannot be told from it."
+            f"In this run {name} has the {most} {what}: {of_best}; whether the differences hold cannot be "
+            "told from it."
         )
     tied = comparison["tied"]
     if len(tied) == len(rows):
-        return (
-            f"No difference in {asked.heading} holds between the {len(rows)} systems: {of_best} for {name}."
-        )
+        return f"No difference in {what} holds between the {len(rows)} systems: {of_best} for {name}."
     listed = _listed([units.printable(system) for system in tied])
     others = len(rows) - len(tied)
     return (
-        f"{listed} have the {most} {asked.heading} ({of_best} for {name}); no difference between them "
+        f"{listed} have the {most} {what} ({of_best} for {name}); no difference between them "
         f"holds, and {name} differs from the {'other' if others == 1 else f'{others} others'}."
     )
 

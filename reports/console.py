@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reports import comparison, side_by_side, units, validity
+from reports import comparison, notices, side_by_side, units, validity
 from reports.rows import UNCHANGED, compare
 from reports.sentences import claim_figures, claim_verdict, sentence
 from sim.results.summary import Summary, WeighedClaim
@@ -21,7 +21,7 @@ MOST_SYSTEMS = 18
 """Lines of a table of systems."""
 FIRST = 2
 """Of each kind of remark, before others have their turn."""
-FOREMOST = ("rejected", "vLLM would not start", "uncalibrated")
+FOREMOST = ("rejected", "too long for the cache", "vLLM would not start", "uncalibrated")
 """How the notes begin that come before others."""
 CROSSOVERS = 3
 """Pairs of own GPUs and a provider that are told at the terminal."""
@@ -50,7 +50,7 @@ def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) 
     head: list[RenderableType] = [Text(answer, "bold"), Text()]
     told = (validity.measured(summary), validity.intervals(summary))
     head += [_bullet(Text(line, "dim")) for line in told if line]
-    warned = [_bullet(Text(units.printable(line), "yellow"), "!") for line in validity.warnings(summary)]
+    warned = [_bullet(Text(units.printable(line), "yellow"), "!") for line in validity.together(summary)]
     notes = _notes(summary, names)
     better = _better_strategies(summary) if several else []
     crossovers = _crossovers(summary) if summary.get("crossovers") else []
@@ -64,8 +64,8 @@ def table(summary: Summary, width: int = USUAL_WIDTH, *, details: bool = False) 
     middle = _several(summary, width, MOST_SYSTEMS) if several else _engine(summary, names[0])
     parts: list[list[RenderableType]] = [[*warned], [middle], better, notes, crossovers, claims]
     first = [
-        *warned[:FIRST], *claims, *notes[:FIRST], *better[:FIRST], *crossovers, *warned[FIRST:],
-        *better[FIRST:], *notes[FIRST:],
+        *warned[:FIRST], *notes[:1], *claims, *notes[1:FIRST], *better[:FIRST], *crossovers,
+        *warned[FIRST:], *better[FIRST:], *notes[FIRST:],
     ]  # fmt: skip
     return _fitted(head, middle, parts, first, width)
 
@@ -88,7 +88,8 @@ def _fitted(
                 left -= heights[id(part)]
                 fit.add(id(part))
         out = len(first) - len(fit)
-        rest = [_bullet(Text(f"{out} more notes are in the report", "dim"))]
+        more = "1 more note is" if out == 1 else f"{out} more notes are"
+        rest = [_bullet(Text(f"{more} in the report", "dim"))]
         parts = [[part for part in of_kind if part is middle or id(part) in fit] for of_kind in parts]
         parts = [*parts, rest]
     return Group(*head, *(part for of_kind in parts for part in of_kind))
@@ -108,7 +109,8 @@ def _better_strategies(summary: Summary) -> list[RenderableType]:
         if best is not None and best["regret_usd"] > UNCHANGED * best["best_cost_usd"]:
             less = units.percent(best["regret_usd"] / (best["regret_usd"] + best["best_cost_usd"]))
             cost, said = units.usd(best["best_cost_usd"]), units.printable(best["best_strategy"])
-            text = f"{units.printable(name)} would cost {less} less with {said}: {cost}"
+            whole = " of the whole run" if summary["window"]["outside_ratio"] else ""
+            text = f"{units.printable(name)}: the bill{whole} would be {less} less with {said}: {cost}"
             found.append((best["regret_usd"], _bullet(Text(text))))
     return [line for _, line in sorted(found, key=lambda one: -one[0])]
 
@@ -197,10 +199,16 @@ def _filled(out: Table, headings: Sequence[str], rows: list[list[str]]) -> Table
 
 
 def _notes(summary: Summary, names: list[str]) -> list[RenderableType]:
-    """The notes of the systems ``names``, each once; first those that change what figures are worth."""
-    said = dict.fromkeys(note for name in names for note in summary["systems"][name]["notes"])
-    said = dict.fromkeys(sorted(said, key=lambda note: not note.startswith(FOREMOST)))
-    return [_bullet(Text(units.printable(note), "dim")) for note in said]
+    """The notes of the systems ``names``, each once, and whom it concerns if not all of them.
+
+    First come those that change what figures are worth.
+    """
+    said = notices.merged((name, note) for name in names for note in summary["systems"][name]["notes"])
+    lines: list[RenderableType] = []
+    for note, concerned in sorted(said.items(), key=lambda item: not item[0].startswith(FOREMOST)):
+        whom = "" if len(concerned) == len(names) else f"{notices.whom(concerned, len(names))}: "
+        lines.append(_bullet(Text(whom + units.printable(note), "dim")))
+    return lines
 
 
 def _bullet(text: Text, mark: str = "-") -> Padding:

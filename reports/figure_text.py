@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from reports import units
 
 TIMES = ("ms", "s", "1/s", "tokens/s", "USD")
@@ -11,7 +9,7 @@ TIMES = ("ms", "s", "1/s", "tokens/s", "USD")
 
 
 def text(value: float | None, unit: str, half: float | None = None) -> str:
-    """``value``, followed by half the width of its interval; no digit that the interval does not carry.
+    """``value``, followed by half the width of its interval; no digit that this does not carry, but two.
 
     >>> text(5.3499, "ms"), text(0.9066, "0-1"), text(3.5, "USD"), text(None, "ms")
     ('5.35 ms', '90.7%', '$3.50', '')
@@ -19,6 +17,8 @@ def text(value: float | None, unit: str, half: float | None = None) -> str:
     ('5.35 ± 0.21 ms', '90.7 ± 1.2%', '24.9 ± 1.9 s')
     >>> text(12, "requests", 0.0), text(1234567, "tokens", 98765.0)
     ('12 ± 0', '1.235 ± 0.099 M')
+    >>> text(0.0412, "s", 3.04), text(0.034, "0-1", 0.47), text(0.00004, "0-1", 0.0123)
+    ('0.041 ± 3.0 s', '3.4 ± 47%', '0.0 ± 1.2%')
     """
     if value is None:
         return ""
@@ -26,8 +26,12 @@ def text(value: float | None, unit: str, half: float | None = None) -> str:
         return _alone(value, unit)
     scale, before, behind = _scale(value, unit)
     value, half = value / scale, half / scale
-    decimals = max(0, 1 - math.floor(math.log10(half))) if half else 0 if value == int(value) else 3
-    return f"{before}{value:,.{decimals}f} ± {half:,.{decimals if half else 0}f}{behind}"
+    if not half:
+        return f"{before}{value:,.{0 if value == int(value) else 3}f} ± 0{behind}"
+    of_half = max(0, units.decimals_for(half, 2))
+    needed = units.decimals_for(value, 2) if value else 0
+    decimals = max(of_half, min(needed, 1) if unit == "0-1" else needed)
+    return f"{before}{value:,.{decimals}f} ± {half:,.{of_half}f}{behind}"
 
 
 def is_share(figure: str) -> bool:

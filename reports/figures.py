@@ -20,7 +20,7 @@ from sim.results.records import Floats, Ints, Records
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import SystemRun
+    from sim.results.system_run import SystemRun
 
 LAST_TURN = 12
 """Turns beyond this one share a bar."""

@@ -17,7 +17,7 @@ from workloads.staging import settle, staged
 
 if TYPE_CHECKING:
     from sim.config import Config
-    from sim.experiment import Result
+    from sim.result import Result
 
 Writer = Callable[["Result", Summary, Path], None]
 """Writes files of its own into a folder that holds those of the run."""

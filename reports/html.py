@@ -27,7 +27,8 @@ from reports.sentences import answer, claim_figures, claim_verdict, sentence
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 DEFINITIONS = (
     ("Without cache", "The same requests on the same system with prefix caching off."),

@@ -23,6 +23,8 @@ from reports.canvas import Picture
 TEXT = {"svg.fonttype": "none"}
 """Letters as text: smaller than paths, readable by others than eyes, in the page's colour."""
 LONG = re.compile(r"(?<=\d\.\d\d)\d+")
+"""What a place in the figure does not need of its digits."""
+TAG = re.compile(r"<[^>]*>")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 FONT = re.compile(r"font-family: [^;\"]*; ?")
 IDS = re.compile(r'(?<![\w-])(id="|xlink:href="#|url\(#)')
@@ -74,7 +76,7 @@ def _written(figure: Figure) -> str:
 def _themed(raw: str, key: str, title: str) -> str:
     """The ``<svg>`` element with variables for colours and unique ids."""
     width, height = re.findall(r'(?:width|height)="([0-9.]+)pt"', raw)[:2]
-    text = UNSEEN.sub("", raw)
+    text = TAG.sub(lambda tag: LONG.sub("", tag[0]), UNSEEN.sub("", raw))  # texts keep their digits
     text = HEAD.sub(
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">',
         text,
@@ -83,4 +85,4 @@ def _themed(raw: str, key: str, title: str) -> str:
     text = COLOUR.sub(lambda found: canvas.THEMED.get(found[0].lower(), found[0]), text)
     text = FONT.sub("", text)
     text = IDS.sub(lambda found: found[1].replace("xlink:", "") + f"{key}-", text)
-    return re.sub(r">\s+<", "><", LONG.sub("", text)).strip()
+    return re.sub(r">\s+<", "><", text).strip()

@@ -68,12 +68,17 @@ def legend(
     shown = [name for name in looks if name in names and looks[name].named]
     handles = [Line2D([], [], color=looks[n].colour, label=units.shortened(n)) for n in shown]
     if others := len(names) - len(shown):
-        handles.append(Line2D([], [], color=canvas.GREY, label=f"{others} others (hover for names)"))
+        handles.append(Line2D([], [], color=canvas.GREY, label=grey(others)))
     handles += [
         Line2D([], [], color=canvas.MIDDLE, linestyle=dash, label=label) for label, dash in more.items()
     ]
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     figure.legend(handles=handles, loc="outside lower center", ncols=2 if longest > 18 else 3)
+
+
+def grey(others: int) -> str:
+    """What a legend says of the systems that have no colour of their own."""
+    return "1 other (hover for its name)" if others == 1 else f"{others} others (hover for names)"
 
 
 def unnamed(axes: Axes) -> None:

@@ -18,7 +18,8 @@ from sim.results.summary import Summary
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.result import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 
 NAME, VALUE = "text-align: left", "text-align: right; white-space: nowrap"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from reports import units
 from sim.results.summary import Summary
 
+NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+"""A number by itself, none that is part of a name or version."""
 TYPICAL = re.compile(r"typically ([\d.]+) ?%")
 EXACT = "Bills of hosted APIs are exact: what the published prices say of every call."
 SHOWN_NAMES = 4
@@ -59,10 +62,35 @@ def sorted_notes(summary: Summary) -> tuple[list[tuple[str, str]], dict[str, lis
         name: [note for note in dict.fromkeys(entry["notes"]) if note not in shared]
         for name, entry in systems.items()
     }
-    return [(_whom(names, len(systems)), note) for note, names in shared.items()], own
+    return [(whom(names, len(systems)), note) for note, names in shared.items()], own
 
 
-def _whom(names: list[str], of: int) -> str:
+def merged(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Texts, each once with whom it concerns; those in which one number differs are one, with its range.
+
+    >>> merged([("a", "1.3% of the time"), ("b", "0.9% of the time"), ("a", "hits only")])
+    {'0.9 to 1.3% of the time': ['a', 'b'], 'hits only': ['a']}
+    """
+    alike: dict[str, dict[str, list[str]]] = {}
+    for name, text in said:
+        alike.setdefault(NUMBER.sub("#", text), {}).setdefault(text, []).append(name)
+    out: dict[str, list[str]] = {}
+    for texts in alike.values():
+        numbers = list(zip(*(NUMBER.findall(text) for text in texts), strict=True))
+        differ = [place for place, shown in enumerate(numbers) if len(set(shown)) > 1]
+        if len(differ) != 1:
+            out.update(texts)
+            continue
+        ordered = sorted(numbers[differ[0]], key=lambda number: float(number.replace(",", "")))
+        first = next(iter(texts))
+        place = list(NUMBER.finditer(first))[differ[0]]
+        text = f"{first[: place.start()]}{ordered[0]} to {ordered[-1]}{first[place.end() :]}"
+        out[text] = list(dict.fromkeys(name for names in texts.values() for name in names))
+    return out
+
+
+def whom(names: list[str], of: int) -> str:
+    """Whom of so many systems a text concerns; empty where there is only one."""
     if of == 1:
         return ""
     if len(names) == of:

@@ -6,7 +6,7 @@ say them (and how full the KV memory was, which only they know).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,8 @@ from sim.results.records import Floats, Records
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 PLACES = 240
 """A curve has so many points over the run; samples between two of them are averaged."""
@@ -34,7 +35,7 @@ ABOUT = (
     "together. A queue that only grows is overload."
 )
 SAMPLE = " Counts are estimated from a sample of the sessions."
-WINDOW = " Outside of the measured window the ground is grey."
+WINDOW = " Outside of {which} measured window the ground is grey."
 DOWN = " Red ground: a replica is down."
 KV = " KV held: share of the blocks that requests hold, mean of the replicas, where a system has sample_s."
 NO_REPLY = (
@@ -94,7 +95,7 @@ def draw(
             PercentFormatter(1.0, decimals=0) if panel in SHARES else canvas.plain()
         )
         axes.set_xlim(0, latest / scale)
-        for start, end in _outside(result, next(iter(engines)), latest):
+        for start, end in _outside(result, engines, latest):
             axes.axvspan(start / scale, end / scale, color=canvas.IDLE, alpha=0.45, linewidth=0, zorder=0)
     failures = [
         failure for name in engines for failure in getattr(result.config.systems.get(name), "failures", [])
@@ -109,8 +110,9 @@ def draw(
     grid[0].set_title("Over time")
     figure.align_ylabels()
     _legend(figure, grid[0], engines, seen, overloaded)
-    window = result.measure.windows[next(iter(engines))][0]
-    return figure, caption + WINDOW * (not window.is_whole) + DOWN * bool(failures)
+    if _outside(result, engines, latest):
+        caption += WINDOW.format(which="every" if result.measure.differs else "the")
+    return figure, caption + DOWN * bool(failures)
 
 
 def _legend(
@@ -124,10 +126,11 @@ def _legend(
     looks.legend(figure, {names[n]: seen[n] for n in seen if n in engines}, list(names.values()))
 
 
-def _outside(result: Result, name: str, latest: float) -> list[tuple[float, float]]:
-    """The parts of the run that figures are not about."""
-    window = result.measure.windows[name][0]
-    return [(a, b) for a, b in ((0.0, window.start_s), (min(window.end_s, latest), latest)) if b > a]
+def _outside(result: Result, names: Iterable[str], latest: float) -> list[tuple[float, float]]:
+    """The parts of the run that no figure of these systems is about."""
+    windows = [result.measure.windows[name][0] for name in names]
+    first, last = min(w.start_s for w in windows), max(w.end_s for w in windows)
+    return [(a, b) for a, b in ((0.0, first), (min(last, latest), latest)) if b > a]
 
 
 def _lines(records: Records, weight: float = 1.0) -> dict[str, Line]:

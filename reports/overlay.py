@@ -20,7 +20,7 @@ from sim.results.records import Floats
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result
+    from sim.result import Result
 
 QUANTILES = 200
 """A distribution is drawn through so many of its quantiles, and those of its tail."""

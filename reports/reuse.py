@@ -20,7 +20,8 @@ from sim.systems.cache import CacheSystem
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from sim.experiment import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 EXACT_USES = 400_000
 """Up to so many uses of segments (a second) the curve is exact; of more about so many are followed."""

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from reports import units
 from reports.units import Format
-from sim.results.summary import Bounds, CacheFigures, SavedFigure, Saving, Summary, SystemEntry
+from sim.results.summary import Bounds, SavedFigure, Saving, Summary
 from sim.results.summary_cost import Pricing
+from sim.results.summary_system import CacheFigures, SystemEntry
 
 UNCHANGED = 0.0005
 """A change of less than this share (0.05 %) is told as no change."""
@@ -199,8 +200,8 @@ def _saved(summary: Summary, system: str, key: SavedFigure, label: str, text: Fo
     of_saved, of_share = saved_bounds(summary, system, key)
     of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
     cells = [
-        "" if value is None else units.bounded(value, of_value, text)
-        for value, of_value in zip(_values(figure), of_cells, strict=True)
+        "" if value is None else units.bounded(value, of_value, text, of=of)
+        for value, of_value, of in zip(_values(figure), of_cells, _wholes(figure), strict=True)
     ]
     return _row(label, cells, figure, of_share)
 
@@ -209,11 +210,11 @@ def _time(summary: Summary, system: str, key: SavedFigure, label: str) -> TableR
     figure = summary["savings"][system][key]
     of_saved, of_share = saved_bounds(summary, system, key)
     of_cells = [bounds(summary, part, system, key) for part in BOTH] + [of_saved]
-    values = _values(figure)
+    values, wholes = _values(figure), _wholes(figure)
     in_s = max((abs(value) for value in values if value is not None), default=0) >= units.MS_PER_S
     cells = [
-        "" if value is None else units.bounded_ms(value, of_value, in_s)
-        for value, of_value in zip(values, of_cells, strict=True)
+        "" if value is None else units.bounded_ms(value, of_value, in_s, of=of)
+        for value, of_value, of in zip(values, of_cells, wholes, strict=True)
     ]
     return _row(label, cells, figure, of_share)
 
@@ -224,6 +225,11 @@ def _values(figure: Saving) -> tuple[float | None, float | None, float | None]:
     if share is not None and abs(share) < NOISE:
         saved = 0.0
     return figure["without"], figure["with"], saved
+
+
+def _wholes(figure: Saving) -> tuple[None, None, float | None]:
+    """What each of `_values` is a part of: what is saved, of the figure without a cache."""
+    return None, None, figure["without"]
 
 
 def _row(label: str, cells: list[str], figure: Saving, of_share: Bounds) -> TableRow | None:

@@ -13,7 +13,9 @@ def table(name: str, values: list[Sourced]) -> RenderableType:
     """One line per value, the sources numbered below; models and modes are told where they change."""
     out = Table(title=Text(f"Caching rules: {name}", style="bold"), title_justify="left")
     sources = list(dict.fromkeys(value.source for value in values))
-    for heading in ("rule", "value", "source", "read on", "or"):
+    longest = max((len(value.rule) for value in values), default=0)
+    out.add_column("rule", overflow="fold", width=longest)
+    for heading in ("value", "source", "read on", "or"):
         out.add_column(heading, overflow="fold")
     before: tuple[str, str] | None = None
     for value in values:

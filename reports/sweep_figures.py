@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from reports import canvas, units
+from reports import canvas, looks, units
 from reports.canvas import Picture
 from reports.figure_text import TIMES
 from sim.studies.axes import Label, short_names, shown
@@ -220,25 +220,20 @@ def pareto(study: Sweep, found: Front, title: str = "") -> Picture:
             axis.set_major_formatter(canvas.plain())
     handles = [Line2D([], [], color=canvas.BLACK, linewidth=1.0, label="Pareto front")]
     if len(systems) > 1:
+        named = [(units.shortened(s), colour) for s, colour in zip(systems, canvas.LINES, strict=False)]
+        if others := len(systems) - len(named):
+            named.append((looks.grey(others), canvas.GREY))
         handles += [
-            Line2D(
-                [],
-                [],
-                color=canvas.LINES[i],
-                marker="o",
-                linestyle="",
-                markersize=4,
-                label=units.shortened(system),
-            )
-            for i, system in enumerate(systems[: len(canvas.LINES)])
+            Line2D([], [], color=colour, marker="o", linestyle="", markersize=4, label=label)
+            for label, colour in named
         ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     better = " and ".join(
         f"{'higher' if each.higher_is_better else 'lower'} {each.name}" for each in (x, y)
     )
-    named = ", ".join([*short_names([axis.name for axis in study.axes]), *[SYSTEM] * (len(systems) > 1)])
+    names = ", ".join([*short_names([axis.name for axis in study.axes]), *[SYSTEM] * (len(systems) > 1)])
     caption = f"Every system at every point, means over the seeds. Better: {better}."
-    return Picture(figure, f"{caption} Names on the front: {named}." if named else caption)
+    return Picture(figure, f"{caption} Names on the front: {names}." if names else caption)
 
 
 def _name(axes: Axes, places: dict[str, tuple[float, float]]) -> None:

@@ -21,7 +21,7 @@ from sim.results.step_log import StepLog
 from sim.results.summary import Summary
 
 if TYPE_CHECKING:
-    from sim.experiment import Result
+    from sim.result import Result
 
 Event = dict[str, Any]
 NAME = "timeline.json"

@@ -20,7 +20,8 @@ from sim.results.records import Floats, Ints, Records
 from sim.results.request_table import request_usd
 
 if TYPE_CHECKING:
-    from sim.experiment import Result, SystemRun
+    from sim.result import Result
+    from sim.results.system_run import SystemRun
 
 WIDE = 20
 """From this ratio of its ends on, an axis of times or dollars is logarithmic."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 
@@ -21,12 +20,7 @@ def significant(value: float, digits: int = 3) -> str:
     >>> significant(5.3499), significant(32533.4), significant(0.00173772), significant(0)
     ('5.35', '32,533', '0.00174', '0')
     """
-    if value == 0:
-        return "0"
-    # Round first: 9.999 has three digits before the point to spare, 10.0 has two.
-    rounded = float(f"{value:.{digits - 1}e}")
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
-    return f"{value:,.{decimals}f}"
+    return f"{value:,.{max(0, decimals_for(value, digits))}f}" if value else "0"
 
 
 def tokens(count: float) -> str:
@@ -104,37 +98,66 @@ def gpu_hours(gpu_seconds: float) -> str:
     return significant(gpu_seconds / 3600)
 
 
+def decimals_for(value: float, digits: int) -> int:
+    """Decimals that show ``value`` to so many significant digits; below 0, zeros stand before the point.
+
+    >>> decimals_for(0.0883, 2), decimals_for(9.96, 2), decimals_for(412, 2)
+    (3, 0, -1)
+    """
+    # Round first: 9.94 has a digit before the point, 9.96 is 10.
+    _, exponent = f"{value:.{digits - 1}e}".split("e")
+    return digits - 1 - int(exponent)
+
+
 def decimals_of(half_width: float) -> int:
     """Decimals of a value whose interval is that wide: they show one digit of it, or two if it begins low.
 
     >>> decimals_of(0.0883), decimals_of(0.124), decimals_of(3100.0), decimals_of(0.0998)
     (2, 2, -3, 2)
     """
-    if half_width == 0:
-        return 3
-    digits = f"{half_width:.0e}"
-    return -int(digits[digits.index("e") + 1 :]) + (digits[0] in "12")
+    return decimals_for(half_width, 1) + (f"{half_width:.0e}"[0] in "12")
 
 
-def plus_minus(value: float, half_width: float, divisor: float = 1.0, unit: str = "") -> str:
+def plus_minus(
+    value: float, half_width: float, divisor: float = 1.0, unit: str = "", *, of: float | None = None
+) -> str:
     """A value and how far it may be off, with no digits that this does not carry.
 
     >>> plus_minus(9441.8, 88.3, 1000, " s"), plus_minus(23_992_540, 310_000, 1e6, " M")
     ('9.44 ± 0.09 s', '24.0 ± 0.3 M')
     >>> plus_minus(269, 23.4), plus_minus(269, 34)
     ('269 ± 23', '270 ± 30')
-    >>> plus_minus(-0.000004, 0.00003)
-    '0.00000 ± 0.00003'
+
+    But two digits of the value are shown however wide the interval is, and then two of that as well:
+
+    >>> plus_minus(412, 3040), plus_minus(3.14, 3.4), plus_minus(43.2, 34)
+    ('410 ± 3,000', '3.1 ± 3.4', '43 ± 34')
+
+    A share or a difference is next to nothing where it is less than a thousandth of what it is one ``of``:
+
+    >>> plus_minus(0.004, 0.5, unit="%", of=100), plus_minus(-0.000004, 0.00003, of=0.1)
+    ('0.0 ± 0.5%', '0.00000 ± 0.00003')
     """
     value, half_width = value / divisor, half_width / divisor
-    decimals = decimals_of(half_width)
-    shown = max(0, decimals)
-    value = round(value, decimals) + 0.0  # no minus before a zero
-    return f"{value:,.{shown}f} ± {round(half_width, decimals):,.{shown}f}{unit}"
+    decimals = of_half = decimals_of(half_width)
+    if value:
+        needed = decimals_for(value, 2)
+        if of:
+            needed = min(needed, decimals_for(of / divisor, 4))
+        if needed > decimals:
+            decimals, of_half = needed, min(needed, decimals_for(half_width, 2))
+    return f"{_to(value, decimals)} ± {_to(half_width, of_half)}{unit}"
 
 
-def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> str:
-    """``value`` as ``text`` writes it, with its interval where it has one.
+def _to(value: float, decimals: int) -> str:
+    """``value`` rounded; no minus before a zero."""
+    return f"{round(value, decimals) + 0.0:,.{max(0, decimals)}f}"
+
+
+def bounded(
+    value: float, bounds: tuple[float, float] | None, text: Format, *, of: float | None = None
+) -> str:
+    """``value`` as ``text`` writes it, with its interval where it has one; a difference is one ``of`` what.
 
     >>> bounded(0.9066, (0.9026, 0.9106), percent), bounded(2.35, (2.33, 2.37), usd)
     ('90.7 ± 0.4%', '$2.350 ± 0.020')
@@ -148,17 +171,20 @@ def bounded(value: float, bounds: tuple[float, float] | None, text: Format) -> s
         return text(value)
     if text is usd:
         sign = "-" if value < 0 else ""
-        return sign + "$" + plus_minus(abs(value), half)
-    for known, divisor, unit in ((percent, 0.01, "%"), (gpu_hours, 3600.0, "")):
-        if text is known:
-            return plus_minus(value, half, divisor, unit)
+        return sign + "$" + plus_minus(abs(value), half, of=of)
+    if text is percent:
+        return plus_minus(value, half, 0.01, "%", of=1.0)
+    if text is gpu_hours:
+        return plus_minus(value, half, 3600.0, of=of)
     if text is tokens and abs(value) >= MILLION:
-        return plus_minus(value, half, MILLION, " M")
-    return plus_minus(value, half)
+        return plus_minus(value, half, MILLION, " M", of=of)
+    return plus_minus(value, half, of=of)
 
 
-def bounded_ms(value_ms: float, bounds: tuple[float, float] | None, in_s: bool) -> str:
-    """A time with its interval, in s or in ms.
+def bounded_ms(
+    value_ms: float, bounds: tuple[float, float] | None, in_s: bool, *, of: float | None = None
+) -> str:
+    """A time with its interval, in s or in ms; a difference is one ``of`` what.
 
     >>> bounded_ms(9.4418, (9.354, 9.53), in_s=False)
     '9.44 ± 0.09 ms'
@@ -167,7 +193,7 @@ def bounded_ms(value_ms: float, bounds: tuple[float, float] | None, in_s: bool) 
     half = 0.0 if bounds is None else max(bounds[1] - value_ms, value_ms - bounds[0])
     if half <= HIDDEN * abs(value_ms):
         return f"{significant(value_ms / divisor)}{unit}"
-    return plus_minus(value_ms, half, divisor, unit)
+    return plus_minus(value_ms, half, divisor, unit, of=of)
 
 
 def unbroken(text: str) -> str:

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from sim import examples
 from sim.config import Config
+from sim.fleet.garbage import collect_after
 from sim.providers import bills
-from sim.result import SCHEMA_VERSION, Result, SystemRun
+from sim.result import Result
 from sim.results import steady
 from sim.results.pricing import Price
 from sim.results.records import Records
+from sim.results.system_run import SystemRun
 from sim.systems.base import System
 from sim.systems.provider import ProviderSystem
 from workloads.base import Workload
+from workloads.checking import require_countable
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -33,7 +36,7 @@ def build_trace(config: Config) -> Trace:
         config.clients.apply(trace)
     trace.seed = config.seed
     trace.checkpoints_s = steady.checkpoint_times_s(trace, config.asked)
-    trace.require_countable()
+    require_countable(trace)
     return trace
 
 
@@ -82,8 +85,10 @@ def _run_system(
     start = time.perf_counter()
     with named(key):
         records = system.run(trace, key, folder, told(name))
+        collect_after(len(trace))
         middle = time.perf_counter()
         twin = system.run_without_cache(trace, key, folder, told(f"{name} without cache"))
+        collect_after(len(trace))
         end = time.perf_counter()
     if strategies and isinstance(system, ProviderSystem):
         say(f"{name}: other strategies", 0, None)
@@ -116,6 +121,3 @@ def described(
         twin_simulation_s=twin[1],
         compare=compare,
     )
-
-
-__all__ = ["SCHEMA_VERSION", "InputError", "Result", "SystemRun", "build_trace", "load_trace", "run"]

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import metadata
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -27,12 +27,12 @@ from sim.results import (
 from sim.results.claims import Claim, weigh
 from sim.results.comparison import Compare
 from sim.results.intervals import Repetitions
-from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.sample import DRAWN, sampled
 from sim.results.steady import Measured
-from sim.results.summary import MeasuredWindow, Summary, SystemEntry, Timing, WeighedClaim
-from sim.results.summary_cost import Regret
+from sim.results.summary import MeasuredWindow, Summary, Timing, WeighedClaim
+from sim.results.summary_system import OwnWindow, SystemEntry
+from sim.results.system_run import SystemRun
 from sim.results.tables import RequestColumns
 from sim.results.tally import summarise
 from sim.results.window import Window
@@ -47,22 +47,6 @@ if TYPE_CHECKING:
     from reports.notebook import Drawing
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(slots=True)
-class SystemRun:
-    """What one system did with the trace, and what it would have done without its cache."""
-
-    records: Records
-    twin: Records
-    price: Price | None
-    calibrated: bool | None
-    """Whether times come from a measurement; None where there are no times."""
-    notes: list[str]
-    simulation_s: float
-    twin_simulation_s: float
-    compare: Regret | None = None
-    """The strategies of a provider's client side by side, where they were tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +272,9 @@ class Result:
         window, _ = next(iter(self.measure.windows.values()))
         outside = 0 if self.added is None else self.added.outside
         for name, run in self.runs.items() if self.added is None else ():
-            outside += len(run.records) - int(run.records.arrived(self.measure.windows[name][0]).sum())
-        return {
-            "chosen": self.measure.chosen,
-            "start_s": window.start_s,
-            "end_s": None if window.end_s == inf else window.end_s,
-            "outside_ratio": outside / (self.trace.requests * len(self.runs)),
-        }
+            outside += _outside(run.records, self.measure.windows[name][0])
+        share = outside / (self.trace.requests * len(self.runs))
+        return {"chosen": self.measure.chosen, **_told(window, share)}
 
     def _entry(self, name: str, run: SystemRun, records: Records, window: Window) -> SystemEntry:
         figures = summarise(records, run.price, window, self.config.slo)
@@ -307,24 +287,23 @@ class Result:
         last_s = float(records.arrival_s.max())
         watch = validity.Watch(window, load_end_s, last_s, steady=is_steady)
         watch.add(records)
-        entry = {
-            "calibrated": run.calibrated,
-            "notes": [*run.notes, *early.note(self.trace, records), *extrapolation(records)],
-            "warnings": watch.warnings(records, full_s),
-            **figures,
-        }
-        return cast(SystemEntry, entry)
+        notes, warnings = early.note(self.trace, records), watch.warnings(records, full_s)
+        entry = run.entry(figures, records, notes, warnings)
+        if self.measure.differs:
+            entry["window"] = _told(window, _outside(records, window) / len(records))
+        return entry
+
+
+def _outside(records: Records, window: Window) -> int:
+    """How many requests do not arrive in ``window``."""
+    return len(records) - int(records.arrived(window).sum())
+
+
+def _told(window: Window, outside_ratio: float) -> OwnWindow:
+    end_s = None if window.end_s == inf else window.end_s
+    return {"start_s": window.start_s, "end_s": end_s, "outside_ratio": outside_ratio}
 
 
 def _weigh(claim: Claim, run: SystemRun) -> WeighedClaim:
     """Claims are about requests, not about a load: they are weighed over the whole run."""
     return weigh(claim, run.records.measured(), run.twin.measured(), run.price)
-
-
-def extrapolation(records: Records) -> list[str]:
-    """What share of the busy time was predicted outside of what the latency profile measured."""
-    engine = records.engine
-    if engine is None or not engine.extrapolated_s:
-        return []
-    share = engine.extrapolated_s / engine.busy_s
-    return [f"extrapolated: {share:.1%} of the busy time lies outside of the profile's measured domain"]

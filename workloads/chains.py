@@ -33,11 +33,13 @@ class Chains(Tree):
     while time runs are in `GrowingChains`.
     """
 
-    __slots__ = ("_end", "begin", "of", "parent")
+    __slots__ = ("_end", "_ways", "begin", "of", "parent")
 
     def __init__(self, content: ContentTree) -> None:
         """O(segments x log segments)."""
         self._end = content.end
+        self._ways: dict[int, Route] = {}
+        """To chains that others leave: their nodes, and where the way leaves all but the last of these."""
         end, above = np.array(content.end), np.array(content.parent)
         above[ROOT] = ROOT
         deepest_first = np.argsort(-end, kind="stable")
@@ -62,19 +64,21 @@ class Chains(Tree):
 
     def route(self, segment: int) -> Route:
         """The way to the end of ``segment``. O(chains on it)."""
-        parent, begin = self.parent, self.begin
         chain, end = self.of[segment], self._end[segment]
-        if chain and not parent[chain]:
-            return Route([chain], [end])
-        nodes, ends = [], []
-        while chain:
-            nodes.append(chain)
-            ends.append(end)
-            end = begin[chain]
-            chain = parent[chain]
-        nodes.reverse()
-        ends.reverse()
-        return Route(nodes, ends)
+        above = self.parent[chain]
+        if above <= 0:
+            return Route([chain], [end]) if chain else Route([], [])
+        way = self._ways.get(above) or self._way_to(above)
+        return Route([*way.nodes, chain], [*way.ends, self.begin[chain], end])
+
+    def _way_to(self, chain: int) -> Route:
+        """Note the way to ``chain``, which others leave. O(chains on it)."""
+        nodes, ends = [chain], []
+        while above := self.parent[nodes[-1]]:
+            ends.append(self.begin[nodes[-1]])
+            nodes.append(above)
+        way = self._ways[chain] = Route(nodes[::-1], ends[::-1])
+        return way
 
 
 def _heirs(deepest_first: NDArray[np.int64], above: NDArray[np.int64]) -> NDArray[np.int64]:

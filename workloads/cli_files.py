@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workloads.checking import require_countable
 from workloads.errors import InputError
 from workloads.shown import nearest
 
@@ -45,7 +46,7 @@ def load(file: Path, format_name: str | None, settings: list[str], skip_bad_line
     if skip_bad_lines:
         config["skip_bad_lines"] = skip_bad_lines
     trace = validated(TraceWorkload, config).build(0, Path.cwd())
-    trace.require_countable()
+    require_countable(trace)
     return trace
 
 

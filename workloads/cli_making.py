@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from workloads import cli_files
+from workloads.checking import require_countable
 from workloads.cli_files import BlockSize, FormatName, OutFile, Settings, SkipLines, Target, TraceFile
 from workloads.errors import InputError
 from workloads.shown import nearest
@@ -49,7 +50,7 @@ def generate(
     except InputError as error:
         raise InputError(f"{config}: workload: {error}") from None
     trace = made.build(given, config.parent)
-    trace.require_countable()
+    require_countable(trace)
     cli_files.write_trace(trace, out, to, block_size)
 
 

@@ -7,7 +7,7 @@ when one ends. Within a session a request comes its think time after the reply b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from pydantic import Field
 
@@ -37,11 +37,8 @@ class Retries(Schema):
         return min(self.max_backoff_s, self.backoff_s * 2.0 ** (tries - 1))
 
 
-class Next(NamedTuple):
-    """A request that comes by itself."""
-
-    at_s: float
-    request: int
+Next = tuple[float, int]
+"""When a request comes by itself, and which."""
 
 
 class Clients:
@@ -57,6 +54,8 @@ class Clients:
         self._held: dict[int, None] = {}
         """In closed loop: starts whose prompt contains a reply that is not there yet, in their order."""
         self.closed_loop = trace.concurrency is not None
+        self.come_after = self.closed_loop or self._follower.count(NONE) < len(trace)
+        """Whether any request comes `after` another one."""
 
     def opening(self) -> list[Next]:
         """What comes by itself: every session's start or, in closed loop, as many as may be under way."""
@@ -68,9 +67,9 @@ class Clients:
         """The next ``count`` sessions to start, or as many as there are; (time, index) ascending."""
         arrival_s = self._trace.arrival_s
         if self.closed_loop:
-            return [Next(arrival_s[i] or 0.0, i) for i in self._ready(count)]
+            return [(arrival_s[i] or 0.0, i) for i in self._ready(count)]
         first, self._started = self._started, min(len(self._starts), self._started + count)
-        return [Next(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
+        return [(arrival_s[i] or 0.0, i) for i in self._starts[first : self._started]]
 
     def _ready(self, count: int) -> list[int]:
         """The next ``count`` starts, in their order, that contain no reply which is not there yet."""
@@ -87,16 +86,18 @@ class Clients:
                 self._held[i] = None
         return found
 
-    def starting_together(self) -> tuple[float, list[int]]:
-        """When the next session starts, and the first requests of all that start then, if there are any."""
-        arrival_s, starts, first = self._arrival_s, self._starts, self._started
-        if first == len(starts):
-            return 0.0, []
-        at_s, last = arrival_s[starts[first]] or 0.0, first + 1
-        while last < len(starts) and arrival_s[starts[last]] == at_s:
-            last += 1
-        self._started = last
-        return at_s, starts[first:last]
+    def starting_together(self) -> Iterator[tuple[float, list[int]]]:
+        """In open loop: when sessions start, and the first requests of all that start then, in order."""
+        arrival_s, at_s, together = self._arrival_s, 0.0, list[int]()
+        for request in self._starts:
+            starts_s = arrival_s[request] or 0.0
+            if together and starts_s != at_s:
+                yield at_s, together
+                together = []
+            at_s = starts_s
+            together.append(request)
+        if together:
+            yield at_s, together
 
     def after(self, request: int, now_s: float) -> Next | None:
         """What follows ``request``, which is over: the next one of its session, or in closed loop a
@@ -108,7 +109,7 @@ class Clients:
             self._over.add(request)
         follower = self._follower[request]
         if follower != NONE:
-            return Next(now_s + self._trace.think_s[follower], follower)
+            return now_s + self._trace.think_s[follower], follower
         if self.closed_loop and (start := self.starting(1)):
-            return Next(now_s, start[0].request)
+            return now_s, start[0][1]
         return None

@@ -120,6 +120,7 @@ class GrowingChains(Chains):
 
     def __init__(self, content: ContentTree) -> None:
         self._end = content.end
+        self._ways = {}
         self._above = content.parent
         self._goes_on: set[int] = set()  # segments after which their chain has a further one
         self.of = array("q", [0])

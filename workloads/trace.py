@@ -6,15 +6,12 @@ import heapq
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from workloads.chains import Chains
-from workloads.content import ROOT, ContentTree, Tree
-from workloads.errors import InputError
+from workloads.content import ContentTree, Tree
 from workloads.messages import MessageTree, Several, by_message
 from workloads.part import Part
 from workloads.recorded import Answered, anchors, answered
-from workloads.schema import MOST, MOST_S
 
 NONE = -1
 GENERATED = "generated"
@@ -34,6 +31,7 @@ class Trace:
     follows another request of its session: it then arrives ``think_s`` after that one's reply is
     complete (closed loop).
 
+    >>> from workloads.content import ROOT
     >>> trace = Trace()
     >>> system = trace.content.append(ROOT, 50)
     >>> trace.add(prompt=trace.content.append(system, 5), output_tokens=10, arrival_s=0.0)
@@ -257,23 +255,6 @@ class Trace:
         nexts = [*path[1:], NONE]
         return [at for at, after in zip(path, nexts, strict=True) if after not in self.continuations]
 
-    def messages_before(self) -> Sequence[int]:
-        """For each segment the one at which the message before its own ends (the root: there is none).
-
-        That is the segment before it where the trace tells no messages apart. O(segments), once.
-        """
-        if self.grows:
-            return MessagesBefore(self)
-        if not self.continuations:
-            return self.content.parent
-        before = list(self.content.parent)
-        for segment in self.continuations:
-            at = segment
-            while at in self.continuations:
-                at = self.content.parent[at]
-            before[segment] = self.content.parent[at]
-        return before
-
     def where(self, index: int) -> str:
         """Where request ``index`` comes from, for messages."""
         if self.lines is not None:
@@ -300,68 +281,3 @@ class Trace:
             if after != NONE:
                 heapq.heappush(heap, (at + self.think_s[after], after))
         return order
-
-    def require_countable(self) -> None:
-        """InputError if times or lengths are beyond what counts exactly."""
-        longest = max(*(at for at in self.arrival_s if at is not None), *self.think_s, 0.0, 0.0)
-        if longest > MOST_S:
-            raise InputError(
-                f"workload: times reach {longest:.3g} s; allowed: arrivals and think times up to "
-                f"{MOST_S:.0e} s"
-            )
-        if not len(self):
-            return
-        largest = max(range(len(self)), key=lambda i: self.content.end[self.reply[i]])
-        tokens = self.content.end[self.reply[largest]]
-        if tokens > MOST:
-            raise InputError(
-                f"{self.where(largest)}: prompt and reply have {tokens:,} tokens; allowed: up to {MOST:,}"
-            )
-
-    def check(self) -> None:
-        """Assert that every request can happen and that replies hang where they belong."""
-        content = self.content
-        content.check()
-        follows = [0] * len(self)
-        for i in range(len(self)):
-            assert content.end[self.prompt[i]] > 0 and self.prompt[i] != ROOT
-            assert self.output_tokens[i] >= 1
-            assert self.prompt[i] in content.path(self.reply[i])
-            assert content.end[self.reply[i]] == content.end[self.prompt[i]] + self.output_tokens[i]
-            if self.follower[i] != NONE:
-                assert 0 <= self.follower[i] < len(self)
-                follows[self.follower[i]] += 1
-        for column in (self.think_s, self.session, self.turn, self.tenant, self.priority):
-            assert len(column) == len(self)
-        for known in (self.api_s, self.models, self.request_ids, self.lines, self.marks, self.left_after_s):
-            assert known is None or len(known) == len(self)
-        assert all(at is None or at >= 0 for at in self.arrival_s) and all(at >= 0 for at in self.think_s)
-        for i, at in enumerate(self.arrival_s):
-            assert follows[i] == (1 if at is None else 0)
-        assert all(NONE <= earlier < i for i, earlier in enumerate(self.continues))
-        assert all(content.parent[segment] != ROOT for segment in self.continuations)
-        for segment, held in self.several.items():
-            assert held.tokens == content.end[segment] - content.end[content.parent[segment]]
-            assert self.messages and held.stop - held.first > 1 and segment not in self.resent_replies
-        if self.named_blocks is not None:
-            size = self.block_id_tokens
-            assert size is not None and len(self.named_blocks) == len(self)
-            for prompt, named in zip(self.prompt, self.named_blocks, strict=True):
-                assert content.end[prompt] // size <= named <= -(-content.end[prompt] // size)
-                assert all(content.end[node] % size == 0 for node in content.path(prompt)[:-1])
-
-
-class MessagesBefore(Sequence[int]):
-    """`Trace.messages_before` of a trace that grows, found when it is asked for."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-
-    def __len__(self) -> int:
-        return len(self._trace.content)
-
-    def __getitem__(self, segment: Any) -> Any:
-        parent, continuations = self._trace.content.parent, self._trace.continuations
-        while segment in continuations:
-            segment = parent[segment]
-        return parent[segment]

@@ -17,6 +17,7 @@ from sim.results.records import Records
 from sim.results.request_log import COMPLETED
 from sim.systems.engine import EngineSystem
 from workloads.base import Workload
+from workloads.checking import require_countable
 from workloads.documents import assign
 from workloads.errors import InputError
 from workloads.in_words import first_problem
@@ -88,7 +89,7 @@ class Server:
     def require_fit(self, trace: Trace) -> None:
         """InputError if it cannot serve ``trace``, all of it."""
         self.system.check_trace(trace, KEY, self.folder)
-        trace.require_countable()
+        require_countable(trace)
 
     def notes(self, trace: Trace) -> list[str]:
         """What a reader of its figures has to know."""

@@ -78,6 +78,7 @@ class NodeRuns:
 
     def add(self, run: Run) -> None:
         """``run`` is published."""
+        self._stop_growing()
         if self.vacant(run.lo, run.hi):
             self.found.insert(bisect_left(self.found, run.lo, key=_lo), run)
         elif self.copies is None:
@@ -87,8 +88,14 @@ class NodeRuns:
 
     def add_new(self, runs: list[Run]) -> None:
         """``runs``, in order, are published, none of whose blocks any other run has."""
+        self._stop_growing()
         i = bisect_left(self.found, runs[0].lo, key=_lo)
         self.found[i:i] = runs
+
+    def _stop_growing(self) -> None:
+        """The deepest run is no longer alone."""
+        if self.found:
+            self.found[-1].grows = False
 
     def split(self, run: Run, deep: Run) -> None:
         """``deep`` was cut off ``run``."""

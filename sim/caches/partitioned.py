@@ -42,7 +42,15 @@ def partitioned(config: Any, trace: Trace, key: str) -> PartitionedCache:
 
     Raises InputError if the cache has no capacity of its own to divide.
     """
-    tenants = sorted(set(trace.tenant))
+    part = part_of(config, trace, key)
+    shared = {"future": part.future(trace)} if isinstance(part, BlockConfig) else {}
+    caches = {tenant: part.replay(trace, key, **shared) for tenant in sorted(set(trace.tenant))}
+    return PartitionedCache(trace, caches)
+
+
+def part_of(config: Any, trace: Trace, key: str) -> Any:
+    """``config`` with the capacity of one tenant; InputError if there is none to divide."""
+    tenants = set(trace.tenant)
     shares = {
         name: value // len(tenants)
         for name in CAPACITIES
@@ -53,9 +61,7 @@ def partitioned(config: Any, trace: Trace, key: str) -> PartitionedCache:
             f"{key}: tenants: partitioned divides capacity_blocks or capacity_tokens among "
             f"{len(tenants)} tenants; allowed: a cache with a capacity of at least that many"
         )
-    part = config.model_copy(update=shares)
-    shared = {"future": part.future(trace)} if isinstance(part, BlockConfig) else {}
-    return PartitionedCache(trace, {tenant: part.replay(trace, key, **shared) for tenant in tenants})
+    return config.model_copy(update=shares)
 
 
 def _total(counts: list[int | None]) -> int | None:

@@ -21,21 +21,19 @@ Evicted = Callable[[int, int, int], None]
 class RadixTable:
     """What one request holds: a locked path of the tree, and private pages behind it."""
 
-    __slots__ = ("held", "inserted", "node", "owned", "owner", "path", "priority", "prompt_pages")
+    __slots__ = ("counted", "held", "node", "owned", "owner", "path", "priority", "prompt_pages")
 
     def __init__(self, path: PagePath, prompt_pages: int, owner: int, priority: int, node: Node) -> None:
         self.path = path
         self.prompt_pages = prompt_pages
         self.owner = owner
         self.priority = priority
-        self.node = node
-        """The end of the path that it locks."""
+        self.node = self.counted = node
+        """The end of the path that it locks; and of that which it has inserted itself, or the root."""
         self.held = 0
         """All its pages, the tree's included."""
         self.owned = 0
         """Its leading pages that belong to the tree (SGLang's ``cache_protected_len``)."""
-        self.inserted = 0
-        """Leading pages that it has inserted itself (``cache_inserted_len``): none, or all to ``node``."""
 
 
 class RadixCache:
@@ -57,8 +55,10 @@ class RadixCache:
         *,
         eviction: str = "lru",
         tree: Literal["unified", "classic"] = "unified",
+        caching: bool = True,
         evicted: Evicted | None = None,
     ) -> None:
+        """``caching=False``: nothing is found, and a request keeps its own pages."""
         self.page_size = page_size
         self.capacity_pages = UNLIMITED if capacity_tokens is None else capacity_tokens // page_size
         self.free_pages = self.capacity_pages
@@ -68,6 +68,7 @@ class RadixCache:
         self.tree = RadixTree(eviction, inherits_creation=tree == "unified")
         self.content = content
         """In whose nodes pages lie."""
+        self.caching = caching
         self._evicted = evicted
 
     def table(self, segment: int, prompt_tokens: int, owner: int, priority: int = 0) -> RadixTable:
@@ -85,11 +86,14 @@ class RadixCache:
         At most ``known_tokens`` - 1 tokens are found, so one is left to compute
         (``Req._compute_max_prefix_len``). A lookup changes the tree: see ``RadixTree.match``.
         """
+        if not self.caching:
+            return self.tree.root
         return self.tree.match(table.path, (known_tokens - 1) // self.page_size)
 
     def lock(self, table: RadixTable, node: Node) -> None:
-        """Let the request hold the prefix that ends with ``node``, just found."""
-        self._lock(table, node)
+        """Let the request, which holds nothing, hold the prefix that ends with ``node``, just found."""
+        self.tree.lock(node)
+        table.node = node
         table.held = table.owned = node.hi
 
     def make_room(self, pages: int) -> None:
@@ -97,14 +101,17 @@ class RadixCache:
 
         Falling short is no error yet: SGLang asks for more than it takes (``allocation.py``).
         """
-        while self.free_pages < pages:
-            leaf = self.tree.evict()
+        evict, evicted, size = self.tree.evict, self._evicted, self.page_size
+        free = before = self.free_pages
+        while free < pages:
+            leaf = evict()
             if leaf is None:
-                return
-            self.free_pages += leaf.hi - leaf.lo
-            self.evicted_pages += leaf.hi - leaf.lo
-            if self._evicted is not None:
-                self._evicted(leaf.owner, leaf.lo * self.page_size, leaf.hi * self.page_size)
+                break
+            free += leaf.hi - leaf.lo
+            if evicted is not None:
+                evicted(leaf.owner, leaf.lo * size, leaf.hi * size)
+        self.free_pages = free
+        self.evicted_pages += free - before
 
     def take(self, table: RadixTable, pages: int) -> None:
         """Give free pages to the request."""
@@ -119,19 +126,16 @@ class RadixCache:
         Where the tree had them, the request's own copies are freed and it holds the tree's. A reply is
         cut from its prompt, and the prompt gets one priority more: an evicted reply leaves the prompt.
         """
-        tree, path, prompt = self.tree, table.path, table.prompt_pages
-        pages = tokens // self.page_size
-        assert table.inserted in (0, table.node.hi)
-        counted = table.node if table.inserted else tree.root
-        known, node = tree.insert(path, pages, table.owner, table.priority, counted, table.node)
-        table.inserted = pages
-        if 0 < prompt < pages:
-            tree.prefer(path, prompt, table.priority + 1, table.node)
-        copies = known - table.owned
-        assert copies >= 0  # what it holds is locked, so the tree still has it
-        self.private_pages -= pages - table.owned
-        self.free_pages += copies
-        self._lock(table, node)
+        if not self.caching:
+            return
+        tree, path, prompt, held = self.tree, table.path, table.prompt_pages, table.node
+        pages, owned = tokens // self.page_size, table.owned
+        known, node = tree.insert(path, pages, table.owner, table.priority, table.counted, held)
+        if pages > prompt > 0:
+            tree.prefer(path, prompt, table.priority + 1, held)
+        self.private_pages -= pages - owned
+        self.free_pages += known - owned  # its copies; what it holds is locked, so the tree still has it
+        table.node = table.counted = node
         table.owned = pages
 
     def release(self, table: RadixTable) -> None:
@@ -143,14 +147,8 @@ class RadixCache:
         self.private_pages -= private
         self.free_pages += private
         self.tree.unlock(table.node)
-        table.node = self.tree.root
-        table.held = table.owned = table.inserted = 0
-
-    def _lock(self, table: RadixTable, node: Node) -> None:
-        """Lock ``node``, and only then let go of what the request has locked so far, a part of its path."""
-        self.tree.lock(node)
-        self.tree.unlock(table.node)
-        table.node = node
+        table.node = table.counted = self.tree.root
+        table.held = table.owned = 0
 
     def check(self) -> None:
         """Assert the invariants; O(nodes)."""

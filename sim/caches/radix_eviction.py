@@ -8,39 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sim.caches.radix_nodes import Node
 
-Key = tuple[int, ...]
+Key = int | tuple[int, ...]
+"""All of one policy are numbers, or tuples of as many."""
+Policy = Callable[["Node"], Key]
 SLRU_HITS = 2
 """Inserts from which on slru protects a node (SGLang's ``protected_threshold``)."""
 
+lru: Policy = attrgetter("accessed")
+"""The least recently used first."""
 
-def lru(node: Node) -> Key:
-    """The least recently used first."""
-    return (node.accessed,)
+fifo: Policy = attrgetter("created")
+"""The oldest first."""
+
+lfu: Policy = attrgetter("hits", "accessed")
+"""What the fewest requests inserted first, then the least recently used."""
+
+priority: Policy = attrgetter("priority", "accessed")
+"""The lowest priority first, then the least recently used."""
 
 
 def mru(node: Node) -> Key:
     """The most recently used first."""
-    return (-node.accessed,)
-
-
-def fifo(node: Node) -> Key:
-    """The oldest first."""
-    return (node.created,)
+    return -node.accessed
 
 
 def filo(node: Node) -> Key:
     """The newest first."""
-    return (-node.created,)
-
-
-def lfu(node: Node) -> Key:
-    """What the fewest requests inserted first, then the least recently used."""
-    return node.hits, node.accessed
+    return -node.created
 
 
 def slru(node: Node) -> Key:
@@ -48,13 +48,14 @@ def slru(node: Node) -> Key:
     return int(node.hits >= SLRU_HITS), node.accessed
 
 
-def priority(node: Node) -> Key:
-    """The lowest priority first, then the least recently used."""
-    return node.priority, node.accessed
-
-
-POLICIES: dict[str, Callable[[Node], Key]] = {
-    policy.__name__: policy for policy in (lru, lfu, fifo, mru, filo, priority, slru)
+POLICIES: dict[str, Policy] = {
+    "lru": lru,
+    "lfu": lfu,
+    "fifo": fifo,
+    "mru": mru,
+    "filo": filo,
+    "priority": priority,
+    "slru": slru,
 }
 """By the name that a configuration gives. A new policy is one function above and its name here."""
 
@@ -98,7 +99,7 @@ class LeafQueue:
             key, _, node = heappop(entries)
             if node.queued == key:
                 node.queued = None
-                if node.evictable:
+                if not node.children and node.strand.held < node.hi:  # `evictable`, without a call
                     return node
         return None
 

@@ -12,7 +12,7 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from sim.caches.base import Served
+from sim.caches.base import Fits, Served, always
 from workloads.content import Route
 from workloads.trace import Trace
 
@@ -265,16 +265,18 @@ class HybridTree:
         assert not live
 
 
-class HybridReplay:
-    """Serves each request as an otherwise idle engine does: match, prefill, generate, release.
+ServeOne = Callable[[Route, int, int], int]
+"""Does all for a request of so many prompt and output tokens in a tree; the tokens of the hit."""
 
-    ``serve_one(route, prompt tokens, output tokens)`` does all that in ``tree``; the tokens of the hit.
-    """
+
+class HybridReplay:
+    """Serves each request as an otherwise idle engine does: match, prefill, generate, release."""
 
     evicted_blocks = None
 
-    def __init__(self, trace: Trace, tree: HybridTree, serve_one: Callable[[Route, int, int], int]) -> None:
+    def __init__(self, trace: Trace, tree: HybridTree, serve_one: ServeOne, fits: Fits = always) -> None:
         self.tree = tree
+        self._fits = fits
         self._serve_one = serve_one
         self._trace = trace
         self._end = trace.content.end
@@ -287,9 +289,10 @@ class HybridReplay:
     def serve(self, request: int, at_s: float) -> Served:
         """Serve request number ``request``; when does not matter."""
         trace = self._trace
-        prompt = self._end[trace.prompt[request]]
-        route = trace.chains.route(trace.reply[request])
-        hit = self._serve_one(route, prompt, trace.output_tokens[request])
+        prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt)
+        hit = self._serve_one(trace.chains.route(trace.reply[request]), prompt, output)
         return Served(hit, hit, prompt)
 
     def check(self) -> None:

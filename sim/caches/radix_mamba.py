@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from sim.caches.base import Fits, always
 from sim.caches.block import UNLIMITED
 from sim.caches.radix_hybrid import HybridReplay, HybridTree, Node, path
-from sim.caches.radix_replay import require_fit
 from workloads.content import Route
 from workloads.schema import Schema
 from workloads.trace import Trace
@@ -83,10 +83,10 @@ class StateRequests:
         return node
 
 
-def state_replay(trace: Trace, full_slots: int, state_slots: int) -> HybridReplay:
+def state_replay(trace: Trace, full_slots: int, state_slots: int, fits: Fits = always) -> HybridReplay:
     """A replay with empty pools of so many slots."""
     tree = HybridTree(full_slots, state_slots, per_token=False)
-    return HybridReplay(trace, tree, StateRequests(tree).serve)
+    return HybridReplay(trace, tree, StateRequests(tree).serve, fits)
 
 
 class RadixMambaConfig(Schema):
@@ -100,7 +100,10 @@ class RadixMambaConfig(Schema):
     """How many states are kept, at least 3; left out: without limit."""
 
     def replay(self, trace: Trace, key: str) -> HybridReplay:
-        """A fresh cache that holds the largest request; InputError if it cannot."""
-        if self.capacity_tokens is not None:
-            require_fit(trace, 1, self.capacity_tokens, f"{key}.capacity_tokens")
-        return state_replay(trace, self.capacity_tokens or UNLIMITED, self.state_slots or UNLIMITED)
+        """A fresh cache."""
+        full, states = self.capacity_tokens or UNLIMITED, self.state_slots or UNLIMITED
+        return state_replay(trace, full, states, self.fits)
+
+    def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
+        """See `Fits`."""
+        return prompt_tokens + output_tokens - 1 <= (self.capacity_tokens or UNLIMITED)

@@ -18,15 +18,17 @@ class PagePath:
     __slots__ = ("ends", "nodes")
 
     def __init__(self, route: Route, page_size: int) -> None:
-        self.nodes: list[int] = []
-        self.ends: list[int] = []
+        nodes: list[int] = []
+        ends: list[int] = []
         full = 0
         for node, end in zip(route.nodes, route.ends, strict=True):
             pages = end // page_size
             if pages > full:
-                self.nodes.append(node)
-                self.ends.append(pages)
+                nodes.append(node)
+                ends.append(pages)
                 full = pages
+        self.nodes = nodes
+        self.ends = ends
 
 
 class Node:
@@ -42,7 +44,17 @@ class Node:
         "queued", "strand",
     )  # fmt: skip
 
-    def __init__(self, parent: Node | None, strand: Strand, lo: int, hi: int, owner: int) -> None:
+    def __init__(
+        self,
+        parent: Node | None,
+        strand: Strand,
+        lo: int,
+        hi: int,
+        owner: int,
+        created: int = 0,
+        priority: int = 0,
+        hits: int = 0,
+    ) -> None:
         self.parent = parent
         self.strand = strand
         self.lo = lo
@@ -50,13 +62,12 @@ class Node:
         self.owner = owner
         self.children: dict[int, Node] = {}
         """By the chain in which the child's first page ends; that page's number is ``hi``."""
-        self.hits = 0
+        self.hits = hits
         """Requests that inserted this content (SGLang's ``hit_count``); lookups do not count."""
         self.passed = 0
         """Those of them that the nodes above have to learn of yet."""
-        self.priority = 0
-        self.accessed = 0
-        self.created = 0
+        self.priority = priority
+        self.accessed = self.created = created
         self.queued: Key | None = None
         """The key under which the queue of leaves has it."""
 
@@ -75,9 +86,9 @@ class Node:
 
     def cut(self, strand: Strand, page: int) -> Node:
         """A node in ``strand`` with the pages before ``page``, which this one, below it, loses."""
-        upper = Node(self.parent, strand, self.lo, page, self.owner)
-        upper.hits = self.hits - self.passed
-        upper.priority, upper.accessed = self.priority, self.accessed
+        hits = self.hits - self.passed
+        upper = Node(self.parent, strand, self.lo, page, self.owner, self.created, self.priority, hits)
+        upper.accessed = self.accessed
         self.parent, self.lo = upper, page
         return upper
 

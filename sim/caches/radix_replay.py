@@ -6,10 +6,9 @@ from typing import Literal
 
 from pydantic import PositiveInt, field_validator
 
-from sim.caches.base import Served
+from sim.caches.base import Fits, Served, always
 from sim.caches.radix import Evicted, RadixCache, RadixTable
 from sim.caches.radix_eviction import POLICIES
-from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.shown import nearest
 from workloads.trace import Trace
@@ -20,8 +19,9 @@ class RadixReplay:
 
     evicted_blocks = None
 
-    def __init__(self, trace: Trace, cache: RadixCache) -> None:
+    def __init__(self, trace: Trace, cache: RadixCache, fits: Fits = always) -> None:
         self.cache = cache
+        self._fits = fits
         self.held_tokens = 0
         """Slots that the last request held just before its release, those of the tree included."""
         self._trace = trace
@@ -38,6 +38,8 @@ class RadixReplay:
         """
         cache, trace, size = self.cache, self._trace, self.cache.page_size
         prompt, output = self._end[trace.prompt[request]], trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt // size)
         total = prompt + output - 1
         table = cache.table(trace.reply[request], prompt, request, trace.priority[request])
         cache.lock(table, cache.match(table, prompt))
@@ -63,7 +65,7 @@ class RadixReplay:
         missing = -(-total // size) - table.held
         while missing:
             cache.make_room(1)
-            pages = max(1, min(missing, cache.free_pages))  # the one is there: see require_fit
+            pages = max(1, min(missing, cache.free_pages))  # the one is there: see RadixConfig.fits
             cache.take(table, pages)
             missing -= pages
         if (total - 1) % size:
@@ -100,9 +102,7 @@ class RadixConfig(Schema):
         return eviction
 
     def replay(self, trace: Trace, key: str, evicted: Evicted | None = None) -> RadixReplay:
-        """A fresh cache that holds the largest request; InputError if it cannot."""
-        if self.capacity_tokens is not None:
-            require_fit(trace, self.page_size, self.capacity_tokens, f"{key}.capacity_tokens")
+        """A fresh cache."""
         cache = RadixCache(
             trace.chains,
             self.page_size,
@@ -111,23 +111,15 @@ class RadixConfig(Schema):
             tree=self.tree,
             evicted=evicted,
         )
-        return RadixReplay(trace, cache)
+        return RadixReplay(trace, cache, self.fits)
 
+    def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
+        """See `Fits`; of whole pages.
 
-def require_fit(trace: Trace, page_size: int, capacity_tokens: int, key: str) -> None:
-    """Raise InputError unless every request alone fits into the whole pages of ``capacity_tokens``.
-
-    Its own pages are enough: whatever else is in the pool can be evicted, and the page that an
-    allocation asks for without taking it may be missing.
-    """
-    usable = capacity_tokens // page_size * page_size
-    if -(-trace.largest_tokens // page_size) * page_size <= usable:
-        return
-    prompts = trace.input_tokens
-    for i, output in enumerate(trace.output_tokens):
-        needed = -(-(prompts[i] + output - 1) // page_size) * page_size
-        if needed > usable:
-            raise InputError(
-                f"{trace.where(i)}: a prompt of {prompts[i]} tokens with a reply of {output} needs "
-                f"{needed} KV slots in pages of {page_size}; allowed: at most {usable} ({key})"
-            )
+        Its own pages are enough: whatever else is in the pool can be evicted, and the page that an
+        allocation asks for without taking it may be missing.
+        """
+        if self.capacity_tokens is None:
+            return True
+        size = self.page_size
+        return -(-(prompt_tokens + output_tokens - 1) // size) <= self.capacity_tokens // size

@@ -6,12 +6,11 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
+from sim.caches.base import Fits, always
 from sim.caches.block import UNLIMITED
 from sim.caches.radix_hybrid import HybridReplay, HybridTree
-from sim.caches.radix_replay import require_fit
 from sim.caches.radix_swa import Holder, WindowTree
 from workloads.content import Route
-from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
@@ -89,11 +88,16 @@ class WindowRequests:
 
 
 def window_replay(
-    trace: Trace, full_slots: int, window_slots: int, window: int, interval: int = INTERVAL
+    trace: Trace,
+    full_slots: int,
+    window_slots: int,
+    window: int,
+    interval: int = INTERVAL,
+    fits: Fits = always,
 ) -> HybridReplay:
     """A replay with empty pools of so many slots."""
     tree = HybridTree(full_slots, window_slots, per_token=True)
-    return HybridReplay(trace, tree, WindowRequests(WindowTree(tree, window), interval).serve)
+    return HybridReplay(trace, tree, WindowRequests(WindowTree(tree, window), interval).serve, fits)
 
 
 class RadixSwaConfig(Schema):
@@ -109,27 +113,19 @@ class RadixSwaConfig(Schema):
     """Capacity of the layers with a window in tokens; left out: without limit."""
 
     def replay(self, trace: Trace, key: str) -> HybridReplay:
-        """A fresh cache that holds the largest request in either pool; InputError if it cannot."""
-        if self.capacity_tokens is not None:
-            require_fit(trace, 1, self.capacity_tokens, f"{key}.capacity_tokens")
-        if self.window_capacity_tokens is not None:
-            self._require_window_fit(trace, self.window_capacity_tokens, f"{key}.window_capacity_tokens")
+        """A fresh cache."""
         full, swa = self.capacity_tokens or UNLIMITED, self.window_capacity_tokens or UNLIMITED
-        return window_replay(trace, full, swa, self.window)
+        return window_replay(trace, full, swa, self.window, fits=self.fits)
 
-    def _require_window_fit(self, trace: Trace, capacity: int, key: str) -> None:
-        """InputError unless every request alone fits: its prompt, and then what it holds while it decodes.
+    def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
+        """See `Fits`, in either pool: in that of the windows the prompt, and then what is held by decoding.
 
         That is what left the window and is not yet given back, the window, and the nodes of the tree that
         it locks: a window, and a node that reaches beyond it.
         """
+        total = prompt_tokens + output_tokens - 1
         decoding = 2 * self.window + max(self.window, INTERVAL + 1) + INTERVAL + 1
-        if max(trace.largest_tokens, decoding) <= capacity:
-            return
-        for i, (prompt, output) in enumerate(zip(trace.input_tokens, trace.output_tokens, strict=True)):
-            needed = max(prompt, min(prompt + output - 1, decoding))
-            if needed > capacity:
-                raise InputError(
-                    f"{trace.where(i)}: a prompt of {prompt} tokens with a reply of {output} needs up to "
-                    f"{needed} slots of a window of {self.window}; allowed: at most {capacity} ({key})"
-                )
+        in_window = max(prompt_tokens, min(total, decoding))
+        return total <= (self.capacity_tokens or UNLIMITED) and in_window <= (
+            self.window_capacity_tokens or UNLIMITED
+        )

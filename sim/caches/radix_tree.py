@@ -47,7 +47,11 @@ class RadixTree:
         Cuts the node in which that prefix ends and refreshes the access time of the whole path, the
         part cut off included (``match_prefix``).
         """
-        node, _ = self._use(path, pages, self.root)
+        self._now += 1
+        node, known = self._reach(path, pages, self.root)
+        node.accessed = self._now
+        if known < node.hi:
+            node = self._split(node, known)
         self._queue_leaf(node)
         return node
 
@@ -56,47 +60,65 @@ class RadixTree:
     ) -> tuple[int, Node]:
         """Add the first ``pages`` pages of ``path``: what is missing becomes one leaf of ``owner``.
 
-        Returns how many pages were known and the node at which the last page ends, which the caller must
-        lock if it is a leaf. ``counted``: the node to whose end this request has inserted before (the root:
-        it has not); that node and those above do not count it again. The rest of ``path`` is looked for
-        from ``held`` on, a locked node on it, or the root.
+        Returns how many pages were known and the node at which the last page ends, which is locked in the
+        place of ``held``, a locked node on ``path``, or the root; the rest of ``path`` is looked for from
+        there on. ``counted``: the node to whose end this request has inserted before (the root: it has
+        not); that node and those above do not count it again.
         """
-        node, i = self._use(path, pages, held)
-        node.priority = max(node.priority, priority)
-        if node.hi > counted.hi:
-            node.hit(1)
-            counted.hit(-1)
-        known = node.hi
-        if known < pages:
-            node = self._add_leaf(node, path, i, pages, owner)
+        self._now += 1
+        node, known = held, held.hi
+        if held.children:
+            node, known = self._reach(path, pages, held)
+        node.accessed = self._now
+        if known < node.hi:
+            node = self._split(node, known)
+        if priority > node.priority:
             node.priority = priority
-            node.hits = 1
-            node.accessed = node.created = self._tick()
-            self.evictable_pages += pages - known
+        if known > counted.hi:
+            node.hit(1)
+            if counted is not self.root:
+                counted.hit(-1)
+        if node is not held:
+            self.lock(node)
+            if held.parent is not None:  # what is above `held` the new lock keeps too
+                held.strand.drop_lock(held.hi)
+        if known < pages:
+            node = self._add_leaf(node, path, pages, owner, priority)
         return known, node
 
     def prefer(self, path: PagePath, pages: int, priority: int, held: Node) -> None:
-        """Insert once more what the same request has just inserted, with another priority."""
-        node, _ = self._use(path, pages, held if held.hi <= pages else self.root)
-        node.priority = max(node.priority, priority)
+        """Insert once more what the same request has just inserted, with another priority.
+
+        ``held``: the node that it held before, on the same path.
+        """
+        if held.hi == pages:  # as mostly: it held its prompt
+            self._now = held.accessed = self._now + 1
+            node = held
+        else:
+            node = self.match(path, pages)
+        if priority > node.priority:
+            node.priority = priority
 
     def known_pages(self, path: PagePath, pages: int) -> int:
         """How many of the first ``pages`` pages of ``path`` a lookup would find; changes nothing."""
-        _, known, _ = self._reach(path, pages, self.root)
-        return known
+        return self._reach(path, pages, self.root)[1]
 
     def lock(self, node: Node) -> None:
         """Keep ``node`` and all above it from being evicted."""
         while node.parent is not None:
-            strand = node.strand
-            strand.locks[node.hi] = strand.locks.get(node.hi, 0) + 1
-            if node.hi <= strand.held:
+            strand, page = node.strand, node.hi
+            locks, before = strand.locks, strand.held
+            if page in locks:
+                locks[page] += 1
                 return
-            first, before = strand.nodes[0], strand.held
-            pages = node.hi - max(before, first.lo)
+            locks[page] = 1
+            if page < before:
+                return
+            strand.held = page
+            first = strand.nodes[0]
+            pages = page - (before or first.lo)
             self.evictable_pages -= pages
             self.protected_pages += pages
-            strand.held = node.hi
             if before:
                 return
             assert first.parent is not None
@@ -105,16 +127,16 @@ class RadixTree:
     def unlock(self, node: Node) -> None:
         """Take back one lock on ``node`` and on all above it."""
         while node.parent is not None:
-            strand = node.strand
-            if strand.drop_lock(node.hi) or node.hi < strand.held:
+            strand, before = node.strand, node.strand.held
+            if strand.drop_lock(node.hi) or node.hi < before:
                 return
-            first, before = strand.nodes[0], strand.held
-            strand.held = max(strand.locks) if strand.locks else 0
-            pages = before - max(strand.held, first.lo)
+            first = strand.nodes[0]
+            strand.held = held = max(strand.locks) if strand.locks else 0
+            pages = before - (held or first.lo)
             self.protected_pages -= pages
             self.evictable_pages += pages
             self._queue_leaf(strand.nodes[-1])
-            if strand.held:
+            if held:
                 return
             assert first.parent is not None
             node = first.parent
@@ -125,16 +147,19 @@ class RadixTree:
         if leaf is None:
             return None
         parent, strand = leaf.parent, leaf.strand
-        assert parent is not None and strand.nodes[-1] is leaf
-        del parent.children[strand.key_of(leaf)]
-        strand.nodes.pop()
+        assert parent is not None
+        nodes = strand.nodes
+        nodes.pop()
+        del parent.children[strand.chain if nodes else strand.through[0]]
         if leaf.accessed > parent.accessed:
             parent.accessed = leaf.accessed
         if leaf.priority > parent.priority:
             parent.priority = leaf.priority
-        parent.hit(leaf.passed)
+        if leaf.passed:
+            parent.hit(leaf.passed)
         self.evictable_pages -= leaf.hi - leaf.lo
-        self._queue_leaf(parent)
+        if not parent.children and parent.strand.held < parent.hi:  # `_queue_leaf`, without a call
+            self._leaves.push(parent)
         return leaf
 
     def check(self) -> None:
@@ -160,19 +185,10 @@ class RadixTree:
                 stack.append(child)
         assert (evictable, protected) == (self.evictable_pages, self.protected_pages)
 
-    def _use(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
-        """The node at which the known prefix of ``pages`` pages ends, cut there and used now; and where in
-        ``path`` the next page ends."""
-        self._now += 1
-        node, known, i = self._reach(path, pages, held)
-        node.accessed = self._now
-        return (node if known == node.hi else self._split(node, known)), i
+    def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int]:
+        """How many of the first ``pages`` pages of ``path``, those of ``held`` among them, are known, and
+        the node in which they end, maybe inside it.
 
-    def _reach(self, path: PagePath, pages: int, held: Node) -> tuple[Node, int, int]:
-        """How far the first ``pages`` pages of ``path``, those of ``held`` among them, are known: (node,
-        known pages, i).
-
-        They end in ``node``, maybe inside it, and the page after them ends in ``path.nodes[i]``.
         O(strands x log nodes): of each strand, the part that lies on the path is found by bisection.
         """
         chains, ends = path.nodes, path.ends
@@ -198,19 +214,27 @@ class RadixTree:
                     i += 1
                 if known < node.hi:
                     break
-        return node, known, i
+        return node, known
 
-    def _add_leaf(self, parent: Node, path: PagePath, i: int, pages: int, owner: int) -> Node:
-        """A leaf below ``parent`` with the next pages of ``path``, from chain ``i`` on, up to ``pages``."""
-        chains, ends, last = path.nodes, path.ends, i
-        while ends[last] < pages:
-            last += 1
-        if last == i and chains[i] == parent.strand.chain:
-            strand = parent.strand
+    def _add_leaf(self, parent: Node, path: PagePath, pages: int, owner: int, priority: int) -> Node:
+        """A leaf below ``parent`` with the next pages of ``path``, up to ``pages``.
+
+        It is locked in the place of ``parent``: in a strand of its own by handing that lock to the strand.
+        """
+        self._now = now = self._now + 1
+        strand, known = parent.strand, parent.hi
+        i = bisect_right(path.ends, known)
+        chain = path.nodes[i]
+        if chain == strand.chain and path.ends[i] >= pages:
+            strand.drop_lock(known)
         else:
-            strand = Strand(chains[i : last + 1], ends[i:last])
-        leaf = parent.children[chains[i]] = Node(parent, strand, parent.hi, pages, owner)
+            last = bisect_left(path.ends, pages, i)
+            strand = Strand(path.nodes[i : last + 1], path.ends[i:last])
+        leaf = parent.children[chain] = Node(parent, strand, known, pages, owner, now, priority, 1)
         strand.nodes.append(leaf)
+        strand.locks[pages] = 1
+        strand.held = pages
+        self.protected_pages += pages - known
         return leaf
 
     def _split(self, node: Node, page: int) -> Node:
@@ -220,7 +244,9 @@ class RadixTree:
         key = strand.key_of(node)
         above = strand.cut(node, page)
         upper = node.cut(above, page)
-        upper.created = node.created if self._inherits_creation else self._tick()
+        if not self._inherits_creation:
+            self._now += 1
+            upper.created = self._now
         above.insert(upper)
         parent.children[key] = upper
         upper.children[strand.key_of(node)] = node
@@ -234,9 +260,5 @@ class RadixTree:
 
     def _queue_leaf(self, node: Node) -> None:
         """Queue ``node`` under its present key if it can be evicted."""
-        if node.evictable:
+        if not node.children and node.strand.held < node.hi:  # `evictable`, without a call
             self._leaves.push(node)
-
-    def _tick(self) -> int:
-        self._now += 1
-        return self._now

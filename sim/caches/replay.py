@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
 
-from sim.caches.base import Served
+from sim.caches.base import Fits, Served, always
 from sim.caches.block import UNLIMITED, BlockCache, BlockTable
 from sim.caches.eviction import POLICIES, Eviction, Future, PolicySetting, known
 from sim.caches.groups.cache import GroupedCache, GroupEvicted
-from sim.caches.groups.config import Groups, require_eagle, require_groups_fit, require_whole_blocks
+from sim.caches.groups.config import Groups, most_blocks, require_eagle, require_whole_blocks
 from sim.caches.groups.replay import GroupReplay
 from sim.caches.lookahead import LookaheadTree
 from sim.caches.runs import Evicted
@@ -23,8 +24,9 @@ from workloads.trace import Trace
 class BlockReplay:
     """Serves each request as an otherwise idle engine does: admit, generate, release."""
 
-    def __init__(self, trace: Trace, cache: BlockCache) -> None:
+    def __init__(self, trace: Trace, cache: BlockCache, fits: Fits = always) -> None:
         self.cache = cache
+        self._fits = fits
         self._trace = trace
         self._end = trace.content.end
 
@@ -38,8 +40,10 @@ class BlockReplay:
         """Allocate the prompt, then the reply without its last token (which has no KV); release."""
         cache, size = self.cache, self.cache.block_size
         cache.now_s = at_s
-        prompt = self._end[self._trace.prompt[request]]
-        total = prompt + self._trace.output_tokens[request] - 1
+        prompt, output = self._end[self._trace.prompt[request]], self._trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt // size)
+        total = prompt + output - 1
         table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
         hit = cache.lookup(table, prompt)
         cache.acquire(table, hit)
@@ -165,28 +169,32 @@ class BlockConfig(Schema):
 
     def future(self, trace: Trace) -> Future:
         """When the nodes of ``content`` are looked up."""
-        content, prompt = self.content(trace), trace.prompt
-        return Future(trace, lambda request: content.route(prompt[request]).nodes)
+        content, end = self.content(trace), trace.content.end
+        prompt, output = trace.prompt, trace.output_tokens
+
+        def looked_up(request: int) -> Sequence[int]:
+            fits = self.fits(end[prompt[request]], output[request])
+            return content.route(prompt[request]).nodes if fits else ()
+
+        return Future(trace, looked_up)
+
+    def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
+        """See `Fits`. The last token of a reply has no KV."""
+        if self.capacity_blocks is None:
+            return True
+        total = prompt_tokens + output_tokens - 1
+        if self.grouped:
+            needed = most_blocks(self.layer_groups, prompt_tokens, total, prompt_tokens, self.block_size)
+        else:
+            needed = -(-total // self.block_size)
+        return needed <= self.capacity_blocks
 
     def replay(
         self, trace: Trace, key: str, evicted: Evicted | None = None, future: Future | None = None
     ) -> BlockReplay | GroupReplay:
-        """A fresh cache that holds the largest request; InputError if it cannot.
-
-        Several caches for one trace may share its ``future``.
-        """
+        """A fresh cache. Several caches for one trace may share its ``future``."""
         if self.grouped:
-            if self.capacity_blocks is not None:
-                require_groups_fit(
-                    trace,
-                    self.layer_groups,
-                    self.block_size,
-                    self.capacity_blocks,
-                    f"{key}.capacity_blocks",
-                )
-            return GroupReplay(trace, self.grouped_cache(trace, self.capacity_blocks))
-        if self.capacity_blocks is not None:
-            require_fit(trace, self.block_size, self.capacity_blocks, f"{key}.capacity_blocks")
+            return GroupReplay(trace, self.grouped_cache(trace, self.capacity_blocks), self.fits)
         cache = BlockCache(
             self.content(trace),
             self.block_size,
@@ -195,18 +203,4 @@ class BlockConfig(Schema):
             queue=self.queue(trace, self.capacity_blocks or UNLIMITED, future or self.future(trace)),
             evicted=evicted,
         )
-        return BlockReplay(trace, cache)
-
-
-def require_fit(trace: Trace, block_size: int, capacity_blocks: int, key: str) -> None:
-    """Raise InputError unless every request alone fits into ``capacity_blocks`` blocks."""
-    if -(-trace.largest_tokens // block_size) <= capacity_blocks:
-        return
-    prompts = trace.input_tokens
-    for i, output in enumerate(trace.output_tokens):
-        needed = -(-(prompts[i] + output - 1) // block_size)
-        if needed > capacity_blocks:
-            raise InputError(
-                f"{trace.where(i)}: a prompt of {prompts[i]} tokens with a reply of {output} needs "
-                f"{needed} KV blocks of {block_size} tokens; allowed: at most {capacity_blocks} ({key})"
-            )
+        return BlockReplay(trace, cache, self.fits)

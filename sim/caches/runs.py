@@ -26,10 +26,13 @@ class Run:
     ``uses`` counts the requests that computed or hit the run, as far as its eviction policy wants to
     remember: a policy may lower it. ``place`` is the policy's own, None until the run is first released.
     ``up`` tells that an idle run goes from its shallow end: its blocks left a window one after the other.
+    ``grows`` tells that the one request that holds it may enter what comes next by raising ``hi``: no other
+    run of the node has blocks there, or ever had.
     """
 
     __slots__ = (
-        "deeper", "hi", "lo", "more", "newer", "node", "older", "owner", "place", "refs", "up", "uses",
+        "deeper", "grows", "hi", "lo", "more", "newer", "node", "older", "owner", "place", "refs", "up",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, node: int, lo: int, hi: int, owner: int, refs: int) -> None:
@@ -40,7 +43,7 @@ class Run:
         self.more: list[tuple[int, int]] | None = None
         self.refs = refs
         self.uses = 1
-        self.up = False
+        self.up = self.grows = False
         self.place: Any = None
         self.deeper: Run | None = None
         # Neighbours in the list of a policy; None outside of one.

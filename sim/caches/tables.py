@@ -10,24 +10,27 @@ from workloads.content import Route
 
 
 class BlockTable:
-    """What one request holds: the cached runs it took or published, and how far it has come."""
+    """What one request holds: the cached runs it took or published, and how far it has come.
+
+    Attributes that are only declared here belong to caches with groups of layers (``groups/``), which set
+    them.
+    """
 
     __slots__ = (
-        "at",
-        "base",
-        "entries",
-        "first",
-        "groups",
-        "junction",
-        "owner",
-        "prompt_tokens",
-        "published",
-        "route",
-        "states",
-    )
+        "at", "base", "entries", "first", "groups", "growing", "junction", "owner", "prompt_tokens",
+        "published", "route", "states", "until",
+    )  # fmt: skip
 
+    until: int
+    """The number of blocks up to which ``growing`` may grow: where its node ends."""
+    junction: int
+    """That of its last lookup, see `Hit`."""
     base: int
-    """Where a cache has groups of layers: what is still to be added to the nodes of ``route``."""
+    """What is still to be added to the nodes of ``route``."""
+    first: int
+    """Blocks before it are not held: given back, or not needed when the request came."""
+    states: list[int] | None
+    """Blocks held for states that are not in the map."""
 
     def __init__(self, route: Route, prompt_tokens: int, owner: int) -> None:
         self.route = route
@@ -35,13 +38,9 @@ class BlockTable:
         self.owner = owner
         self.entries: list[tuple[Run, int]] = []  # (run, its hi when taken)
         self.published = 0  # leading blocks of the request that are in the map
-        self.at = 0  # index in the route of the node in which the next block ends
-        # Where a cache has groups of layers (``groups/``):
-        self.groups: list[BlockTable] | None = None  # a table for each, this one for the first
-        self.junction = 0  # of its last lookup, see `Hit`
-        # Of the table of one group:
-        self.first = 0  # blocks before it are not held: given back, or not needed when the request came
-        self.states: list[int] | None = None  # blocks held for states that are not in the map
+        self.at = 0  # index in the route of the node in which the next block ends, or before that
+        self.growing: Run | None = None  # its last run, which takes in the next blocks as long as it grows
+        self.groups: list[BlockTable] | None = None  # a table for each group of layers, this one the first
 
     def own_route(self) -> Route:
         """The way through the nodes of its group."""
@@ -56,53 +55,18 @@ class Hit:
 
     __slots__ = ("blocks", "groups", "idle", "junction", "pieces")
 
+    groups: list[Hit | None]
+    """Where a cache has groups of layers, which sets it: what each needs of it; None: these ``pieces``."""
+
     def __init__(self, blocks: int, idle: int, pieces: list[tuple[Run, int, int]]) -> None:
         self.blocks = blocks
         self.idle = idle
         self.pieces = pieces  # (run, lo, hi)
-        self.groups: list[Hit | None] | None = None
-        """Where a cache has groups of layers: what each of them needs of it; None: these ``pieces``."""
         self.junction = 0
         """Tokens of a longer prefix that some group alone could serve: there others may want a state."""
 
 
 MISS = Hit(0, 0, [])
-
-
-def leading(resident: dict[int, NodeRuns], route: Route, size: int, begin: int, cap: int) -> Hit:
-    """The blocks of ``size`` tokens from number ``begin`` on, in order, up to the first that is missing.
-
-    At most those before ``cap``; ``Hit.blocks`` is then the number of the first one that is not found.
-    O(nodes on the route + runs found).
-    """
-    pos, idle = begin, 0
-    pieces = []
-    for node, end in zip(route.nodes, route.ends):  # noqa: B905 (as long as each other, and this is hot)
-        stop = end // size
-        stop = stop if stop < cap else cap  # no call: this is hot
-        if pos < stop:
-            runs = resident.get(node)
-            if runs is None:
-                break
-            while pos < stop:
-                run = runs.found[0] if runs.found else None
-                if run is not None and run.lo <= pos < run.hi:
-                    upto = run.hi
-                else:
-                    found = runs.at(pos)
-                    if found is None:
-                        break
-                    run, upto = found
-                upto = upto if upto < stop else stop
-                pieces.append((run, pos, upto))
-                if not run.refs:
-                    idle += upto - pos
-                pos = upto
-            if pos < stop:
-                break
-        if pos == cap:
-            break
-    return Hit(pos, idle, pieces) if pos else MISS
 
 
 def trailing(

@@ -11,10 +11,10 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from sim.caches.base import ReplayCache, Served
+from sim.caches.base import Fits, ReplayCache, Served
 from sim.caches.lower import LowerTiers, Write
 from sim.caches.radix_replay import RadixConfig
-from sim.caches.replay import BlockConfig, require_fit
+from sim.caches.replay import BlockConfig
 from sim.caches.tiers import TierStore
 from workloads.errors import InputError
 from workloads.schema import Schema
@@ -36,8 +36,10 @@ class TieredCache:
         name: str,
         stores: list[TierStore],
         write: Write,
+        fits: Fits,
     ) -> None:
         self._trace = trace
+        self._fits = fits
         self._name = name
         self._size = first.block_size if isinstance(first, BlockConfig) else first.page_size
         self._lower = LowerTiers(trace, self._size, stores, write)
@@ -61,12 +63,14 @@ class TieredCache:
     def serve(self, request: int, at_s: float) -> Served:
         """Find the leading blocks in any tier, serve from the GPU cache, write down. O(segments)."""
         trace, size = self._trace, self._size
+        prompt, output = trace.content.end[trace.prompt[request]], trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt // size)
         path = trace.content.path(trace.reply[request])
-        prompt = trace.content.end[trace.prompt[request]]
         gpu = self._gpu.serve(request, at_s).hit_tokens // size
         found = self._lower.below(path, gpu, (prompt - 1) // size)  # nothing was written down yet
         total = gpu + sum(found.values())
-        self._lower.stored(path, (prompt + trace.output_tokens[request] - 1) // size)
+        self._lower.stored(path, (prompt + output - 1) // size)
         tiers = {self._name: gpu, **found}
         hits = tuple((name, blocks * size) for name, blocks in tiers.items() if blocks)
         return Served(total * size, total, prompt // size, hits)
@@ -166,7 +170,7 @@ class TieredConfig(Schema):
         return tier.model_copy(update={"capacity_blocks": blocks, "capacity_gb": None})
 
     def replay(self, trace: Trace, key: str) -> TieredCache:
-        """Fresh tiers; the first one must hold the largest request."""
+        """Fresh tiers. A request that does not fit into the first one is served from none."""
         first, *rest = self.tiers
         blocks, size = first.capacity_blocks, self.block_size
         if blocks is None:
@@ -174,11 +178,15 @@ class TieredConfig(Schema):
                 f"{key}.tiers.0.capacity_blocks is missing: what lies below would never be used; allowed: "
                 "a number of blocks"
             )
-        require_fit(trace, size, blocks, f"{key}.tiers.0.capacity_blocks")
         top: BlockConfig | RadixConfig
         if self.cache == "block":
             top = BlockConfig(kind="block", block_size=size, capacity_blocks=blocks)
         else:
             top = RadixConfig(kind="radix", page_size=size, capacity_tokens=blocks * size)
         stores = [TierStore(tier.name, tier.capacity_blocks) for tier in rest]
-        return TieredCache(trace.by_message, top, first.name, stores, self.write)
+        return TieredCache(trace.by_message, top, first.name, stores, self.write, self.fits)
+
+    def fits(self, prompt_tokens: int, output_tokens: int) -> bool:
+        """See `Fits`: into the first tier, in which a request is computed."""
+        blocks = self.tiers[0].capacity_blocks
+        return blocks is None or -(-(prompt_tokens + output_tokens - 1) // self.block_size) <= blocks

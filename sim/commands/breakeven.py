@@ -14,7 +14,7 @@ from sim.commands.options import Day, Quiet, day_of
 def breakeven(
     offers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PROVIDER[:MODEL]...", help="Default: every provider that ships."),
+        typer.Argument(metavar="PROVIDER[:MODEL]", help="Default: every provider that ships."),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where to write; default runs/breakeven.")

@@ -13,7 +13,7 @@ from sim.commands.options import Metrics, Quiet
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; the first is the baseline.")
+        list[Path], typer.Argument(metavar="RUN", help="Folders of runs; the first is the baseline.")
     ],
     metrics: Metrics = [],  # noqa: B006 (typer copies it)
     conditions: Annotated[

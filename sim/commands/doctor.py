@@ -15,7 +15,7 @@ def doctor(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PATH]", help="A log with usage; by default those in ~/.claude and ~/.codex."
+            metavar="PATH", help="A log with usage; by default those in ~/.claude and ~/.codex."
         ),
     ] = None,
     format: Annotated[

@@ -23,9 +23,11 @@ class Question(StrEnum):
 
 
 def init(
-    question: Annotated[Question, typer.Argument(help="What you want to know.")] = Question.OWN_GPUS,
+    question: Annotated[
+        Question, typer.Argument(metavar="QUESTION", help="What you want to know.")
+    ] = Question.OWN_GPUS,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to write it; default QUESTION.yaml.")
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it; default QUESTION.yaml.")
     ] = None,
 ) -> None:
     """Write a commented configuration for a question.

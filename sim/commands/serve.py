@@ -75,7 +75,6 @@ def serve(
             f"serve: {error.name} is not installed; allowed: pip install 'prefixsim[server]'"
         ) from None
     from reports import files
-    from sim.commands.live_run import write_run
     from sim.server.api.tokens import tokens_of
     from sim.server.loop import exact_loop
     from sim.server.opening import open_system
@@ -107,13 +106,19 @@ def serve(
                 typer.echo(tokens.note)
         with asyncio.Runner(loop_factory=exact_loop) as runner:
             runner.run(_until_stopped(live, server, listening))
+    _write(live, folder, quiet)
+
+
+def _write(live: LiveSystem, folder: Path, quiet: bool) -> None:
+    """Write the run, unless no request came, and show its table unless it is to be ``quiet``."""
+    from reports import console, terminal
+    from sim.commands.live_run import write_run
+
     if not len(live.traffic.trace):
         typer.echo("no request came: nothing to write")
         return
     summary = write_run(live, folder)
     if not quiet:
-        from reports import console, terminal
-
         terminal.show(console.table(summary, terminal.width()))
         typer.echo(f"Report: {folder / 'report.html'}")
         typer.echo(f"The same traffic again: python -m sim run {folder / 'config.yaml'}")

@@ -18,10 +18,10 @@ from typing import Any
 
 from sim.doctor.calls import FEBRUARY, Call, Lane, Prompts, Tokens, turn_of
 from workloads.errors import InputError
-from workloads.formats.claude_code_compact import requests_of
 from workloads.formats.jsonl import Row, number, whole
 from workloads.formats.reader import Reader
 from workloads.formats.weka_blocks import block_runs
+from workloads.formats.weka_calls import requests_of
 from workloads.ranges import Run
 from workloads.shown import shown
 

@@ -92,8 +92,10 @@ class Decodes:
         if steps == 1:
             return needs[begin]
         end = begin + steps % size
-        needed = steps // size * self.count + sum(needs[begin:end])
-        return needed + sum(needs[: end - size]) if end > size else needed
+        needed = sum(needs[begin:end])
+        if end > size:
+            needed += sum(needs[: end - size])
+        return needed + steps // size * self.count if steps >= size else needed
 
     def steps_within(self, first: int, steps: int, blocks: int) -> int:
         """How many of ``steps`` iterations from step ``first`` on ``blocks`` free blocks allow."""

@@ -64,14 +64,15 @@ class Clock(simpy.Environment):
         if until is not None:
             return super().run(until)
         queue: list[Any] = self._queue
-        while queue:  # as `step` does, without a call for each event
-            at_s, priority, _, callback, subject = heappop(queue)
+        while True:  # CPython 3.11 makes a loop that is entered once fast only if its condition is inside
+            if not queue:
+                return None
+            at_s, priority, _, callback, subject = heappop(queue)  # as `step` does, without a call
             if at_s > self.now_s:
                 self.now_s, self._turn = at_s, priority
             elif priority > self._turn:
                 self._turn = priority
             callback(subject)
-        return None
 
     def step(self) -> None:
         """Let the next event happen."""

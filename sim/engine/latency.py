@@ -30,6 +30,7 @@ class IterationTime:
         self._beside_s = coefficients.beside
         self._beside_token_s = coefficients.beside_token
         self._beside_kv_s = coefficients.beside_kv
+        self._is_slower_beside = any((self._beside_s, self._beside_token_s, self._beside_kv_s))
         self.request_s = coefficients.request
         self.depth = coefficients.depth
         """By how much later its client sees a request begin and end: s, and times per output token."""
@@ -96,13 +97,14 @@ class IterationTime:
         ``prompt_tokens`` are the new ones of prefills beside them; 0: there is none. A window that their
         mean context has outgrown is full for each of them; of a chunk half is seen.
         """
-        seconds = self._decode_kv_s * (context + decodes) + self._uneven_s * uneven
-        if prompt_tokens:
+        kv_tokens = context + decodes
+        seconds = self._decode_kv_s * kv_tokens + self._uneven_s * uneven
+        if prompt_tokens and self._is_slower_beside:
             seconds += (self._beside_s + self._beside_token_s * prompt_tokens) * decodes
-            seconds += self._beside_kv_s * (context + decodes)
+            seconds += self._beside_kv_s * kv_tokens
         for window in self._windows:
             full = window.tokens * decodes
-            seen = float(context + decodes)
+            seen = float(kv_tokens)
             if seen > full:
                 seen = full / 2 if window.chunked else float(full)
             seconds += window.decode_kv * seen
@@ -130,16 +132,19 @@ class IterationTime:
             return self.decode_s(decodes, context, uneven) + fixed_s
         return self._decode_kv_s * (context + decodes) + self._uneven_s * uneven + fixed_s
 
-    def growth(self, decodes: int, context: int, steps: int) -> tuple[float, int]:
-        """By how much each further decode iteration of the same batch takes longer, in s, and how many of
-        ``steps`` iterations do: until a window is full."""
-        slope = self._decode_kv_s * decodes
+    def run(self, decodes: int, context: int, uneven: int, steps: int) -> tuple[float, float, int]:
+        """A run of decode iterations of the same batch: how long the first one takes and by how much each
+        further one takes longer, in s, and how many of ``steps`` do: until a window is full."""
+        fixed_s, kv_s = self._decodes_fixed_s.get(decodes), self._decode_kv_s
+        if fixed_s is not None and not self._windows:  # `decodes_s` without a call
+            return kv_s * (context + decodes) + self._uneven_s * uneven + fixed_s, kv_s * decodes, steps
+        first, slope = self.decodes_s(decodes, context, uneven), kv_s * decodes
         for window in self._windows:
             left = window.tokens * decodes - context
             if left >= decodes > 0:
                 slope += window.decode_kv * decodes
                 steps = min(steps, left // decodes)
-        return slope, steps
+        return first, slope, steps
 
     def extrapolated_s(
         self,
@@ -236,13 +241,12 @@ def run_s(first: float, slope: float, steps: int) -> float:
 
 def steps_to_reach(first: float, slope: float, elapsed: float) -> int:
     """The smallest number of such iterations that takes at least ``elapsed`` s, at least 1."""
+    # No calls, as this is asked at every arrival: below stands `run_s`, and the guess need not be exact.
     if slope > 0:
         a = first - slope / 2
-        guess = (math.sqrt(a * a + 2 * slope * elapsed) - a) / slope
+        steps = int(((a * a + 2 * slope * elapsed) ** 0.5 - a) / slope) + 1
     else:
-        guess = elapsed / first
-    steps = max(1, math.ceil(guess))
-    # `run_s`, without a call: this is asked at every arrival.
+        steps = int(elapsed / first) + 1
     while first * steps + slope * (steps * (steps - 1) // 2) < elapsed:
         steps += 1
     while steps > 1 and first * (steps - 1) + slope * ((steps - 1) * (steps - 2) // 2) >= elapsed:

@@ -35,5 +35,5 @@ class Lockstep:
         entered, longest_s = self._entered, self._longest_s
         self._entered, self._longest_s = [], 0.0
         for timer in entered:
-            timer.start((), longest_s, 0.0, 1)
+            timer.start(longest_s, 0.0, 1)
         self.until_s = entered[0].began_s + longest_s

@@ -24,6 +24,11 @@ class Request:
         "table",
     )  # fmt: skip
 
+    base: int
+    finish_step: int
+    order: int
+    """Place in the running list, from its admission on: it grows with every one."""
+
     def __init__(
         self, row: RequestRow, table: BlockTable, output_tokens: int, reply: list[int], generated: int = 0
     ) -> None:
@@ -39,9 +44,6 @@ class Request:
         self.cached = 0  # tokens found when this replica first admitted it
         self.held_blocks = 0  # KV blocks per group of layers, where every step is decided
         self.accepts: list[int] | None = None  # drafts that it will accept, the next ones last
-        self.base = 0
-        self.finish_step = 0
-        self.order = 0  # place in the running list: grows with every admission
         self.preemptions = 0
         self.last_token_s = 0.0
 
@@ -85,6 +87,8 @@ class Request:
 
     def finished(self, now: float, replica: int) -> None:
         """Note that its last token is there."""
-        self.row.finished_s = now
-        self.row.replica = replica
-        self.row.preemptions += self.preemptions
+        row = self.row
+        row.finished_s = now
+        row.replica = replica
+        if self.preemptions:
+            row.preemptions += self.preemptions

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sim.engine.events import FIRST_REPLICA, Clock
 from sim.engine.latency import steps_to_reach
+
+Leads = list[tuple[Any, float]]
+"""Iterations, whatever they compute, each with its seconds."""
+NONE: Leads = []
+"""No leads: never added to."""
 
 
 class Timer:
@@ -20,14 +25,14 @@ class Timer:
 
     __slots__ = (
         "_ended", "_ends", "_env", "_led_s", "_priority", "_set", "began_s", "first_s", "is_idle",
-        "leads_s", "slope_s", "steps",
+        "leads", "slope_s", "steps",
     )  # fmt: skip
 
     def __init__(self, number: int, env: Clock, ended: Callable[[int], None]) -> None:
         self.began_s = 0.0
         """When the iterations under way began."""
-        self.leads_s: Sequence[float] = ()
-        """Durations of the iterations before the run."""
+        self.leads = NONE
+        """The iterations before the run."""
         self.first_s = 0.0
         """Duration of the first one of the run."""
         self.slope_s = 0.0
@@ -45,7 +50,7 @@ class Timer:
 
     def stop(self) -> None:
         """There is nothing to compute."""
-        self.is_idle = True
+        self.is_idle, self.leads, self._led_s = True, NONE, 0.0
 
     def wake(self, begin: Callable[[], None], at_s: float = 0.0) -> None:
         """Call ``begin`` at this instant, or ``at_s`` if that is later, once all that arrives in it has
@@ -59,28 +64,41 @@ class Timer:
         self._set += 1
         self._env.at(at_s, self._priority, woken, self._set)
 
-    def start(self, leads_s: Sequence[float], first_s: float, slope_s: float, steps: int) -> None:
-        """Compute ``steps`` iterations from now on, the leads included."""
-        env = self._env
-        self.began_s = began_s = env.now_s
-        self.leads_s, self.steps = leads_s, steps
-        self.first_s, self.slope_s = first_s, slope_s
-        led_s, run = 0.0, steps
-        if leads_s:
-            led_s = sum(leads_s)
-            run -= len(leads_s)
+    def start(self, first_s: float, slope_s: float, steps: int) -> None:
+        """Compute a run of ``steps`` iterations from now on."""
+        self.began_s = began_s = self._env.now_s
+        self.first_s = first_s
+        self.slope_s = slope_s
+        self.steps = steps
+        if self.leads:
+            self.leads, self._led_s = NONE, 0.0
+        if steps > 1:
+            first_s = first_s * steps + slope_s * (steps * (steps - 1) // 2)
+        self._set += 1
+        self._env.at(began_s + first_s, self._priority, self._ends, self._set)
+
+    def start_led(self, leads: Leads, led_s: float, first_s: float, slope_s: float, run: int) -> None:
+        """Compute ``leads``, which take ``led_s`` in all, then a run of ``run`` iterations, from now on."""
+        self.began_s = began_s = self._env.now_s
+        self.first_s = first_s
+        self.slope_s = slope_s
+        self.steps = len(leads) + run
+        self.leads = leads
         self._led_s = led_s
-        self._set = event = self._set + 1
         duration_s = led_s + (first_s * run + slope_s * (run * (run - 1) // 2))
-        env.at(began_s + duration_s, self._priority, self._ends, event)
+        self._set += 1
+        self._env.at(began_s + duration_s, self._priority, self._ends, self._set)
 
     def until(self, steps: int) -> float:
         """Duration of the first ``steps`` iterations, s."""
-        leads_s, run = self.leads_s, steps
-        if leads_s:
-            run -= len(leads_s)
+        leads, run = self.leads, steps
+        if leads:
+            run -= len(leads)
             if run <= 0:
-                return sum(leads_s[:steps])
+                led_s = 0.0
+                for _, lead_s in leads[:steps]:
+                    led_s += lead_s
+                return led_s
         return self._led_s + (self.first_s * run + self.slope_s * (run * (run - 1) // 2))
 
     def call_at(self, at_s: float, callback: Callable[[Any], None], subject: object) -> None:
@@ -92,7 +110,7 @@ class Timer:
         under_way = self.steps
         if under_way <= 1:
             return under_way
-        elapsed_s, led_s, leads = self._env.now_s - self.began_s, self._led_s, len(self.leads_s)
+        elapsed_s, led_s, leads = self._env.now_s - self.began_s, self._led_s, len(self.leads)
         if elapsed_s > led_s:
             steps = leads + steps_to_reach(self.first_s, self.slope_s, elapsed_s - led_s)
         else:
@@ -113,5 +131,5 @@ class Timer:
 
     def _end(self, event: int) -> None:
         if event == self._set:
-            steps, self.steps = self.steps, 0
-            self._ended(steps)
+            steps, self.steps, ended = self.steps, 0, self._ended
+            ended(steps)

@@ -19,68 +19,74 @@ class Writers:
     def __init__(self) -> None:
         self.contested: set[int] = set()
         """Nodes in which two replies have content in common."""
-        self._of: dict[int, list[tuple[Request, int]]] = {}  # node -> (writer, where its reply leaves it)
+        self._first: dict[int, Request] = {}
+        """A writer of each node that has any; mostly there is no other."""
+        self.nodes = self._first.keys()
+        """Nodes that have a writer."""
+        self._others: dict[int, list[Request]] = {}
 
     def add(self, request: Request) -> None:
         """``request`` goes on token by token."""
-        reply, ends = request.reply, request.table.route.ends
-        at = len(ends) - len(reply)
-        for node in reply:
-            writers = self._of.get(node)
-            if writers is None:
-                self._of[node] = [(request, ends[at])]
-            else:
-                writers.append((request, ends[at]))
-                self._contest(node, writers)
-            at += 1
+        for node in request.reply:
+            if self._first.setdefault(node, request) is not request:
+                self._others.setdefault(node, []).append(request)
+                self._contest(node)
 
     def discard(self, request: Request) -> None:
         """``request`` writes no more, if it did."""
+        first, others = self._first, self._others
         for node in request.reply:
-            writers = self._of.get(node)
-            if writers is None:
-                continue
-            if len(writers) == 1:
-                if writers[0][0] is request:
-                    del self._of[node]
-                continue
-            left = [writer for writer in writers if writer[0] is not request]
-            if not left:
-                del self._of[node]
-            elif len(left) < len(writers):
-                self._of[node] = left
-                self._contest(node, left)
+            if node in others:
+                self._leave(node, request)
+            elif first.get(node) is request:
+                del first[node]
+
+    def _leave(self, node: int, request: Request) -> None:
+        """Take ``request`` out of the several writers of ``node``, if it is one."""
+        left = [writer for writer in self._in(node) if writer is not request]
+        self._first[node], *others = left
+        if others:
+            self._others[node] = others
+        else:
+            del self._others[node]
+        self._contest(node)
+
+    def _in(self, node: int) -> list[Request]:
+        """The writers of ``node``, which has any."""
+        return [self._first[node], *self._others.get(node, ())]
 
     def of(self, route: Route) -> list[Request]:
         """The writers of anything on ``route``, in order of admission, as the engine publishes."""
-        known = self._of
-        for node in route.nodes:
-            if node in known:
-                break
-        else:
+        if self.nodes.isdisjoint(route.nodes):
             return NONE
         due: set[Request] = set()
         for node, until in zip(route.nodes, route.ends, strict=True):
-            if node in known:
-                due.update(writer for writer, _ in known[node] if writer.prompt_tokens < until)
+            if node in self._first:
+                due.update(writer for writer in self._in(node) if writer.prompt_tokens < until)
         return _in_order(due)
 
     def of_contested(self) -> list[Request]:
         """The writers in contested nodes, in order of admission."""
-        return _in_order({writer for node in self.contested for writer, _ in self._of[node]})
+        return _in_order({writer for node in self.contested for writer in self._in(node)})
 
     def write(self, route: Route) -> bool:
         """Whether anything on ``route`` is being written."""
         return bool(self.of(route))
 
-    def _contest(self, node: int, writers: list[tuple[Request, int]]) -> None:
+    def _contest(self, node: int) -> None:
         written = 0
-        for start, end in sorted((writer.prompt_tokens, end) for writer, end in writers):
+        for start, end in sorted((writer.prompt_tokens, _end(writer, node)) for writer in self._in(node)):
             if start < written:
                 self.contested.add(node)
                 return
             written = max(written, end)
         self.contested.discard(node)
+
+
+def _end(writer: Request, node: int) -> int:
+    """Where the reply of ``writer`` leaves ``node``, or ends."""
+    route = writer.table.route
+    return route.ends[route.nodes.index(node)]
 
 
 def _in_order(requests: set[Request]) -> list[Request]:

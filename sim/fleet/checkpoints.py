@@ -59,12 +59,15 @@ class Checkpoints:
     def take(self) -> Checkpoint:
         """Note the counters as they stand now."""
         totals = EngineTotals()
-        each = []
-        for replica in self._replicas:
-            now = replace(replica.totals, capacity_blocks=replica.memory.capacity_blocks)
-            now.evicted_blocks += replica.memory.evicted_blocks
+        each, full = [], True
+        for number, replica in enumerate(self._replicas):
+            now, evicted_blocks = replica.totals, replica.memory.evicted_blocks
+            now.capacity_blocks = replica.memory.capacity_blocks
             totals.add(now)
-            each.append(now)
+            totals.evicted_blocks += evicted_blocks
+            full &= number >= self._entries or now.evicted_blocks + evicted_blocks > 0
+            if self.each is not None:
+                each.append(replace(now, evicted_blocks=now.evicted_blocks + evicted_blocks))
         if self.each is not None:
             self.each.append(each)
         self.taken.append(
@@ -73,7 +76,7 @@ class Checkpoints:
                 totals,
                 totals.evicted_blocks,
                 tier_hits=dict(self._tier_hits),
-                full=all(now.evicted_blocks > 0 for now in each[: self._entries]),
+                full=full,
             )
         )
         return self.taken[-1]

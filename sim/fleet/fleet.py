@@ -75,6 +75,7 @@ class Fleet:
         self._trace = trace
         self._live = live
         self._clients = Clients(trace)
+        self._starts = self._clients.starting_together()
         self._prompt_tokens = trace.input_tokens
         self._output_tokens = trace.output_tokens
         self._reply = trace.reply
@@ -101,6 +102,7 @@ class Fleet:
         entries = sum(plan.role != "decode" for plan in plans)
         assert all(plan.role != "decode" for plan in plans[:entries]), "those that decode come last"
         self._apart = plans[0].role != "both"
+        self._has_limits = any(plan.too_long is not None for plan in plans)
         setting = RouterSetting(trace, entries, trace.seed, share.replicas if share else None)
         self._router: Router
         if share is not None and share.owners is not None:
@@ -120,8 +122,8 @@ class Fleet:
     def run(self) -> Records:
         """Let simulated time pass until nothing is left to happen; the table of what happened."""
         if self._clients.closed_loop:
-            for start in self._clients.opening():
-                self._try(RequestRow(start.request, self.env.now_s))
+            for _, index in self._clients.opening():
+                self._try(RequestRow(index, self.env.now_s))
         else:
             self._await_start()
         with no_garbage_collection():
@@ -166,9 +168,9 @@ class Fleet:
 
     def _await_start(self) -> None:
         """Open loop: one event for the sessions that start next, not one for each that ever starts."""
-        at_s, requests = self._clients.starting_together()
-        if requests:
-            self.env.at(at_s, ARRIVAL, self._start, (at_s, requests))
+        starts = next(self._starts, None)
+        if starts is not None:
+            self.env.at(starts[0], ARRIVAL, self._start, starts)
 
     def _start(self, starts: tuple[float, list[int]]) -> None:
         at_s, requests = starts
@@ -180,7 +182,13 @@ class Fleet:
         self._try(RequestRow(index, self.env.now_s))
 
     def _try(self, row: RequestRow) -> None:
-        """The client sends the request of ``row``, for the first time or again.
+        """The client sends the request of ``row``, for the first time or again."""
+        if self._where is not None:
+            self._wait(row)
+        self._send(row)
+
+    def _wait(self, row: RequestRow) -> None:
+        """How long the client of ``row`` waits for it.
 
         What a replica has not completed when its client would still see it in time is given up then.
         """
@@ -193,7 +201,6 @@ class Fleet:
             left_s = self.env.now_s + self._left_after_s[row.index]
             if left_s < inf:
                 self.env.at(left_s, ARRIVAL, self.leave, row.index)
-        self._send(row)
 
     def _send(self, row: RequestRow) -> None:
         """Route a request, new or lost with its replica, to a replica that is alive and has room."""
@@ -205,7 +212,7 @@ class Fleet:
                 self._reject(row)
             return
         replica = self.replicas[self._router.choose(index, alive)]
-        if self._too_long(replica, index):
+        if self._has_limits and self._too_long(replica, index):
             self._turn_away(row)
             return
         bound = self._hardships.max_queued_requests
@@ -231,7 +238,9 @@ class Fleet:
         prompt_tokens = self._prompt_tokens[index]
         route = replica.memory.content.route(self._reply[index])
         table = BlockTable(route, prompt_tokens, index)
-        reply = route.nodes[bisect_right(route.ends, prompt_tokens) :]
+        reply = route.nodes
+        if route.ends[0] <= prompt_tokens:
+            reply = reply[bisect_right(route.ends, prompt_tokens) :]
         return Request(row, table, output_tokens, reply, generated)
 
     # -- ends --------------------------------------------------------------------------------------
@@ -245,17 +254,18 @@ class Fleet:
         if row.aborted:
             self._aborted(row)
             return
-        if request.output_tokens <= further:
+        if self._apart and request.output_tokens <= further:
             self._hand_over(row)
             return
         if self._where is not None:
             del self._where[row.index]
         if self._live is not None:
             later_s = self._live.seen_after_s
-        elif further:
+        elif self._depth and further:
             later_s += self._depth * (row.finished_s - row.first_token_s) / further
-        row.first_token_s += later_s
-        row.finished_s += later_s
+        if later_s:
+            row.first_token_s += later_s
+            row.finished_s += later_s
         self._over(row, COMPLETED, later_s)
 
     def _aborted(self, row: RequestRow) -> None:
@@ -276,13 +286,17 @@ class Fleet:
             return
         if done % TICK_REQUESTS == 0:
             self._tick(done)
-        after = self._clients.after(row.index, self.env.now_s + seen_after_s)
+        if not self._clients.come_after:
+            return
+        now_s = self.env.now_s
+        after = self._clients.after(row.index, now_s + seen_after_s)
         if after is None:
             return
-        if after.at_s > self.env.now_s:
-            self.env.at(after.at_s, ARRIVAL, self._follow, after.request)
+        at_s, index = after
+        if at_s > now_s:
+            self.env.at(at_s, ARRIVAL, self._follow, index)
         else:
-            self._try(RequestRow(after.request, self.env.now_s))
+            self._try(RequestRow(index, now_s))
 
     def _reject(self, row: RequestRow) -> None:
         # not inside its own arrival

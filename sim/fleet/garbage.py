@@ -6,6 +6,19 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LARGE_RUN = 100_000
+"""Requests of a run whose memory is worth a look at everything that lives (0.2 s)."""
+
+
+def collect_after(requests: int) -> None:
+    """A run of so many requests is over: if it was large, what it leaves behind is freed now.
+
+    Replicas and their fleet know each other, so nothing but a collection frees their caches. Left to itself
+    that comes late: a million requests then took 170 MB more.
+    """
+    if requests >= LARGE_RUN:
+        gc.collect()
+
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:

@@ -80,6 +80,7 @@ class Tables(Schema):
 
 
 TABLES_OFF_SERVERS = (
-    "TPOT of real servers 5 to 7 % for the models measured most, others more (docs/validation.md)"
+    "the time per token of real servers was 5 to 7 % off for the models measured most, more for others "
+    "(docs/validation.md)"
 )
 """How far times of tables were off public measurements (``python -m benchmarks.server_aggregates``)."""

@@ -89,7 +89,9 @@ class Profile(Schema):
         if self.heldout is None:
             return where
         errors, what = self.heldout.errors, "off" if self.tables is None else "off the tables"
-        error = f"an iteration is typically {errors.mape:.1%} {what}, bias {errors.bias:+.1%}"
+        error = (
+            f"an iteration is typically {errors.mape:.1%} {what}, bias {round(errors.bias, 3) + 0.0:+.1%}"
+        )
         return f"{where}; {error}" if self.tables is None else f"{where}; {error}; {TABLES_OFF_SERVERS}"
 
     @property

@@ -12,14 +12,15 @@ from sim.jobs.runner import Workers
 from sim.parts import counting
 from sim.parts.counting import Side
 from sim.parts.piece import PartJob
-from sim.result import Added, Result, SystemRun, extrapolation
+from sim.result import Added, Result
 from sim.results import repetitions, request_table, steady
 from sim.results.intervals import Repetitions, flat
 from sim.results.pricing import Price
 from sim.results.records import Records
 from sim.results.request_table import TWIN
 from sim.results.steady import Measured
-from sim.results.summary import Figures, SystemEntry
+from sim.results.summary_system import Figures
+from sim.results.system_run import SystemRun
 from sim.results.tables import RequestColumns
 from sim.results.tally import Tally
 from sim.results.validity import Watch
@@ -54,7 +55,10 @@ def counted_result(
             )
         ]
         runs[name] = _described(config, trace, name, both, pair)
-        run, twin = (_entry(one, side.head, runs[name]) for one, side in zip(pair, both, strict=True))
+        run, twin = (
+            runs[name].entry(one.figures[0], side.head, [], one.warnings)
+            for one, side in zip(pair, both, strict=True)
+        )
         entries[name], found[name] = (run, twin), pair
     added = Added(
         entries,
@@ -134,16 +138,6 @@ def _described(
         simulation_s=run.simulation_s,
         twin_simulation_s=twin.simulation_s,
     )
-
-
-def _entry(found: _Found, head: Records, run: SystemRun) -> SystemEntry:
-    entry = {
-        "calibrated": run.calibrated,
-        "notes": [*run.notes, *extrapolation(head)],
-        "warnings": found.warnings,
-        **found.figures[0],
-    }
-    return cast(SystemEntry, entry)
 
 
 def _repetitions(found: Mapping[str, Sequence[_Found]]) -> Repetitions | None:

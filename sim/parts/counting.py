@@ -14,10 +14,11 @@ from sim.parts.merging import head_of_all
 from sim.parts.piece import ROWS, PartJob, Piece
 from sim.parts.rows import NUMBER, Rows, column_names, numbers_of, with_rows
 from sim.results import exact
+from sim.results.ramp import Ramp
 from sim.results.records import Ints, Records
 from sim.results.sample import drawn
-from sim.results.steady import Ramp, full_s
-from sim.results.summary import Figures
+from sim.results.steady import full_s
+from sim.results.summary_system import Figures
 from sim.results.tally import Tally
 from sim.results.validity import Watch
 from sim.results.window import Window

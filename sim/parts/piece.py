@@ -23,11 +23,12 @@ from sim.fleet.share import Share
 from sim.jobs.job import NAME_DIGITS, Job
 from sim.parts.division import Group
 from sim.parts.rows import Rows, written
-from sim.results import exact, steady
+from sim.results import exact, ramp, steady
+from sim.results.ramp import Ramp
 from sim.results.records import Records
-from sim.results.steady import Ramp
 from sim.results.tally import head_of
 from sim.systems.engine import EngineSystem
+from workloads.checking import require_countable
 from workloads.dividing import part_of
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
@@ -157,7 +158,7 @@ def simulate(job: PartJob) -> Piece:
 def _describe(piece: Piece, trace: Trace, job: PartJob) -> None:
     """Add what tells, together with the other parts, in which window figures are to be."""
     records = piece.records
-    ages_s = steady.ages_s(trace, records)
+    ages_s = ramp.ages_s(trace, records)
     last = np.array(trace.follower) == NONE
     piece.lasting = exact.total(ages_s[last]), int(last.sum())
     times_s = np.sort(records.arrival_s)
@@ -201,7 +202,7 @@ def _shared(config: Config, system: EngineSystem, replicas: Group) -> tuple[Trac
     made = _sessions(config, kept)
     if made is not None:
         trace = made
-        trace.require_countable()
+        require_countable(trace)
     else:
         whole = load_trace(config)
         trace = part_of(whole, kept(np.array(whole.session)))

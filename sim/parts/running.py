@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.config import Config
-from sim.experiment import Progress, Result, described, load_trace
+from sim.experiment import Progress, described, load_trace
 from sim.jobs.job import Job
 from sim.jobs.runner import Workers, compute_each
 from sim.jobs.store import Store
@@ -18,6 +18,7 @@ from sim.parts.counted import counted_result
 from sim.parts.division import Division, Group, division_of
 from sim.parts.merging import merged
 from sim.parts.piece import REST, PartJob, PartOutcome, Piece, execute, outline
+from sim.result import Result
 from sim.results.records import Records
 from workloads.errors import InputError
 from workloads.trace import Trace

@@ -16,8 +16,8 @@ PUBLISHED = (
     "and 17 ms per output token, the median of 1,998 streamed calls of the kv-cache-tester sessions"
 )
 UNSHOWN = (
-    "no times are shown: none of this provider are known; latency gives a line, latency: {} the one "
-    "through two published points of 2024 by which replies take their time in the simulation"
+    "no times are shown, as the provider publishes none; in the simulation replies take those of a line "
+    "through two points published in 2024, which latency: {} shows; latency also takes a line of your own"
 )
 
 Seconds = Annotated[float, Field(ge=0, le=1e6)]

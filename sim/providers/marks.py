@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 from sim.providers.schema import Rules
 from workloads.content import ROOT
 from workloads.errors import InputError
+from workloads.messages_before import messages_before
 from workloads.schema import AlsoTakes, Schema
 from workloads.trace import Trace
 
@@ -145,7 +146,7 @@ class Marks:
         self._system_lifetime, self.lifetime = caching.lifetimes(rules)
         self._lifetimes = {one.seconds: number for number, one in enumerate(rules.lifetimes)}
         self._ends = trace.content.end
-        self._before = trace.messages_before()
+        self._before = messages_before(trace)
         self._anchor = trace.anchors
         self._marks_system = self._strategy in NEEDS_SYSTEM or rules.opening_written
         asked = self._marks_system or rules.opening

@@ -18,7 +18,7 @@ from sim.providers.routing import HashRouting, OneMachine
 from sim.providers.schema import Rules
 from sim.providers.stores import KINDS
 from sim.results.request_log import NAN, TICK_REQUESTS
-from workloads.clients import Clients, Next
+from workloads.clients import Clients
 from workloads.seeds import stream
 from workloads.trace import Trace
 
@@ -86,10 +86,8 @@ def serve(
     """
     n = len(trace)
     held, of = rules if isinstance(rules, ByModel) else ByModel([rules], bytes(n))
-    if any(
-        one.kind == "breakpoint" for one in held
-    ):  # marks stand at ends of messages, and look back over them
-        trace = trace.by_message
+    if any(one.kind == "breakpoint" for one in held):
+        trace = trace.by_message  # marks stand at ends of messages, and look back over them
     found = Found(n, len(held[0].lifetimes))
     served = HostedTimes(found, GivenUp(len(held[0].lifetimes)), [NAN] * n, [NAN] * n, [NAN] * n)
     off = caching.mode == "off"
@@ -105,12 +103,8 @@ def serve(
     factors = latency.factors(trace.seed, n)
     again = stream(trace.seed, "provider-retries")
     # Bound once: this loop runs for every request.
-    inputs, outputs, ttft_s, tpot_s = (
-        trace.input_tokens,
-        trace.output_tokens,
-        latency.ttft_s,
-        latency.tpot_s,
-    )
+    inputs, outputs = trace.input_tokens, trace.output_tokens
+    ttft_s, tpot_s = latency.ttft_s, latency.tpot_s
     answered = trace.answered
     deadline_s = None if patience is None else patience.deadline_s
     left_after_s = trace.left_after_s
@@ -143,20 +137,13 @@ def serve(
                 begun = min(begun, over)
             store(i, moment(at, begun, over), machine)
         if end > stops:
-            served.given_up.add(i, at, generated_tokens(first, tpot_s, outputs[i], stops), found)
-            tries = retries.get(i, 0) + 1
-            if tries == 1:
-                served.arrival_s[i] = at
-            wait_s = None
-            if patience is not None and patience.retries is not None and i not in served.left:
-                wait_s = patience.retries.wait_s(tries)
-            if wait_s is not None:
-                retries[i], served.sent_s[i] = tries, stops + wait_s
-                found.clear(i)
+            tokens = generated_tokens(first, tpot_s, outputs[i], stops)
+            again_s = _hung_up(served, i, at, stops, tokens, patience)
+            if again_s is not None:
                 luck[i], chance[i] = again.random(2).tolist()
                 if latency.noise:
                     factors[i] = float(np.exp(again.normal(0.0, latency.noise)))
-                heapq.heappush(heap, Next(stops + wait_s, i))
+                heapq.heappush(heap, (again_s, i))
                 continue
             first, end = (first if first <= stops else NAN), NAN
         else:
@@ -173,6 +160,27 @@ def serve(
     tick(n)
     served.overflows = sum(router.overflows for router in routers)
     return served
+
+
+def _hung_up(
+    served: HostedTimes, request: int, at_s: float, stops_s: float, tokens: int, patience: Patience | None
+) -> float | None:
+    """Note that the client of a call sent at ``at_s`` hung up at ``stops_s``, after so many ``tokens``.
+
+    Returns when it sends the request again; None: never.
+    """
+    served.given_up.add(request, at_s, tokens, served.found)
+    tries = served.retries.get(request, 0) + 1
+    if tries == 1:
+        served.arrival_s[request] = at_s
+    if patience is None or patience.retries is None or request in served.left:
+        return None
+    wait_s = patience.retries.wait_s(tries)
+    if wait_s is None:
+        return None
+    served.retries[request], served.sent_s[request] = tries, stops_s + wait_s
+    served.found.clear(request)
+    return stops_s + wait_s
 
 
 def cache_of(

@@ -6,6 +6,7 @@ from sim.providers.entries import Draws, Entry, Found, Machine, Moment, Store
 from sim.providers.marks import Mark, Marks
 from sim.providers.schema import Rules
 from workloads.content import ROOT
+from workloads.messages_before import messages_before
 from workloads.trace import Trace
 
 
@@ -22,7 +23,7 @@ class Breakpoints(Store):
         for replies in (trace.reply, trace.resent_replies) if by_message else ():
             for segment in replies:
                 self._not_counted[segment] = 1
-        self._before = trace.messages_before()
+        self._before = messages_before(trace)
         self._marks: list[Mark] = []
         self._read: Entry | None = None
 

@@ -14,7 +14,8 @@ from pydantic import AfterValidator
 
 from sim.results import intervals
 from sim.results.intervals import CONFIDENCE, Interval, Repetitions
-from sim.results.summary import FIGURES, Comparison, RankedSystem, Summary, is_better_high
+from sim.results.summary import Comparison, RankedSystem, Summary
+from sim.results.summary_system import FIGURES, is_better_high
 from workloads.schema import Schema
 
 

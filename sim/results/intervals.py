@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sim.results.summary import FIGURES, Intervals, SavedFigure, Saving, SavingIntervals, Summary
+from sim.results.summary import Intervals, SavedFigure, Saving, SavingIntervals, Summary
+from sim.results.summary_system import FIGURES
 
 CONFIDENCE = 0.95
 FEWEST = 2

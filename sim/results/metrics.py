@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -11,7 +12,8 @@ from sim.results.records import Floats, Ints, Records
 from sim.results.request_log import NAN
 from sim.results.spread import Buckets, Spread, median, percentile
 from sim.results.step_log import StepLog
-from sim.results.summary import Figures, SavedFigure, Saving, SpecDecode
+from sim.results.summary import SavedFigure, Saving
+from sim.results.summary_system import CacheFigures, Figures, SpecDecode
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -102,6 +104,40 @@ def requests_by_second(changes: Buckets, records: Records, start_s: float) -> No
     last = (records.finished_s[done] - start_s).astype(np.int64)
     ones = np.ones(len(first), np.int64)
     changes.add(np.concatenate([first, last + 1]), np.concatenate([ones, -ones]))
+
+
+def cache_figures(head: Records, count: Mapping[str, int]) -> CacheFigures:
+    """The ``cache`` object: what was asked, found, evicted. Rates are weighted as their names say.
+
+    ``head`` has the counters of the run, and ``count`` what a `Tally` counts by request.
+    """
+    engine = head.engine
+    whole = engine if head.whole else None
+    queries, hits = count["inputs"], count["hits"]
+    blocks, found = head.query_blocks, head.hit_blocks
+    lost = count["lost"] if head.hits_lost_to_isolation_tokens is not None else None
+    return {
+        "prefix_cache_queries_tokens": queries,
+        "prefix_cache_hits_tokens": hits,
+        "prefix_cache_hit_rate": hits / queries if queries else None,
+        "prefix_cache_queries_blocks": blocks,
+        "prefix_cache_hits_blocks": found,
+        "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
+        "prefix_cache_hits_tokens_by_tier": head.hit_tokens_by_tier or None,
+        "hits_lost_to_isolation_tokens": lost,
+        "request_hit_rate": count["hit_requests"] / count["completed"] if queries else None,
+        "preempted_queries_tokens": whole.preempted_queries_tokens if whole else None,
+        "preempted_hits_tokens": whole.preempted_hits_tokens if whole else None,
+        "recomputed_tokens": whole.recomputed_tokens if whole else None,
+        "abandoned_tokens": whole.abandoned_tokens if whole else None,
+        "evicted_blocks": head.evicted_blocks,
+        "evicted_tokens": head.evicted_tokens,
+        "num_preemptions": engine.num_preemptions if engine else None,
+        "kv_block_lifetime_s": None,
+        "kv_block_idle_before_evict_s": None,
+        "kv_block_reuse_gap_s": None,
+        "kv_cache_usage_perc": whole.max_used_blocks / whole.capacity_blocks if whole else None,
+    }
 
 
 def drafts(records: Records) -> SpecDecode:

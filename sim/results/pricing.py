@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from sim.results.summary_cost import Pricing
+from sim.results import exact
+from sim.results.summary_cost import CostFigures, Pricing
 from workloads.schema import Schema, Usd
 
 PER_MILLION = 1e-6
@@ -56,3 +59,37 @@ class Price(Schema):
         paid_input = computed * self.input_usd_per_1m + cached_tokens * cached_price
         paid_output = output_tokens.astype(np.float64) * self.output_usd_per_1m
         return paid_input * PER_MILLION, paid_output * PER_MILLION
+
+
+def cost_figures(
+    price: Price | None, counts: Mapping[str, int], sums: Mapping[str, int], gpu_s: float | None
+) -> CostFigures:
+    """The ``cost`` object of a run whose GPUs were held for ``gpu_s``, of the counts and sums of a `Tally`.
+
+    ``saved_usd_by_cache`` is filled in where it follows from token prices.
+    """
+    figures: CostFigures = {
+        "pricing": price.pricing if price else None,
+        "cost_usd_total": None,
+        "cost_usd_per_request": None,
+        "cost_usd_per_1m_input_tokens": None,
+        "cost_usd_per_1m_output_tokens": None,
+        "saved_usd_by_cache": None,
+        "gpu_seconds": gpu_s,
+        "cost_usd_busy": None,
+    }
+    if price is None or not counts["completed"]:
+        return figures
+    if price.gpu_hour_usd is not None:
+        assert gpu_s is not None
+        total = for_input = for_output = gpu_s / 3600 * price.gpu_hour_usd
+        figures["cost_usd_busy"] = exact.value(sums["busy"]) / 3600 * price.gpu_hour_usd
+    else:
+        for_input, for_output = exact.value(sums["input"]), exact.value(sums["output"])
+        total = for_input + for_output
+        figures["saved_usd_by_cache"] = exact.value(sums["full_input"]) - for_input
+    figures["cost_usd_total"] = total
+    figures["cost_usd_per_request"] = total / counts["completed"]
+    figures["cost_usd_per_1m_input_tokens"] = for_input / counts["inputs"] * 1e6
+    figures["cost_usd_per_1m_output_tokens"] = for_output / counts["outputs"] * 1e6
+    return figures

@@ -70,9 +70,15 @@ class EngineTotals:
         mine, others = self.max_used_blocks, other.max_used_blocks
         if not self.capacity_blocks or others * self.capacity_blocks > mine * other.capacity_blocks:
             self.max_used_blocks, self.capacity_blocks = others, other.capacity_blocks
-        for name in EngineTotals.__slots__:
-            if name not in ("max_used_blocks", "capacity_blocks"):
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+_SUMMED = tuple(
+    counter.name
+    for counter in fields(EngineTotals)
+    if counter.name not in ("max_used_blocks", "capacity_blocks")
+)
 
 
 @dataclass(slots=True)

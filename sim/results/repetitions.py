@@ -9,10 +9,11 @@ import numpy as np
 from sim.results import exact, metrics
 from sim.results.intervals import Flat, Repetitions, flat
 from sim.results.pricing import Price
+from sim.results.ramp import ages_s
 from sim.results.records import Floats, Records
 from sim.results.request_table import request_usd
 from sim.results.slo import Slo
-from sim.results.steady import Measured, ages_s, is_traffic
+from sim.results.steady import Measured, is_traffic
 from sim.results.tally import summarise
 from sim.results.window import Window
 from workloads.trace import GENERATED, NONE, Trace

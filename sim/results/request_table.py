@@ -14,7 +14,7 @@ from sim.results.records import Floats, Ints, Records
 from sim.results.tables import RequestColumns
 
 if TYPE_CHECKING:
-    from sim.experiment import Result
+    from sim.result import Result
 
 TWIN = "/no-cache"
 """Added to a system's name for the rows of its twin."""

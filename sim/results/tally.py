@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sim.providers import bills
 from sim.results import exact, metrics
 from sim.results.itl import Gaps
-from sim.results.pricing import Price
+from sim.results.pricing import Price, cost_figures
 from sim.results.records import Floats, Records
 from sim.results.request_log import ABORTED, REJECTED, TIMED_OUT
 from sim.results.spread import Buckets, Spread
-from sim.results.summary import CacheFigures, Figures
 from sim.results.summary_cost import CostFigures
+from sim.results.summary_system import Figures
 from sim.results.window import WHOLE, Window
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Tally:
             "gpu_busy_seconds": exact.value(self._sums["busy"]) if engine else None,
             "extrapolated_seconds": engine.extrapolated_s if engine and head.whole else None,
             **metrics.drafts(head),
-            "cache": self._cache(head),
+            "cache": metrics.cache_figures(head, count),
             "cost": self._cost(head, duration),
         }
         return cast(Figures, figures)
@@ -258,68 +258,13 @@ class Tally:
             head.query_blocks, head.hit_blocks = count["query_blocks"], count["hit_blocks"]
         return head
 
-    def _cache(self, head: Records) -> CacheFigures:
-        """The ``cache`` object: what was asked, found, evicted. Rates are weighted as their names say."""
-        count, engine = self._counts, head.engine
-        whole = engine if head.whole else None
-        queries, hits = count["inputs"], count["hits"]
-        blocks, found = head.query_blocks, head.hit_blocks
-        lost = count["lost"] if head.hits_lost_to_isolation_tokens is not None else None
-        return {
-            "prefix_cache_queries_tokens": queries,
-            "prefix_cache_hits_tokens": hits,
-            "prefix_cache_hit_rate": hits / queries if queries else None,
-            "prefix_cache_queries_blocks": blocks,
-            "prefix_cache_hits_blocks": found,
-            "prefix_cache_hit_rate_blocks": found / blocks if blocks and found is not None else None,
-            "prefix_cache_hits_tokens_by_tier": head.hit_tokens_by_tier or None,
-            "hits_lost_to_isolation_tokens": lost,
-            "request_hit_rate": count["hit_requests"] / count["completed"] if queries else None,
-            "preempted_queries_tokens": whole.preempted_queries_tokens if whole else None,
-            "preempted_hits_tokens": whole.preempted_hits_tokens if whole else None,
-            "recomputed_tokens": whole.recomputed_tokens if whole else None,
-            "abandoned_tokens": whole.abandoned_tokens if whole else None,
-            "evicted_blocks": head.evicted_blocks,
-            "evicted_tokens": head.evicted_tokens,
-            "num_preemptions": engine.num_preemptions if engine else None,
-            "kv_block_lifetime_s": None,
-            "kv_block_idle_before_evict_s": None,
-            "kv_block_reuse_gap_s": None,
-            "kv_cache_usage_perc": whole.max_used_blocks / whole.capacity_blocks if whole else None,
-        }
-
     def _cost(self, head: Records, duration_s: float | None) -> CostFigures:
-        """The ``cost`` object. ``saved_usd_by_cache`` is filled in where it follows from token prices."""
         if self._hosted is not None:
             return bills.cost_figures(*self._hosted)
-        price, count = self._price, self._counts
         gpu_s = sum(head.gpus) * duration_s if duration_s is not None else None
-        figures: CostFigures = {
-            "pricing": "provider" if head.hosted else price.pricing if price else None,
-            "cost_usd_total": None,
-            "cost_usd_per_request": None,
-            "cost_usd_per_1m_input_tokens": None,
-            "cost_usd_per_1m_output_tokens": None,
-            "saved_usd_by_cache": None,
-            "gpu_seconds": gpu_s,
-            "cost_usd_busy": None,
-        }
-        if price is None or not count["completed"]:
-            return figures
-        if price.gpu_hour_usd is not None:
-            assert gpu_s is not None and head.engine is not None
-            total = for_input = for_output = gpu_s / 3600 * price.gpu_hour_usd
-            figures["cost_usd_busy"] = exact.value(self._sums["busy"]) / 3600 * price.gpu_hour_usd
-        else:
-            for_input, for_output, full = (
-                exact.value(self._sums[name]) for name in ("input", "output", "full_input")
-            )
-            total = for_input + for_output
-            figures["saved_usd_by_cache"] = full - for_input
-        figures["cost_usd_total"] = total
-        figures["cost_usd_per_request"] = total / count["completed"]
-        figures["cost_usd_per_1m_input_tokens"] = for_input / count["inputs"] * 1e6
-        figures["cost_usd_per_1m_output_tokens"] = for_output / count["outputs"] * 1e6
+        figures = cost_figures(self._price, self._counts, self._sums, gpu_s)
+        if head.hosted:
+            figures["pricing"] = "provider"
         return figures
 
 

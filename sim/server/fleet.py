@@ -17,6 +17,7 @@ from sim.server.live import About, State, Times, Usage
 from sim.server.streams import Streams
 from sim.systems import deadlines
 from sim.systems.engine import EngineSystem
+from sim.systems.fleet_run import finished, fleet_of
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -69,7 +70,8 @@ class LiveFleet:
             self._deadlines = Draws(lambda n: deadlines.drawn(deadline, trace.seed, n).tolist())
         self._iterations: deque[int] = deque(maxlen=MOST_ITERATIONS)
         self._leaving: int | None = None  # whose client leaves at this moment
-        self.fleet, self._tier_hits = system.fleet(
+        self.fleet, self._tier_hits = fleet_of(
+            system,
             trace,
             folder,
             lambda done: None,
@@ -197,4 +199,4 @@ class LiveFleet:
 
     def records(self) -> Records:
         """The table of what happened, now that all requests are over."""
-        return self._system.finished(self.fleet.records(), self._system.cache, self._tier_hits)
+        return finished(self._system, self.fleet.records(), self._system.cache, self._tier_hits)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from sim.experiment import Result, SystemRun
 from sim.providers import bills
+from sim.result import Result
 from sim.results import steady
 from sim.results.pricing import Price
 from sim.results.request_log import ABORTED
+from sim.results.system_run import SystemRun
 from sim.server.system import LiveSystem
 from sim.systems.provider import ProviderSystem
 from workloads.errors import InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.server.live import Ask
+from workloads.checking import check
 from workloads.content import ROOT
 from workloads.growing import GrowingTree
 from workloads.trace import Trace
@@ -92,4 +93,4 @@ class Traffic:
     def check(self) -> None:
         """Assert that trace and tree agree; O(tokens)."""
         self._tree.check()
-        self.trace.check()
+        check(self.trace)

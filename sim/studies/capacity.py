@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from sim.config import Config
-from sim.experiment import SCHEMA_VERSION, Progress
+from sim.experiment import Progress
+from sim.result import SCHEMA_VERSION
 from sim.results.slo import Slo
 from sim.studies.load import Load
 from sim.studies.outputs import CapacityEntry, CapacitySummary, FoundRate
-from sim.studies.rate_sample import RateSample, requests_needed
+from sim.studies.rate_sample import RateSample
+from sim.studies.rate_verdict import requests_needed
 from sim.studies.search import COARSEST, FINEST, Judged, Outcome, Search, Verdict, search
 from sim.systems.engine import EngineSystem
 from workloads.errors import InputError

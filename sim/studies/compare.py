@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.results.about import described, is_record
-from sim.results.summary import SystemEntry
+from sim.results.summary_system import SystemEntry
 from sim.studies.metric import USUAL, Metric, metric
 from workloads.documents import read_json
 from workloads.errors import InputError

@@ -13,12 +13,12 @@ from sim.studies.metric import Metric, metric
 from sim.studies.outputs import FleetKind, FleetSize, FleetSummary
 from sim.studies.sweep import SCHEMA_VERSION, Experiment, Failure, Plan, Row, Runs
 from sim.systems.engine import EngineSystem
+from sim.systems.split import MOST_REPLICAS
 from workloads.errors import InputError
 from workloads.shown import nearest
 
 SIDES = ("with_cache", "without_cache")
 GPUS, COST = metric("gpus", ""), metric("cost_usd_per_hour", "")
-MOST_REPLICAS = 100_000
 Ask = Generator[int, bool, int | None]
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from sim.config import Config
-from sim.experiment import SCHEMA_VERSION, Progress, run
-from sim.results.summary import SystemEntry
+from sim.experiment import Progress, run
+from sim.result import SCHEMA_VERSION
+from sim.results.summary_system import SystemEntry
 from sim.studies.habit_pairs import USUAL, HabitPair, described, pair
 from sim.studies.outputs import Amounts, HabitFigures, HabitSummary, PairEntry
 from workloads.generators.chat import ChatWorkload

@@ -8,7 +8,8 @@ from functools import cached_property
 from sim.config import Config
 from sim.experiment import Progress, load_trace
 from sim.results.slo import Slo
-from sim.studies.rate_sample import RateSample, requests_needed, sample_of
+from sim.studies.rate_sample import RateSample, sample_of
+from sim.studies.rate_verdict import requests_needed
 from sim.studies.search import Verdict
 from sim.systems.engine import EngineSystem
 from workloads.generators.generated import Generated

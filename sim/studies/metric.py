@@ -15,7 +15,8 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 from sim.results.about import described, is_record
-from sim.results.summary import SavedFigure, Saving, SystemEntry, is_better_high
+from sim.results.summary import SavedFigure, Saving
+from sim.results.summary_system import SystemEntry, is_better_high
 from workloads.errors import InputError
 
 

@@ -1,8 +1,7 @@
-"""What one run at one arrival rate shows: whether enough requests are good, and whether it can tell."""
+"""What one run at one arrival rate shows: the share of good requests, what is served, and what it costs."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from math import inf
 
@@ -19,16 +18,11 @@ from sim.results.summary_cost import Pricing
 from sim.results.tally import summarise
 from sim.results.window import Window
 from sim.studies.outputs import SampleEntry
+from sim.studies.rate_verdict import Seen
 from sim.studies.search import Judged, Verdict
 from workloads.trace import Trace
 
-FINEST_SHARE = 1e-3
-"""A share above 1 less this needs no more requests than that: no number shows that all are good."""
-MARGIN = 1.1
-"""So many times what it seems to need a run is lengthened."""
 NORMAL_95 = 1.96
-AT_LEAST = 1.25
-"""A run is lengthened by at least this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +101,6 @@ class RateSample:
         }
 
 
-def requests_needed(share: float) -> int:
-    """How many requests a window has to hold for this share: ten may miss the limits, and 200 at least.
-
-    >>> requests_needed(0.99), requests_needed(0.9), requests_needed(1.0)
-    (1000, 200, 10000)
-    """
-    missing = max(1 - share, FINEST_SHARE)
-    return max(PARTS * REQUESTS_PER_PART, math.ceil(validity.TAIL_REQUESTS / missing - 1e-6))
-
-
 def sample_of(
     rate: float,
     trace: Trace,
@@ -137,47 +121,26 @@ def sample_of(
     if not is_steady:
         window = Window(duration_s / 2, duration_s)
     requests, share, interval = _good(records, window, slo)
-    overload = validity.overload(records, window, steady.load_end_s(trace, records))
-    rising = _rising(records, window) if trace.origin == "generated" else None
-    wanted = requests_needed(slo.share)
-    length_s = min(window.end_s, duration_s) - window.start_s
-
-    verdict, reason, needed_s = Verdict.UNKNOWN, None, 0.0
-    if is_steady and overload:
-        verdict, reason = Verdict.BAD, overload[0]
-    elif interval is not None and interval[1] < slo.share:
-        verdict = Verdict.BAD
-    elif is_steady and requests >= wanted and rising is None:
-        verdict = Verdict.GOOD if share is not None and share >= slo.share else Verdict.BAD
-    if not is_steady:
-        needed_s = max(measured.needed_s * MARGIN, duration_s * AT_LEAST)
-        if overload or interval is None:  # turns come late because of the load, or that is not known yet
-            needed_s = min(needed_s, 2 * duration_s)
-        if verdict is Verdict.UNKNOWN:
-            reason = (
-                f"no steady state: turns come up to {measured.ramp_s:,.0f} s after the start of their "
-                f"session, and sessions start for {duration_s:,.0f} s only"
-            )
-    elif verdict is Verdict.UNKNOWN and requests < wanted:
-        reason = (
-            f"{requests:,} requests in the measured window; a share of {slo.share:.4g} needs {wanted:,}"
-        )
-        more_s = length_s * (wanted / requests * MARGIN - 1) if requests and length_s > 0 else duration_s
-        needed_s = max(duration_s + more_s, duration_s * AT_LEAST)
-    elif rising is not None:
-        needed_s = 2 * duration_s
-        if verdict is Verdict.UNKNOWN:
-            reason = (
-                f"its hit rate still rises, from {rising[0]:.1%} to {rising[1]:.1%} in the second half of "
-                "the window"
-            )
+    generated = trace.origin == "generated"
+    seen = Seen(
+        measured=measured,
+        window=window,
+        duration_s=duration_s,
+        wanted=slo.share,
+        requests=requests,
+        share=share,
+        interval=interval,
+        overload=validity.overload(records, window, steady.load_end_s(trace, records)),
+        rising=_rising(records, window) if generated else None,
+    )
+    verdict = seen.verdict
     figures: dict[str, float | None] = {}
-    if is_steady and not overload:
+    if is_steady and not seen.overload:
         figures = _figures(records, price, window)
     return RateSample(
         rate=rate,
         verdict=verdict,
-        reason=reason,
+        reason=seen.reason(verdict),
         duration_s=duration_s,
         sessions=len(trace.starts()),
         window=window,
@@ -185,10 +148,10 @@ def sample_of(
         good_share=share,
         interval=interval,
         steady=is_steady,
-        overloaded=bool(overload),
-        load_error=_load_error(records, window) if trace.origin == "generated" else 0.0,
+        overloaded=bool(seen.overload),
+        load_error=_load_error(records, window) if generated else 0.0,
         ramp_s=measured.ramp_s,
-        needed_s=needed_s,
+        needed_s=seen.needed_s(verdict),
         pricing=price.pricing if price else None,
         unanswered=int((records.arrived(window) & ~records.completed).sum()),
         **figures,

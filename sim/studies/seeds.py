@@ -11,7 +11,8 @@ from typing import Protocol, get_args
 
 from sim import experiment
 from sim.config import Config
-from sim.experiment import Progress, Result
+from sim.experiment import Progress
+from sim.result import Result
 from sim.results import intervals
 from sim.results.comparison import full_name
 from sim.results.intervals import CONFIDENCE, Flat, Repetitions, half_width

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from sim.caches import CacheConfig, NoCache
-from sim.caches.base import ReplayCache
-from sim.caches.partitioned import partitioned
+from sim.caches.base import ReplayCache, too_long, too_long_note
+from sim.caches.partitioned import part_of, partitioned
 from sim.caches.tiered import TieredConfig
 from sim.fleet.garbage import no_garbage_collection
 from sim.hardware import catalogue
@@ -64,7 +64,11 @@ class CacheSystem(Schema):
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
-        return ["replay without service times: hits only"]
+        cache = self.cache
+        if self.tenants == "partitioned":
+            cache = part_of(cache, trace, "cache")
+        over = too_long_note(too_long(cache, trace), trace.requests)
+        return [*over, "replay without service times: hits only"]
 
     def calibrated(self, folder: Path) -> bool | None:
         """None: a replay has no times."""

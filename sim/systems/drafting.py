@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sim.caches import EngineCache
@@ -18,6 +18,16 @@ from workloads.errors import InputError
 def speculative_of(engine: Engine) -> Speculative | None:
     """The ``speculative`` options of ``engine``."""
     return engine.speculative if engine.kind == "vllm" else None
+
+
+def common(engines: Sequence[Engine], key: str) -> Speculative | None:
+    """The options that all ``engines`` of a system have; InputError if they differ."""
+    first, *others = map(speculative_of, engines)
+    if any(options != first for options in others):
+        raise InputError(
+            f"{key}.pools: engine.speculative differs between pools; allowed: the same in all of them"
+        )
+    return first
 
 
 def draft_of(engine: Engine, model: Model | None, key: str, folder: Path) -> Draft | None:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from sim.caches import EngineCache, NoCache
-from sim.caches.groups.config import groups_of
+from sim.caches.base import too_long, too_long_note
 from sim.caches.radix_replay import RadixConfig
 from sim.caches.replay import BlockConfig
 from sim.caches.tiered import TieredConfig
-from sim.engine.events import Clock
-from sim.engine.kv import KvKind, SharedLink, SourceOf
+from sim.engine.config import Engine
 from sim.engine.link import LinkSpeed
-from sim.engine.loads import Source
-from sim.engine.sglang.config import SglangEngine
-from sim.engine.sources import RemotePrefill
-from sim.engine.vllm.speculative_config import Speculative
-from sim.fleet.fleet import Fleet
-from sim.fleet.live import Live
-from sim.fleet.plan import Failure, Hardships, ReplicaPlan
 from sim.fleet.routers import RouterConfig
 from sim.fleet.routers.round_robin import RoundRobinConfig
 from sim.fleet.share import Share
@@ -33,11 +23,13 @@ from sim.hardware.by_hand import ModelName
 from sim.hardware.catalogue import Model
 from sim.results.pricing import Price
 from sim.results.records import Records
-from sim.systems import deadlines, drafting
+from sim.systems import drafting
 from sim.systems.approximations import approximations
 from sim.systems.failures import FailureConfig, require_order
-from sim.systems.layer_groups import with_groups
+from sim.systems.fleet_run import run_fleet
+from sim.systems.layer_groups import keeps_groups, with_groups
 from sim.systems.pool import Pool
+from sim.systems.together import require_sense
 from workloads.clients import Retries
 from workloads.errors import InputError
 from workloads.lengths import Distribution
@@ -97,7 +89,8 @@ class EngineSystem(Pool):
     failures: list[FailureConfig] = Field(default=[])
     """Replicas that die, and when."""
     retries: Retries | None = None
-    """How a client sends again what was rejected or timed out; left out: never."""
+    """How a client sends again what was rejected or timed out; left out: never. Goes with `deadline_s`,
+    `max_queued_requests` or a replica that fails for good."""
     record_steps: bool = False
     """Whether what every step scheduled is kept, for steps.parquet; slower."""
     sample_s: float | None = Field(default=None, ge=1e-3)
@@ -120,16 +113,16 @@ class EngineSystem(Pool):
 
     def resolved(self, key: str, folder: Path) -> Self:
         """Fill in KV blocks and batch limits; InputError if something does not go together."""
-        model = self._model(key, folder)
+        model, travels = self.served_model(folder, key), self.kv_link is not None
         if isinstance(self.cache, BlockConfig):
             self.cache.require_online(f"{key}.cache")
         cache = self.cache
         if isinstance(cache, TieredConfig):
             cache = cache.sized(self._replica_kv_bytes(model), f"{key}.cache")
-        elif model is not None and self._keeps_groups:
+        elif model is not None and keeps_groups(self._engines, travels=travels):
             cache = with_groups(cache, model)
-        if self.kv_link is None:
-            cache = drafting.with_drafts(cache, self._speculative(key), key)
+        if not travels:
+            cache = drafting.with_drafts(cache, drafting.common(self._engines, key), key)
         if self.pools is None:
             system = self.filled_in(model, cache, key, folder)
         else:
@@ -139,7 +132,10 @@ class EngineSystem(Pool):
             ]
             system = self.model_copy(update={"pools": pools})
         system = system.model_copy(update={"cache": cache})
-        system._require_sense(model, key)
+        listed = self.pools is not None
+        require_sense(system.all_pools, cache, model, key, listed=listed, travels=travels)
+        require_order(self.failures, self.ranks_in_all, key)
+        self._require_something_to_retry(key)
         if isinstance(cache, RadixConfig) and system.pools is None:
             kind = system.engine.kv(cache, key)
             if kind.is_own or cache.capacity_tokens is None:
@@ -147,50 +143,13 @@ class EngineSystem(Pool):
                 cache = cache.model_copy(update={"capacity_tokens": tokens})
         return system.model_copy(update={"cache": cache})
 
-    def _speculative(self, key: str) -> Speculative | None:
-        """The pools' common options of speculative decoding; InputError if they differ."""
-        found = [drafting.speculative_of(pool.engine) for pool in self.all_pools]
-        if any(options != found[0] for options in found):
+    def _require_something_to_retry(self, key: str) -> None:
+        turns_away = self.max_queued_requests or any(failure.back_s is None for failure in self.failures)
+        if self.retries is not None and self.deadline_s is None and not turns_away:
             raise InputError(
-                f"{key}.pools: engine.speculative differs between pools; allowed: the same in all of them"
+                f"{key}.retries: every request waits until it is served, so none is sent again; allowed: "
+                "with deadline_s, max_queued_requests or a replica that fails for good"
             )
-        return found[0]
-
-    @property
-    def _keeps_groups(self) -> bool:
-        """Whether the engine can keep several groups of layers: vLLM, where no KV travels."""
-        return self.kv_link is None and all(pool.engine.kind == "vllm" for pool in self.all_pools)
-
-    def _require_sense(self, model: Model | None, key: str) -> None:
-        """InputError for parts that do not go together."""
-
-        def refuse(what: str, allowed: str) -> None:
-            raise InputError(f"{key}.{what}; allowed: {allowed}")
-
-        pools = self.all_pools
-        roles = {pool.role for pool in pools}
-        beside = not all(pool.engine.kv(self.cache, key).is_own for pool in pools)
-        timed = isinstance(self.cache, TieredConfig) and self.cache.takes_time
-        if beside and self.pools is not None:
-            refuse(
-                f"pools with a cache beside the memory (kind {self.cache.kind})",
-                "a cache of the engine's own",
-            )
-        if roles != {"both"} and roles != {"prefill", "decode"}:
-            refuse(
-                f"pools with roles {', '.join(sorted(roles))}", "all both, or some prefill and some decode"
-            )
-        if ("decode" in roles) != (self.kv_link is not None):
-            refuse("kv_link goes with pools of role prefill and decode", "both or none")
-        groups = groups_of(self.cache)
-        if groups != ["full"] and not self._keeps_groups:
-            refuse(
-                f"cache.groups = {groups}: SGLang has none, and what of a window travels is not modelled",
-                "[full], or engines of kind vllm with pools of role both",
-            )
-        if (timed or self.kv_link is not None) and model is None:
-            refuse("model is missing, and KV travels", "a model, whose KV has a size")
-        require_order(self.failures, self.ranks_in_all, key)
 
     def check_trace(self, trace: Trace, key: str, folder: Path) -> None:
         """Raise InputError if the options contradict the trace."""
@@ -202,60 +161,37 @@ class EngineSystem(Pool):
             )
         for pool in self.all_pools:
             pool.require_fit(trace, key)
-        if not self._kv.is_own:
+        if self.is_beside:
             assert not isinstance(self.cache, NoCache)
             self.cache.replay(trace, f"{key}.cache")
 
     def each_too_long(self, trace: Trace) -> list[int]:
-        """How many requests of ``trace`` each pool turns away for their length."""
-        return [pool.count_too_long(trace, self.cache) for pool in self.all_pools]
+        """How many requests of ``trace`` each pool turns away for their length; last, for how many a cache
+        beside the memory is too small."""
+        beside = too_long(self.cache, trace) if self.is_beside else 0
+        return [*(pool.count_too_long(trace, self.cache) for pool in self.all_pools), beside]
 
     def notes(self, trace: Trace, folder: Path) -> list[str]:
         """What the reader has to know about this system's figures."""
         return self.notes_of(trace, folder, self.each_too_long(trace))
 
     def notes_of(self, trace: Trace, folder: Path, too_long: Sequence[int]) -> list[str]:
-        """The same where it is known how many requests of the whole trace are ``too_long``, by pool."""
-        model = self._model("", folder)
-        pools = self.all_pools
+        """The same where it is known how many requests of the whole trace are ``too_long``
+        (`each_too_long`)."""
+        *by_pool, beside = too_long
+        model, pools = self.served_model(folder), self.all_pools
         profiles = [pool.profile(model, "", folder) for pool in pools]
-        notes = []
-        for pool in pools:
-            notes += [f"approximate: {text}" for text in pool.engine.approximations(self.cache)]
-        if options := self._speculative(""):
-            latencies = [pool.latency.kind for pool in pools]
-            travels = self.kv_link is not None
-            about = drafting.approximations(options, self.cache, latencies, travels=travels)
-            notes += [f"approximate: {text}" for text in about]
-        if not self._kv.is_own:
-            notes.append(
-                f"approximate: the {self.cache.kind} cache stands beside the engine's memory; what it "
-                "finds costs no time and no KV block is shared"
-            )
-        if isinstance(self.cache, TieredConfig) and self.cache.takes_time:
-            notes.append(
-                "approximate: what lower tiers keep and when they are written is not an engine's detail"
-            )
-        if self.kv_link is not None:
-            notes.append(
-                "approximate: KV travels in one transfer per request, and the prefilling replica gives its "
-                "blocks back with the first token"
-            )
-        if self.failures:
-            notes.append(
-                "approximate: a replica that dies ends its iteration; its requests start anew elsewhere"
-            )
-        if model is not None:
-            notes += [f"approximate: {text}" for text in approximations(model, pools, profiles, self.cache)]
-        for profile in profiles:
-            notes.append(profile.note())
-        for pool, over in zip(pools, too_long, strict=True):
+        travels, fail = self.kv_link is not None, bool(self.failures)
+        found = approximations(pools, profiles, model, self.cache, travels=travels, fail=fail)
+        notes = [f"approximate: {text}" for text in found]
+        notes += too_long_note(beside, trace.requests) + [profile.note() for profile in profiles]
+        for pool, over in zip(pools, by_pool, strict=True):
             notes += pool.memory_notes(trace.requests, over, model, self.cache)
         return list(dict.fromkeys(notes))
 
     def calibrated(self, folder: Path) -> bool:
         """Whether the times come from measurements of these devices."""
-        model = self._model("", folder)
+        model = self.served_model(folder)
         return all(pool.profile(model, "", folder).calibrated for pool in self.all_pools)
 
     def run(
@@ -271,9 +207,9 @@ class EngineSystem(Pool):
         Of a part of a trace only the replicas of its ``share`` are simulated.
         """
         if self.tenants == "shared":
-            return self._run(trace, folder, tick, self.cache, share, watched=True)
-        records = self._run(salted(trace), folder, tick, self.cache, share, watched=True)
-        shared = self._run(trace, folder, tick, self.cache, share)
+            return run_fleet(self, trace, folder, tick, self.cache, share, watched=True)
+        records = run_fleet(self, salted(trace), folder, tick, self.cache, share, watched=True)
+        shared = run_fleet(self, trace, folder, tick, self.cache, share)
         lost = shared.cache_read_input_tokens - records.cache_read_input_tokens
         records.hits_lost_to_isolation_tokens = lost
         return records
@@ -287,107 +223,20 @@ class EngineSystem(Pool):
         share: Share | None = None,
     ) -> Records:
         """The twin: the same requests on the same replicas with prefix caching off."""
-        size, groups = self._kv.block_size(self.cache), getattr(self.cache, "groups", None)
-        return self._run(trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups), share)
-
-    def _run(
-        self,
-        trace: Trace,
-        folder: Path,
-        tick: Callable[[int], None],
-        cache: EngineCache,
-        share: Share | None = None,
-        *,
-        watched: bool = False,
-    ) -> Records:
-        """One run; ``watched`` ones keep their steps and samples where that is asked for."""
-        fleet, tier_hits = self.fleet(trace, folder, tick, cache, share, watched=watched)
-        records = self.finished(fleet.run(), cache, tier_hits)
-        if share is not None:
-            numbers = np.array([*share.replicas, -1])  # the last entry is that of -1: no replica
-            records.replica = numbers[records.replica]
-        return records
-
-    def fleet(
-        self,
-        trace: Trace,
-        folder: Path,
-        tick: Callable[[int], None],
-        cache: EngineCache,
-        share: Share | None = None,
-        *,
-        watched: bool = True,
-        live: Live | None = None,
-        deadline_s: list[float] | None = None,
-    ) -> tuple[Fleet, dict[str, int]]:
-        """The replicas behind their router, and where hits in lower tiers are counted.
-
-        ``live``: who sends requests while time runs; deadlines are then those in ``deadline_s``, and steps
-        and samples, of which there would be no end, are not kept.
-        """
-        watched = watched and live is None
-        model, pools = self._model("", folder), self.all_pools
-        tier_hits: dict[str, int] = {}
-        if isinstance(cache, TieredConfig):
-            tier_hits = {tier.name: 0 for tier in cache.tiers[1:]}
-        remote: SourceOf | None = None
-        if self.kv_link is not None:
-            assert model is not None
-            link, kv_bytes, size = (
-                SharedLink(self.kv_link),
-                model.kv_bytes_per_token,
-                self._block_size(cache),
-            )
-
-            def remote(env: Clock) -> Source:
-                return RemotePrefill(link.on(env), size, kv_bytes)
-
-        plans: list[ReplicaPlan] = []
-        for role in ("both", "prefill", "decode"):
-            for pool in pools:
-                if pool.role == role:
-                    plans += pool.plans(trace, cache, model, folder, tier_hits, remote, len(plans))
-        hardships = self._hardships(trace, share)
-        if live is not None:
-            hardships = replace(hardships, deadline_s=deadline_s)
-        fleet = Fleet(
-            trace,
-            plans,
-            self.router.router,
-            hardships=hardships,
-            record_steps=self.record_steps and watched,
-            sample_s=self.sample_s if watched else None,
-            tier_hits=tier_hits,
-            share=share,
-            tick=tick,
-            live=live,
+        size, groups = self.block_size(self.cache), getattr(self.cache, "groups", None)
+        return run_fleet(
+            self, trace, folder, tick, NoCache(kind="none", block_size=size, groups=groups), share
         )
-        return fleet, tier_hits
-
-    def finished(self, records: Records, cache: EngineCache, tier_hits: dict[str, int]) -> Records:
-        """``records`` of a fleet, with what its cache counts beside."""
-        if isinstance(self.all_pools[0].engine, SglangEngine) and records.evicted_blocks is not None:
-            records.evicted_tokens = records.evicted_blocks * self._block_size(cache)
-        if isinstance(cache, TieredConfig) and cache.takes_time:
-            total = int(records.cache_read_input_tokens.sum())
-            below = {tier.name: tier_hits.get(tier.name, 0) for tier in cache.tiers[1:]}
-            records.hit_tokens_by_tier = {cache.tiers[0].name: total - sum(below.values()), **below}
-        return records
-
-    @property
-    def _kv(self) -> KvKind:
-        """How the cache is, or stands beside, the engine's memory."""
-        return self.all_pools[0].engine.kv(self.cache, "")
 
     def model_name(self, folder: Path) -> str:
         """How messages call the model; empty where there is none."""
-        model = self._model("", folder)
+        model = self.served_model(folder)
         return "" if model is None else model.name
 
     @property
     def is_beside(self) -> bool:
         """Whether the cache stands beside the engine's memory."""
-        return not self._kv.is_own
+        return not self.all_pools[0].engine.kv(self.cache, "").is_own
 
     @property
     def memory_tokens(self) -> int | None:
@@ -396,22 +245,11 @@ class EngineSystem(Pool):
         if None in blocks or self.is_beside:
             return None
         ranks = [pool.ranks for pool in self.all_pools]
-        return self._block_size(self.cache) * sum(n * (b or 0) for n, b in zip(ranks, blocks, strict=True))
+        return self.block_size(self.cache) * sum(n * (b or 0) for n, b in zip(ranks, blocks, strict=True))
 
-    def _block_size(self, cache: EngineCache) -> int:
+    def block_size(self, cache: EngineCache) -> int:
+        """Tokens of a KV block beside ``cache``."""
         return self.all_pools[0].engine.kv(cache, "").block_size(cache)
-
-    def _hardships(self, trace: Trace, share: Share | None) -> Hardships:
-        deadline_s = None
-        if self.deadline_s is not None:
-            drawn = deadlines.drawn(self.deadline_s, trace.seed, trace.requests)
-            deadline_s = (drawn if trace.part is None else drawn[np.array(trace.part.numbers)]).tolist()
-        replicas = share.replicas if share else range(self.ranks_in_all)
-        here = {number: place for place, number in enumerate(replicas)}
-        failures = tuple(
-            Failure(here[f.replica], f.at_s, f.back_s) for f in self.failures if f.replica in here
-        )
-        return Hardships(self.max_queued_requests, deadline_s, failures, self.retries)
 
     def _replica_kv_bytes(self, model: Model | None) -> int | None:
         """KV bytes of a token on all GPUs of a replica, copied heads included: what a lower tier keeps."""
@@ -430,7 +268,12 @@ class EngineSystem(Pool):
         """Its pools; the system itself is the only one where none are listed."""
         return [self] if self.pools is None else self.pools
 
-    def _model(self, key: str, folder: Path) -> Model | None:
+    @property
+    def _engines(self) -> list[Engine]:
+        return [pool.engine for pool in self.all_pools]
+
+    def served_model(self, folder: Path, key: str = "") -> Model | None:
+        """The model that ``model`` names, as it is served; None where none is named."""
         if self.model is None:
             return None
         return catalogue.model(self.model, folder, f"{key}.model", self.dtype, self.kv_cache_dtype)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from sim.caches import EngineCache, NoCache
 from sim.caches.groups.config import require_eagle, require_whole_blocks
 from sim.caches.replay import BlockConfig
+from sim.engine.config import Engine
 from sim.hardware.model import Model
+
+
+def keeps_groups(engines: Iterable[Engine], *, travels: bool) -> bool:
+    """Whether engines can keep several groups of layers: those of vLLM, where no KV travels."""
+    return not travels and all(engine.kind == "vllm" for engine in engines)
 
 
 def with_groups(cache: EngineCache, model: Model) -> EngineCache:

@@ -28,11 +28,11 @@ from sim.hardware.parallel import Parallel
 from sim.hardware.profile import Profile
 from sim.systems.drafting import draft_of, speculative_of
 from sim.systems.layer_groups import block_part
+from sim.systems.split import MOST_REPLICAS, require_split
 from workloads.errors import InputError
 from workloads.schema import Schema
 from workloads.trace import Trace
 
-MOST_REPLICAS = 100_000
 SHORTEST_S = 1e-9
 """Least time of an iteration: below it simulated time would not move on."""
 
@@ -94,7 +94,7 @@ class Pool(Schema):
         gpu, latency = self.gpu(key, folder), self.latency
         if options is None or draft is None or gpu is None or latency.kind in ("constant", "linear"):
             return None
-        self._require_split(draft.model, key)
+        require_split(self.parallel, self.replicas, draft.model, key)
         roofline = latency if latency.kind == "roofline" else Roofline()
         profile = roofline.profile(draft.model, gpu, key, folder, self.parallel)
         return Drafter(IterationTime(profile.coefficients), options.num_speculative_tokens)
@@ -102,7 +102,7 @@ class Pool(Schema):
     def filled_in(self, model: Model | None, cache: EngineCache, key: str, folder: Path) -> Self:
         """The same with KV blocks and batch limits; InputError if a name or the memory does not work."""
         gpu = self.gpu(key, folder)
-        self._require_split(model, key)
+        require_split(self.parallel, self.replicas, model, key)
         self.profile(model, key, folder)
         self._drafter(model, key, folder)
         kind = self.engine.kv(cache, key)
@@ -155,44 +155,6 @@ class Pool(Schema):
     def ranks(self) -> int:
         """Replicas as the router sees them: a data parallel rank has its own queue and KV cache."""
         return self.replicas * self.data_parallel
-
-    def _require_split(self, model: Model | None, key: str) -> None:
-        if self.ranks > MOST_REPLICAS:
-            raise InputError(
-                f"{key}.data_parallel = {self.data_parallel} x replicas = {self.replicas}; allowed: at "
-                f"most {MOST_REPLICAS:,} ranks"
-            )
-        ranks = self.tensor_parallel * self.data_parallel
-        if ranks % self.expert_parallel:
-            raise InputError(
-                f"{key}.expert_parallel = {self.expert_parallel} does not divide tensor_parallel x "
-                f"data_parallel = {ranks}, the GPUs that share the experts; allowed: a divisor (vLLM: 1 or "
-                "all of them)"
-            )
-        if model is None:
-            return
-        if self.pipeline_parallel > len(model.layers):
-            raise InputError(
-                f"{key}.pipeline_parallel = {self.pipeline_parallel}; allowed: at most the "
-                f"{len(model.layers)} layers of {model.name}"
-            )
-        if self.expert_parallel > model.experts:
-            raise InputError(
-                f"{key}.expert_parallel = {self.expert_parallel}; allowed: at most the {model.experts} "
-                f"experts of a layer of {model.name}"
-            )
-        for heads, kv_heads in model.split_heads():
-            if heads % self.tensor_parallel:
-                raise InputError(
-                    f"{key}.tensor_parallel = {self.tensor_parallel} does not divide the {heads} attention "
-                    f"heads of {model.name}; allowed: a divisor"
-                )
-            few, many = sorted((kv_heads, self.tensor_parallel))
-            if many % few:  # vLLM's models assert the same
-                raise InputError(
-                    f"{key}.tensor_parallel = {self.tensor_parallel} neither divides the {kv_heads} KV "
-                    f"heads of {model.name} nor is a multiple of them; allowed: either"
-                )
 
     def require_fit(self, trace: Trace, key: str) -> None:
         """Raise InputError if the engine's options contradict the trace."""

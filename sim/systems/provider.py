@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from sim.providers import rulebook
 from sim.providers.bills import Hosted
 from sim.providers.given_up import Patience
 from sim.providers.latency import UNSHOWN, HostedLatency
 from sim.providers.marks import NEEDS_SYSTEM, Caching
 from sim.providers.notes import GIVEN_UP, GIVEN_UP_BY_DEFAULT, below_minimum
-from sim.providers.prices import PriceList, ProviderPrice, Tier, deprecated, price_list, priced_as
+from sim.providers.prices import PriceList, ProviderPrice, Tier
 from sim.providers.schema import Rules
 from sim.providers.serve import ByModel, HostedTimes, serve
 from sim.providers.tables import billed_calls, request_log
+from sim.providers.terms import RECORDED, Terms
 from sim.results.records import Records
 from sim.results.summary_cost import Regret
 from sim.systems import deadlines, strategies
 from workloads.clients import Retries
 from workloads.errors import InputError
-from workloads.in_words import first_problem
 from workloads.lengths import Distribution
 from workloads.schema import Schema
 from workloads.tenants import salted
@@ -36,10 +35,6 @@ REGRET_REQUESTS = 30_000
 WIDTH = {"organisation": 0, "subscription": 0, "workspace": 1, "project": 1}
 TENANTS = {"organisations": 0, "workspaces": 1, "users": 2}
 """Who shares a cache: tenants of a trace are apart if they are no narrower than the provider's scope."""
-
-
-RECORDED = "recorded"
-"""The ``model`` that stands for those that the trace names."""
 
 
 class ProviderSystem(Schema):
@@ -99,11 +94,10 @@ class ProviderSystem(Schema):
     def resolved(self, key: str, folder: Path) -> ProviderSystem:
         """The client's defaults filled in; InputError if provider, model, price or caching do not go."""
         rules = self._rules(key)
-        if self.model != RECORDED:
-            self._require_current(self.model, key)
-            self._prices(key)
         if self.model == RECORDED:  # what is sold depends on the models
             return self
+        self._terms.require_current(self.model, key)
+        self._terms.prices(self.model, key)
         if self.caching.mode == "off":
             self.caching.check_lifetimes(rules, self.provider, f"{key}.caching")
             return self
@@ -143,8 +137,8 @@ class ProviderSystem(Schema):
             )
         first: Rules | None = None
         for model in self._models(trace):
-            self._require_current(model, key)
-            self._prices(key, model)
+            self._terms.require_current(model, key)
+            self._terms.prices(model, key)
             rules = self._rules(key, model)
             first = first or rules
             if (rules.sold, rules.usage_style) != (first.sold, first.usage_style):
@@ -161,7 +155,7 @@ class ProviderSystem(Schema):
         caching = self.caching
         by_model = {model: self._rules("", model) for model in self._models(trace)}
         notes = [UNSHOWN if self.latency is None else self.latency.note]
-        notes += [note for model in by_model for note in self._price_notes(model)]
+        notes += [note for model in by_model for note in self._terms.price_notes(model)]
         notes += [note for rules in by_model.values() for note in rules.notes]
         if self.deadline_s is not None:
             notes.append(GIVEN_UP if self.latency is not None else GIVEN_UP + GIVEN_UP_BY_DEFAULT)
@@ -241,7 +235,7 @@ class ProviderSystem(Schema):
         """The table of what was ``served`` by ``rules``, with its bill."""
         held, of = rules
         records = Records.of(request_log(trace, served, timed=self.latency is not None))
-        prices = [self._prices("", model) for model in self._models(trace)]
+        prices = [self._terms.prices(model, "") for model in self._models(trace)]
         records.hosted = Hosted(
             cards=tuple(card for one in prices for card in one.cards),
             latency=HostedLatency() if self.latency is None else self.latency,
@@ -276,7 +270,7 @@ class ProviderSystem(Schema):
         """Rules, client's settings, prices and times of its one model."""
         rules = self._rules("")
         line = HostedLatency() if self.latency is None else self.latency
-        return rules, self.caching.filled(rules), self._prices(""), line
+        return rules, self.caching.filled(rules), self._terms.prices(self.model, ""), line
 
     def _patience(self, trace: Trace) -> Patience | None:
         if self.deadline_s is None:
@@ -291,48 +285,10 @@ class ProviderSystem(Schema):
         assert trace.models is not None, "check_trace() first"
         return sorted(set(trace.models))
 
-    def _require_current(self, model: str, key: str) -> None:
-        if self.provider != rulebook.CUSTOM:
-            rulebook.require_current(self.provider, model, self.start, key)
-
-    def _price_notes(self, model: str) -> list[str]:
-        """Where the price library knows the model by another name, at another price perhaps, or as old."""
-        given = self.price is not None and self.price.input_usd_per_1m is not None
-        if self.provider == rulebook.CUSTOM or given:
-            return []
-        library = rulebook.provider(self.provider).library
-        return [note for note in (priced_as(library, model), deprecated(library, model)) if note]
-
     def _rules(self, key: str, model: str | None = None) -> Rules:
-        """The record for ``model`` (default: the configured one), with the user's values put in."""
-        rulebook.require_known(self.provider, f"{key}.provider")
-        custom = self.provider == rulebook.CUSTOM
-        model = model or self.model
-        if model == RECORDED and not custom:
-            model = rulebook.provider(self.provider).typical_model
-        mode = "automatic" if self.caching.mode == "off" else self.caching.mode
-        given = self.rules or {}
-        base: dict[str, Any] = {}
-        if custom:
-            base = {"match": ".*", "modes": ["automatic", "explicit"]}
-        elif self.caching.mode == "off":
-            base = rulebook.any_record(self.provider, model, key).model_dump()
-        else:
-            base = rulebook.record(self.provider, model, mode, key).model_dump()
-        try:
-            rules = Rules.model_validate({**base, **given})
-        except ValidationError as error:
-            raise InputError(first_problem(error, {**base, **given}, f"{key}.rules")) from None
-        for name in given:
-            if name not in rules.used:
-                raise InputError(
-                    f"{key}.rules.{name}: rules of kind {rules.kind} do not use it; allowed: "
-                    f"{', '.join(rules.used)}"
-                )
-        return rules
+        """The record for ``model`` (default: the configured one)."""
+        return self._terms.rules(model or self.model, key)
 
-    def _prices(self, key: str, model: str | None = None) -> PriceList:
-        model = model or self.model
-        library = None if self.provider == rulebook.CUSTOM else rulebook.provider(self.provider).library
-        rules = self._rules(key, model)
-        return price_list(rules, library, model, self.tier, self.start, self.price, key)
+    @property
+    def _terms(self) -> Terms:
+        return Terms(self.provider, self.caching.mode, self.rules or {}, self.tier, self.start, self.price)

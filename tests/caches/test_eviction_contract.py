@@ -20,6 +20,7 @@ from sim.caches.replay import BlockConfig
 from sim.caches.runs import Run
 from tests.caches.cases import QUICK, blocks_of, request_lists, trace_of
 from tests.oracles.naive_vllm import NaiveRequest
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -42,7 +43,7 @@ def id_trace(prompts: Prompts, times: Sequence[float] = (), last_tokens: int = B
         at = times[number] if times else float(number)
         trace.add(prompt=prompt, output_tokens=1, arrival_s=at)
         trace.named_blocks.append(len(ids))
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -199,11 +200,9 @@ class LastIn(Eviction):
         self._runs: list[Run] = []
 
     def release(self, run: Run, request: int) -> None:
-        self.blocks += run.hi - run.lo
         self._runs.append(run)
 
     def take(self, run: Run) -> None:
-        self.blocks -= run.hi - run.lo
         self._runs.remove(run)
 
     def split(self, run: Run, deep: Run) -> None:
@@ -214,7 +213,6 @@ class LastIn(Eviction):
         return self._runs[-1]
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         if blocks == run.hi - run.lo:
             self._runs.remove(run)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sim.caches.ids import IdsConfig
 from tests.caches.cases import QUICK
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
@@ -42,7 +43,7 @@ def _trace(requests: Requests) -> Trace:
         prompt = trace.content.insert(list(zip(ids, fills, strict=True)))
         trace.add(prompt=prompt, output_tokens=1, arrival_s=float(at))
         trace.named_blocks.append(len(ids))
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim import Result, load_config, run
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.generators.chat import ChatWorkload
 from workloads.tenants import salted
@@ -36,7 +37,7 @@ def test_salted_prompts_share_only_within_a_tenant() -> None:
     """Same lengths and times; one copy of the system message per tenant."""
     trace = _chat(30, 3)
     apart = salted(trace)
-    apart.check()
+    check(apart)
     assert apart.input_tokens == trace.input_tokens
     assert (apart.arrival_s, apart.follower, apart.think_s) == (
         trace.arrival_s,

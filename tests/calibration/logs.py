@@ -47,16 +47,15 @@ def write(path: Path, *, noise: float = 0.0, kv: bool = True, sessions: int = 60
     prompts, random, lines = trace.input_tokens, np.random.default_rng(1), [OPENING.format(BLOCKS * 16)]
 
     def log(batch: Batch, memory: BlockCache, predicted_s: float) -> float:
-        assert batch.scheduled is not None
+        assert batch.shares is not None
+        scheduled = batch.shares.tokens
         context = [
-            new
-            for request, new in batch.scheduled.items()
-            if request.computed - new < prompts[request.index]
+            new for request, new in scheduled.items() if request.computed - new < prompts[request.index]
         ]
-        decodes = len(batch.scheduled) - len(context)
+        decodes = len(scheduled) - len(context)
         ended = [  # they are gone when the server notes its use; the system prompt is others' too
             -(-request.computed // BLOCK_TOKENS) - SYSTEM_TOKENS // BLOCK_TOKENS
-            for request in batch.scheduled
+            for request in scheduled
             if request.computed >= prompts[request.index] + trace.output_tokens[request.index] - 1
         ]
         held = BLOCKS - memory.free_blocks - sum(ended)

@@ -16,6 +16,7 @@ from calibration.served.server import Server, load_trace
 from sim.hardware.profile import load
 from tests.calibration import benches
 from tests.refusing import Cli, refused
+from workloads.checking import check
 from workloads.errors import InputError
 
 
@@ -99,7 +100,7 @@ def test_a_table_of_ours_says_the_same_as_a_result(calm: Path, tmp_path: Path) -
     assert len(trace) == len(records) - 1 and "1 of 24 requests failed" in run.notes[0]
     assert run.hit_tokens is not None
     assert run.hit_tokens.tolist() == records.cache_read_input_tokens[left].tolist()
-    trace.check()
+    check(trace)
     whole = measured.read(path)
     for ending in ("csv", "parquet"):
         table, other_path = pd.DataFrame([*twin, *rows[::-1]]), tmp_path / f"requests.{ending}"
@@ -122,7 +123,7 @@ def test_what_a_trace_does_not_say_comes_from_the_result(calm: Path, tmp_path: P
         "1 of 24 replies have another length than in trace.jsonl",
     ]
     assert trace.output_tokens == outputs and trace.input_tokens == records.input_tokens.tolist()
-    trace.check()
+    check(trace)
     server = Server.of("llama-3.1-8b", "h100-sxm", 1, [])
     hits = server.simulate(trace).cache_read_input_tokens
     assert hits.tolist() == records.cache_read_input_tokens.tolist() and hits.sum() > 0

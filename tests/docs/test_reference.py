@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,29 @@ from tests.docs.examples import ROOT, fences
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "axes")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOUND = parts()
-ROWS = {
-    part.name: set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
-    for section in re.split(r"^### ", config_page.page(), flags=re.MULTILINE)[1:]
-    for part in FOUND.values()
-    if section.splitlines()[0].endswith(f"{{ #{part.anchor} }}")
-}
-"""The keys of each section of the page."""
+
+
+@cache
+def found() -> dict[str, Part]:
+    """The parts of a configuration; no work of importing this file, which every worker does."""
+    return parts()
+
+
+@cache
+def page() -> str:
+    """The reference."""
+    return config_page.page()
+
+
+@cache
+def rows() -> dict[str, set[str]]:
+    """The keys of each section of the page."""
+    return {
+        part.name: set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+        for section in re.split(r"^### ", page(), flags=re.MULTILINE)[1:]
+        for part in found().values()
+        if section.splitlines()[0].endswith(f"{{ #{part.anchor} }}")
+    }
 
 
 def _missing(value: Any, schema: dict[str, Any], path: str) -> list[str]:
@@ -41,19 +57,19 @@ def _missing(value: Any, schema: dict[str, Any], path: str) -> list[str]:
             for key, item in value.items()
             for text in (_missing(item, values[0], f"{path}.{key}") if values else [])
         ]
-    found: list[str] = []
+    absent: list[str] = []
     for key, item in value.items():
         tries: list[list[str]] = [
-            _missing(item, part.keys[key], f"{path}.{key}") for part in fitting if key in ROWS[part.name]
+            _missing(item, part.keys[key], f"{path}.{key}") for part in fitting if key in rows()[part.name]
         ]
         fewest: list[str] = min(tries, key=len) if tries else [f"{path}.{key}"]
-        found += fewest
-    return found
+        absent += fewest
+    return absent
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[Part]:
     if "$ref" in schema:
-        yield FOUND[schema["$ref"].rpartition("/")[2]]
+        yield found()[schema["$ref"].rpartition("/")[2]]
     for inner in [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", [])]:
         yield from _parts(inner)
 
@@ -90,8 +106,8 @@ def test_examples_of_the_pages() -> None:
             seen += 1
             tries: list[list[str]] = [
                 _missing(piece, {"$ref": f"#/$defs/{part.name}"}, path.name)
-                for part in FOUND.values()
-                if piece.keys() & ROWS.get(part.name, set())
+                for part in found().values()
+                if piece.keys() & rows().get(part.name, set())
             ]
             assert tries, f"{path.name}: {list(piece)} stands nowhere in a configuration"
             assert min(map(len, tries)) == 0, path.name
@@ -106,7 +122,7 @@ def test_a_key_that_is_missing_is_found() -> None:
 
 def test_every_key_has_a_meaning() -> None:
     """No row of the page ends empty."""
-    rows = [line for line in config_page.page().splitlines() if line.startswith("| `")]
+    rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert len(rows) > 400 and not [row for row in rows if re.search(r"\|\s*\|$", row)]
 
 

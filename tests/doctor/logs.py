@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sim.doctor.diagnose import diagnose
+from sim.doctor.examine import examine
+from sim.doctor.outcome import Diagnosis
+
 Row = dict[str, Any]
 OPUS = "claude-opus-4-5"
 WRITE, LONG, READ, PLAIN = 6.25e-6, 10e-6, 0.5e-6, 5e-6
@@ -83,3 +87,32 @@ class Transcript:
         self.rows.append({**row, **more, **({} if message is None else {"message": message})})
         self._parent = uuid
         return self
+
+
+def rollout(path: Path) -> Path:
+    """A session of Codex with two calls, the second of which reads what the rules let it."""
+    rows: list[Row] = [
+        {"type": "session_meta", "payload": {"id": "s", "cwd": "/home/me", "cli_version": "0.60"}},
+        {"type": "turn_context", "payload": {"model": "gpt-5.6-sol", "effort": "high"}},
+    ]
+    total = {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0}
+    for number, (sent, cached) in enumerate(((10_000, 0), (12_000, 768 + 8 * 1024))):
+        last = {"input_tokens": sent, "cached_input_tokens": cached, "output_tokens": 20}
+        total = {key: total[key] + last[key] for key in total}
+        info = {"last_token_usage": last, "total_token_usage": total}
+        for kind, payload in (
+            ("response_item", {"type": "message", "role": "user", "content": f"question {number}"}),
+            ("response_item", {"type": "message", "role": "assistant", "content": f"answer {number}"}),
+            ("event_msg", {"type": "token_count", "info": info}),
+        ):
+            rows.append({"type": kind, "payload": payload})
+    for second, row in enumerate(rows):
+        row["timestamp"] = f"2026-10-03T10:00:{second:02}.000Z"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def examined(path: Path) -> Diagnosis:
+    """What the doctor finds in a log."""
+    return diagnose(examine(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,8 @@ from sim.doctor.calls import shared_units
 from sim.doctor.causes import CAUSES
 from sim.doctor.diagnose import diagnose
 from sim.doctor.examine import examine
-from sim.doctor.outcome import Diagnosis, GroupEntry
-from sim.doctor.what_if import price
-from tests.doctor.logs import FIRST, OPUS, Row, Transcript, billed_file, call
-from tests.refusing import Cli, refused
-from tests.workloads.one_chat import WRITERS, turns
-from workloads.errors import InputError
-
-
-def _examined(path: Path) -> Diagnosis:
-    return diagnose(examine(path))
+from sim.doctor.outcome import GroupEntry
+from tests.doctor.logs import FIRST, OPUS, Row, Transcript, billed_file, call, examined
 
 
 @pytest.mark.parametrize(
@@ -51,7 +42,7 @@ def _examined(path: Path) -> Diagnosis:
 )
 def test_each_cause(tmp_path: Path, later: Row, cause: str | None, exact: bool) -> None:
     """What the rules foresee is exact, causes or not; what is lost inside the lifetime is named alone."""
-    found = _examined(billed_file(tmp_path, [FIRST, later]))
+    found = examined(billed_file(tmp_path, [FIRST, later]))
     assert [one["cause"] for one in found["causes"] if one["cause"] != "first_call"] == [cause] * bool(
         cause
     )
@@ -61,7 +52,7 @@ def test_each_cause(tmp_path: Path, later: Row, cause: str | None, exact: bool) 
 
 def test_dollars_of_a_loss(tmp_path: Path) -> None:
     """6,400 tokens of Opus 4.5 written at 6.25 instead of read at 0.50 a million: 36.8 thousandths."""
-    found = _examined(billed_file(tmp_path, [FIRST, call(60, 7000, 0, [[1, 109]])]))
+    found = examined(billed_file(tmp_path, [FIRST, call(60, 7000, 0, [[1, 109]])]))
     loss = next(one for one in found["causes"] if one["cause"] == "lost")
     assert loss == {
         "cause": "lost",
@@ -79,10 +70,10 @@ def test_dollars_of_a_loss(tmp_path: Path) -> None:
 def test_a_read_keeps_an_entry_and_an_hour_lasts(tmp_path: Path) -> None:
     """Calls 200 s apart keep each other's five minutes; an entry of an hour outlives half of one."""
     calls = [FIRST, *(call(200 * i, 6400, 6400, [[1, 100]]) for i in range(1, 5))]
-    assert _examined(billed_file(tmp_path, calls))["exact"] == 5
+    assert examined(billed_file(tmp_path, calls))["exact"] == 5
     hour = {"input": 3, "write_5m": 0, "write_1h": 6400, "read": 0}
     long = [FIRST | {"ttl": "1h", "billed": hour}, call(1800, 6400, 6400, [[1, 100]], ttl="1h")]
-    assert _examined(billed_file(tmp_path, long))["exact"] == 2
+    assert examined(billed_file(tmp_path, long))["exact"] == 2
 
 
 def test_shared_blocks_are_counted_across_runs() -> None:
@@ -99,7 +90,7 @@ def test_the_shared_bills_are_reproduced(
 ) -> None:
     """Call by call; every call that is not exact has a cause that says so."""
     path = shared_data / "billed_sessions" / f"{name}.jsonl.gz"
-    found = _examined(path)
+    found = examined(path)
     assert found["calls"] == sum(len(lane.calls) for lane in lanes(path))
     assert found["exact"] >= exact * found["calls"]
     assert found["within_1_percent"] >= near * found["calls"]
@@ -114,7 +105,7 @@ def test_the_shared_bills_are_reproduced(
 
 def test_losses_as_an_expectation_meet_the_other_half(shared_data: Path) -> None:
     """Fitted by kind of turn and version on every other lane, the rest is met within 3 %."""
-    found = _examined(shared_data / "billed_sessions" / "claude_code.jsonl.gz")
+    found = examined(shared_data / "billed_sessions" / "claude_code.jsonl.gz")
     halves = found["expected"]
     assert [half["lanes"] for half in halves] == [129, 129]
     for half in halves:
@@ -122,7 +113,7 @@ def test_losses_as_an_expectation_meet_the_other_half(shared_data: Path) -> None
         assert half["predicted_usd"] / half["billed_usd"] - 1 < -0.03, "the rules alone are too low"
     every = {one["turn"]: one for one in found["lost_alive"] if one["client"] == "all"}
     assert every["user"]["share"] > 5 * every["tool"]["share"]
-    few = _examined(shared_data / "billed_sessions" / "pi.jsonl.gz")
+    few = examined(shared_data / "billed_sessions" / "pi.jsonl.gz")
     assert few["expected"] == [], "two lanes foretell nothing"
 
 
@@ -130,7 +121,7 @@ def test_a_reply_in_three_rows_is_one_call(tmp_path: Path) -> None:
     """A transcript has a row for each block of a reply, all with the same usage."""
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one", "two", "three")
     talk.ask(60, "go on").reply(65, 6400, 600, "four", "five")
-    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    found = examined(talk.write(tmp_path / "s.jsonl"))
     assert (found["calls"], found["exact"]) == (2, 2)
     assert found["billed_usd"] == pytest.approx(7000 * 6.25e-6 + 6400 * 0.5e-6 + 6 * 5e-6)
 
@@ -163,7 +154,7 @@ def test_causes_in_a_transcript(
 ) -> None:
     """The same causes, told by what a transcript shows."""
     talk = change(Transcript().ask(0, "hello").reply(5, 0, 6400, "one"))
-    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    found = examined(talk.write(tmp_path / "s.jsonl"))
     assert [one["cause"] for one in found["causes"] if one["cause"] != "first_call"] == [cause]
     assert found["exact"] == 1 + exact
 
@@ -173,7 +164,7 @@ def test_sub_agents_that_start_together(tmp_path: Path) -> None:
     for name, begin, read in (("a", 0, 0), ("b", 2, 0), ("c", 60, 5000)):
         talk = Transcript(agent=name).ask(begin, f"task {name}").reply(begin + 9, read, 6000 - read, "done")
         talk.write(tmp_path / "0a0a0a0a" / "subagents" / f"agent-{name}.jsonl")
-    found = _examined(tmp_path)
+    found = examined(tmp_path)
     assert {one["cause"]: one["calls"] for one in found["causes"]} == {
         "subagent_start": 2,
         "parallel_start": 1,
@@ -188,7 +179,7 @@ def test_one_of_another_model_in_between(tmp_path: Path) -> None:
         talk.reply(5, 0, 6400, "done", model=model).write(
             tmp_path / "0a0a0a0a" / "subagents" / f"agent-a{number}.jsonl"
         )
-    causes = {one["cause"]: one["calls"] for one in _examined(tmp_path)["causes"]}
+    causes = {one["cause"]: one["calls"] for one in examined(tmp_path)["causes"]}
     assert causes == {"subagent_start": 2, "parallel_start": 1}
 
 
@@ -197,7 +188,7 @@ def test_results_of_tools_are_one_position(tmp_path: Path, results: int, cause: 
     """However many tools answer at once, a mark looks back over their results as over one place."""
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
     talk.answer(20, [f"result {i}" for i in range(results)]).reply(25, 0, 7000, "x")
-    found = _examined(talk.write(tmp_path / "s.jsonl"))
+    found = examined(talk.write(tmp_path / "s.jsonl"))
     assert cause in {one["cause"] for one in found["causes"]}
 
 
@@ -206,7 +197,7 @@ def test_more_messages_than_a_mark_looks_back_over(tmp_path: Path) -> None:
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
     for number in range(20):
         talk.ask(10 + number, f"question {number}")
-    found = _examined(talk.reply(40, 0, 7000, "x").write(tmp_path / "s.jsonl"))
+    found = examined(talk.reply(40, 0, 7000, "x").write(tmp_path / "s.jsonl"))
     assert "lookback" in {one["cause"] for one in found["causes"]}
 
 
@@ -224,14 +215,14 @@ def test_what_changed_in_a_request(tmp_path: Path, part: str, cause: str) -> Non
         rows.append({"timestamp": stamp, "session_id": "s", "request": sent, "response": reply})
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = _examined(path)
+    found = examined(path)
     assert [one["cause"] for one in found["causes"]] == ["first_call", cause]
 
 
 def test_what_the_provider_says_itself_is_counted(tmp_path: Path) -> None:
     said = {"diagnostics": {"cache_miss_reason": {"type": "messages_changed"}}}
     talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "less")
-    found = _examined(talk.reply(65, 0, 5000, "x", **said).write(tmp_path / "s.jsonl"))
+    found = examined(talk.reply(65, 0, 5000, "x", **said).write(tmp_path / "s.jsonl"))
     (reason,) = found["reasons"]
     assert (reason["reason"], reason["calls"], reason["said"]) == ("messages_changed", 1, 1)
 
@@ -266,176 +257,3 @@ def test_an_invoice_is_reconciled(tmp_path: Path) -> None:
     assert "at least" in how_exact(found)[-1]
     less = diagnose(examine(path), invoice_usd=0.01)
     assert "more than the invoice" in how_exact(less)[-1]
-
-
-@pytest.mark.parametrize(
-    ("condition", "fails"),
-    [
-        ("lost_usd>5", False),
-        ("lost_usd > 0.01", True),
-        ("lost_share > 10%", True),
-        ("lost_share>0.99", False),
-        ("exact_share < 1", False),
-        ("expired_usd >= 0.03", True),
-        ("lost_but_head_usd > 0", False),
-    ],
-)
-def test_a_check_for_ci(cli_here: Cli, tmp_path: Path, condition: str, fails: bool) -> None:
-    """Exit code 1 if the condition holds, and a line that says by which figure."""
-    path = billed_file(tmp_path, [FIRST, call(900, 6400, 0, [[1, 100]])])
-    done = cli_here("doctor", path, "--json", "--no-what-if", "--fail-if", condition)
-    assert done.returncode == fails, done.stderr
-    assert (f"fails: {condition}" in done.stderr) == fails
-    json.loads(done.stdout)
-
-
-def test_bad_conditions_and_formats(cli_here: Cli, tmp_path: Path) -> None:
-    path = billed_file(tmp_path, [FIRST])
-    run = partial(refused, cli_here, tmp_path, "doctor", path)
-    run("--fail-if", "lost_usd=5", said=("--fail-if lost_usd=5: not a condition; allowed: FIGURE",))
-    run("--fail-if", "tokens > 5", said=("no figure 'tokens'; allowed: calls,",))
-    run("--format", "nothing", said=("--format nothing; allowed: billed, agent_text_logs",))
-    run("--format", "mooncake", said=("format mooncake has no counts of what a provider read",))
-    run("--provider", "antropic", said=("did you mean 'anthropic'",))
-
-
-def test_without_an_argument(cli_here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The logs of Claude Code and Codex in the user's folder, together; a message where there are none."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    refused(cli_here, tmp_path, "doctor", said=("neither ~/.claude/projects nor ~/.codex/sessions has",))
-    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one")
-    talk.write(tmp_path / ".claude" / "projects" / "a" / "s.jsonl")
-    _rollout(tmp_path / ".codex" / "sessions" / "2026" / "rollout.jsonl")
-    done = cli_here("doctor", "--json", "--no-what-if")
-    assert done.returncode == 0, done.stderr
-    found: Diagnosis = json.loads(done.stdout)
-    assert (found["calls"], found["exact"], found["sessions"]) == (3, 3, 2)
-
-
-def test_calls_left_out_of_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of a model without a price are counted in both."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    talk = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").ask(60, "more")
-    talk.reply(65, 0, 6400, "two", model="no-model").write(tmp_path / ".claude/projects/a/s.jsonl")
-    path = _rollout(tmp_path / ".codex" / "sessions" / "2026" / "rollout.jsonl")
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:5], lines[1].replace("gpt-5.6-sol", "no-model"), *lines[5:]]))
-    found = examine(None)
-    assert found.left_out == {"no-model": 2} and len(found.calls) == 2
-
-
-def test_bad_lines_are_skipped_if_asked(tmp_path: Path) -> None:
-    path = Transcript().ask(0, "hello").reply(5, 0, 6400, "one").write(tmp_path / "s.jsonl")
-    path.write_text(path.read_text() + "{broken\n")
-    with pytest.raises(InputError, match="not JSON"):
-        examine(path)
-    assert len(examine(path, skip=1).calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "provider"),
-    [
-        ("openai responses", "gpt-5", "openai"),
-        ("litellm", "claude-opus-4-5", "anthropic"),
-        ("langfuse", "claude-opus-4-5", "anthropic"),
-        ("langsmith", "claude-opus-4-5", "anthropic"),
-        ("helicone", "gpt-5", "openai"),
-        ("otel_genai", "claude-opus-4-5", "anthropic"),
-    ],
-)
-def test_any_importer_with_counts(tmp_path: Path, name: str, model: str, provider: str) -> None:
-    """One conversation of two sessions in many formats: six calls, every prompt token billed once."""
-    kind, write = WRITERS[name]
-    log = examine(write(tmp_path), kind, model=model)
-    totals = sorted(judged.call.billed.total for judged in log.calls)
-    assert totals == sorted(turn.input_tokens for turn in turns())
-    found = diagnose(log, price(log))
-    assert (found["calls"], found["given"], found["sessions"]) == (6, 2, 2)
-    assert log.tariff(log.lanes[0]).provider_of(model) == provider
-    assert found["what_if"]
-
-
-def test_what_a_log_must_have(cli_here: Cli, tmp_path: Path) -> None:
-    """Times, counts of what was read, and models whose prices are known."""
-    for name, said in (
-        ("openai_messages", "no call says how many tokens were read from a cache"),
-        ("sharegpt", "the rows have no times; allowed: a log with the time of each call"),
-        ("litellm", "no call names its model; allowed: --model M"),
-    ):
-        kind, write = WRITERS[name]
-        folder = tmp_path / kind
-        folder.mkdir()
-        refused(cli_here, tmp_path, "doctor", write(folder), "--format", kind, said=(said,))
-
-
-def test_codex_by_its_own_rules(tmp_path: Path) -> None:
-    """A ChatGPT login reads in steps of 1,024 tokens behind the first 768; 115 are never stored."""
-    found = _examined(_rollout(tmp_path / "rollout.jsonl"))
-    assert (found["calls"], found["exact"]) == (2, 2)
-    assert any("ChatGPT plan" in note for note in found["notes"])
-
-
-def _rollout(path: Path) -> Path:
-    """A session of Codex with two calls, the second of which reads what the rules let it."""
-    rows: list[Row] = [
-        {"type": "session_meta", "payload": {"id": "s", "cwd": "/home/me", "cli_version": "0.60"}},
-        {"type": "turn_context", "payload": {"model": "gpt-5.6-sol", "effort": "high"}},
-    ]
-    total = {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0}
-    for number, (sent, cached) in enumerate(((10_000, 0), (12_000, 768 + 8 * 1024))):
-        last = {"input_tokens": sent, "cached_input_tokens": cached, "output_tokens": 20}
-        total = {key: total[key] + last[key] for key in total}
-        info = {"last_token_usage": last, "total_token_usage": total}
-        for kind, payload in (
-            ("response_item", {"type": "message", "role": "user", "content": f"question {number}"}),
-            ("response_item", {"type": "message", "role": "assistant", "content": f"answer {number}"}),
-            ("event_msg", {"type": "token_count", "info": info}),
-        ):
-            rows.append({"type": kind, "payload": payload})
-    for second, row in enumerate(rows):
-        row["timestamp"] = f"2026-10-03T10:00:{second:02}.000Z"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def test_on_the_command_line(cli_here: Cli, tmp_path: Path) -> None:
-    """The figures as JSON; as text the first line says how far the bill is reproduced."""
-    path = billed_file(tmp_path, [FIRST, call(60, 7000, 6400, [[1, 109]])])
-    done = cli_here("doctor", path, "--json")
-    assert done.returncode == 0, done.stderr
-    found: Diagnosis = json.loads(done.stdout)
-    log = examine(path)
-    assert found == json.loads(json.dumps(diagnose(log, price(log))))
-    assert "2 of 2 calls exact (100.0%)" in how_exact(found)[0]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"ttl": "2h"}, ("request 1: ttl = '2h'; allowed: 5m, 1h",)),
-        ({"model": None}, ("request 1: model = None; allowed: the name of a model",)),
-        ({"model": "claude-opus-51"}, ("'claude-opus-51': no price is known", "did you mean")),
-        ({"billed": None}, ("request 1: billed = None; allowed: {input, write_5m",)),
-        ({"billed": {"input": -1}}, ("request 1, billed: input = -1; allowed: a whole number",)),
-        ({"in": "many"}, ("request 1: in = 'many'",)),
-        ({"hash_runs": 1}, ("request 1: hash_runs = 1; allowed: a list of [first, count]",)),
-        ({"hash_runs": [[1]]}, ("request 1: hash_runs contains [1]; allowed: [first, count], whole",)),
-        ({"hash_runs": [[1, 10**30]]}, ("ids for in = 6400; allowed: 100 to 100 (64 tokens each)",)),
-        ({"t": -5}, ("request 1: t = -5; allowed: a number of at least 0",)),
-    ],
-)
-def test_bad_logs(cli_here: Cli, tmp_path: Path, change: Row, said: tuple[str, ...]) -> None:
-    path = billed_file(tmp_path, [{**FIRST, **change}])
-    refused(cli_here, tmp_path, "doctor", path, said=said)
-
-
-def test_no_calls_and_times_that_go_back(tmp_path: Path) -> None:
-    """A log without calls, and one whose second call came before its first."""
-    with pytest.raises(InputError, match="no calls; allowed: one lane"):
-        examine(billed_file(tmp_path, []))
-    with pytest.raises(InputError, match="request 2: t = 1; allowed: at least 5"):
-        _examined(billed_file(tmp_path, [{**FIRST, "t": 5}, {**FIRST, "t": 1}]))
-    (tmp_path / "empty.jsonl").write_text('{"id": "x", "requests": 3}\n')
-    with pytest.raises(InputError, match="requests = 3; allowed: a list"):
-        _examined(tmp_path / "empty.jsonl")

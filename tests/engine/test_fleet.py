@@ -8,6 +8,7 @@ import pytest
 
 from sim.hardware.coefficients import Coefficients
 from tests.engine.driving import fleet_of
+from workloads.checking import check
 from workloads.content import ROOT
 from workloads.trace import NONE, Trace
 
@@ -23,7 +24,7 @@ def _trace(*requests: tuple[float | None, int], follows: int = NONE, think_s: fl
             follows=follows if arrival_s is None else NONE,
             think_s=think_s if arrival_s is None else 0.0,
         )
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -95,7 +95,7 @@ def test_a_run_of_decodes(c: Coefficients, contexts: list[int], steps: int) -> N
     """The closed form is the sum of iterations in which every context grows by one token."""
     time = IterationTime(c)
     first = _iteration_s(time, [], contexts)
-    closed = run_s(first, time.growth(len(contexts), sum(contexts), 1)[0], steps)
+    closed = run_s(first, time.run(len(contexts), sum(contexts), 0, 1)[1], steps)
     single = sum(_formula(c, [], [held + i for held in contexts]) for i in range(steps))
     assert closed == pytest.approx(single, rel=1e-12)
 
@@ -133,7 +133,7 @@ def test_time_outside_the_domain(
     domain = Domain(tokens=(1, 400), sequences=(1, 4), cached=(0, 3000), kv_tokens=(1, most_kv))
     time = IterationTime(Coefficients(step=0.5, decode_kv=0.25), domain)
     first = _iteration_s(time, prefills, contexts)
-    slope = time.growth(len(contexts), sum(contexts), 1)[0]
+    slope = time.run(len(contexts), sum(contexts), 0, 1)[1]
     tokens = len(contexts) + sum(new for _, new in prefills)
     cached = max((held for held, _ in prefills), default=0)
     expected = 0.0

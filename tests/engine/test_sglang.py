@@ -5,54 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sim.caches.block import BlockTable
-from sim.engine.request import Request
-from sim.engine.sglang.admission import NewTokenRatio
+from sim.engine.sglang.admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio, PrefillPass
+from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.memory import SglangMemory
-from sim.engine.sglang.queue import WaitingQueue
-from sim.engine.sglang.request import SglangRequest
 from sim.results.itl import gaps_of
-from sim.results.records import Records
-from sim.results.request_log import RequestRow
-from tests.caches.cases import trace_of
 from tests.engine.driving import check_always
-from tests.engine.driving_sglang import sglang_fleet, steps_of
-from tests.oracles.naive_vllm import NaiveRequest
+from tests.engine.driving_sglang import (
+    LONG,
+    Spec,
+    letters,
+    memory_with,
+    serve,
+    sglang_fleet,
+    steps_of,
+    times_of,
+)
 from workloads.errors import InputError
 from workloads.trace import Trace
 
-Spec = tuple[str, int] | tuple[str, int, int]
-"""Prompt, one letter per token; output tokens; arrival (default 0)."""
 TIGHT: dict[str, Any] = {"schedule_conservativeness": 0.1}
 """Next to nothing is reserved for the replies of running requests."""
-LONG = "abcdefghijklmnopqrstuvwxyz0123456789"
-"""More than the 32 tokens from which on lpm compares waiting requests."""
 BOTH = pytest.mark.parametrize("fast_forward", [True, False])
-
-
-def _trace(*requests: Spec) -> Trace:
-    """Requests with replies of their own."""
-    made = []
-    for i, (prompt, output_tokens, *arrival) in enumerate(requests):
-        reply = [1000 * (i + 1) + j for j in range(output_tokens)]
-        made.append(NaiveRequest(f"r{i}", [ord(c) for c in prompt], reply, arrival=sum(arrival)))
-    return trace_of(made)
-
-
-def _serve(*requests: Spec, pages: int = 999, **engine: Any) -> Records:
-    """Records of ``requests``, page size 1 unless given."""
-    return check_always(sglang_fleet(_trace(*requests), pages=pages, **engine)).run()
-
-
-def _times(records: Records) -> list[tuple[float, float, float]]:
-    columns = records.scheduled_s, records.first_token_s, records.finished_s
-    return [tuple(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _schedule(*requests: Spec, pages: int = 999, **engine: Any) -> list[list[tuple[int, int]]]:
     """(request, tokens) of every iteration."""
-    fleet = sglang_fleet(_trace(*requests), pages=pages, record_steps=True, **engine)
+    fleet = sglang_fleet(letters(*requests), pages=pages, record_steps=True, **engine)
     check_always(fleet).run()
     return [step.sched for step in steps_of(fleet)]
 
@@ -63,8 +44,8 @@ def _schedule(*requests: Spec, pages: int = 999, **engine: Any) -> list[list[tup
 @BOTH
 def test_a_prefill_stops_all_decodes(fast_forward: bool) -> None:
     """Who arrives at 2 is computed alone in the next iteration; the other's reply waits for it."""
-    records = _serve(("abc", 4), ("xy", 2, 2), fast_forward=fast_forward)
-    assert _times(records) == [(0, 1, 5), (2, 3, 4)]
+    records = serve(("abc", 4), ("xy", 2, 2), fast_forward=fast_forward)
+    assert times_of(records) == [(0, 1, 5), (2, 3, 4)]
 
 
 def test_prefills_share_a_batch_and_decodes_another() -> None:
@@ -74,7 +55,7 @@ def test_prefills_share_a_batch_and_decodes_another() -> None:
 
 def test_gaps_between_tokens_count_the_prefills_between() -> None:
     """The first one's second token comes two seconds after its first; all others one second apart."""
-    gaps = gaps_of(_serve(("abc", 4), ("xy", 3, 1)).steps, (0, 25, 50, 75, 100))
+    gaps = gaps_of(serve(("abc", 4), ("xy", 3, 1)).steps, (0, 25, 50, 75, 100))
     assert gaps.count == 5
     assert gaps.percentiles() == [1, 1, 1, 1, 2]
 
@@ -120,20 +101,20 @@ def test_max_prefill_tokens_ends_a_batch() -> None:
 
 def test_a_batch_shares_nothing() -> None:
     """KV enters the tree with the result: of three equal prompts the third, a second later, hits."""
-    records = _serve(("abcd", 1), ("abcd", 1), ("abcd", 1, 1))
+    records = serve(("abcd", 1), ("abcd", 1), ("abcd", 1, 1))
     assert records.cache_read_input_tokens.tolist() == [0, 0, 3]
 
 
 def test_copies_are_freed() -> None:
     """Both compute "abcdef"; afterwards the pool holds it once, and each its own reply so far."""
-    fleet = sglang_fleet(_trace(("abcdef", 9), ("abcdef", 9)), pages=99, record_steps=True)
+    fleet = sglang_fleet(letters(("abcdef", 9), ("abcdef", 9)), pages=99, record_steps=True)
     check_always(fleet).run()
     assert [99 - step.free for step in steps_of(fleet)][:3] == [12, 8, 10]
 
 
 def test_every_chunk_enters_the_tree() -> None:
     """The begun prompt's first chunk is found by the same prompt admitted beside its second one."""
-    records = _serve(("abcdef", 1), ("abcdef", 1, 1), chunked_prefill_size=4, max_running_requests=2)
+    records = serve(("abcdef", 1), ("abcdef", 1, 1), chunked_prefill_size=4, max_running_requests=2)
     assert records.cache_read_input_tokens.tolist() == [0, 4]
 
 
@@ -154,8 +135,8 @@ def test_a_reply_being_written_is_not_found(at: float, hit: int) -> None:
 
 def test_no_more_than_max_running_requests() -> None:
     """The third request waits for the first to leave."""
-    records = _serve(("a", 2), ("b", 3), ("c", 1), max_running_requests=2)
-    assert _times(records) == [(0, 1, 2), (0, 1, 4), (2, 3, 3)]
+    records = serve(("a", 2), ("b", 3), ("c", 1), max_running_requests=2)
+    assert times_of(records) == [(0, 1, 2), (0, 1, 4), (2, 3, 3)]
 
 
 @pytest.mark.parametrize(("pages", "together"), [(12, True), (11, False)])
@@ -168,15 +149,15 @@ def test_an_admission_reserves_the_whole_reply(pages: int, together: bool) -> No
 @pytest.mark.parametrize(("pages", "at"), [(19, 9), (18, 17)])
 def test_the_tokens_found_are_not_free_for_the_request(pages: int, at: float) -> None:
     """At 9 "abcdexy" needs 2 + 1 + 1, less than the pages without 5 found, 1 held and 8 to come for "q"."""
-    records = _serve(("abcdef", 1), ("q", 9, 8), ("abcdexy", 1, 9), pages=pages, ignore_eos=True)
-    assert _times(records)[2][0] == at
+    records = serve(("abcdef", 1), ("q", 9, 8), ("abcdexy", 1, 9), pages=pages, ignore_eos=True)
+    assert times_of(records)[2][0] == at
 
 
 @pytest.mark.parametrize(("pages", "options"), [(14, {}), (17, {"ignore_eos": True})])
 def test_running_requests_are_expected_to_need_a_part(pages: int, options: dict[str, Any]) -> None:
     """Of 10 tokens to come 7 are reserved at 0.7, all with ignore_eos; of the 6 left 5 may be asked for."""
-    assert _times(_serve(("a", 11), ("bcd", 1, 1), pages=pages, **options))[1][0] == 1
-    assert _times(_serve(("a", 11), ("bcde", 1, 1), pages=pages, **options))[1][0] == 11
+    assert times_of(serve(("a", 11), ("bcd", 1, 1), pages=pages, **options))[1][0] == 1
+    assert times_of(serve(("a", 11), ("bcde", 1, 1), pages=pages, **options))[1][0] == 11
 
 
 def test_no_reply_is_expected_to_be_longer_than_4096() -> None:
@@ -188,8 +169,8 @@ def test_no_reply_is_expected_to_be_longer_than_4096() -> None:
 
 def test_who_does_not_fit_ends_the_pass() -> None:
     """ "q" would fit, but is behind "vwxyz"; both come in when the first one leaves."""
-    records = _serve(("ab", 6), ("vwxyz", 3, 1), ("q", 1, 1), pages=13, ignore_eos=True)
-    assert _times(records) == [(0, 1, 6), (6, 7, 9), (6, 7, 7)]
+    records = serve(("ab", 6), ("vwxyz", 3, 1), ("q", 1, 1), pages=13, ignore_eos=True)
+    assert times_of(records) == [(0, 1, 6), (6, 7, 9), (6, 7, 7)]
 
 
 def test_a_full_batch_admits_nobody_until_somebody_leaves() -> None:
@@ -198,15 +179,15 @@ def test_a_full_batch_admits_nobody_until_somebody_leaves() -> None:
     Without "b" nobody tries before the end of "a".
     """
     late = (LONG[:20], 290, 1)
-    assert _times(_serve(("a", 1000), late, pages=1010))[1][0] == 1000
-    records = _serve(("a", 1000), ("b", 100, 1), late, pages=1010)
-    assert _times(records)[2][0] == _times(records)[1][2] == 101
+    assert times_of(serve(("a", 1000), late, pages=1010))[1][0] == 1000
+    records = serve(("a", 1000), ("b", 100, 1), late, pages=1010)
+    assert times_of(records)[2][0] == times_of(records)[1][2] == 101
 
 
 def test_who_leaves_with_its_first_token_opens_the_batch() -> None:
     """At 1 "wxyz" asks for 19 of 17.7 that "x" leaves; a second later "x" is gone, and it fits."""
-    records = _serve(("a", 20), ("x", 1, 1), ("wxyz", 14, 1), pages=23, **TIGHT)
-    assert [first for first, _, _ in _times(records)] == [0, 1, 2]
+    records = serve(("a", 20), ("x", 1, 1), ("wxyz", 14, 1), pages=23, **TIGHT)
+    assert [first for first, _, _ in times_of(records)] == [0, 1, 2]
 
 
 def test_an_admission_may_close_the_batch_behind_it() -> None:
@@ -214,36 +195,36 @@ def test_an_admission_may_close_the_batch_behind_it() -> None:
 
     At 2 "y" would fit, with 6 of 8.2.
     """
-    records = _serve(("a", 20), ("x", 16, 1), ("y", 1, 2), pages=10, page_size=4, chunked_prefill_size=64)
-    assert _times(records)[1] == (1, 2, 17)
-    assert _times(records)[2][0] == 17
+    records = serve(("a", 20), ("x", 16, 1), ("y", 1, 2), pages=10, page_size=4, chunked_prefill_size=64)
+    assert times_of(records)[1] == (1, 2, 17)
+    assert times_of(records)[2][0] == 17
 
 
 def test_the_ratio_starts_again_after_idling() -> None:
     """150 steps bring it to 0.55, at which the last one would fit at 201; but the engine has been idle."""
-    records = _serve(("q", 150), ("a", 100, 200), (LONG + LONG + LONG[:18], 1, 201), pages=160)
-    assert _times(records)[2][0] == 300
+    records = serve(("q", 150), ("a", 100, 200), (LONG + LONG + LONG[:18], 1, 201), pages=160)
+    assert times_of(records)[2][0] == 300
 
 
 def test_nobody_can_fit() -> None:
     """A prompt that the pool never holds: an error, not an endless loop."""
     with pytest.raises(InputError, match=r"replica 0 can never admit .*5 known tokens"):
-        _serve(("abcde", 1), pages=5)
+        serve(("abcde", 1), pages=5)
 
 
 def test_the_ratio() -> None:
     """0.7 to 0.098 in 600 steps; after a retraction what is used; at most 1; from the start when idle."""
     ratio = NewTokenRatio(1.0)
     assert ratio.value == 0.7
-    ratio.decay(300)
+    ratio.steps += 300
     assert ratio.value == pytest.approx(0.7 - 0.602 / 2, rel=1e-12)
-    ratio.decay(299)
+    ratio.steps += 299
     assert ratio.value > 0.098
-    ratio.decay(5)
+    ratio.steps += 5
     assert ratio.value == pytest.approx(0.098)
     ratio.retracted([])
     assert ratio.value == 0
-    ratio.decay(1)
+    ratio.steps += 1
     assert ratio.value == pytest.approx(0.098)
     ratio.reset()
     assert ratio.value == 0.7
@@ -253,10 +234,34 @@ def test_the_ratio() -> None:
 def test_steps_of_the_ratio_round_alike() -> None:
     """Many at once and one by one end on the same last bit."""
     once, singly = NewTokenRatio(1.1), NewTokenRatio(1.1)
-    once.decay(577)
+    once.steps += 577
     for _ in range(577):
-        singly.decay(1)
+        singly.steps += 1
     assert once.value == singly.value
+
+
+@given(st.integers(0, 2), st.floats(0, 1), st.integers(1, 9999), st.integers(0, 9999))
+def test_what_running_requests_need_is_asked_for_if_it_matters(
+    running: int, used: float, known: int, wanted: int
+) -> None:
+    """Whether memory has more than ``wanted`` is exact, before and after a charge, asked for or not."""
+    memory = SglangMemory(letters().content, 1, 9999)
+    engine = SglangEngine(kind="sglang", chunked_prefill_size=9999)
+    needed, asked = used * running * CLIP_MAX_NEW_TOKENS, []
+
+    def reserved() -> float:
+        asked.append(needed)
+        return needed
+
+    prefill = PrefillPass(engine, memory, running, reserved, None)
+    assert prefill.has(wanted) is (9999 - needed > wanted)
+    (request,) = memory_with("abc")[1]
+    request.prompt_tokens = known
+    prefill.resume(request)
+    reply = 0 if prefill.cut is request else 1
+    assert prefill.has(wanted) is (9999 - (needed + (prefill.tokens + 1 + reply)) > wanted)
+    most = running * CLIP_MAX_NEW_TOKENS + prefill.tokens + 1 + reply
+    assert len(asked) <= (9999 - most <= max(wanted, prefill.tokens))
 
 
 # -- retraction --------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ def test_the_one_with_the_fewest_tokens_is_retracted(fast_forward: bool) -> None
 
     It comes back when the other one ends: its prompt is still in the tree, its 34 tokens of reply are not.
     """
-    records = _serve(("+-", 60), (LONG[:30], 60, 2), pages=100, fast_forward=fast_forward, **TIGHT)
+    records = serve(("+-", 60), (LONG[:30], 60, 2), pages=100, fast_forward=fast_forward, **TIGHT)
     assert records.preemptions.tolist() == [0, 1]
     assert records.engine is not None
     assert records.engine.preempted_queries_tokens == 64
@@ -278,7 +283,7 @@ def test_the_one_with_the_fewest_tokens_is_retracted(fast_forward: bool) -> None
 
 def test_a_retraction_makes_room_for_twenty_steps() -> None:
     """7 slots are free at once, enough for the 4 steps of the other, but the prompt is evicted too."""
-    fleet = sglang_fleet(_trace(("ab", 10), ("xyz", 6, 2)), pages=14, record_steps=True, **TIGHT)
+    fleet = sglang_fleet(letters(("ab", 10), ("xyz", 6, 2)), pages=14, record_steps=True, **TIGHT)
     check_always(fleet).run()
     retractions = [step for step in steps_of(fleet) if step.preempted]
     assert [step.preempted for step in retractions] == [[1]]
@@ -288,14 +293,14 @@ def test_a_retraction_makes_room_for_twenty_steps() -> None:
 
 def test_of_equals_the_longest_prompt_is_retracted() -> None:
     """Both have as many tokens out; "vwxyz" has the longer prompt, although it came first."""
-    records = _serve(("vwxyz", 6), ("ab", 6), pages=15, **TIGHT)
+    records = serve(("vwxyz", 6), ("ab", 6), pages=15, **TIGHT)
     assert records.preemptions.tolist() == [1, 0]
 
 
 def test_priority_goes_before_length() -> None:
     """With retraction_policy priority the lowest priority is retracted, whatever it has."""
     for policy, preempted in (("length", [1, 0]), ("priority", [0, 1])):
-        trace = _trace(("vwxyz", 6), ("ab", 6))
+        trace = letters(("vwxyz", 6), ("ab", 6))
         trace.priority = [2, 1]
         fleet = sglang_fleet(trace, pages=15, retraction_policy=policy, **TIGHT)
         assert check_always(fleet).run().preemptions.tolist() == preempted
@@ -304,7 +309,7 @@ def test_priority_goes_before_length() -> None:
 def test_who_is_retracted_queues_last() -> None:
     """ "q", which waited already, is admitted before the retracted one."""
     fleet = sglang_fleet(
-        _trace(("ab", 9), ("uvwxyz", 9), ("q", 2, 1)), pages=19, max_running_requests=2,
+        letters(("ab", 9), ("uvwxyz", 9), ("q", 2, 1)), pages=19, max_running_requests=2,
         record_steps=True, **TIGHT,
     )  # fmt: skip
     check_always(fleet).run()
@@ -318,7 +323,7 @@ def test_who_is_retracted_queues_last() -> None:
 @BOTH
 def test_the_last_one_is_aborted(fast_forward: bool) -> None:
     """Alone with 10 of 10 slots it cannot go on: it ends without its last token, and is recorded."""
-    trace = _trace(("abcd", 9), ("xy", 2, 20))
+    trace = letters(("abcd", 9), ("xy", 2, 20))
     fleet = check_always(sglang_fleet(trace, pages=10, fast_forward=fast_forward))
     records = fleet.run()
     records.check()
@@ -326,112 +331,3 @@ def test_the_last_one_is_aborted(fast_forward: bool) -> None:
     assert records.finished_s[1] == 22
     assert records.first_token_s[0] == 1 and str(records.finished_s[0]) == "nan"
     assert records.replica.tolist() == [0, 0]
-
-
-# -- policies ----------------------------------------------------------------------------------------
-
-
-def _order(*requests: Spec, **engine: Any) -> list[int]:
-    """Requests in the order of their admission, one at a time."""
-    records = _serve(*requests, max_running_requests=1, **engine)
-    return [int(i) for i in records.scheduled_s.argsort(kind="stable")]
-
-
-def test_lpm_takes_the_longest_cached_prefix_first() -> None:
-    """Behind "abc" wait "xy", "ab" and "abcd"; those that find more go first."""
-    waiting: tuple[Spec, ...] = (("abcd", 2), ("xy", 1, 1), ("abz", 1, 1), ("abcz", 1, 1))
-    assert _order(*waiting, schedule_policy="fcfs") == [0, 1, 2, 3]
-    assert _order(*waiting, schedule_policy="lpm") == [0, 3, 2, 1]
-
-
-def test_lpm_holds_back_who_shares_with_another() -> None:
-    """Two new prompts share 36 tokens: the second is put behind "xy", a round later it hits."""
-    waiting: tuple[Spec, ...] = ((f"{LONG}1", 1), (f"{LONG}2", 1), ("xy", 1))
-    assert _order(*waiting, schedule_policy="lpm") == [0, 1, 2]  # alone in the batch: it hits first
-    together = _serve(*waiting, schedule_policy="lpm", chunked_prefill_size=39)
-    assert _times(together)[2][0] == 0, "xy shares the first batch"
-    assert together.cache_read_input_tokens.tolist()[1] == len(LONG)
-    fcfs = _serve(*waiting, schedule_policy="fcfs", chunked_prefill_size=39)
-    assert _times(fcfs)[2][0] > 0
-
-
-@pytest.mark.parametrize(("shared", "held"), [(32, True), (31, False)])
-def test_lpm_holds_back_from_32_tokens_on(shared: int, held: bool) -> None:
-    """One token less in common, and both are admitted in their order."""
-    common = LONG[:shared]
-    records = _serve((f"{common}+", 1), (f"{common}-", 1), ("=", 1), schedule_policy="lpm",
-                     chunked_prefill_size=shared + 2)  # fmt: skip
-    assert (_times(records)[2][0] == 0) is held
-
-
-def test_lpm_is_fcfs_above_128_waiting() -> None:
-    """The 130th request finds most; with 129 behind the first nobody looks, with 128 it goes next."""
-    for others, second in ((127, 128), (128, 1)):
-        fillers: list[Spec] = [(chr(0x4E00 + i), 1, 1) for i in range(others)]
-        order = _order(("abcd", 2), *fillers, ("abce", 1, 1), schedule_policy="lpm")
-        assert order[1] == second
-
-
-def test_dfs_weight_follows_the_heaviest_branch() -> None:
-    """Two wait below "ab", one below "xy": the two go first, together, although it came before them."""
-    waiting: tuple[Spec, ...] = (
-        ("ab", 1), ("xy", 1), ("q", 3, 2), ("xyz", 1, 3), ("abz", 1, 3), ("abw", 1, 3),
-    )  # fmt: skip
-    assert _order(*waiting, schedule_policy="fcfs")[3:] == [3, 4, 5]
-    assert _order(*waiting, schedule_policy="dfs-weight")[3:] == [4, 5, 3]
-
-
-def _memory_with(*prompts: str) -> tuple[SglangMemory, list[SglangRequest]]:
-    """A pool in which the prompts are cached, the first one longest ago; and requests that ask for them."""
-    trace = _trace(*((prompt, 1) for prompt in prompts))
-    memory = SglangMemory(trace.content, 1, 99)
-    requests = []
-    for i, prompt in enumerate(prompts):
-        kv = memory.table(trace.reply[i], len(prompt), i)
-        memory.take(kv, len(prompt))
-        memory.publish(kv, len(prompt))
-        memory.release(kv)
-        route = trace.content.route(trace.reply[i])
-        request = Request(RequestRow(i, 0.0), BlockTable(route, len(prompt), i), 1, [])
-        requests.append(SglangRequest(request, memory.table(trace.reply[i], len(prompt), i), 1))
-    return memory, requests
-
-
-def _evict_one(memory: SglangMemory) -> int:
-    leaf = memory.tree.evict()
-    assert leaf is not None
-    return leaf.owner
-
-
-def test_every_32nd_pass_refreshes_what_waits() -> None:
-    """The first pass does, and the 33rd: the waiting request's prefix is then not the next to go."""
-    for passes, evicted in ((1, 1), (32, 0), (33, 1)):
-        memory, (first, second) = _memory_with("abc", "xyz")
-        queue = WaitingQueue("fcfs", memory)
-        queue.add(first)
-        queue.arrange()
-        if passes > 1:
-            memory.match_whole(second.kv, 3)
-            for _ in range(passes - 1):
-                queue.arrange()
-        assert _evict_one(memory) == evicted
-
-
-def test_the_head_is_refreshed_last() -> None:
-    """So what the second in the queue would find goes before what the first would."""
-    memory, (first, second) = _memory_with("abc", "xyz")
-    queue = WaitingQueue("fcfs", memory)
-    queue.add(first)
-    queue.add(second)
-    queue.arrange()
-    assert _evict_one(memory) == 1
-
-
-def test_only_lru_is_refreshed() -> None:
-    """For mru a refreshed prefix would be the next to go; the engine leaves other policies alone."""
-    memory, (first, _) = _memory_with("abc", "xyz")
-    memory.eviction = "mru"
-    queue = WaitingQueue("fcfs", memory)
-    queue.add(first)
-    queue.arrange()
-    assert _evict_one(memory) == 0

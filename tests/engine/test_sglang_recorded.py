@@ -18,7 +18,8 @@ from tests.caches.recorded import EXCERPTS, read_rows
 from tests.caches.test_radix_recorded import EXCERPTED, WHOLE, _options, _rows, _trace
 from tests.engine.driving_sglang import sglang_fleet
 
-APART_S = 1e6
+APART_S = 1e4
+"""Longer than any request takes; were it much longer, figures per second of a run would take most time."""
 
 
 def _runs_as_recorded(folder: Path, name: str) -> None:
@@ -41,6 +42,7 @@ def _runs_as_recorded(folder: Path, name: str) -> None:
         max_running_requests=1,
         evicted=lambda owner, first, last: evicted.append((owner, last * size, (first + 1) * size)),
     ).run()
+    assert all(records.finished_s[:-1] < records.arrival_s[1:])
     rows = _rows(folder, name)
     assert records.cache_read_input_tokens.tolist() == [row["hit"] for row in rows]
     ids = trace.request_ids

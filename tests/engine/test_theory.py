@@ -58,7 +58,7 @@ def _mean_and_half_width(load: float, reply_tokens: Any) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize("load", [0.5, 0.7])
+@pytest.mark.parametrize("load", [pytest.param(0.5, marks=pytest.mark.slow), 0.7])
 def test_mm1(load: float) -> None:
     """Geometric lengths with a large mean are nearly exponential: M/G/1 and M/M/1 both hold."""
     mean, half_width = _mean_and_half_width(load, {"distribution": "geometric", "mean": MEAN_TOKENS})
@@ -70,7 +70,7 @@ def test_mm1(load: float) -> None:
     assert mean == pytest.approx(exponential, abs=half_width)
 
 
-@pytest.mark.parametrize("load", [0.5, 0.8])
+@pytest.mark.parametrize("load", [pytest.param(0.5, marks=pytest.mark.slow), 0.8])
 def test_md1(load: float) -> None:
     """Equal lengths halve the mean queue time of M/M/1."""
     mean, half_width = _mean_and_half_width(load, MEAN_TOKENS)

@@ -79,10 +79,10 @@ def test_a_session_goes_on(tmp_path: Path, engine: str) -> None:
     """The next turn comes its recorded time after the rejection; clients do not send the long one again."""
     requests = [(0.0, 30, 2, 0), (10.0, 200, 2, 0), (20.0, 40, 2, 0)]
     retries = {"max_retries": 5, "backoff_s": 1.0}
-    records, _ = _records(
-        tmp_path, requests, retries=retries, engine={"kind": engine, "max_model_len": 100}
-    )
+    options: dict[str, Any] = {"retries": retries, "max_queued_requests": 9}
+    records, _ = _records(tmp_path, requests, **options, engine={"kind": engine, "max_model_len": 100})
     assert records.status.tolist() == ["completed", "rejected", "completed"]
+    assert records.retries.max() == 0
     assert records.arrival_s[2] - records.arrival_s[1] == pytest.approx(10.0)
 
 

@@ -77,9 +77,10 @@ def fuzz(
     home: Path,
     targets: list[Target] = TARGETS,
     tell: Callable[[Fuzzed, Found | None], None] = lambda fuzzed, found: None,
+    material: Material | None = None,
 ) -> Fuzzed:
     """Run the inputs of these numbers, in folders below ``home``; Ctrl-C ends it with what there is."""
-    fuzzed, material = Fuzzed(seed), Material(home / "material")
+    fuzzed, material = Fuzzed(seed), material or Material(home / "material")
     for number in numbers:
         start = time.process_time()
         target, case = drawn(seed, number, material, targets)

@@ -10,7 +10,7 @@ import typer
 
 from calibration import cli as calibration
 from sim import cli as sim
-from sim.results.summary import FIGURES
+from sim.results.summary_system import FIGURES
 from tests.fuzz.case import Case
 from tests.fuzz.material import SYSTEMS, WORKLOADS, Material
 from tests.fuzz.odd import odd

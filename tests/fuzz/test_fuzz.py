@@ -14,11 +14,17 @@ from tests.fuzz.targets import TARGETS
 SEED, INPUTS, PARTS = 20, 1500, 5
 
 
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """What inputs are made from; making it takes seconds."""
+    return Material(tmp_path_factory.mktemp("material"))
+
+
 @pytest.mark.parametrize("part", range(PARTS))
-def test_nothing_breaks(tmp_path: Path, part: int) -> None:
+def test_nothing_breaks(tmp_path: Path, material: Material, part: int) -> None:
     """No traceback, no hang, no figure that cannot be, no unclear message, nothing half-written."""
     each = INPUTS // PARTS
-    fuzzed = fuzz(SEED, range(part * each, (part + 1) * each), tmp_path)
+    fuzzed = fuzz(SEED, range(part * each, (part + 1) * each), tmp_path, material=material)
     assert fuzzed.inputs == each
     assert not fuzzed.found, "\n".join(
         f"python -m tests.fuzz --seed {SEED} --input {one.number}: {one.outcome.wrong}: {one.outcome.root}"
@@ -28,18 +34,17 @@ def test_nothing_breaks(tmp_path: Path, part: int) -> None:
     assert ran > each / 5, "most inputs are refused: the others show little"
 
 
-def test_an_input_is_the_same_every_time(tmp_path: Path) -> None:
+def test_an_input_is_the_same_every_time(tmp_path: Path, material: Material) -> None:
     """Whatever was drawn before it, and wherever it is run."""
-    one, other = (Material(tmp_path / name) for name in ("a", "b"))
+    other = Material(tmp_path)
     for number in range(40):
-        target, case = drawn(3, number, one)
+        target, case = drawn(3, number, material)
         assert (target, case) == drawn(3, number, other)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_targets_draw(tmp_path: Path, target: object) -> None:
+def test_targets_draw(material: Material, target: object) -> None:
     """Every target draws inputs that differ."""
-    material = Material(tmp_path)
     assert hasattr(target, "draw")
     drawn_ones = [str(target.draw(Random(number), material)) for number in range(8)]
     assert len(set(drawn_ones)) > 1

@@ -69,23 +69,23 @@ def test_time_of_a_step_by_hand() -> None:
     """Two decodes with 100 tokens of KV each and three drafts each, beside a prompt of 50 tokens."""
     one = IterationTime(Coefficients(step=1, token=0.5, sequence=0.25, decode_kv=0.125, pair=2))
     batch = Batch(2, 200)
-    batch.drafted, batch.tokens = 6, 2 * 4 + 50
+    batch.tokens = 2 * 4 + 50
     batch.chunks, batch.completed = [(None, 0, 50)], [None]  # type: ignore[list-item]
     heads = 2 * 4 + 1
     by_hand = 1 + 0.5 * 58 + 0.25 * heads + 0.125 * (200 + 8) + 2 * 50 * 51 / 2
-    assert verification_s(one, batch) == by_hand
+    assert verification_s(one, batch, 6) == by_hand
     batch.uneven = 40
     beside = IterationTime(Coefficients(step=1, uneven=0.5, beside=0.25, beside_token=0.125, beside_kv=2))
-    assert verification_s(beside, batch) == 1 + 0.5 * 40 + (0.25 + 0.125 * 50) * 2 + 2 * (200 + 8)
+    assert verification_s(beside, batch, 6) == 1 + 0.5 * 40 + (0.25 + 0.125 * 50) * 2 + 2 * (200 + 8)
     batch.uneven = 0
     draft = IterationTime(Coefficients(step=0.5, token=0.0625, decode_kv=0.03125))
     first = 0.5 + 0.0625 * 58 + 0.03125 * 208
     further = 0.5 + 0.0625 * 3 + 0.03125 * (200 + 6 + 50 + 3)
-    assert Drafter(draft, 3).step_s(batch) == pytest.approx(first + 2 * further)
+    assert Drafter(draft, 3).step_s(batch, 6) == pytest.approx(first + 2 * further)
     windowed = IterationTime(Coefficients(step=1, windows=[Window(tokens=64, decode_kv=1)]))
     decodes = Batch(2, 200)
-    decodes.drafted, decodes.tokens = 6, 8
-    assert verification_s(windowed, decodes) == 1 + 2 * 64
+    decodes.tokens = 8
+    assert verification_s(windowed, decodes, 6) == 1 + 2 * 64
 
 
 def test_verifying_with_a_latent() -> None:

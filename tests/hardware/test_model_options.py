@@ -51,7 +51,7 @@ def test_a_model_by_its_figures(tmp_path: Path) -> None:
     reserved = {"memory": {"reserved_gib": 2}}
     blocks = [engine(tmp_path, model=m, **reserved).memory.kv_blocks for m in (figures, "llama-3.1-8b")]
     assert blocks[0] == blocks[1]
-    one, other = (system.profile(system._model("", tmp_path), "", tmp_path) for system in (mine, theirs))
+    one, other = (system.profile(system.served_model(tmp_path), "", tmp_path) for system in (mine, theirs))
     c, d = one.coefficients, other.coefficients
     assert c.floor == pytest.approx(2 * 8_030_261_248 / 4.8e12) and c.floor > d.floor
     assert c.decode_kv == pytest.approx(d.decode_kv)
@@ -170,7 +170,7 @@ def test_shared_cases(shared_data: Path, case: str) -> None:
     folder = shared_data.parent / "cases" / case
     system = load_config(folder / "case.yaml").systems["e"]
     assert isinstance(system, EngineSystem)
-    model = system._model("", folder)
+    model = system.served_model(folder)
     assert model is not None
     assert (model.params, model.weight_bytes, model.kv_bytes_per_token) == CASES[case]
 

@@ -249,7 +249,7 @@ def test_runs_of_decodes_are_single_steps(
     """As far as `growth` lets them go, and they do not stop short of a change."""
     parts = [Window(tokens=n, chunked=chunked, decode_kv=n) for n, chunked in windows]
     time = IterationTime(Coefficients(decode_kv=1, windows=parts))
-    slope, steps = time.growth(decodes, context, 100)
+    _, slope, steps = time.run(decodes, context, 0, 100)
     assert 1 <= steps <= 100
     first = time.decode_s(decodes, context)
     each = [time.decode_s(decodes, context + decodes * j) for j in range(steps)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sim import load_config, run
-from sim.experiment import Result
+from sim.result import Result
 
 Data = dict[str, Any]
 CHAT: Data = {

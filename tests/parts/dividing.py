@@ -11,9 +11,10 @@ import yaml
 
 from reports import files, html
 from sim.config import Config, load_config
-from sim.experiment import Result, run
+from sim.experiment import run
 from sim.jobs.runner import Workers
 from sim.parts.running import Parted
+from sim.result import Result
 
 CHAT: dict[str, Any] = {
     "kind": "chat",

@@ -184,7 +184,11 @@ WHOLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"router": "kv_aware"}, {}, "the router kv_aware looks at what each replica does"),
     ({"router": "round_robin"}, {}, "turns wait for replies, and the router round_robin goes by the order"),
     ({"router": "random", "failures": [{"replica": 1, "at_s": 1}]}, {"turns": 1}, "what a replica loses"),
-    ({"router": "random", "retries": {}}, {"turns": 1}, "sends each try to another replica"),
+    (
+        {"router": "random", "max_queued_requests": 2, "retries": {}},
+        {"turns": 1},
+        "sends each try to another replica",
+    ),
     ({"replicas": 1}, {}, "one replica serves every request"),
     ({}, {"arrival": {"process": "closed_loop", "concurrency": 9}}, "in closed loop a session starts when"),
     ({"sample_s": 1.0}, {}, "record_steps and sample_s look at all replicas at once"),

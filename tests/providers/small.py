@@ -9,7 +9,9 @@ from typing import Any
 
 from sim import Result, load_config, run
 from sim.providers import bills
+from sim.providers.usage import Usage, charge
 from sim.results.records import Records
+from workloads.checking import check
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.trace import Trace
 
@@ -46,5 +48,21 @@ def recorded_file(folder: Path, calls: list[Row]) -> ClaudeCodeTrace:
 def recorded(folder: Path, calls: list[Row]) -> Trace:
     """The trace of such a file."""
     trace = recorded_file(folder, calls).build(0, folder)
-    trace.check()
+    check(trace)
     return trace
+
+
+def bill_of(records: Records, i: int) -> Fraction:
+    """The bill of call ``i`` by itself."""
+    found = records.hosted
+    assert found is not None
+    calls = found.calls
+    usage = Usage(
+        int(calls.input_tokens[i]),
+        int(calls.output_tokens[i]),
+        int(calls.read_tokens[i]),
+        tuple(int(tokens[i]) for tokens in calls.written.values()),
+        int(calls.created_tokens[i]),
+        float(calls.storage_s[i]),
+    )
+    return charge(usage, found.cards[calls.card[i]], found.lifetime).total_usd

@@ -15,6 +15,7 @@ from sim.providers.serve import HostedTimes, serve
 from tests.chats import HABITS, Chat, chat, common
 from tests.oracles import naive_prompts
 from tests.providers.script import INSTANT, made, read, send, written
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.tenants import salted
 from workloads.trace import Trace
@@ -39,7 +40,7 @@ def _larger(trace: Trace) -> Trace:
     for segment, end in enumerate(trace.content.end):
         trace.content.end[segment] = LARGER * end
     trace.output_tokens[:] = [LARGER * tokens for tokens in trace.output_tokens]
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -14,6 +14,7 @@ from sim.providers.marks import Caching, Marks
 from tests.chats import HABITS, chat, workload
 from tests.oracles.naive_provider import NaiveBreakpoints, Prompt
 from tests.providers.script import SLOW, made, read, rules, send, written
+from workloads.checking import check
 from workloads.content import ROOT
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
@@ -62,7 +63,7 @@ def _in_halves(*messages: int) -> Trace:
         trace.continuations.add(ends[-1])
     for i, count in enumerate(messages):
         trace.add(prompt=ends[count], output_tokens=1, arrival_s=60.0 * i)
-    trace.check()
+    check(trace)
     return trace
 
 

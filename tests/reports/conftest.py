@@ -9,7 +9,8 @@ import pytest
 
 from reports.html import render
 from sim.config import load_config
-from sim.experiment import Result, run
+from sim.experiment import run
+from sim.result import Result
 
 WORKLOAD = """\
   kind: chat

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reports import units
-from sim.experiment import Result
+from sim.result import Result
 from tests.reports.browser import chromium, drive
 
 pytestmark = pytest.mark.browser

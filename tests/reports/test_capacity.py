@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from reports import capacity as report
+from reports import capacity_words as words
 from sim.config import load_config
 from sim.results.window import WHOLE
 from sim.studies.capacity import CapacityStudy, Side, study
@@ -110,12 +111,12 @@ def test_no_rate_is_said(studied: CapacityStudy) -> None:
     """Words instead of a number, and a note that says what was tried."""
     slow = studied.systems["slow"].with_cache
     assert report.cells(slow, None)[0] == "none"
-    (note,) = report.side_notes(studied, slow)
+    (note,) = words.side_notes(studied, slow)
     assert note.startswith("no rate: at 0.0000153 sessions/s, the configured rate / 16,384, only 0% of")
     good, unknown = _sample(1.0, 1.0), _sample(2.0, 1.0, verdict=Verdict.UNKNOWN, reason="no steady state")
     lax = Side(Search(Outcome.UNBOUNDED, None, {1.0: good.judged}), {1.0: good}, 0.99)
     assert report.cells(lax, None)[0] == "unbounded"
-    (note,) = report.side_notes(studied, lax)
+    (note,) = words.side_notes(studied, lax)
     assert note == (
         "no bound: at 1.00 sessions/s, 16,384 times the configured rate, 100% of requests are still good"
     )
@@ -123,12 +124,12 @@ def test_no_rate_is_said(studied: CapacityStudy) -> None:
     tried = {rate: sample.judged for rate, sample in samples.items()}
     refused = Side(Search(Outcome.REFUSED, None, tried, 2.0), samples, 0.99)
     assert report.cells(refused, None)[0] == "refused"
-    assert report.side_notes(studied, refused) == [
+    assert words.side_notes(studied, refused) == [
         "refused: at 2.00 sessions/s no steady state; 100% are good at 1.00 sessions/s, the highest rate "
         "known"
     ]
     few = Side(Search(Outcome.REFUSED, None, {}), {}, 0.99, "the trace has 9 requests")
-    assert report.side_notes(studied, few) == ["refused: the trace has 9 requests"]
+    assert words.side_notes(studied, few) == ["refused: the trace has 9 requests"]
 
 
 SHORT = "duration_s: 5"
@@ -174,8 +175,8 @@ def _side(shares: dict[float, float]) -> Side:
 def test_notes_by_hand(studied: CapacityStudy) -> None:
     """The interval with that of the load, the largest rise, rates on the wrong side of the one found."""
     interval = "95 % interval, sessions/s: 0.990 to 1.02"
-    assert report.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5})) == [interval]
-    _, rise, other = report.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
+    assert words.side_notes(studied, _side({1.0: 0.995, 2.0: 0.5})) == [interval]
+    _, rise, other = words.side_notes(studied, _side({0.5: 0.98, 1.0: 0.99, 2.0: 0.5, 3.0: 0.62}))
     assert rise == (
         "not monotone: from 2.00 sessions/s to 3.00 sessions/s the share of good requests rises by "
         "12 points, to 62.0%"
@@ -224,13 +225,13 @@ def test_why_an_idle_system_keeps_no_limits(studied: CapacityStudy) -> None:
     ):
         one = replace(sample, unanswered=unanswered)
         side = Side(Search(Outcome.NONE, None, {1e-4: one.judged}, None), {1e-4: one}, 0.99)
-        (note,) = report.side_notes(studied, side)
+        (note,) = words.side_notes(studied, side)
         assert why in note
 
 
 def test_bounds_that_are_not_known_are_said() -> None:
     """A bound is a rate, or words: never a sign."""
-    assert report.bounds((1.25, 2.0)) == "1.25 to 2.00"
-    assert report.bounds((None, 2.0)) == "up to 2.00 (the rates tried tell no lower bound)"
-    assert report.bounds((1.25, None)) == "from 1.25 on (the rates tried tell no upper bound)"
-    assert report.bounds((None, None)) == "not told by the rates tried"
+    assert words.bounds((1.25, 2.0)) == "1.25 to 2.00"
+    assert words.bounds((None, 2.0)) == "up to 2.00 (the rates tried tell no lower bound)"
+    assert words.bounds((1.25, None)) == "from 1.25 on (the rates tried tell no upper bound)"
+    assert words.bounds((None, None)) == "not told by the rates tried"

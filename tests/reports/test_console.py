@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from reports.comparison import table as compared
 from reports.console import table
 from reports.sentences import sentence
-from sim.experiment import Result
+from sim.result import Result
 from sim.results.summary import Summary
 from tests.reports.conftest import GPU, Build
 
@@ -61,11 +62,20 @@ def test_several_systems_share_one_table(everything: Result) -> None:
     summary = everything.summary()
     comparison: Any = summary["comparison"]
     lines = shown(summary, details=False).splitlines()
-    assert lines[0].startswith(comparison["rows"][0]["system"])
+    assert lines[0].startswith(f"In this run {comparison['rows'][0]['system']} has the ")
     order = [row["system"] for row in comparison["rows"]]
     firsts = [line.strip("│ ").split(" ")[0] for line in lines if line.startswith("│")]
     assert firsts == order
     assert not any("saved, %" in line for line in lines)
+
+
+def test_a_column_that_shows_no_difference_is_left_out(everything: Result) -> None:
+    """GPU-hours that differ from the seventh digit on are the same to who reads them."""
+    summary: Any = everything.summary()
+    for busy_s, shown_too in (([1800.0, 1800.0001, 1800.0002], False), ([1800.0, 1800.0, 1900.0], True)):
+        for entry, seconds in zip(summary["systems"].values(), busy_s * 2, strict=True):
+            entry["gpu_busy_seconds"] = seconds
+        assert ("GPU-hours busy" in compared(summary)[0]) == shown_too
 
 
 def test_what_is_missing_is_left_out(everything: Result, one_request: Result) -> None:
@@ -223,5 +233,6 @@ def test_the_best_strategy_is_named(everything: Result) -> None:
     best = summary["systems"][hosted]["regret"]
     best |= {"best_strategy": "explicit, marks window, 1h", "best_cost_usd": 3.0, "regret_usd": 1.0}
     best["regret_ratio"] = 1 / 3
-    assert f"{hosted} would cost 25.0% less with explicit, marks window, 1h: $3.00" in shown(summary)
+    said = f"{hosted}: the bill would be 25.0% less with explicit, marks window, 1h: $3.00"
+    assert said in shown(summary)
     assert "dollars with explicit, marks window, 1h" in shown(of_one(summary, hosted))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from reports import canvas, figures, looks
 from reports.canvas import Picture
-from sim.experiment import Result
+from sim.result import Result
 from sim.results import metrics
 from tests.reports.conftest import Build
 from tests.reports.drawn import points
@@ -253,3 +253,18 @@ def test_the_legend_has_the_unit_of_the_axis(build: Build) -> None:
     for text in (str(label) for label in axes.get_legend_handles_labels()[1]):
         assert text.split(": ", 1)[1].split(" ")[2].rstrip(",") == unit
         assert text.endswith(f" {unit}")
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [((650, 1900), {"700", "800", "900", "1,000"}), ((13, 700), {"20", "50", "100", "200", "500"})],
+)
+def test_a_logarithmic_axis_has_numbers_to_read(ends: tuple[float, float], shown: set[str]) -> None:
+    """Between 650 and 1,900 there is one of 1, 2, 5, 10: it says nothing of the scale by itself."""
+    figure, axes = canvas.new("", "", "")
+    axes.set_xlim(*ends)
+    canvas.log(axes, "x")
+    figure.canvas.draw()
+    low, high = ends
+    ticks = {t.get_text(): t.get_position()[0] for t in axes.get_xticklabels()}
+    assert {text for text, at in ticks.items() if low <= at <= high} == shown

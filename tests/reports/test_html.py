@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reports.html import render
-from sim.experiment import Result
+from sim.result import Result
 
 VOID = {"meta", "img", "br"}
 

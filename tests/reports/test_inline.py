@@ -12,7 +12,7 @@ from reports import canvas, figures, overlay, plotted
 from reports.canvas import Picture
 from reports.inline import image
 from reports.looks import of
-from sim.experiment import Result
+from sim.result import Result
 from sim.results import metrics
 
 
@@ -43,6 +43,18 @@ def test_bars_have_the_names_of_their_places(everything: Result) -> None:
         assert read == pytest.approx(run.records.cache_read_input_tokens[of_turn].mean(), rel=1e-5)
         assert rest == pytest.approx(run.records.computed_tokens[of_turn].mean(), rel=1e-5)
     assert [box[1] for box in cached["boxes"]] == computed["y"], "cached stands on computed"
+
+
+def test_texts_are_shown_as_they_are_drawn() -> None:
+    """Places are cut to two decimals; what a reader sees of a figure is not: 0.689 would become 0.68."""
+    figure, axes = canvas.new("held 0.197 GPU-hours", "hours", "")
+    axes.plot([0, 1 / 3], [0, 1])
+    axes.set_xticks([0.0, 0.025, 0.125])
+    axes.text(0.1, 0.5, "$0.689")
+    svg = str(image(Picture(figure, "")).svg)
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert {"0.025", "0.125", "$0.689", "held 0.197 GPU-hours"} <= set(shown)
+    assert not re.search(r"<path [^>]*\d\.\d{3}", svg)
 
 
 def test_intervals_are_kept(everything: Result) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from reports import looks, over_time, overlay, plotted, reuse, side_by_side, turns
-from sim.experiment import Result
+from sim.result import Result
 from sim.results import metrics
 from tests.reports.conftest import GPU, Build
 from tests.reports.drawn import lengths, points

@@ -13,9 +13,9 @@ import pytest
 from reports import breakeven, calibration_page, compare, curve, description
 from reports.frame import NARROW, Part, contents, rows, slug, study
 from sim.config import load_config
-from sim.experiment import Result
 from sim.hardware.profile import load
 from sim.providers import breakeven as offers
+from sim.result import Result
 from sim.studies import compare as compared
 from sim.studies import curve_sampled
 from tests.reports.browser import fitting
@@ -70,7 +70,7 @@ ANSWERS = {
     "compare": r"1 condition holds: by-the-hour: mean_ttft_ms > 1\.2x: 15\.0 ms for by-the-hour in .*after",
     "describe": r"[0-9.]+% of the prompt tokens were seen before, in 12 requests of 4 sessions\.",
     "calibration": r"On \d+ iterations that it never saw the profile is \d+\.\d% off on average",
-    "run": "by-the-hour has the highest hit rate, by tokens in this run, 66.7%",
+    "run": "In this run by-the-hour has the highest hit rate by tokens: 66.7%",
 }
 
 

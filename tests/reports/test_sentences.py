@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.rows import compare
 from reports.sentences import claim_figures, claim_verdict, sentence
-from sim.experiment import Result
+from sim.result import Result
 
 
 def test_an_engine_by_the_hour(everything: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_figures(study: Sweep) -> None:
     assert "(uncalibrated)" not in pictures["cache-prefix_cache_hit_rate"].figure.axes[0].get_ylabel()
     again = sweep_figures.of(study)["pareto"].figure
     assert canvas.png(again) == canvas.png(pictures["pareto"].figure), "the same bytes"
+
+
+def test_the_legend_counts_systems_without_a_colour(study: Sweep) -> None:
+    """Ten systems share seven colours and grey, which the legend explains."""
+    assert study.pareto is not None
+    rows = [replace(row, system=f"{row.system}-{n}") for n in range(5) for row in study.rows]
+    picture = sweep_figures.pareto(replace(study, rows=rows), study.pareto)
+    labels = [entry.get_text() for entry in picture.figure.legends[0].get_texts()]
+    assert len(labels) == 1 + len(canvas.LINES) + 1
+    assert labels[-1] == "3 others (hover for names)"
 
 
 def test_one_point(experiment: Experiment) -> None:

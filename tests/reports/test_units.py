@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reports import units
 
@@ -56,3 +60,26 @@ def test_an_interval_that_three_digits_do_not_show() -> None:
     assert units.bounded(0.999834, (0.999822, 0.999846), units.percent) == "99.98%"
     assert units.bounded_ms(5.0, (4.999, 5.001), in_s=False) == "5.00 ms"
     assert units.bounded_ms(5.0, (4.99, 5.01), in_s=False) == "5.000 ± 0.010 ms"
+
+
+def test_a_value_is_shown_however_wide_its_interval_is() -> None:
+    """Rounded to the place of 3,000 it would be 0, which is not what was found."""
+    assert units.bounded_ms(412.0, (-2600.0, 3424.0), in_s=False) == "410 ± 3,000 ms"
+    assert units.bounded(0.0412, (-0.3, 0.38), units.usd) == "$0.041 ± 0.34"
+    assert units.bounded(3_140_000, (0, 6_500_000), units.tokens) == "3.1 ± 3.4 M"
+    assert units.bounded(0.034, (-0.4, 0.5), units.percent) == "3.4 ± 47%"
+
+
+@given(value=st.floats(1e-6, 1e9), ratio=st.floats(1e-3, 1e6))
+def test_two_digits_of_a_value_and_one_of_its_interval_are_always_there(value: float, ratio: float) -> None:
+    shown, half = (
+        float(part.replace(",", "")) for part in units.plus_minus(value, value * ratio).split(" ± ")
+    )
+    assert math.isclose(shown, value, rel_tol=0.0501)
+    assert math.isclose(half, value * ratio, rel_tol=0.1701)
+
+
+def test_a_difference_that_is_next_to_nothing_stays_so() -> None:
+    """A share of 0.0004 % means nothing beside an interval of half a percent."""
+    assert units.bounded(0.000004, (-0.005, 0.005), units.percent) == "0.0 ± 0.5%"
+    assert units.bounded_ms(-0.004, (-5.0, 5.0), in_s=False, of=109.0) == "0.0 ± 5.0 ms"

@@ -9,7 +9,7 @@ import pytest
 from reports import comparison as page
 from sim.results.comparison import Compare, compare
 from sim.results.intervals import Repetitions
-from sim.results.summary import FIGURES
+from sim.results.summary_system import FIGURES
 from sim.studies.metric import metric
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from reports.validity import measured
 from sim.config import load_config
-from sim.experiment import Result, run
-from sim.results import steady, validity, window
+from sim.experiment import run
+from sim.result import Result
+from sim.results import ramp, steady, validity, window
 from sim.results.records import EngineTotals, Records
 from sim.results.request_log import RequestLog
 from sim.results.steady import Asked, Measured
@@ -58,6 +60,7 @@ def test_the_start_and_the_drain_are_left_out(tmp_path: Path) -> None:
     entry = summary["systems"]["one"]
     assert entry["completed"] == inside.sum() < len(records)
     assert entry["duration"] == found["end_s"] - found["start_s"]
+    assert "window" not in entry, "all have the same"
     assert entry["cache"]["prefix_cache_hits_tokens"] == records.cache_read_input_tokens[inside].sum()
     assert found["outside_ratio"] == pytest.approx(1 - inside.mean())
     assert summary["intervals"] is not None and summary["intervals"]["repetitions"] == "parts"
@@ -77,13 +80,13 @@ def test_turns_that_are_missing_at_the_start() -> None:
         log.arrival_s[request] = at
         log.end(request, "completed")
     records = Records.of(log)
-    ages = steady.ages_s(trace, records)
+    ages = ramp.ages_s(trace, records)
     assert ages.tolist() == [10.0 * (i % 10) for i in range(len(trace))]
     # A turn that comes 90 s after its session's start is missing until 90 s. So of those of the time from s
     # to 599 s, (10 + 20 + 30) / 10 / 539 = 1.1 % are missing for s = 60, and 0.8 % for s = 65.5.
     measured = steady.measure(trace, Asked(), {"one": (records, records)})
-    assert measured.ramp_s == 7 * 599 / steady.GRID
-    assert measured.windows["one"][0] == Window(7 * 599 / steady.GRID, 599.0)
+    assert measured.ramp_s == 7 * 599 / ramp.GRID
+    assert measured.windows["one"][0] == Window(7 * 599 / ramp.GRID, 599.0)
 
 
 def test_a_longer_run_begins_as_the_shorter_one() -> None:
@@ -176,6 +179,18 @@ def test_closed_loop_is_measured_while_sessions_start(tmp_path: Path) -> None:
     for found, records in ((with_cache, result.runs["one"].records), (without, result.runs["one"].twin)):
         firsts = records.arrival_s[records.turn == 1]
         assert found.end_s == firsts.max() and 0 < found.start_s < found.end_s
+    summary: Any = result.summary()
+    table = result.requests()
+    for part, name, found in (("systems", "one", with_cache), ("no_cache", "one/no-cache", without)):
+        entry, arrival_s = summary[part]["one"], table[table.system == name].arrival_s
+        own = entry["window"]
+        assert (own["start_s"], own["end_s"]) == (found.start_s, found.end_s)
+        inside = (arrival_s >= own["start_s"]) & (arrival_s < own["end_s"])
+        assert entry["completed"] == inside.sum()
+        assert own["outside_ratio"] == (~inside).mean()
+    assert with_cache != without
+    said = measured(summary)
+    assert f"one from {with_cache.start_s:,.0f} s to {with_cache.end_s:,.0f} s, one without cache" in said
     with pytest.raises(InputError, match=r"duration_s does not go with arrival\.process closed_loop"):
         _run(tmp_path, {}, workload=chat | {"duration_s": 5, "arrival": closed})
 

@@ -98,6 +98,7 @@ PROFILE = Path(__file__).parents[2] / "calibration/profiles/epyc-1-thread.tiny-4
         ("systems.one.failures=[{replica: 0, at_s: 3, back_s: 2}]", ("back_s (2) must be later than at_s (3)",)),
         ("systems.one.failures=[{replica: 0, at_s: 3}, {replica: 0, at_s: 9}]", ("systems.one.failures.1.at_s = 9: replica 0 is down then",)),
         ("systems.one.deadline_s=-1", ("systems.one.deadline_s = -1",)),
+        ("systems.one.retries={max_retries: 1}", ("systems.one.retries: every request waits until it is served", "with deadline_s, max_queued_requests or")),
         ("systems.one.max_queued_requests=0", ("systems.one.max_queued_requests = 0", "above 0")),
         ("systems.one={kind: engine, model: qwen2.5-7b, hardware: h200, tensor_parallel: 7}", ("systems.one.tensor_parallel = 7 neither divides the 4 KV heads",)),
         ("systems.one.sample_s=0", ("systems.one.sample_s = 0", "at least 0.001")),

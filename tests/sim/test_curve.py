@@ -17,6 +17,7 @@ from sim.caches.mooncake_estimate import Unit, figure_9, hit_tokens
 from sim.studies.curve import Curve, blocks_of, exact
 from sim.studies.curve_sampled import _hashed, difference, sampled
 from tests.sim.small import write_seven, write_small_mooncake
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
@@ -130,7 +131,7 @@ def ids_traces(draw: st.DrawFn) -> Trace:
             named += has_id
         trace.add(prompt=trace.content.insert(units), output_tokens=1, arrival_s=float(i))
         trace.named_blocks.append(named)
-    trace.check()
+    check(trace)
     return trace
 
 

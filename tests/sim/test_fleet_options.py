@@ -35,12 +35,17 @@ CHAT: dict[str, Any] = {
 OWN: dict[str, Any] = {"kind": "engine", "model": "llama-3-8b", "hardware": "h200"}
 
 
-def _run(tmp_path: Path, system: dict[str, Any], **more: Any) -> Result:
+def _plain(tmp_path: Path, system: dict[str, Any], **more: Any) -> Result:
     """A run of which every request is measured, unless ``more`` says otherwise."""
     config: dict[str, Any] = {"name": "fleet", "workload": CHAT, "systems": {"one": OWN | system}}
     config |= {"warmup_s": 0, "until_s": "end"} | more
     (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(config))
-    result = run(load_config(tmp_path / "fleet.yaml"))
+    return run(load_config(tmp_path / "fleet.yaml"))
+
+
+def _run(tmp_path: Path, system: dict[str, Any], **more: Any) -> Result:
+    """The same with all its files, report included."""
+    result = _plain(tmp_path, system, **more)
     files.write(result, result.summary(), tmp_path / "out")
     # What is written as the resolved configuration gives the same run again.
     again = run(load_config(tmp_path / "out" / "config.yaml"))
@@ -70,7 +75,7 @@ def test_pools_of_unlike_gpus(tmp_path: Path) -> None:
 
 def test_tensor_parallel(tmp_path: Path) -> None:
     """Two GPUs: half the weights each, so more KV; half the time per iteration; twice the GPU-hours."""
-    one = _run(tmp_path, {}).runs["one"].records
+    one = _plain(tmp_path, {}).runs["one"].records
     result = _run(tmp_path, {"tensor_parallel": 2})
     two = result.runs["one"].records
     assert one.engine is not None and two.engine is not None
@@ -115,7 +120,7 @@ def test_tiers_with_links(tmp_path: Path) -> None:
     by_tier = records.hit_tokens_by_tier
     assert by_tier["host"] > 0 and by_tier["gpu"] > 0
     assert sum(by_tier.values()) == records.cache_read_input_tokens.sum()
-    alone = _run(tmp_path, {"memory": {"kv_blocks": 400}}).runs["one"].records
+    alone = _plain(tmp_path, {"memory": {"kv_blocks": 400}}).runs["one"].records
     assert records.cache_read_input_tokens.sum() > alone.cache_read_input_tokens.sum()
     table = result.requests()
     assert set(table[table["system"] == "one"]["tier"].dropna()) == {"gpu", "host"}
@@ -143,9 +148,24 @@ def test_who_does_not_complete_is_counted_apart(tmp_path: Path) -> None:
     assert table[table["system"] == "one"]["status"].tolist() == records.status.tolist()
 
 
+@pytest.mark.parametrize(
+    ("reason", "most"),
+    [
+        ({"max_queued_requests": 1}, 2),
+        ({"deadline_s": 0.1}, 2),
+        ({"failures": [{"replica": 0, "at_s": 3}]}, 3),  # what the replica loses begins anew once more
+    ],
+    ids=["full queue", "deadline", "no replica left"],
+)
+def test_what_is_turned_away_is_sent_again(reason: dict[str, Any], most: int, tmp_path: Path) -> None:
+    """Retries are allowed with each of the three, and happen."""
+    records = _run(tmp_path, {**reason, "engine": {"max_num_seqs": 1}, "retries": {}}).runs["one"].records
+    assert records.retries.max() == most
+
+
 def test_warm_up_is_left_out(tmp_path: Path) -> None:
     """Requests that arrive before it are served and not counted; iterations count from then on."""
-    whole, warm = _run(tmp_path, {}), _run(tmp_path, {}, warmup_s=5.0)
+    whole, warm = _plain(tmp_path, {}), _run(tmp_path, {}, warmup_s=5.0)
     records = whole.runs["one"].records
     assert (records.finished_s == warm.runs["one"].records.finished_s).all()
     late = records.arrival_s >= 5.0

@@ -33,7 +33,7 @@ SYSTEM: dict[str, dict[str, Any]] = {
         "deadline_s": {"distribution": "exponential", "mean": 3.0},
         "retries": {"max_retries": 1},
     },
-    "failures": {"failures": [{"replica": 0, "at_s": 5.0, "back_s": 15.0}]},
+    "failures": {"failures": [{"replica": 0, "at_s": 4.5, "back_s": 15.0}]},
 }
 
 
@@ -42,8 +42,11 @@ SYSTEM: dict[str, dict[str, Any]] = {
 def test_the_systems_of_the_studies(study: str, option: str, tmp_path: Path) -> None:
     """Each request ends once; `Records.check` holds tokens and blocks in every run."""
     config: dict[str, Any] = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
-    config["workload"]["sessions"], config["workload"]["arrival"]["rate_per_s"] = 20, 4.0
+    workload = config["workload"]
+    workload["sessions"], workload["arrival"]["rate_per_s"] = 20, 4.0
+    workload["reply_tokens"]["mean"] = 100  # most steps decode and are alike
     for system in config["systems"].values():
+        system["memory"] = {"kv_blocks": 2000}  # so few that KV is evicted, and loaded from below again
         system |= SYSTEM.get(option, {})
         for part in system.get("pools", [system]):
             part["engine"] = ENGINE.get(option, {})

@@ -38,8 +38,14 @@ RUNS = {
     "tiers": ["studies/tiers.yaml", "workload.sessions=20"],
     "failures": ["studies/failures.yaml", "workload.sessions=20"],
     "eviction": ["studies/eviction.yaml", "workload.sessions=20"],
-    "intervals": ["studies/eviction.yaml", "workload.duration_s=300", "workload.think_time_s=3"],
+    "intervals": ["studies/eviction.yaml", "workload.duration_s=200", "workload.think_time_s=3"],
     "drafts": ["studies/speculation.yaml", "workload.sessions=10"],
+    "closed": [
+        "quickstart.yaml",
+        "workload.duration_s=null",
+        "workload.sessions=60",
+        "workload.arrival={process: closed_loop, concurrency: 4}",
+    ],
     "steps": ["quickstart.yaml", "workload.sessions=5", "systems.vllm-h200.record_steps=true"],
 }
 """Shipped configurations that between them write every key."""

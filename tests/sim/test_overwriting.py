@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from reports import files
+from sim import load_config, run
 from tests.refusing import Cli, refused
 from tests.sim.bad import written
 
@@ -36,6 +39,22 @@ def test_another_configuration_needs_force(cli_here: Cli, tmp_path: Path, comman
     assert "seed: 7" in (tmp_path / "out" / "config.yaml").read_text()
 
 
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment and its results in ``out``."""
+    folder = tmp_path_factory.mktemp("once")
+    result = run(load_config(written(folder)))
+    files.write(result, result.summary(), folder / "out")
+    return folder
+
+
+@pytest.fixture
+def finished(run_once: Path, tmp_path: Path) -> Path:
+    """The experiment, with its results beside it: a copy of its own."""
+    shutil.copytree(run_once, tmp_path, dirs_exist_ok=True)
+    return next(tmp_path.glob("*.yaml"))
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -44,17 +63,15 @@ def test_another_configuration_needs_force(cli_here: Cli, tmp_path: Path, comman
         ("systems.one.engine.max_num_seqs=5", "systems.one.engine.max_num_seqs: 1024 there, 5 here"),
     ],
 )
-def test_what_differs_is_said(cli_here: Cli, tmp_path: Path, setting: str, said: str) -> None:
-    path = written(tmp_path)
-    assert cli_here("run", path, "--out", "out").returncode == 0
-    refused(cli_here, tmp_path, "run", path, "--out", "out", "--set", setting, said=(said,))
+def test_what_differs_is_said(
+    cli_here: Cli, tmp_path: Path, finished: Path, setting: str, said: str
+) -> None:
+    refused(cli_here, tmp_path, "run", finished, "--out", "out", "--set", setting, said=(said,))
 
 
-def test_defaults_written_out_are_the_same(cli_here: Cli, tmp_path: Path) -> None:
+def test_defaults_written_out_are_the_same(cli_here: Cli, tmp_path: Path, finished: Path) -> None:
     """What counts is the resolved configuration, from whatever file."""
-    path = written(tmp_path)
-    assert cli_here("run", path, "--out", "out").returncode == 0
-    assert cli_here("run", path, "--out", "out", "--set", "systems.one.replicas=1").returncode == 0
+    assert cli_here("run", finished, "--out", "out", "--set", "systems.one.replicas=1").returncode == 0
     assert cli_here("run", tmp_path / "out" / "config.yaml", "--out", "out").returncode == 0
 
 

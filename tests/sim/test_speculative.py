@@ -106,7 +106,7 @@ def test_time_of_drafts(tmp_path: Path, latency: dict[str, Any], said: str | Non
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump({"name": "c", "workload": CHATS, "systems": {"e": system}}))
     found: Any = load_config(path).systems["e"]
-    drafter = found._drafter(found._model("", tmp_path), "", tmp_path)
+    drafter = found._drafter(found.served_model(tmp_path), "", tmp_path)
     bandwidth = 4.8e12 * latency.get("mbu", MBU)
     if latency.get("kind") == "constant":
         assert drafter is None

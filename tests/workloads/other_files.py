@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.workloads.one_chat import WRITERS, Row, Turn, iso, lines, turns
+from tests.workloads.one_chat import WRITERS
+from tests.workloads.two_sessions import Row, Turn, iso, lines, turns
 from workloads.formats.api_log import ApiLog
 from workloads.formats.own import write
 

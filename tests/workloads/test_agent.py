@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workloads.checking import check
 from workloads.generators.agent import AgentWorkload
 from workloads.trace import NONE, Trace
 
@@ -22,7 +23,7 @@ PLAIN: dict[str, Any] = {
 
 def _agent(**changes: Any) -> Trace:
     trace = AgentWorkload.model_validate(PLAIN | changes).build(1, Path())
-    trace.check()
+    check(trace)
     return trace
 
 

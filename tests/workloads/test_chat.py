@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workloads.checking import check
 from workloads.content import ROOT
 from workloads.generators.chat import ChatWorkload
 from workloads.trace import NONE, Trace
@@ -25,7 +26,7 @@ def _chat(seed: int = 1, **changes: Any) -> Trace:
         "reply_tokens": 20,
     }
     trace = ChatWorkload.model_validate(settings | changes).build(seed, Path())
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -16,6 +16,7 @@ from sim import load_config, run
 from sim.caches.ideal import IdealConfig
 from tests.chats import HABITS, TEXT, common, drawn, workload
 from tests.oracles import naive_prompts
+from workloads.checking import check
 from workloads.generators.chat import ChatWorkload, _Draws
 from workloads.trace import NONE, Trace
 
@@ -38,7 +39,7 @@ def test_against_a_client_that_writes_prompts_out(
     """Any parts and habits together: messages, common prefixes, and the hits of an ideal cache."""
     chat = workload(habits, **parts)
     trace, plain = chat.build(seed, Path()), workload({}).build(seed, Path())
-    trace.check()
+    check(trace)
     steps = _Draws(chat, seed)._steps(np.ones(len(trace), bool))
     turns = drawn(plain)
     prompts = naive_prompts.prompts(
@@ -47,7 +48,7 @@ def test_against_a_client_that_writes_prompts_out(
     flat = [[token for message in prompt for token in message] for prompt in prompts]
     assert trace.input_tokens == [len(prompt) for prompt in flat]
     split = trace.by_message
-    split.check()
+    check(split)
     for request, prompt in enumerate(prompts):
         ends = [0, *(split.content.end[node] for node in split.message_path(split.prompt[request]))]
         assert [after - before for before, after in pairwise(ends)] == [len(message) for message in prompt]
@@ -117,7 +118,7 @@ def test_three_keys_are_a_chat() -> None:
     """All else has a default; the same goes for a number of users."""
     short = ChatWorkload.model_validate({"kind": "chat", "sessions": 2000, "arrival": {"rate_per_s": 2}})
     trace = short.build(0, Path())
-    trace.check()
+    check(trace)
     assert 3.2 < len(trace) / 2000 < 3.8  # 1 + 0.5 x 5
     single = sum(
         1 for after, turn in zip(trace.follower, trace.turn, strict=True) if after == NONE and turn == 1

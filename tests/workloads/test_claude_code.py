@@ -16,6 +16,7 @@ import yaml
 from sim import InputError, Result, load_config, run
 from sim.results.pricing import Price
 from tests.refusing import Cli
+from workloads.checking import check
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.trace import Trace
 
@@ -141,7 +142,7 @@ def _write(folder: Path, sessions: list[Row]) -> Path:
 
 def _build(path: Path, **settings: Any) -> Trace:
     trace = ClaudeCodeTrace.model_validate(WORKLOAD | {"path": str(path)} | settings).build(3, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -160,7 +161,7 @@ def test_small_file_against_a_reference(tmp_path: Path, subagents: str) -> None:
     calls = _expected(sessions, subagents == "include")
     result = _run(tmp_path, {"path": path.name, "subagents": subagents}, CACHES)
     trace = result.trace
-    trace.check()
+    check(trace)
     assert trace.request_ids == [call.name for call in calls]
     assert trace.arrival_s == [call.at_s for call in calls]
     assert trace.session == [call.session for call in calls]
@@ -322,7 +323,7 @@ def test_recorded_all_calls(root: Path, recorded: Path, published: Row) -> None:
     """Sections 4 and 5, all calls, through configs/claude-code.yaml."""
     result = run(load_config(root / "configs/claude-code.yaml", [f"workload.path={recorded}"]))
     trace, shape, ideal = result.trace, published["shape"], published["ideal_all_requests"]
-    trace.check()
+    check(trace)
     assert len(set(trace.session)) == shape["sessions"] == 357
     assert len(trace) == shape["requests"] == 24_015
     assert sum(trace.input_tokens) == shape["input_tokens"] == 2_762_927_520

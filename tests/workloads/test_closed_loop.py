@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import load_config, run
+from workloads.checking import check
 from workloads.clients import Clients
 from workloads.content import ROOT
 from workloads.formats.timing import close_loop, link_replies
@@ -34,7 +35,7 @@ def _write(folder: Path, rows: list[Row]) -> Path:
 def _build(folder: Path, rows: list[Row], **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "tokens", "path": str(_write(folder, rows))} | settings
     trace = TokensTrace.model_validate(config).build(0, folder)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -52,7 +53,7 @@ def test_a_turn_waits_for_the_reply_before(tmp_path: Path) -> None:
         trace = _build(tmp_path, rows, arrival=CLOSED)
         assert trace.continues == [NONE, NONE, 0]
         clients = Clients(trace)
-        assert [start.request for start in clients.opening()] == [0, 1]
+        assert [request for _, request in clients.opening()] == [0, 1]
         assert clients.after(1, 5.0) is None
         assert clients.after(0, 7.0) == (7.0, 2)
     assert _build(tmp_path, CHAT).arrival_s == [0.0, 1.0, 2.0]
@@ -80,7 +81,7 @@ def test_two_questions_behind_one_reply(tmp_path: Path) -> None:
         None,
     ]
     known = _build(tmp_path, rows, arrival=CLOSED | {"equal_arrival": False})
-    assert [start.request for start in Clients(known).opening()] == [0, 1, 2, 3]
+    assert [request for _, request in Clients(known).opening()] == [0, 1, 2, 3]
 
 
 def _run(folder: Path, workload: Row) -> tuple[list[float], list[float], list[str]]:
@@ -121,7 +122,7 @@ def test_no_request_can_overtake_a_reply(requests: list[tuple[int, int]]) -> Non
         trace.add(prompt=prompt, output_tokens=2, arrival_s=float(i), session=session)
     link_replies(trace)
     close_loop(trace)
-    trace.check()
+    check(trace)
     before = {after: i for i, after in enumerate(trace.follower) if after != NONE}
     for i, earlier in enumerate(trace.continues):
         at = i

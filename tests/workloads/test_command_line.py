@@ -13,9 +13,9 @@ import yaml
 from sim import load_config, run
 from tests.chats import workload
 from tests.refusing import Cli, refused
-from tests.workloads.one_chat import tokens, turns
 from tests.workloads.other_files import ALL
 from tests.workloads.test_one_chat import CLOSED, shared
+from tests.workloads.two_sessions import tokens, turns
 from workloads.command_line import call
 from workloads.describing import describe
 from workloads.errors import InputError

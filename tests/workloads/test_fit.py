@@ -17,6 +17,7 @@ from sim import load_config, run
 from sim.caches.ideal import IdealConfig
 from tests.refusing import Cli, refused
 from tests.workloads.other_files import ALL
+from workloads.checking import check
 from workloads.cli_making import _hit_rates
 from workloads.distributions import counts, quantiles
 from workloads.errors import InputError
@@ -70,7 +71,7 @@ def test_every_shape_once_is_the_trace_again(config: dict[str, Any]) -> None:
     trace = _build(config)
     shapes = shapes_of(trace)
     drawn = _fitted(sessions=len(shapes.sessions), arrival={"rate_per_s": 1}).draw(shapes, 5)
-    drawn.check()
+    check(drawn)
     assert sorted(drawn.input_tokens) == sorted(trace.input_tokens)
     assert sorted(drawn.output_tokens) == sorted(trace.output_tokens)
     if not trace.parents:  # sub-agents then start by themselves

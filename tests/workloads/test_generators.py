@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from sim import load_config, run
 from workloads.base import Workload
+from workloads.checking import check
 from workloads.generators.generated import Generated
 from workloads.registry import GeneratedWorkload, WorkloadConfig
 from workloads.shapes import shapes_of, write
@@ -60,8 +61,8 @@ def _workload(name: str, **settings: Any) -> Workload:
 
 def _build(name: str, seed: int = 1, **settings: Any) -> Trace:
     trace = _workload(name, **settings).build(seed, Path())
-    trace.check()
-    trace.by_message.check()
+    check(trace)
+    check(trace.by_message)
     return trace
 
 

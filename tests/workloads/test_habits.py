@@ -15,15 +15,17 @@ from sim.caches.message import MessageConfig
 from tests.chats import HABITS, TEXT, common, drawn, workload
 from tests.oracles import naive_prompts
 from tests.oracles.plain_chat import plain_chat
+from workloads.checking import check
 from workloads.content import ROOT
 from workloads.habits import Habits
+from workloads.messages_before import messages_before
 from workloads.tenants import salted
 from workloads.trace import NONE, Trace
 
 
 def _chat(habits: dict[str, Any], seed: int = 1, **changes: Any) -> Trace:
     trace = workload(habits, **changes).build(seed, Path())
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -59,7 +61,7 @@ def test_against_a_client_that_writes_prompts_out(
     trace, plain = _chat(habits, seed, **shape), _chat({}, seed, **shape).by_message
     assert _base(trace) == _base(plain)
     whole, trace = trace, trace.by_message
-    trace.check()
+    check(trace)
     assert [whole.message_tree.route(prompt).nodes for prompt in whole.prompt] == [
         trace.content.path(prompt) for prompt in trace.prompt
     ]
@@ -67,7 +69,7 @@ def test_against_a_client_that_writes_prompts_out(
     prompts = naive_prompts.prompts(
         drawn(plain), texts.get(shared_by, list(range(len(trace)))), TEXT, habits
     )
-    ends, before = trace.content.end, trace.messages_before()
+    ends, before = trace.content.end, messages_before(trace)
     for request, prompt in enumerate(prompts):
         starts = [0, *(ends[segment] for segment in trace.message_path(trace.prompt[request]))]
         lengths = [end - start for start, end in pairwise(starts)]
@@ -217,7 +219,7 @@ def test_tenants_keep_their_message_boundaries() -> None:
     """A salt copies the content; where messages end stays known."""
     trace = _chat({"system_prompt": {"kind": "clock", "at_token": 10}}, tenants=2)
     apart, trace = salted(trace).by_message, trace.by_message
-    apart.check()
+    check(apart)
     for one, other in zip(trace.prompt, apart.prompt, strict=True):
         ends = [trace.content.end[segment] for segment in trace.message_path(one)]
         assert [apart.content.end[segment] for segment in apart.message_path(other)] == ends

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from tests.workloads.one_chat import Row, turns
 from tests.workloads.other_files import ALL, BINARY
+from tests.workloads.two_sessions import Row, turns
 from workloads.base import Workload
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.guessed import GuessedTrace
 from workloads.registry import FORMATS, WorkloadConfig
@@ -36,7 +37,7 @@ def _config(kind: str, path: Path, **settings: Any) -> Workload:
 
 def _build(kind: str, path: Path, **settings: Any) -> Trace:
     trace = _config(kind, path, **settings).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sim.caches.ideal import IdealConfig
-from tests.workloads.one_chat import Row, lines, turns
 from tests.workloads.other_files import ALL
+from tests.workloads.two_sessions import Row, lines, turns
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.vllm_kv_events import VllmKvEvents
 from workloads.trace import NONE, Trace
@@ -18,7 +19,7 @@ from workloads.trace import NONE, Trace
 def _read(path: Path, **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "vllm_kv_events", "path": path} | settings
     trace = VllmKvEvents.model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -15,6 +15,7 @@ from sim.studies.curve import blocks_of, exact
 from tests.refusing import Cli, refused
 from tests.workloads.other_files import ALL
 from workloads.anonymising import anonymised
+from workloads.checking import check
 from workloads.formats.own import OwnTrace, write
 from workloads.generators.chat import ChatWorkload
 from workloads.registry import FORMATS
@@ -25,7 +26,7 @@ WORKLOAD: dict[str, Any] = {"kind": "chat", "sessions": 20, "arrival": {"rate_pe
 
 def _own(path: Path) -> Trace:
     trace = OwnTrace(kind="trace", format="prefixsim", path=path).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -78,7 +79,7 @@ def test_anonymised_traces_have_the_same_hits(tmp_path: Path, kind: str) -> None
     config = {"kind": "trace", "format": kind, "path": ALL[kind](tmp_path)} | arrival
     trace = FORMATS[kind].model_validate(config).build(0, tmp_path)
     copy = anonymised(trace)
-    copy.check()
+    check(copy)
     assert _hits(copy) == _hits(trace)
     assert sorted(copy.input_tokens) == sorted(trace.input_tokens)
     write(copy, tmp_path / "anonymised.parquet")
@@ -96,7 +97,7 @@ def test_what_anonymised_traces_keep() -> None:
     trace.session = [100 - session for session in trace.session]
     trace.parents, trace.tool_turns = {100: 99}, {1, 5}
     copy, order = anonymised(trace), [i for _, i in trace.instant_order()]
-    copy.check()
+    check(copy)
     assert copy.models is not None and set(copy.models) == {"model-1", "model-2"}
     for mine, old in (
         (copy.session, trace.session),

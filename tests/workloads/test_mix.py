@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sim import load_config, run
 from tests.refusing import Cli
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.registry import WorkloadConfig
 from workloads.trace import NONE, Trace
@@ -27,8 +28,8 @@ AGENT = {
 def _mix(classes: dict[str, Any], **settings: Any) -> Trace:
     config = {"kind": "mix", "duration_s": 300, "classes": classes} | settings
     trace: Trace = TypeAdapter[Any](WorkloadConfig).validate_python(config).build(1, Path())
-    trace.check()
-    trace.by_message.check()
+    check(trace)
+    check(trace.by_message)
     return trace
 
 

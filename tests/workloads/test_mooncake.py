@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.small import write_small_mooncake
+from workloads.checking import check
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import Trace
 
@@ -15,7 +16,7 @@ def _load(path: Path, rows: list[dict[str, Any]], **settings: Any) -> Trace:
     path.write_text("\n".join(json.dumps(row) for row in rows))
     config = {"kind": "trace", "format": "mooncake", "path": str(path), "block_size": 4} | settings
     trace = MooncakeTrace.model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -70,7 +71,7 @@ def test_small_trace_of_our_own(tmp_path: Path) -> None:
 def test_statistics_of_the_real_file(mooncake_file: Path) -> None:
     """The numbers that the trace's description gives."""
     trace = MooncakeTrace(kind="trace", format="mooncake", path=mooncake_file).build(0, Path())
-    trace.check()
+    check(trace)
     assert len(trace) == 12_031
     assert sum(trace.input_tokens) == 144_793_823
     assert sum(trace.output_tokens) == 4_122_048

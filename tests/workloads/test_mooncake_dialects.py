@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.mooncake import MooncakeTrace
 from workloads.trace import NONE, Trace
@@ -21,7 +22,7 @@ CLOSED = {"process": "closed_loop", "concurrency": 2}
 def _build(path: Path, **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "mooncake", "path": str(path)} | settings
     trace = MooncakeTrace.model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import OPENING, UNTIMED, WRITERS, Turn, tokens, turns
+from tests.workloads.one_chat import UNTIMED, WRITERS
+from tests.workloads.two_sessions import OPENING, Turn, tokens, turns
+from workloads.checking import check
 from workloads.registry import FORMATS
 from workloads.trace import NONE, Trace
 
@@ -22,7 +24,7 @@ def build(name: str, folder: Path, **settings: Any) -> Trace:
         settings = {"arrival": CLOSED} | settings
     config = {"kind": "trace", "format": kind, "path": str(path)} | settings
     trace: Trace = FORMATS[kind].model_validate(config).build(0, folder)
-    trace.check()
+    check(trace)
     return trace
 
 

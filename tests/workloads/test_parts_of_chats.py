@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workloads.checking import check
 from workloads.dividing import part_of
 from workloads.generators import chat
 from workloads.generators.chat import ChatWorkload
@@ -79,6 +80,6 @@ def test_parts(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Non
         assert part.part is not None and part.part.requests == len(whole)
         made += _requests(part)
         out_of = part_of(whole, np.array(whole.session) % 3 % 2 == rest)
-        out_of.check()
+        check(out_of)
         taken += _requests(out_of)
     assert sorted(made) == sorted(taken) == _requests(whole)

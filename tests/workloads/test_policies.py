@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sim.config import Config
 from sim.experiment import build_trace, run
 from tests.workloads.one_chat import UNTIMED, WRITERS
+from workloads.checking import check
 from workloads.compaction import Compact
 from workloads.errors import InputError
 from workloads.keep_warm import KeepWarm
@@ -39,7 +40,7 @@ OWN = {"kind": "engine", "model": "llama-3.1-8b", "hardware": "h200", "cache": {
 
 def _trace(**clients: Any) -> Trace:
     trace = build_trace(Config.model_validate({**SCRIPT, **clients}).resolved())
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -176,7 +177,7 @@ def test_any_chat_stays_whole(
                 trace.arrival_s[request] = (trace.arrival_s[before] or 0.0) + think_s + 1
                 trace.continues[request], trace.follower[before] = before, NONE
     ClientPolicies(compact=compact, keep_warm=KeepWarm(interval_s=200, until_s=500)).apply(trace)
-    trace.check()
+    check(trace)
     assert len(trace.instant_order()) == len(trace) >= len(plain)
     room = compact.to_tokens > 200  # else the system message alone is longer than what is to be left
     for request, tokens in enumerate(plain.input_tokens):
@@ -202,6 +203,6 @@ def test_policies_on_any_log(tmp_path: Path, name: str) -> None:
         keep_warm=KeepWarm(interval_s=1, until_s=3),
     )
     policies.apply(trace)
-    trace.check()
+    check(trace)
     assert len(trace) > before
     assert max(trace.input_tokens[:before]) < longest

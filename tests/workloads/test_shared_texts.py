@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sim.caches.ideal import IdealConfig
 from tests.chats import common
+from workloads.checking import check
 from workloads.popularity import drawn_sets, zipf_shares
 from workloads.registry import WorkloadConfig
 from workloads.seeds import stream
@@ -27,8 +28,8 @@ RAG: dict[str, Any] = {
 
 def _build(config: dict[str, Any], seed: int = 1) -> Trace:
     trace: Trace = TypeAdapter[Any](WorkloadConfig).validate_python(config).build(seed, Path())
-    trace.check()
-    trace.by_message.check()
+    check(trace)
+    check(trace.by_message)
     return trace
 
 

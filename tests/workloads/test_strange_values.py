@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import WRITERS, Row
+from tests.workloads.one_chat import WRITERS
 from tests.workloads.other_files import ALL, BINARY, azure
+from tests.workloads.two_sessions import Row
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.guess import guess
 from workloads.formats.jsonl import decoded, digits
@@ -68,7 +70,7 @@ def _build(name: str, path: Path, **settings: Any) -> Trace:
         settings["arrival"] = {"process": "closed_loop", "concurrency": 2}
     config = {"kind": "trace", "format": KINDS[name], "path": str(path)} | settings
     trace: Trace = FORMATS[KINDS[name]].model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

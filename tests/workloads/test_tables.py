@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.one_chat import WRITERS, Row
+from tests.workloads.one_chat import WRITERS
+from tests.workloads.two_sessions import Row
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.times import seconds
 from workloads.registry import FORMATS
@@ -20,7 +22,7 @@ from workloads.trace import Trace
 def _build(kind: str, path: Path, **settings: Any) -> Trace:
     config = {"kind": "trace", "format": kind, "path": str(path)} | settings
     trace: Trace = FORMATS[kind].model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.workloads.one_chat import Row, iso, lines
 from tests.workloads.test_one_chat import shared
+from tests.workloads.two_sessions import Row, iso, lines
+from workloads.checking import check
 from workloads.formats.claude_code import ClaudeCodeLog
 from workloads.formats.codex import CodexLog
 from workloads.trace import NONE, Trace
@@ -18,7 +19,7 @@ BASE = {"sessionId": "s", "version": "2.1", "cwd": "/p", "isSidechain": False}
 def _build(path: Path, **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "claude_code", "path": str(path)} | settings
     trace = ClaudeCodeLog.model_validate(config).build(0, path)
-    trace.check()
+    check(trace)
     return trace
 
 
@@ -169,7 +170,7 @@ def test_a_resumed_session_repeats_its_history(tmp_path: Path) -> None:
 
 def _codex(path: Path) -> Trace:
     trace = CodexLog.model_validate({"kind": "trace", "format": "codex", "path": str(path)}).build(0, path)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.claude_code_compact import ClaudeCodeTrace
 from workloads.formats.weka_clock import Meaning, Span, meaning_of
@@ -44,7 +45,7 @@ def _build(folder: Path, *sessions: Row, **settings: Any) -> Trace:
 def _read(path: Path, **settings: Any) -> Trace:
     config = {"kind": "trace", "format": "claude_code_compact", "path": str(path)} | settings
     trace = ClaudeCodeTrace.model_validate(config).build(0, path.parent)
-    trace.check()
+    check(trace)
     return trace
 
 

@@ -11,8 +11,6 @@ Files as upstream writes them, one indented object a session, are read too, and 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,60 +18,15 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from workloads.arrivals import Arrivals, ClosedLoop
 from workloads.errors import InputError
-from workloads.formats.jsonl import Row, number, text, whole
+from workloads.formats.jsonl import Row, text, whole
 from workloads.formats.reader import Reader
 from workloads.formats.timing import span_note
-from workloads.formats.weka_blocks import block_runs
-from workloads.formats.weka_clock import Meaning, Span, meaning_of
+from workloads.formats.weka_calls import AgentSession, Scope, session_of
+from workloads.formats.weka_clock import Meaning, meaning_of
 from workloads.ranges import RangeTree
 from workloads.schema import Schema
 from workloads.seeds import stream
-from workloads.shown import shown
 from workloads.trace import NONE, Trace
-
-Scope = Literal["local", "global"]
-SCOPES = ("local", "global")
-
-
-@dataclass(slots=True)
-class _Call:
-    """One model call: its place in time and in the content tree."""
-
-    name: str
-    at_s: float
-    """From the start of the session."""
-    prompt: int
-    blocks: int
-    output_tokens: int
-    api_s: float | None
-    turn: int
-    model: str = ""
-    answers_tool: bool = False
-    think_s: float = 0.0
-    """After the reply to the call before."""
-    lane: str = ""
-    """Whose calls it is one of: its sub-agent's name, or "" for a main call."""
-    waits: bool = False
-    """Whether the lane has a call before it."""
-
-
-@dataclass(slots=True)
-class _Agent:
-    """A sub-agent, whose calls still count from its own start."""
-
-    span: Span
-    calls: list[_Call]
-
-
-@dataclass(slots=True)
-class _Session:
-    id: str
-    line: int
-    block_size: int
-    scoped: bool
-    """Whether the file says what its ids are."""
-    calls: list[_Call]
-    agents: list[_Agent]
 
 
 class ClaudeCodeTrace(Schema):
@@ -167,7 +120,7 @@ class ClaudeCodeTrace(Schema):
             self.arrival.apply(trace)
         return trace
 
-    def _add(self, trace: Trace, sessions: list[_Session], order: list[tuple[float, int, int]]) -> None:
+    def _add(self, trace: Trace, sessions: list[AgentSession], order: list[tuple[float, int, int]]) -> None:
         """Add the calls in this order of (time in s, session, place in it)."""
         assert trace.named_blocks is not None and trace.request_ids is not None
         assert trace.api_s is not None
@@ -198,12 +151,12 @@ class ClaudeCodeTrace(Schema):
         if all(models):
             trace.models = models
 
-    def _sessions(self, reader: Reader, trace: Trace) -> list[_Session]:
+    def _sessions(self, reader: Reader, trace: Trace) -> list[AgentSession]:
         """The sessions in the order of their ids, their prompts in the content tree."""
-        found: dict[str, _Session] = {}
+        found: dict[str, AgentSession] = {}
         trees: list[RangeTree] = []
 
-        def session(where: str, line: int, row: Row) -> _Session:
+        def session(where: str, line: int, row: Row) -> AgentSession:
             name = text(row, "id", where)
             if name in found:
                 raise InputError(
@@ -221,7 +174,9 @@ class ClaudeCodeTrace(Schema):
                     f"{where}: block_size = {size}; allowed: {trace.block_id_tokens}, as in the first "
                     "session"
                 )
-            return self._session(name, where, line, row, trees[0])
+            return session_of(
+                name, where, line, row, trees[0], self.scope, subagents=self.subagents == "include"
+            )
 
         for made in reader.each(session):
             found[made.id] = made
@@ -235,38 +190,7 @@ class ClaudeCodeTrace(Schema):
             raise InputError(f"{reader.path}: no requests; allowed: one session with its requests a line")
         return [found[key] for key in sorted(found)]
 
-    def _session(self, name: str, where: str, line: int, row: Row, tree: RangeTree) -> _Session:
-        scope = row.get("hash_id_scope")
-        if scope not in (*SCOPES, None):
-            raise InputError(
-                f"{where}: hash_id_scope = {shown(scope)}; allowed: {', '.join(SCOPES)}, or absent"
-            )
-        namespace: Hashable = 0 if (self.scope or scope) == "global" else name
-        session = _Session(name, line, tree.id_tokens, scope is not None, [], [])
-        entries = list(requests_of(row, where, "request"))
-        own_s = [None if e.get("type") == "subagent" else number(e, "t", here) for here, e in entries]
-        after_s = _next(own_s)
-        names: set[str] = set()
-        main: list[_Call] = []
-        for place, (here, entry) in enumerate(entries):
-            if entry.get("type") != "subagent":
-                session.calls.append(_add(main, name, here, entry, tree, namespace))
-                continue
-            nameless = entry.get("agent_id") is None
-            agent = f"agent {place + 1}" if nameless else text(entry, "agent_id", here)
-            if agent in names:
-                raise InputError(
-                    f"{here}: agent_id = {agent!r} for the second time; allowed: once a session"
-                )
-            names.add(agent)
-            if self.subagents == "include":
-                before_s = main[-1].at_s if main else None
-                made = _agent(f"{name}/{agent}", here, entry, tree, namespace, before_s, after_s[place])
-                session.agents.append(made)
-                session.calls += made.calls
-        return session
-
-    def _set_clocks(self, sessions: list[_Session]) -> list[str]:
+    def _set_clocks(self, sessions: list[AgentSession]) -> list[str]:
         """Put the calls of all sub-agents on the clocks of their sessions."""
         agents = [agent for session in sessions for agent in session.agents]
         meaning, note = meaning_of([agent.span for agent in agents])
@@ -276,95 +200,3 @@ class ClaudeCodeTrace(Schema):
             for call in agent.calls:
                 call.at_s += start_s
         return [note] if agents and self.subagent_t is None else []
-
-
-def _next(times: list[float | None]) -> list[float | None]:
-    """For each place the first time behind it."""
-    after: list[float | None] = []
-    latest = None
-    for at in reversed(times):
-        after.append(latest)
-        latest = latest if at is None else at
-    after.reverse()
-    return after
-
-
-def _agent(
-    name: str,
-    where: str,
-    entry: Row,
-    tree: RangeTree,
-    namespace: Hashable,
-    before_s: float | None,
-    after_s: float | None,
-) -> _Agent:
-    """A sub-agent between two calls of its parent."""
-    duration_s = None if entry.get("duration_ms") is None else number(entry, "duration_ms", where) / 1000
-    span = Span(where, number(entry, "t", where), duration_s, before_s, after_s)
-    calls: list[_Call] = []
-    for here, row in requests_of(entry, where, "call"):
-        _add(calls, name, here, row, tree, namespace).lane = name
-    return _Agent(span, calls)
-
-
-def _add(
-    chain: list[_Call], name: str, where: str, row: Row, tree: RangeTree, namespace: Hashable
-) -> _Call:
-    """Append the model call ``row`` to those before it in its session or sub-agent, ``name``."""
-    if row.get("type") not in ("n", "s"):
-        raise InputError(
-            f"{where}: type = {shown(row.get('type'))}; allowed: n, s, and subagent at the top level"
-        )
-    tokens, turn = whole(row, "in", where), len(chain) + 1
-    blocks, rest = divmod(tokens, tree.id_tokens)
-    prompt = tree.insert(namespace, block_runs(row, where, tokens, tree.id_tokens))
-    if rest:
-        prompt = tree.content.append(prompt, rest)
-    output_tokens = max(1, whole(row, "out", where, 0))
-    at_s, api_s = number(row, "t", where), _optional(row, "api_time", where)
-    model, inputs = row.get("model"), row.get("input_types")
-    call = _Call(
-        name=f"{name}/{turn}",
-        at_s=at_s,
-        prompt=prompt,
-        blocks=blocks,
-        output_tokens=output_tokens,
-        api_s=api_s,
-        turn=turn,
-        model=model if isinstance(model, str) else "",
-        answers_tool=isinstance(inputs, list) and "tool_result" in inputs,
-    )
-    recorded_s = _optional(row, "think_time", where)
-    if chain:
-        call.think_s = _think_s(where, chain[-1], call, recorded_s)
-    call.waits = bool(chain)
-    chain.append(call)
-    return call
-
-
-def _think_s(where: str, before: _Call, call: _Call, recorded_s: float | None) -> float:
-    """Seconds from the reply to ``before`` to ``call``, by the class's rule; times must not go back."""
-    gap_s = call.at_s - before.at_s
-    if gap_s < 0:
-        raise InputError(
-            f"{where}: t = {call.at_s!r}; allowed: at least {before.at_s!r}, that of the call before"
-        )
-    if before.api_s is None:
-        return gap_s
-    return max(0.0, gap_s - before.api_s) if recorded_s is None else recorded_s
-
-
-def _optional(row: Row, key: str, where: str) -> float | None:
-    return None if row.get(key) is None else number(row, key, where)
-
-
-def requests_of(row: Row, where: str, what: str) -> Iterator[tuple[str, Row]]:
-    """The objects under ``requests``, each with its place in messages (number in the list, from 1)."""
-    value = row.get("requests")
-    if not isinstance(value, list):
-        raise InputError(f"{where}: requests = {shown(value)}; allowed: a list of objects")
-    for i, entry in enumerate(value, start=1):
-        here = f"{where}, {what} {i}"
-        if not isinstance(entry, dict):
-            raise InputError(f"{here}: {shown(entry)}; allowed: an object")
-        yield here, entry

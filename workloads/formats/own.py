@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workloads.arrivals import ClosedLoop, Recorded, TraceArrivals
+from workloads.checking import check
 from workloads.errors import InputError
 from workloads.formats.files import find_file
 from workloads.formats.jsonl import Row
@@ -86,7 +87,7 @@ class OwnTrace(Schema):
             for name in VALUES:
                 setattr(trace, name, about[name])
             trace.notes, trace.parents = about["notes"], dict(map(tuple, about["parents"]))
-            trace.check()
+            check(trace)
         except (AssertionError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"{path}: a trace that contradicts itself ({error!r}); allowed: a file written by "

@@ -63,17 +63,13 @@ class Arc(Eviction):
             self._missed = self._returns = None
         else:
             run.place = self._again
-        size = run.hi - run.lo
-        self.blocks += size
         run.place.append(run)
-        run.place.blocks += size
+        run.place.blocks += run.hi - run.lo
         self._forget()
 
     def take(self, run: Run) -> None:
-        size = run.hi - run.lo
-        self.blocks -= size
         run.place.remove(run)
-        run.place.blocks -= size
+        run.place.blocks -= run.hi - run.lo
 
     def split(self, run: Run, deep: Run) -> None:
         deep.place = run.place
@@ -89,7 +85,6 @@ class Arc(Eviction):
         return run
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         run.place.blocks -= blocks
         run.place.ghosts.add(run.node, blocks)
         if blocks == run.hi - run.lo:
@@ -107,4 +102,4 @@ class Arc(Eviction):
     def _forget(self) -> None:
         once, again, capacity = self._once, self._again, self.setting.capacity_blocks
         once.ghosts.shrink(max(0, capacity - once.blocks))
-        again.ghosts.shrink(max(0, 2 * capacity - self.blocks - once.ghosts.blocks))
+        again.ghosts.shrink(max(0, 2 * capacity - once.blocks - again.blocks - once.ghosts.blocks))

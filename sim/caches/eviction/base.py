@@ -44,8 +44,6 @@ class Eviction(ABC):
     runs by ``older`` and ``newer``, and goes only by that order and by ``place``, equal for both."""
 
     def __init__(self, setting: PolicySetting) -> None:
-        self.blocks = 0
-        """Blocks of all idle runs."""
         self.now_s = 0.0
         """Simulated time, set by the cache's user."""
         self.setting = setting
@@ -98,10 +96,8 @@ class Eviction(ABC):
 
     def check(self) -> None:
         """Assert the invariants; O(runs)."""
-        blocks, seen = 0, set()
+        seen = set()
         for run in self.idle():
             assert run.refs == 0 and run.lo < run.hi
             assert run not in seen
             seen.add(run)
-            blocks += run.hi - run.lo
-        assert blocks == self.blocks

@@ -33,13 +33,11 @@ class Keyed(Eviction):
         """The sort key of ``run``, which ``request`` releases now."""
 
     def release(self, run: Run, request: int) -> None:
-        self.blocks += run.hi - run.lo
         self.releases += 1
         self._idle_runs += 1
         self._push(run, self.key(run, request))
 
     def take(self, run: Run) -> None:
-        self.blocks -= run.hi - run.lo
         self._idle_runs -= 1
 
     def split(self, run: Run, deep: Run) -> None:
@@ -54,7 +52,6 @@ class Keyed(Eviction):
         return heap[0][3]
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         if blocks == run.hi - run.lo:
             self._idle_runs -= 1
             run.place = None

@@ -35,14 +35,12 @@ class Lru(Eviction):
         assert older is not None
         run.older, run.newer = older, ends
         older.newer = ends.older = run
-        self.blocks += run.hi - run.lo
 
     def take(self, run: Run) -> None:
         older, newer = run.older, run.newer
         assert older is not None and newer is not None
         older.newer, newer.older = newer, older
         run.older = run.newer = None
-        self.blocks -= run.hi - run.lo
 
     def split(self, run: Run, deep: Run) -> None:
         if not run.refs:
@@ -59,7 +57,6 @@ class Lru(Eviction):
         return run
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         if blocks == run.hi - run.lo:
             self._runs.remove(run)
 
@@ -67,11 +64,8 @@ class Lru(Eviction):
         ends = self._ends
         run = ends.newer
         assert run is not None
-        size = run.hi - run.lo
-        if size > blocks:
-            self.blocks -= blocks
+        if run.hi - run.lo > blocks:
             return run
-        self.blocks -= size
         ends.newer = newer = run.newer
         assert newer is not None
         newer.older = ends

@@ -46,18 +46,14 @@ class S3Fifo(Eviction):
         self._most_ghosts = setting.capacity_blocks * (100 - SMALL_PERCENT) // 100
 
     def release(self, run: Run, request: int) -> None:
-        size = run.hi - run.lo
-        self.blocks += size
         run.uses = min(run.uses, 1 + MOST_HITS)
         if run.place is None:
             run.place = self._main if self._ghosts.pop(run.node) else self._small
             run.place.append(run)
-        run.place.blocks += size
+        run.place.blocks += run.hi - run.lo
 
     def take(self, run: Run) -> None:
-        size = run.hi - run.lo
-        self.blocks -= size
-        run.place.blocks -= size
+        run.place.blocks -= run.hi - run.lo
 
     def split(self, run: Run, deep: Run) -> None:
         if run.place is not None:
@@ -85,7 +81,6 @@ class S3Fifo(Eviction):
         return run
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         run.place.blocks -= blocks
         if run.place is self._small:
             self._ghosts.add(run.node, blocks)

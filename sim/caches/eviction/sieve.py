@@ -23,13 +23,12 @@ class Sieve(Eviction):
         self._hand: Run | None = None  # None: at the old end
 
     def release(self, run: Run, request: int) -> None:
-        self.blocks += run.hi - run.lo
         if run.place is None:
             run.place = self._runs
             self._runs.append(run)
 
     def take(self, run: Run) -> None:
-        self.blocks -= run.hi - run.lo
+        """A held run keeps its place."""
 
     def split(self, run: Run, deep: Run) -> None:
         if run.place is not None:
@@ -50,7 +49,6 @@ class Sieve(Eviction):
         return run
 
     def evict(self, run: Run, blocks: int) -> None:
-        self.blocks -= blocks
         if blocks == run.hi - run.lo:
             if self._hand is run:
                 self._hand = self._runs.after(run)

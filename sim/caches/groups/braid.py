@@ -76,14 +76,8 @@ class BraidedLru(Lru):
     def __init__(self, capacity_blocks: int) -> None:
         super().__init__(PolicySetting(capacity_blocks))
 
-    def release_in_turns(self, strands: list[Strand], period: int) -> None:
-        """The runs of ``strands``, which nobody holds, go to the end of the queue block by block."""
-        self.release(Braid(strands, period), -1)
-
     def take(self, run: Run) -> None:
-        blocks = run.hi - run.lo
         run.up = False
-        self.blocks -= blocks
         strand = run.place
         if strand is None:
             older, newer = run.older, run.newer
@@ -93,7 +87,7 @@ class BraidedLru(Lru):
             return
         run.place = None
         braid = strand.braid
-        braid.hi -= blocks
+        braid.hi -= run.hi - run.lo
         if not braid.hi:
             self._runs.remove(braid)
 
@@ -127,6 +121,15 @@ class GroupPool(BlockCache):
         else:
             for run in new:
                 runs.add(run)
+
+    def put(self, run: Run, owner: int) -> None:
+        """``run``, which nobody holds, goes to the end of the queue; ``owner`` held it last."""
+        self.free_blocks += run.hi - run.lo
+        self.queue.release(run, owner)
+
+    def put_in_turns(self, strands: list[Strand]) -> None:
+        """The runs of ``strands``, which nobody holds, go to the end of the queue block by block."""
+        self.put(Braid(strands, self.block_size), -1)
 
     def _unravel(self, braid: Run, blocks: int) -> None:
         assert isinstance(braid, Braid)

@@ -50,13 +50,12 @@ class GroupedCache:
         self.width = len(groups)
         """Groups; a full block of every one is needed per ``block_size`` tokens."""
         self._told = evicted
-        self._queue = BraidedLru(UNLIMITED if capacity_blocks is None else capacity_blocks)
         self.pool = GroupPool(
             content,
             block_size,
             capacity_blocks,
             caching=caching,
-            queue=self._queue,
+            queue=BraidedLru(UNLIMITED if capacity_blocks is None else capacity_blocks),
             evicted=self._evicted if evicted is not None else None,
         )
         self.capacity_blocks = self.pool.capacity_blocks
@@ -143,9 +142,9 @@ class GroupedCache:
                 held = BlockTable(table.route, table.prompt_tokens, table.owner + base)
                 held.base = base
                 tables.append(held)
-            if self.has_states:
-                for group, held in zip(self.groups, tables, strict=True):
-                    held.states = [] if isinstance(group, StateGroup) else None
+            for group, held in zip(self.groups, tables, strict=True):
+                held.first = 0
+                held.states = [] if isinstance(group, StateGroup) else None
         return tables
 
     def lookup(self, table: BlockTable, known_tokens: int) -> Hit:
@@ -183,9 +182,7 @@ class GroupedCache:
     def acquire(self, table: BlockTable, hit: Hit) -> int:
         """Make the request a holder of the blocks of ``hit``, which must be fresh; their tokens."""
         if hit.blocks:
-            hits = hit.groups
-            assert hits is not None
-            for held, found in zip(table.groups or self.tables(table), hits):  # noqa: B905 (hot)
+            for held, found in zip(table.groups or self.tables(table), hit.groups):  # noqa: B905 (hot)
                 mine = found or hit
                 self.pool.acquire(held, mine)
                 held.first = mine.pieces[0][1] if mine.pieces else mine.blocks
@@ -226,7 +223,7 @@ class GroupedCache:
         """
         needed = self.width * (-(-total_tokens // self.block_size) - -(-computed // self.block_size))
         pool = self.pool
-        if not self.caching or needed > pool.empty_blocks + self._queue.blocks:
+        if not self.caching or needed > pool.free_blocks:
             return False
         pool.take(needed)
         for group, held in zip(self.groups, table.groups or self.tables(table)):  # noqa: B905 (hot)
@@ -260,7 +257,7 @@ class GroupedCache:
             for strand in strands:
                 leave_in_turn(self.pool, strand.run)
         elif strands:
-            self._queue.release_in_turns(strands, self.block_size)
+            self.pool.put_in_turns(strands)
 
     def publish(self, table: BlockTable, tokens: int) -> None:
         """Enter the request's full blocks among its first ``tokens`` tokens into the map."""

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sim.caches.groups.kinds import Chunks, Full, States, Window, kind_of
-from workloads.errors import InputError
-from workloads.trace import Trace
 
 
 def _known(name: str) -> str:
@@ -55,30 +53,3 @@ def most_blocks(groups: Sequence[str], prompt: int, total: int, at_once: int, si
     in_prompt = sum(kind.most_blocks(-(-prompt // size), at_once, size) for kind in kinds)
     in_reply = sum(kind.most_blocks(-(-total // size), min(at_once, 2), size) for kind in kinds)
     return max(in_prompt, in_reply)
-
-
-def require_groups_fit(
-    trace: Trace,
-    groups: Sequence[str],
-    size: int,
-    capacity_blocks: int,
-    key: str,
-    at_once: int | None = None,
-) -> None:
-    """Raise InputError unless every request alone fits into ``capacity_blocks`` blocks of all ``groups``.
-
-    ``at_once`` prompt tokens are computed at a time; None: all of them.
-    """
-    largest = trace.largest_tokens
-    if most_blocks(groups, largest, largest, at_once or largest, size) <= capacity_blocks:
-        return
-    prompts = trace.input_tokens
-    for i, output in enumerate(trace.output_tokens):
-        prompt, total = prompts[i], prompts[i] + output - 1
-        needed = most_blocks(groups, prompt, total, prompt if at_once is None else at_once, size)
-        if needed > capacity_blocks:
-            raise InputError(
-                f"{trace.where(i)}: a prompt of {prompt} tokens with a reply of {output} needs {needed} KV "
-                f"blocks of {size} tokens in {len(groups)} groups; allowed: at most {capacity_blocks} "
-                f"({key})"
-            )

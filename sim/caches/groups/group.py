@@ -120,7 +120,7 @@ class WindowGroup(Group):
             held.route, held.base, held.owner, held.published, prompt, total
         )
         for run in reversed(leaving):
-            pool.queue.release(run, held.owner)
+            pool.put(run, held.owner)
         leave_together(pool, front(pool, held, together), held.owner)
         for run in turning + staying:
             run.refs = 1

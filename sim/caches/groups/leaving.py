@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from sim.caches.block import BlockCache
+from sim.caches.groups.braid import GroupPool
 from sim.caches.runs import Run
 from sim.caches.tables import BlockTable
 
 
 def front(pool: BlockCache, table: BlockTable, upto: int) -> list[Run]:
     """Take the blocks before number ``upto`` out of what ``table`` holds: their runs, shallowest first."""
+    table.growing = None
     entries, pieces, done = table.entries, [], 0
     rest: list[tuple[Run, int]] = []
     for run, hi in entries:
@@ -42,9 +44,9 @@ def leave_together(pool: BlockCache, pieces: list[Run], owner: int) -> None:
                 _join_after(pool, piece)
 
 
-def leave_in_turn(pool: BlockCache, run: Run) -> None:
+def leave_in_turn(pool: GroupPool, run: Run) -> None:
     """``run``, which nobody holds now, goes to the queue from its shallow end."""
-    pool.queue.release(run, run.owner)
+    pool.put(run, run.owner)
     run.up = run.hi - run.lo > 1
     _join_after(pool, run)
 

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from sim.caches.groups.cache import GroupedCache
 from sim.caches.groups.group import GROUP, FullGroup, WindowGroup
 from sim.caches.runs import Run
-from sim.caches.tables import BlockTable, leading
+from sim.caches.tables import BlockTable
 from workloads.content import Route
 
 BASE = 1 << GROUP
@@ -28,7 +28,6 @@ class LoneRequests:
         assert isinstance(window, WindowGroup)
         self._window = window
         self._pool = cache.pool
-        self._queue = cache.pool.queue
         self._size = cache.block_size
         self._need = window.kind.last_blocks(cache.block_size)
 
@@ -41,8 +40,8 @@ class LoneRequests:
     def serve(self, table: BlockTable, prompt: int, total: int) -> int | None:
         """Blocks of the prompt that were found; None, and nothing is done, if the request is unusual: has a
         reply of one token, hits what its window still needs, or finds the last blocks in several runs."""
-        pool, queue, size = self._pool, self._queue, self._size
-        hit = leading(pool.resident, table.route, size, 0, (prompt - 1) // size)
+        pool, size = self._pool, self._size
+        hit = pool.leading(table.route, 0, (prompt - 1) // size)
         found, blocks = hit.blocks, -(-total // size)
         together = self._window.kind.skipped_tokens(prompt) // size
         if prompt == total or found > together:
@@ -50,7 +49,7 @@ class LoneRequests:
         last = self._reaching(table.route, found) if found else None
         if found and (last is None or found < self._need):
             return None
-        if 2 * (blocks - found) + hit.idle + self._need > pool.empty_blocks + queue.blocks:
+        if 2 * (blocks - found) + hit.idle + self._need > pool.free_blocks:
             return None
         pool.acquire(table, hit)
         if last is not None:
@@ -58,22 +57,23 @@ class LoneRequests:
                 last = pool.split(last, found - self._need)
             if found < last.hi:
                 pool.split(last, found)
-            queue.take(last)
+            pool.queue.take(last)
+            pool.free_blocks -= last.hi - last.lo
         pool.take(2 * (blocks - found))
         pool.publish(table, total)
         owner = table.owner + BASE
         leaving, turning, staying = self._window.lay(table.route, BASE, owner, found, prompt, total)
         for run in reversed(leaving):
-            queue.release(run, owner)
+            pool.put(run, owner)
         if last is not None:
             pool.let_go(last, owner)
         for run in turning:
-            queue.release(run, owner)
+            pool.put(run, owner)
             run.up = True
         pool.give_back(blocks - total // size)  # the window's last block, if it is not full
         pool.release(table, blocks)
         for run in reversed(staying):
-            queue.release(run, owner)
+            pool.put(run, owner)
         return found
 
     def _reaching(self, route: Route, end: int) -> Run | None:

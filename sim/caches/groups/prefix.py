@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sim.caches.groups.group import Group
 from sim.caches.groups.kinds import Chunks, Full
-from sim.caches.tables import MISS, BlockTable, Hit, covered_below, leading, trailing
+from sim.caches.tables import MISS, BlockTable, Hit, covered_below, trailing
 
 
 class Alike:
@@ -42,14 +42,13 @@ class Alike:
             return self.found
         size = self._size
         first = self.kind.skipped_tokens(blocks * size) // size
-        hit = leading(self._pool.resident, table.own_route(), size, first, blocks)
+        hit = self._pool.leading(table.own_route(), first, blocks)
         assert hit.blocks == blocks
         return hit
 
     def _leading(self, tables: list[BlockTable], begin: int, cap: int) -> int:
-        resident, size = self._pool.resident, self._size
         for number in self.numbers:
-            hit = leading(resident, tables[number].own_route(), size, begin, cap)
+            hit = self._pool.leading(tables[number].own_route(), begin, cap)
             cap = hit.blocks or begin
         if not begin and len(self.numbers) == 1:
             self.found = hit
@@ -145,7 +144,7 @@ class Prefixes:
         """`find` where `is_plain`, a group of full attention and another one: each is asked once."""
         first, second, size, need = self._first, self._second, self._size, self._need
         resident = self._pool.resident
-        hit = leading(resident, tables[first].own_route(), size, 0, (known_tokens - 1) // size)
+        hit = self._pool.leading(tables[first].own_route(), 0, (known_tokens - 1) // size)
         longest = hit.blocks
         if not longest:
             return MISS
@@ -162,7 +161,7 @@ class Prefixes:
             hit.junction = longest * size
             return hit
         if blocks < longest:
-            hit = leading(resident, tables[first].route, size, 0, blocks)
+            hit = self._pool.leading(tables[first].route, 0, blocks)
             hit.junction = longest * size
         last = other.hit(tables[second], blocks)
         hit.idle += last.idle

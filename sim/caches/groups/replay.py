@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.caches.base import Served
+from sim.caches.base import Fits, Served, always
 from sim.caches.groups.cache import GroupedCache
 from sim.caches.groups.lone import LoneRequests
 from sim.caches.tables import BlockTable
@@ -18,8 +18,9 @@ class GroupReplay:
 
     evicted_tokens = None
 
-    def __init__(self, trace: Trace, cache: GroupedCache) -> None:
+    def __init__(self, trace: Trace, cache: GroupedCache, fits: Fits = always) -> None:
         self.cache = cache
+        self._fits = fits
         self._lone = LoneRequests(cache) if LoneRequests.has_groups_of(cache) else None
         self._trace = trace
         self._end = trace.content.end
@@ -31,8 +32,10 @@ class GroupReplay:
     def serve(self, request: int, at_s: float) -> Served:
         """Allocate the prompt, then the reply without its last token (which has no KV); release."""
         cache, size = self.cache, self.cache.block_size
-        prompt = self._end[self._trace.prompt[request]]
-        total = prompt + self._trace.output_tokens[request] - 1
+        prompt, output = self._end[self._trace.prompt[request]], self._trace.output_tokens[request]
+        if not self._fits(prompt, output):
+            return Served(0, 0, prompt // size)
+        total = prompt + output - 1
         table = BlockTable(cache.content.route(self._trace.reply[request]), prompt, request)
         if self._lone is not None:
             found = self._lone.serve(table, prompt, total)

@@ -20,28 +20,39 @@ class DecodePages:
         self._memory = memory
         self._decodes = decodes
 
-    def next_step_fits(self, surplus: Sequence[SglangRequest] = ()) -> bool:
-        """Whether there is a page for each request that needs one, after evicting what can be."""
-        size = self._memory.page_size
-        needed = self._decodes.needs(self._decodes.step, 1)
-        if surplus:
-            needed += sum(request.computed % size == 0 for request in surplus)
-        self._memory.make_room(needed)
-        return self._memory.free_pages >= needed
+    def take_step(self, surplus: Sequence[SglangRequest] = ()) -> bool:
+        """Give the next step its pages; False: there are too few, even after evicting what can be.
 
-    def steps_that_fit(self, most: int) -> int:
-        """How many of ``most`` further steps fit in what is free or evictable."""
-        return self._decodes.steps_within(self._decodes.step, most, self._memory.free_blocks)
-
-    def allocate(self, steps: int, surplus: Sequence[SglangRequest] = ()) -> None:
-        """Give the next ``steps`` steps their pages; only a single one has a ``surplus``.
-
-        Each step evicts until there is a page for every request, needed or not, as far as there is
-        something to evict (``alloc_for_decode``); so the steps until free pages run short take theirs
-        together.
+        It evicts until there is a page for every request, needed or not, as far as there is something to
+        evict (``alloc_for_decode``).
         """
         decodes, memory = self._decodes, self._memory
-        count, step = decodes.count + len(surplus), decodes.step
+        count, needed = decodes.count, decodes.needs(decodes.step, 1)
+        if surplus:
+            count += len(surplus)
+            needed += sum(request.computed % memory.page_size == 0 for request in surplus)
+        if memory.free_pages < count:
+            memory.make_room(count)
+            if memory.free_pages < needed:
+                return False
+        if needed:
+            memory.take_unnamed(needed)
+        for request in surplus:
+            request.computed += 1
+            self.leave(request)
+        return True
+
+    def take_steps(self, steps: int) -> None:
+        """Give the next ``steps`` steps their pages, which are known to be there.
+
+        Each step evicts as `take_step` does; so the steps until free pages run short take theirs together.
+        """
+        decodes, memory = self._decodes, self._memory
+        count, step = decodes.count, decodes.step
+        needed = decodes.needs(step, steps)
+        if memory.free_pages >= needed + count:
+            memory.take_unnamed(needed)
+            return
         while steps:
             if memory.free_pages < count:
                 memory.make_room(count)
@@ -51,10 +62,20 @@ class DecodePages:
             memory.take_unnamed(decodes.needs(step, together))
             step += together
             steps -= together
-        for request in surplus:
-            memory.take_unnamed(request.computed % memory.page_size == 0)
-            request.computed += 1
-            self.leave(request)
+
+    def steps_that_fit(self, most: int) -> int:
+        """How many of ``most`` further steps fit in what is free or evictable.
+
+        One more than all of them if after it each of the decodes can have a page more.
+        """
+        decodes, free = self._decodes, self._memory.free_blocks
+        count, step = decodes.count, decodes.step
+        if (
+            count * (most // self._memory.page_size + 2) <= free
+            or decodes.needs(step, most) + count <= free
+        ):
+            return most + 1
+        return decodes.steps_within(step, most, free)
 
     def leave(self, request: SglangRequest) -> None:
         """``request`` is out of the decodes; its table learns which pages it took there."""
@@ -99,17 +120,18 @@ class TokenTimes:
 
         Those that the first step ends may have begun before it.
         """
-        last: dict[float, int] = {self._stepped_s: len(self.stepped)} if self.stepped else {}
-        for request in self._new:
-            last[request.last_token_s] = last.get(request.last_token_s, 0) + 1
-        self.stepped.update(self._new)
-        self._new.clear()
+        stepped, new = self.stepped, self._new
+        if new or not stepped or self._stepped_s != began:
+            last: dict[float, int] = {self._stepped_s: len(stepped)} if stepped else {}
+            for request in new:
+                last[request.last_token_s] = last.get(request.last_token_s, 0) + 1
+            stepped.update(new)
+            new.clear()
+            if last != {began: len(stepped)}:
+                first_end = now if steps == 1 else began + first
+                for last_s, decodes in last.items():
+                    log.add(first_end, first_end - last_s, 0.0, 1, decodes, 0)
+                steps, first = steps - 1, first + slope
         self._stepped_s = now
-        count = len(self.stepped)
-        if last != {began: count}:
-            first_end = now if steps == 1 else began + first
-            for last_s, decodes in last.items():
-                log.add(first_end, first_end - last_s, 0.0, 1, decodes, 0)
-            steps, first = steps - 1, first + slope
         if steps:
-            log.add(now, first, slope, steps, count, 0)
+            log.add(now, first, slope, steps, len(stepped), 0)

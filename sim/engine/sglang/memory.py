@@ -28,17 +28,18 @@ class SglangMemory(RadixCache):
         caching: bool = True,
         evicted: Evicted | None = None,
     ) -> None:
-        def leaf(owner: int, start: int, to: int) -> None:
-            if evicted is not None:
-                evicted(owner, to // page_size - 1, start // page_size)
-
         super().__init__(
-            content, page_size, capacity_pages * page_size, eviction=eviction, tree=tree, evicted=leaf
+            content,
+            page_size,
+            capacity_pages * page_size,
+            eviction=eviction,
+            tree=tree,
+            caching=caching,
+            evicted=None if evicted is None else _in_blocks(evicted, page_size),
         )
         self.capacity_blocks = self.capacity_pages
         """All pages."""
         self.eviction = eviction
-        self.caching = caching
 
     @property
     def block_size(self) -> int:
@@ -55,18 +56,9 @@ class SglangMemory(RadixCache):
         """Pages evicted so far."""
         return self.evicted_pages
 
-    def match(self, table: RadixTable, known_tokens: int) -> Node:
-        """As in `RadixCache`; without caching the root."""
-        return super().match(table, known_tokens) if self.caching else self.tree.root
-
     def match_whole(self, table: RadixTable, known_tokens: int) -> Node:
-        """The same without leaving a token to compute, as the queue's policies look things up."""
+        """As `match`, but with no token left to compute: so the policies of the queue look things up."""
         return self.match(table, known_tokens + 1)
-
-    def publish(self, table: RadixTable, tokens: int) -> None:
-        """As in `RadixCache`; without caching the request keeps its own pages."""
-        if self.caching:
-            super().publish(table, tokens)
 
     def give_back(self, table: RadixTable, held: int) -> None:
         """The request holds its first ``held`` pages only from now on; the others were its own."""
@@ -85,3 +77,12 @@ class SglangMemory(RadixCache):
         """Tokens of a prompt on ``route`` that a lookup would find; changes nothing."""
         path = PagePath(route, self.page_size)
         return self.tree.known_pages(path, (tokens - 1) // self.page_size) * self.page_size
+
+
+def _in_blocks(evicted: Evicted, page_size: int) -> Evicted:
+    """Who is called for a leaf in tokens and calls ``evicted`` with its blocks."""
+
+    def leaf(owner: int, start: int, to: int) -> None:
+        evicted(owner, to // page_size - 1, start // page_size)
+
+    return leaf

@@ -41,7 +41,10 @@ class Notes:
         totals.scheduled_tokens += batch.tokens
         if batch.loads:
             totals.loaded_tokens += sum(found.tokens for _, found in batch.loads)
-        totals.note_usage(scheduler.memory)
+        memory = scheduler.memory
+        used = memory.private_pages + memory.tree.protected_pages
+        if used > totals.max_used_blocks:  # as `note_usage`: this is hot
+            totals.max_used_blocks = used
         for request, known, cached in batch.admitted:
             request.admitted(now, known, cached, totals)
         if self.recorder is not None:
@@ -81,8 +84,8 @@ class Notes:
     def _note_prefills(self, batch: SglangBatch, duration_s: float, now: float) -> None:
         """One token for each completed prompt: its first, or the next one after a retraction."""
         tokens = 0
-        for request in batch.completed:
-            if request.phase in (WAITING, GONE):
+        for request, _, _ in batch.chunks:
+            if request is batch.cut or request.phase in (WAITING, GONE):
                 continue
             tokens += 1
             row = request.row

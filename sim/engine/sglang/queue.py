@@ -103,7 +103,8 @@ class WaitingQueue:
 
     def drop_first(self, count: int) -> None:
         """The first ``count`` requests wait no more."""
-        self.tokens -= sum(request.known_tokens for request in self.requests[:count])
+        for request in self.requests[:count]:
+            self.tokens -= request.known_tokens
         del self.requests[:count]
 
     def withdraw(self, request: SglangRequest) -> None:
@@ -124,9 +125,7 @@ class WaitingQueue:
         the head's last, so that they are not the next to be evicted.
         """
         policy, waiting = self._policy, self.requests
-        if policy is lpm and len(waiting) > MATCHED_AT_MOST:
-            policy = fcfs
-        if policy is not fcfs:
+        if policy is not fcfs and not (policy is lpm and len(waiting) > MATCHED_AT_MOST):
             policy(waiting, self._memory)
         elif self._refreshes and waiting:
             if self._passes % REFRESH_EVERY == 0:

@@ -32,10 +32,6 @@ from workloads.errors import InputError
 from workloads.trace import Trace
 
 
-def _unwatched(number: int) -> None:
-    """No router watches."""
-
-
 class SglangReplica:
     """Requests come by `submit`; ``finished(request)`` is called when the last token of one is there or the
     engine has aborted it, ``left(request)`` when one leaves before its last token."""
@@ -60,17 +56,14 @@ class SglangReplica:
         self.recorder = recorder
         self._notes = notes = Notes(number, latency, recorder, heard)
         self.steps, self.work, self.totals = notes.steps, notes.work, notes.totals
-        self._env = env
-        self._latency = latency
-        self._options = options
-        self._trace = trace
-        self._finished = finished
-        self._left = left
+        self._env, self._latency = env, latency
+        self._options, self._trace = options, trace
+        self._finished, self._left = finished, left
         self._fast_forward = fast_forward and recorder is None and heard is None
         self._heard = heard
         self._overlap = not options.disable_overlap_schedule
         self._timer = Timer(number, env, self._end)
-        self._changed: Callable[[int], None] = _unwatched
+        self._changed: Callable[[int], None] | None = None  # nobody watches
         self._leaving = Leaving(self._timer, self._abandon, self._begin)
         self._computing: SglangBatch | None = None
         self._ahead: SglangBatch | None = None  # overlap: decided, waiting for the one that computes
@@ -130,7 +123,8 @@ class SglangReplica:
             limit = self._options.max_new_tokens_of(prompt, limit, memory.capacity_pages, memory.page_size)
         kv = memory.table_on(request.table.route, prompt, index, trace.priority[index])
         must_look = self._scheduler.enqueue(SglangRequest(request, kv, limit))
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
@@ -142,46 +136,45 @@ class SglangReplica:
         """Begin the step decided ahead, or decide one; with overlap decide the next one too."""
         if self._leaving.is_due and self._leaving.happen(self._scheduler, None):
             self._ahead = None
-        batch, self._ahead = self._ahead, None
+        batch = self._ahead
         if batch is None:
             batch = self._plan(None)
             if batch is None:
                 self._rest()
                 return
         self._computing = batch
-        self._notes.begins()
-        if self._overlap:
-            self._ahead = self._plan(batch)
+        if self._loads is not None:  # else no request joins with KV from elsewhere
+            self._notes.begins()
+        self._ahead = self._plan(batch) if self._overlap else None
         self._start(batch)
 
     def _plan(self, in_flight: SglangBatch | None) -> SglangBatch | None:
-        """Have a step decided; None if nothing is to be computed, at least until ``in_flight`` is."""
+        """Have a step decided, and do and note what that entails.
+
+        None if nothing is to be computed, at least until ``in_flight`` is.
+        """
         while True:
-            batch = self._decide(in_flight)
+            batch = self._scheduler.plan(in_flight)
+            self._notes.decided(batch, self._scheduler, self._env.now_s)
+            if self._heard is not None and batch.tokens:
+                self._heard.iteration(batch.tokens)
+            for request, found in batch.loads:
+                assert self._source is not None
+                self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
+            if batch.aborted is not None:
+                self._abort(batch.aborted)
             if batch.tokens:
                 return batch
             if in_flight is not None or not (batch.retracted or batch.aborted):
                 return None
-
-    def _decide(self, in_flight: SglangBatch | None) -> SglangBatch:
-        """Have a step decided, and do and note what that entails."""
-        batch = self._scheduler.plan(in_flight)
-        self._notes.decided(batch, self._scheduler, self._env.now_s)
-        if self._heard is not None and batch.tokens:
-            self._heard.iteration(batch.tokens)
-        for request, found in batch.loads:
-            assert self._source is not None
-            self._timer.call_at(self._source.fetch(request, found), self._loaded, request)
-        if batch.aborted is not None:
-            self._abort(batch.aborted)
-        return batch
 
     def _abort(self, request: SglangRequest) -> None:
         """The engine gives ``request`` up."""
         self._abandon(request)
         request.row.aborted = True
         request.row.replica = self.number
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         self._finished(request)
 
     def _rest(self) -> None:
@@ -189,7 +182,8 @@ class SglangReplica:
         scheduler, memory = self._scheduler, self.memory
         self._computing = None
         self._timer.stop()
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         if self._loads is not None and self._loads.loading:
             return
         for request in scheduler.waiting[:1]:
@@ -207,7 +201,8 @@ class SglangReplica:
         self._catch_up()
         self.totals.note_usage(self.memory)  # copies of what others have brought in are freed now
         must_look = self._scheduler.loaded(request)
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._begin)
         elif must_look:
@@ -221,15 +216,15 @@ class SglangReplica:
             seconds = latency.fixed_s(batch.tokens, len(chunks))
             for _, before, new in chunks:
                 seconds += latency.prefill_s(before, new)
-            self._timer.start((), seconds, 0.0, 1)
+            self._timer.start(seconds, 0.0, 1)
         else:
             steps = 1
             if self._fast_forward:
                 steps += self._scheduler.repeats(batch, self._ahead)
-            seconds = latency.decodes_s(batch.decodes, batch.context, batch.uneven)
-            slope_s, steps = latency.growth(batch.decodes, batch.context, steps)
-            self._timer.start((), seconds, slope_s, steps)
-        self._changed(self.number)
+            seconds, slope_s, steps = latency.run(batch.decodes, batch.context, batch.uneven, steps)
+            self._timer.start(seconds, slope_s, steps)
+        if self._changed is not None:
+            self._changed(self.number)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
@@ -261,7 +256,8 @@ class SglangReplica:
         if self.recorder is not None:
             self._notes.complete(done, self.memory.capacity_blocks - self.memory.free_blocks, now)
         for request in done:
-            self._changed(self.number)
+            if self._changed is not None:
+                self._changed(self.number)
             self._finished(request)
         self._begin()
 
@@ -269,7 +265,8 @@ class SglangReplica:
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         scheduler = self._scheduler
         present = [*scheduler.waiting, *scheduler.present()]
         mine = next(each for each in present if each.submitted is request)
@@ -277,7 +274,8 @@ class SglangReplica:
 
     def fail(self, lost: Lost) -> None:
         """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         self._leaving.fail(lost, self._scheduler)
 
     def restart(self, memory: SglangMemory, source: Source | None) -> None:

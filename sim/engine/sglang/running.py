@@ -12,9 +12,9 @@ token that is being computed for it.
 from __future__ import annotations
 
 from sim.engine.batch import Decodes
-from sim.engine.request import DECODE, GONE, LAST, WAITING
+from sim.engine.request import DECODE, GONE, LAST, WAITING, Request
 from sim.engine.sglang.admission import CLIP_MAX_NEW_TOKENS, NewTokenRatio
-from sim.engine.sglang.batch import SglangBatch
+from sim.engine.sglang.batch import NONE, SglangBatch
 from sim.engine.sglang.config import SglangEngine
 from sim.engine.sglang.decodes import DecodePages
 from sim.engine.sglang.memory import SglangMemory
@@ -69,7 +69,7 @@ class RunningBatch:
             if request.phase != GONE:
                 self.enter(request)
         if in_flight is not None and in_flight.chunks:
-            in_flight.orders = range(first, self._order + 1)
+            in_flight.first_order, in_flight.last_order = first, self._order
 
     def remove(self, request: SglangRequest) -> None:
         """``request`` leaves before its last token is scheduled, or when it is there."""
@@ -89,11 +89,11 @@ class RunningBatch:
         Each of them the longest that its reply may still grow, as far as the engine knows.
         """
         ratio = 1.0 if self._ignore_eos else self.ratio.value
-        unknown = range(0) if in_flight is None else in_flight.orders
-        first, end, step = unknown.start, unknown.stop, self._decodes.step
+        first, last = (0, -1) if in_flight is None else (in_flight.first_order, in_flight.last_order)
+        step = self._decodes.step
         reserved, most = 0.0, CLIP_MAX_NEW_TOKENS
         for request in self.requests:
-            tokens = request.may_exceed + request.finish_step - step + (first <= request.order < end)
+            tokens = request.may_exceed + request.finish_step - step + (first <= request.order <= last)
             reserved += (tokens if tokens < most else most) * ratio  # no call: this is hot
         return reserved
 
@@ -105,7 +105,7 @@ class RunningBatch:
         Nothing is put there if no request is left, or if room is known to come with the step ``in_flight``.
         """
         decodes, pages = self._decodes, self._pages
-        surplus: list[SglangRequest] = []
+        surplus = NONE
         ending = False
         if in_flight is not None and in_flight.finishing:
             present = [request for request in in_flight.finishing if request in self.requests]
@@ -114,8 +114,8 @@ class RunningBatch:
             self._let_end([request for request in present if request.ends_by_length])
         if not self.requests:
             return
-        if pages.next_step_fits(surplus):
-            self.ratio.decay(1)
+        if pages.take_step(surplus):
+            self.ratio.steps += 1
         elif ending:
             return
         else:
@@ -123,17 +123,22 @@ class RunningBatch:
             surplus = [request for request in surplus if request in self.requests]
             if not self.requests:
                 return
-        batch.decodes = batch.tokens = decodes.count + len(surplus)
+            fits = pages.take_step(surplus)
+            assert fits
+        batch.decodes = batch.tokens = decodes.count
         batch.context = decodes.context
         if surplus:
-            batch.context += sum(request.computed for request in surplus)
+            batch.decodes = batch.tokens = decodes.count + len(surplus)
+            batch.context += sum(request.computed - 1 for request in surplus)
         if decodes.knows_longest:
-            longest = max([decodes.longest, *[request.computed for request in surplus]])
+            longest = max([decodes.longest, *[request.computed - 1 for request in surplus]])
             batch.uneven = batch.decodes * longest - batch.context
-        pages.allocate(1, surplus)
         if self._names_decodes:
             batch.scheduled = list(self.requests)
-        self._advance(1, batch)
+        batch.last_order = self._order
+        finishing = decodes.advance(1)
+        if finishing:
+            self._schedule_last(finishing, batch)
 
     def _let_end(self, requests: list[SglangRequest]) -> None:
         """``requests`` are sure to end with the step that computes: the batch goes on without them."""
@@ -142,14 +147,14 @@ class RunningBatch:
             self.ending[request] = None
             self.full = False
 
-    def _advance(self, steps: int, batch: SglangBatch) -> None:
-        """Count ``steps`` scheduled steps, ``batch`` the last of them."""
-        for request in self._decodes.advance(steps):
+    def _schedule_last(self, finishing: list[Request], batch: SglangBatch) -> None:
+        """``batch`` gives ``finishing``, no decodes any more, their last token."""
+        batch.finishing = [*batch.finishing]
+        for request in finishing:
             assert isinstance(request, SglangRequest)
             self._pages.leave(request)
             request.phase = LAST
-            batch.finishing = [*batch.finishing, request]
-        batch.orders = range(self._order + 1)
+            batch.finishing.append(request)
 
     def _retract(self, batch: SglangBatch, in_flight: SglangBatch | None, to_the_last: bool) -> None:
         """Take requests out of the batch until the others can decode."""
@@ -157,7 +162,7 @@ class RunningBatch:
         for request in self.requests:
             if request.phase == DECODE:
                 self._leave_decodes(request)
-            if in_flight is not None and request.order in in_flight.orders:
+            if in_flight is not None and in_flight.first_order <= request.order <= in_flight.last_order:
                 unknown.add(request)
                 request.generated -= 1
         kept, retracted, aborted = retract(
@@ -197,11 +202,9 @@ class RunningBatch:
         if ahead is None or not ahead.finishing:
             steps = decodes.next_finish - decodes.step
         within = self._pages.steps_that_fit(steps)
-        if ahead is None or within < steps or not self._all_end_by_length:
-            return within
-        # The step without those that finish: all others may need a page each.
-        needed = decodes.needs(decodes.step, steps) + decodes.count
-        return steps + 1 if needed <= self._memory.free_blocks else steps
+        if ahead is None or not self._all_end_by_length:  # the step without those that finish is unknown
+            return min(within, steps)
+        return within
 
     def repeat(
         self, computing: SglangBatch, ahead: SglangBatch | None, steps: int
@@ -215,8 +218,7 @@ class RunningBatch:
         same = 0 if ahead.finishing else min(steps, decodes.next_finish - decodes.step)
         if same:
             tokens = same * decodes.count
-            context = decodes.context + (same - 1) * decodes.count
-            ahead = ahead.followed_by(decodes.count, context, decodes.uneven)
+            ahead.context = decodes.context + tokens - decodes.count
             self._repeat(same, ahead)
         if steps > same:
             # What was ahead computes and gives its last tokens; the others are decided once more.
@@ -231,9 +233,11 @@ class RunningBatch:
 
     def _repeat(self, steps: int, last: SglangBatch) -> None:
         """Schedule ``steps`` steps of the present decodes, ``last`` the last of them."""
-        self._pages.allocate(steps)
-        self.ratio.decay(steps)
-        self._advance(steps, last)
+        self._pages.take_steps(steps)
+        self.ratio.steps += steps
+        finishing = self._decodes.advance(steps)
+        if finishing:
+            self._schedule_last(finishing, last)
 
     # -- checks ------------------------------------------------------------------------------------
 

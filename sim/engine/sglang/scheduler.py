@@ -51,7 +51,8 @@ class SglangScheduler:
     def enqueue(self, request: SglangRequest) -> bool:
         """Queue ``request``; whether a run of steps has to end so that it can be admitted."""
         self.queue.add(request)
-        return self._room > 0 and not self.running.full
+        running = self.running
+        return not running.full and len(running.requests) < self._max_running
 
     @property
     def waiting(self) -> list[SglangRequest]:
@@ -82,45 +83,58 @@ class SglangScheduler:
 
     def plan(self, in_flight: SglangBatch | None) -> SglangBatch:
         """Decide one step as things stand; ``in_flight`` is the step that computes, if one does."""
-        batch = SglangBatch()
-        if self._begun is not None:  # it is in the last prefill
-            self.memory.publish(self._begun.kv, self._begun.computed)
-            self.running.full = False
+        batch, running, begun, loads = SglangBatch(), self.running, self._begun, self._loads
+        if begun is not None:  # it is in the last prefill
+            self.memory.publish(begun.kv, begun.computed)
+            running.full = False
         if self._prefilled:
-            self.running.join(self._prefilled, in_flight)
+            running.join(self._prefilled, in_flight)
             self._prefilled = []
-        if self._loads is not None:
-            self._join_loaded(batch, self._loads)
-        self._plan_prefill(batch, in_flight)
-        if not batch.chunks and self.running.requests:
-            held = self._loads is not None and bool(self._loads.loading)
-            self.running.plan(batch, in_flight, to_the_last=held)
+        if loads is not None:
+            self._join_loaded(batch, loads)
+        if not running.requests:
+            running.full = False
+        if (
+            begun is not None
+            or (self.queue.requests and not running.full)
+            or (loads is not None and loads.ready)
+        ):
+            self._plan_prefill(batch, in_flight)
+        if running.requests and not batch.chunks:
+            held = loads is not None and bool(loads.loading)
+            running.plan(batch, in_flight, to_the_last=held)
             for request in batch.retracted:
                 self.queue.add(request)
         return batch
 
     def _plan_prefill(self, batch: SglangBatch, in_flight: SglangBatch | None) -> None:
         """Which prompts compute how much: the begun one first, what was loaded, then the queue."""
-        begun, running, waiting, loads = self._begun, self.running, self.queue.requests, self._loads
-        if not running.requests:
-            running.full = False
-        if begun is None and (running.full or not waiting) and (loads is None or not loads.ready):
-            return
-        if begun is None and self._room <= 0:
+        begun, running, loads = self._begun, self.running, self._loads
+        room = self._max_running - len(running.requests)
+        if begun is None and room <= 0:
             running.full = True
             return
         self.queue.arrange()
-        source = None if loads is None else loads.source
-        prefill = PrefillPass(self._engine, self.memory, running.reserved_tokens(in_flight), source)
+        prefill = PrefillPass(
+            self._engine,
+            self.memory,
+            len(running.requests),
+            lambda: running.reserved_tokens(in_flight),
+            None if loads is None else loads.source,
+        )
         if begun is not None:
             prefill.resume(begun)
         if loads is not None:
             self._admit_loaded(prefill, loads)
-        first, taken = len(prefill.admitted), 0
-        for request in waiting:
-            if prefill.verdict is Verdict.OTHER:
-                break
-            if len(prefill.admitted) + len(prefill.joined) >= self._room:
+        if self.queue.requests and not (prefill.spent and prefill.has(0)):
+            self._admit_waiting(prefill, room)
+        self._begin(prefill, batch)
+
+    def _admit_waiting(self, prefill: PrefillPass, room: int) -> None:
+        """The queue, as far as the budgets go and until ``room`` requests more run."""
+        running, first = self.running, len(prefill.chunks)
+        for request in self.queue.requests:
+            if len(prefill.chunks) + len(prefill.joined) >= room:
                 running.full = True
             if running.full:
                 break
@@ -128,16 +142,15 @@ class SglangScheduler:
             if verdict is Verdict.NO_TOKEN:
                 # A batch that was empty is replaced, with its flag, by the requests that join it.
                 running.full = bool(running.requests)
-            taken = len(prefill.admitted) - first + len(prefill.joined) + len(prefill.loads)
             if verdict is not Verdict.GO_ON:
                 break
+        taken = len(prefill.chunks) - first + len(prefill.joined) + len(prefill.loads)
         if taken:
             self.queue.drop_first(taken)
-        self._begin(prefill, batch)
 
     def _admit_loaded(self, prefill: PrefillPass, loads: Loads) -> None:
         """What was loaded goes before everything that waits."""
-        while loads.ready and len(prefill.admitted) < self._room:
+        while loads.ready and len(prefill.chunks) < self._room:
             request = loads.ready[0]
             assert isinstance(request, SglangRequest)
             if not prefill.admit_loaded(request):
@@ -146,22 +159,19 @@ class SglangScheduler:
 
     def _begin(self, prefill: PrefillPass, batch: SglangBatch) -> None:
         """Make room for the whole prefill, a page per request more than needed, and begin loads."""
-        memory, size, begun = self.memory, self.memory.page_size, self._begun
-        tokens = prefill.tokens
+        memory, size, chunks, cut = self.memory, self.memory.page_size, prefill.chunks, prefill.cut
+        batch.tokens = tokens = prefill.tokens
         if tokens:
-            memory.make_room(-(-tokens // size) + (len(prefill.admitted) if size > 1 else 0))
-        batch.admitted, batch.chunks, batch.finishing = [*batch.admitted], [], []
-        batch.tokens = tokens
-        batch.cut = self._begun = prefill.cut
-        for request, chunk in prefill.admitted:
-            before, known = request.computed, request.known_tokens
-            if request is not begun:
-                batch.admitted.append((request, known, before))
+            memory.make_room(-(-tokens // size) + (len(chunks) if size > 1 else 0))
+        batch.admitted = [*batch.admitted, *prefill.admitted]
+        batch.chunks = chunks
+        batch.cut = self._begun = cut
+        batch.finishing = []
+        for request, before, chunk in chunks:
             request.phase = PREFILL
-            request.computed = before + chunk
-            memory.take(request.kv, -(-request.computed // size) - request.kv.held)
-            batch.chunks.append((request, before, chunk))
-            if request is not prefill.cut:
+            request.computed = computed = before + chunk
+            memory.take(request.kv, -(-computed // size) - request.kv.held)
+            if request is not cut:
                 request.generated += 1
                 self._prefilled.append(request)
                 if request.generated == request.output_tokens:
@@ -194,17 +204,17 @@ class SglangScheduler:
 
     def results(self, batch: SglangBatch) -> list[SglangRequest]:
         """``batch`` has been computed: publish its prompts; those that have their last token, in order."""
-        if not batch.finishing and not batch.chunks:
-            return NONE
-        done = [request for request in batch.finishing if request.phase == LAST]
-        for request, before, new in batch.chunks:
+        chunks, finishing = batch.chunks, batch.finishing
+        done = [request for request in finishing if request.phase == LAST] if finishing else NONE
+        if not chunks:
+            for request in done:
+                self._finish(request)
+            return done
+        for request, before, new in chunks:
             if request in done:
                 self._finish(request)
             elif request is not batch.cut and request.phase not in (WAITING, GONE):
                 self.memory.publish(request.kv, before + new)
-        if not batch.chunks:
-            for request in done:
-                self._finish(request)
         return done
 
     def _finish(self, request: SglangRequest) -> None:

@@ -11,17 +11,33 @@ NONE: list[Any] = []
 """What most lists of most batches are: one empty list for all, never added to."""
 
 
+class Shares:
+    """What each request gets of one step, drafts included."""
+
+    __slots__ = ("drafted", "given", "sampled", "tokens")
+
+    def __init__(self, *, drafts: bool) -> None:
+        self.tokens: dict[Request, int] = {}
+        """Of each request, running ones first, in the engine's order."""
+        self.drafted = 0
+        """Drafts among them: what decodes compute beyond one token each."""
+        self.sampled: dict[Request, tuple[int, int]] | None = {} if drafts else None
+        """(drafts, those that will be accepted) of each request that gets tokens; None without drafts."""
+        self.given: dict[Request, int] | None = None
+        """Tokens that each request got, once drafts are verified; None without drafts."""
+
+
 class Batch:
     """One step: which requests compute how much, and what that does to the requests once its results are
     there.
 
     Decodes, one token each, are only a number and the sum of their contexts; ``chunks`` are the prompt
-    work. A scheduler that goes step by step also gives ``scheduled``, every request in the engine's order.
+    work. A scheduler that goes step by step also gives ``shares``, what each request gets.
     """
 
     __slots__ = (
-        "admitted", "chunks", "completed", "context", "decodes", "drafted", "finishing", "given", "left",
-        "loads", "lost", "preempted", "recomputed", "sampled", "scheduled", "tokens", "uneven",
+        "admitted", "chunks", "completed", "context", "decodes", "finishing", "left", "loads", "lost",
+        "preempted", "recomputed", "shares", "tokens", "uneven",
     )  # fmt: skip
 
     def __init__(self, decodes: int = 0, context: int = 0, uneven: int = 0) -> None:
@@ -34,8 +50,6 @@ class Batch:
         """To compute, those of prompts included."""
         self.chunks: list[tuple[Request, int, int]] = NONE
         """(request, its tokens with KV before, tokens computed)."""
-        self.scheduled: dict[Request, int] | None = None
-        """Tokens of each request, running ones first."""
         self.admitted: list[tuple[Request, int, int]] = NONE
         """(request, its known tokens, those of them that were found)."""
         self.preempted: list[Request] = NONE
@@ -51,12 +65,8 @@ class Batch:
         """Decodes of this step that were preempted while it was in flight: their token still comes."""
         self.lost = 0
         """Decodes of this step that left while it was in flight: no token."""
-        self.drafted = 0
-        """Drafts among ``tokens``: what decodes compute beyond one token each."""
-        self.given: dict[Request, int] | None = None
-        """Tokens that each request got, once drafts are verified; None without drafts."""
-        self.sampled: dict[Request, tuple[int, int]] | None = None
-        """(drafts, those that will be accepted) of each request that gets tokens; None without drafts."""
+        self.shares: Shares | None = None
+        """What each request gets, where every step is decided."""
 
     def followed_by(self, decodes: int, context: int, uneven: int) -> Batch:
         """A step of decodes alone in the place of this one: the same object, if this is such a step too."""

@@ -29,8 +29,8 @@ class Decoding:
     """
 
     __slots__ = (
-        "_has_clock", "_lag", "_memory", "_slides", "_taken", "_writers", "contested", "decodes",
-        "width",
+        "_has_clock", "_lag", "_memory", "_slides", "_taken", "contested", "decodes",
+        "width", "writers",
     )  # fmt: skip
 
     def __init__(self, memory: EngineMemory, *, asynchronous: bool, knows_longest: bool) -> None:
@@ -39,8 +39,9 @@ class Decoding:
         self._has_clock = memory.has_clock
         self._lag = 1 if asynchronous else 0
         self._taken = 0  # scheduled steps whose decodes have their blocks
-        self._writers = Writers()
-        self.contested = self._writers.contested
+        self.writers = Writers()
+        """Which replies are being written."""
+        self.contested = self.writers.contested
         """Nodes in which two replies have content in common."""
         groups = memory if isinstance(memory, GroupedCache) else None
         self.width = 1 if groups is None else groups.width
@@ -50,19 +51,20 @@ class Decoding:
     def enter(self, request: Request, before: int) -> None:
         """``request`` goes on token by token from the next step on; its last piece of prompt began at
         ``before``."""
-        self.settle()  # before the numbers change
+        if self._taken < self.decodes.step:  # before the numbers change
+            self._take(self.decodes.step)
         self.decodes.enter(request)
-        self._writers.add(request)
+        self.writers.add(request)
         if self._slides is not None:
             self._slides.enter(request, before, self.decodes.step)
 
     def leave(self, request: Request) -> None:
-        """``request`` writes no more: it has its last token, or is taken out before."""
+        """``request`` is taken out before it has its last token."""
         if request.phase == DECODE:
             self.decodes.leave(request)
             if self._slides is not None:
                 self._slides.leave(request)
-        self._writers.discard(request)
+        self.writers.discard(request)
 
     def advance(self, steps: int) -> list[Request]:
         """Count ``steps`` scheduled steps; those that get their last token with the last of them."""
@@ -72,7 +74,8 @@ class Decoding:
             decodes.step = step
             decodes.context += steps * decodes.count
             return NONE
-        self._take(step)  # before the numbers change
+        if self._taken < step:  # before the numbers change
+            self._take(step)
         finishing = decodes.advance(steps)
         for request in finishing:
             request.phase = LAST
@@ -100,25 +103,26 @@ class Decoding:
 
     def next_step_fits(self, at_once: bool) -> bool:
         """Whether there are blocks for a step of all decodes; ``at_once`` they are taken."""
+        decodes, first = self.decodes, self._taken
+        after = decodes.step + 1
         if self._slides is not None:
             self.settle()  # what left a window in the steps before is free
-            if self.decodes.needs(self._taken, 1) * self.width > self._memory.free_blocks:
+            if decodes.needs(self._taken, 1) * self.width > self._memory.free_blocks:
                 return False
             if at_once:
-                self._take(self.decodes.step + 1)
+                self._take(after)
             return True
-        decodes, free = self.decodes, self._memory.free_blocks
-        first, steps = self._taken, decodes.step + 1 - self._taken
         if not (at_once or self._has_clock):
-            if decodes.count * (-(-steps // decodes.block_size)) <= free:
+            free = self._memory.free_blocks
+            if decodes.count * -((first - after) // decodes.block_size) <= free:  # nearly always
                 return True
-            return decodes.needs(first, steps) <= free or self._is_short()
-        needed = decodes.needs(first, steps)
-        if needed > free:
-            return self._is_short()
+            return decodes.needs(first, after - first) <= free or self._is_short()
+        needed = decodes.needs(first, after - first)
         if needed:
+            if needed > self._memory.free_blocks:
+                return self._is_short()
             self._memory.take(needed)
-        self._taken = first + steps
+        self._taken = after
         return True
 
     def _is_short(self) -> bool:
@@ -149,13 +153,15 @@ class Decoding:
 
     def publish(self, route: Route) -> None:
         """Publish what is written by now of the replies on ``route``."""
-        for request in self._writers.of(route):
-            self._memory.publish(request.table, self.written(request))
+        writers = self.writers
+        if not writers.nodes.isdisjoint(route.nodes):
+            for request in writers.of(route):
+                self._memory.publish(request.table, self.written(request))
 
     def publish_contested(self) -> None:
         """Publish what is written by now of the replies that have content in common."""
         self.settle()
-        for request in self._writers.of_contested():
+        for request in self.writers.of_contested():
             self._memory.publish(request.table, self.written(request))
 
     # -- runs of steps -----------------------------------------------------------------------------
@@ -169,7 +175,7 @@ class Decoding:
         write one reply, or if the ``head`` of the queue, which is blocked, reads one being written.
         ``others``: a step that is scheduled now may take blocks for prompts.
         """
-        if self.contested or (head is not None and self._writers.write(head.table.route)):
+        if self.contested or (head is not None and self.writers.write(head.table.route)):
             return 0
         decodes, first = self.decodes, self._taken
         count, step = decodes.count, decodes.step

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.engine.request import GONE, WAITING, Request
-from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.batch import Batch, Shares
 from sim.engine.vllm.speculation import Speculation
 from sim.results.records import EngineTotals
 
@@ -47,11 +47,11 @@ class Drafts:
             return 1
         return self.wide if self.wide <= budget else 0
 
-    def decided(self, batch: Batch, request: Request, drafts: int) -> None:
-        """``request`` decodes in ``batch`` with so many drafts."""
-        assert batch.sampled is not None
-        batch.drafted += drafts
-        batch.sampled[request] = drafts, min(drafts, self._accepts(request).pop()) if drafts else 0
+    def decided(self, shares: Shares, request: Request, drafts: int) -> None:
+        """``request`` decodes with so many drafts."""
+        assert shares.sampled is not None
+        shares.drafted += drafts
+        shares.sampled[request] = drafts, min(drafts, self._accepts(request).pop()) if drafts else 0
 
     def _accepts(self, request: Request) -> list[int]:
         """Drafts that the verifications of ``request`` accept, the next one last."""
@@ -75,10 +75,13 @@ class Drafts:
 
         ``ahead`` was decided as if there were none.
         """
-        assert batch.sampled is not None
+        shares = batch.shares
+        assert shares is not None and shares.sampled is not None
         given: dict[Request, int] = {}
-        later = {} if ahead is None or ahead.sampled is None else ahead.sampled
-        for request, (drafts, accepted) in batch.sampled.items():
+        later: dict[Request, tuple[int, int]] = {}
+        if ahead is not None and ahead.shares is not None:
+            later = ahead.shares.sampled or later
+        for request, (drafts, accepted) in shares.sampled.items():
             left = request.output_tokens - request.generated
             if request.phase == GONE or not left:
                 continue  # asynchronous: it ended with the step before
@@ -99,4 +102,4 @@ class Drafts:
                 self.publish(request, request.prompt_tokens + request.generated - 1)
             if given[request] == left:
                 batch.finishing.append(request)
-        batch.given = given
+        shares.given = given

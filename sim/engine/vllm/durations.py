@@ -28,9 +28,10 @@ class Durations:
     def of(self, batch: Batch) -> float:
         """How long ``batch`` takes, s."""
         latency, chunks, decodes = self._latency, batch.chunks, batch.decodes
-        if batch.sampled is not None:
-            drafts_s = 0.0 if self._drafter is None else self._drafter.step_s(batch)
-            return verification_s(latency, batch) + drafts_s
+        if batch.shares is not None and batch.shares.sampled is not None:
+            drafted = batch.shares.drafted
+            drafts_s = 0.0 if self._drafter is None else self._drafter.step_s(batch, drafted)
+            return verification_s(latency, batch, drafted) + drafts_s
         if not chunks:
             return latency.decodes_s(decodes, batch.context, batch.uneven)
         seconds = latency.decode_s(decodes, batch.context, batch.uneven, batch.tokens - decodes)
@@ -38,25 +39,25 @@ class Durations:
             seconds += latency.prefill_s(before, new)
         return seconds + latency.fixed_s(batch.tokens, decodes + len(chunks))
 
-    def start_run(
-        self, batch: Batch, seconds: float, ahead: Batch | None, decodes: Decodes, steps: int
-    ) -> None:
-        """Compute ``steps`` steps: ``batch``, which takes ``seconds``, what is ahead if that computes
-        prompts, and ``decodes`` alone."""
+    def start_run(self, batch: Batch, ahead: Batch | None, decodes: Decodes, steps: int) -> None:
+        """Compute ``steps`` steps: ``batch``, what is ahead if that computes prompts, and ``decodes``
+        alone."""
         latency = self._latency
-        if ahead is None or ahead.chunks:  # those that it completes decode too
-            count, context, uneven = decodes.count, decodes.context, decodes.uneven
-        else:
-            count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
-        leads, leads_s = [batch], [seconds]
         if ahead is not None and ahead.chunks:
-            leads.append(ahead)
-            leads_s.append(self.of(ahead))
-        elif batch.decodes == count and not batch.lost and not batch.chunks:
-            slope_s, steps = latency.growth(count, batch.context, steps)
-            self._timer.start((), seconds, slope_s, steps)
-            return
-        self._notes.begins(leads, count, context)
-        slope_s, run = latency.growth(count, context, steps - len(leads))
-        first_s = latency.decodes_s(count, context, uneven)
-        self._timer.start(leads_s, first_s, slope_s, len(leads) + run)
+            count, context, uneven = decodes.count, decodes.context, decodes.uneven
+            lead_s, next_s = self.of(batch), self.of(ahead)
+            leads, led_s = [(batch, lead_s), (ahead, next_s)], lead_s + next_s
+        else:
+            if ahead is None:  # those that this step completes decode too
+                count, context, uneven = decodes.count, decodes.context, decodes.uneven
+            else:
+                count, context, uneven = ahead.decodes, ahead.context, ahead.uneven
+            if batch.decodes == count and not batch.chunks and not batch.lost:
+                first_s, slope_s, steps = latency.run(count, batch.context, batch.uneven, steps)
+                self._timer.start(first_s, slope_s, steps)
+                return
+            led_s = self.of(batch)
+            leads = [(batch, led_s)]
+        self._notes.begins(count, context)
+        first_s, slope_s, run = latency.run(count, context, uneven, steps - len(leads))
+        self._timer.start_led(leads, led_s, first_s, slope_s, run)

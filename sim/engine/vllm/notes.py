@@ -7,7 +7,7 @@ from sim.engine.latency import IterationTime
 from sim.engine.request import GONE, WAITING, Request
 from sim.engine.step_records import StepRecord, StepRecorder
 from sim.engine.timer import Timer
-from sim.engine.vllm.batch import NONE, Batch
+from sim.engine.vllm.batch import NONE, Batch, Shares
 from sim.engine.vllm.run_scheduler import RunScheduler
 from sim.engine.vllm.step_scheduler import StepScheduler
 from sim.results.records import EngineTotals
@@ -22,8 +22,8 @@ class Notes:
     """
 
     __slots__ = (
-        "_context", "_decodes", "_heard", "_latency", "_leads", "_led_s", "_noted", "_number", "_recorder",
-        "_timer", "steps", "totals",
+        "_context", "_decodes", "_heard", "_is_bounded", "_latency", "_led_s", "_noted", "_number",
+        "_recorder", "_timer", "steps", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -38,10 +38,10 @@ class Notes:
         self.totals = EngineTotals()
         self._number = number
         self._latency = latency
+        self._is_bounded = latency.is_bounded
         self._timer = timer
         self._recorder = recorder
         self._heard = heard
-        self._leads: list[Batch] = NONE
         self._noted = 0  # leads whose tokens are noted
         self._led_s = 0.0  # their duration
         self._decodes = self._context = 0  # of the run after the leads
@@ -63,9 +63,9 @@ class Notes:
         if self._recorder is not None:
             self._record(batch, scheduler, now, self._recorder)
 
-    def begins(self, leads: list[Batch], decodes: int, context: int) -> None:
-        """Iterations begin: ``leads``, then a run of ``decodes`` that have ``context`` tokens in KV."""
-        self._leads, self._noted, self._led_s = leads, 0, 0.0
+    def begins(self, decodes: int, context: int) -> None:
+        """Leads begin, then a run of ``decodes`` that have ``context`` tokens in KV."""
+        self._noted, self._led_s = 0, 0.0
         self._decodes, self._context = decodes, context
 
     # -- what has been computed --------------------------------------------------------------------
@@ -75,36 +75,41 @@ class Notes:
         timer, totals = self._timer, self.totals
         totals.iterations += steps
         totals.busy_s += now - timer.began_s
-        if self._latency.is_bounded:
+        if self._is_bounded:
             self._note_extrapolated(batch, steps)
-        leads = self._leads
+        leads = timer.leads
         if not leads:
-            self._note_step(batch, now, timer.first_s, timer.slope_s, steps)
+            if batch.chunks or batch.lost or batch.left or batch.shares is not None:
+                self._note_step(batch, now, timer.first_s, timer.slope_s, steps)
+            else:  # decodes alone
+                self.steps.add(now, timer.first_s, timer.slope_s, steps, batch.decodes, 0)
             return
         self.leads_ended(steps)
-        self._leads = NONE
         run = steps - len(leads)
         if run > 0:
             self.steps.add(now, timer.first_s, timer.slope_s, run, self._decodes, 0)
 
     def leads_ended(self, steps: int) -> None:
         """Note, once, those of the first ``steps`` iterations that come before a run."""
-        timer, noted, led_s = self._timer, self._noted, self._led_s
-        for lead, lead_s in zip(self._leads[noted:steps], timer.leads_s[noted:steps]):  # noqa: B905 (hot)
+        leads, began_s, led_s = self._timer.leads, self._timer.began_s, self._led_s
+        if self._noted or steps < len(leads):
+            leads = leads[self._noted : steps]
+        for lead, lead_s in leads:
             led_s += lead_s
-            noted += 1
-            self._note_step(lead, timer.began_s + led_s, lead_s, 0.0, 1)
-        self._noted, self._led_s = noted, led_s
+            self._note_step(lead, began_s + led_s, lead_s, 0.0, 1)
+        self._noted += len(leads)
+        self._led_s = led_s
 
     def _note_step(self, batch: Batch, at_s: float, first_s: float, slope_s: float, steps: int) -> None:
         """First tokens, and the gaps that ``batch`` and equal steps end, at ``at_s``."""
-        decodes, first_tokens = batch.decodes - batch.lost, 0
-        if batch.scheduled is not None:
-            decodes = self._count_decodes(batch, at_s)
+        decodes, first_tokens, shares = batch.decodes - batch.lost, 0, batch.shares
+        if shares is not None:
+            decodes = self._count_decodes(batch, shares, at_s)
         if batch.completed:
             first_tokens = self._note_completed(batch.completed, at_s)
-        if batch.given is not None:  # the tokens of a step come together: one gap, whatever their number
-            first_tokens += sum(batch.given.values()) - len(batch.given)
+        if shares is not None and shares.given is not None:
+            # The tokens of a step come together: one gap, whatever their number.
+            first_tokens += sum(shares.given.values()) - len(shares.given)
         if batch.left:
             for request in batch.left:
                 request.last_token_s = at_s
@@ -127,19 +132,18 @@ class Notes:
                 self._heard.tokens(request.index, request.generated)
         return tokens
 
-    def _count_decodes(self, batch: Batch, at_s: float) -> int:
+    def _count_decodes(self, batch: Batch, shares: Shares, at_s: float) -> int:
         """Give each request its token; how many decodes had their last one when this step began.
 
         The budget may leave out a decode for a step: its gap is longer and is noted by itself.
         """
-        assert batch.scheduled is not None
-        given = batch.given
+        given = shares.given
         if given is None:
             for request in batch.completed:
                 request.generated += request.phase != GONE
         chunks = {request for request, _, _ in batch.chunks}
         decodes = 0
-        for request in batch.scheduled:
+        for request in shares.tokens:
             if request in chunks or request.phase == GONE:
                 continue
             if given is None:
@@ -157,13 +161,13 @@ class Notes:
 
     def _note_extrapolated(self, batch: Batch, steps: int) -> None:
         """Of the time of the iterations that end now, that outside of what the profile measured."""
-        timer, leads, extrapolated_s = self._timer, self._leads, self._latency.extrapolated_s
+        timer, leads, extrapolated_s = self._timer, self._timer.leads, self._latency.extrapolated_s
         if not leads:
             self.totals.extrapolated_s += extrapolated_s(
                 _prefills(batch), batch.decodes, batch.context, timer.first_s, timer.slope_s, steps
             )
             return
-        for lead, lead_s in zip(leads[:steps], timer.leads_s):  # noqa: B905 (hot)
+        for lead, lead_s in leads[:steps]:
             self.totals.extrapolated_s += extrapolated_s(
                 _prefills(lead), lead.decodes, lead.context, lead_s
             )
@@ -192,12 +196,12 @@ class Notes:
         recorder: StepRecorder,
     ) -> None:
         admitted = [(request.index, cached, request.preemptions) for request, _, cached in batch.admitted]
-        scheduled = batch.scheduled or {}
+        assert batch.shares is not None
         record = StepRecord(
             step=len(recorder.records),
             replica=self._number,
             scheduled_s=now,
-            sched=[(request.index, tokens) for request, tokens in scheduled.items()],
+            sched=[(request.index, tokens) for request, tokens in batch.shares.tokens.items()],
             new=[(index, cached) for index, cached, preemptions in admitted if not preemptions],
             resumed=[(index, cached) for index, cached, preemptions in admitted if preemptions],
             preempted=[request.index for request in batch.preempted],

@@ -24,6 +24,7 @@ from sim.engine.step_records import StepRecorder
 from sim.engine.timer import Timer
 from sim.engine.vllm.batch import Batch
 from sim.engine.vllm.config import SchedulerOptions
+from sim.engine.vllm.decoding import Decoding
 from sim.engine.vllm.durations import Durations
 from sim.engine.vllm.notes import Notes
 from sim.engine.vllm.run_scheduler import RunScheduler
@@ -31,10 +32,6 @@ from sim.engine.vllm.speculation import Drafter
 from sim.engine.vllm.step_scheduler import Rank, StepScheduler
 from sim.results.step_log import StepLog
 from workloads.content import Route
-
-
-def _unwatched(number: int) -> None:
-    """No router watches."""
 
 
 class VllmReplica:
@@ -90,7 +87,7 @@ class VllmReplica:
         self._durations = Durations(latency, self._timer, self._notes, drafter)
         self.steps, self.totals = self._notes.steps, self._notes.totals
         self._leaving = Leaving(self._timer, self._abandon, self._woken)
-        self._changed: Callable[[int], None] = _unwatched
+        self._changed: Callable[[int], None] | None = None  # where a router watches
         self._asynchronous = options.async_scheduling
         self._computing: Batch | None = None
         self._ahead: Batch | None = None  # asynchronous: scheduled, waiting for the one that computes
@@ -152,7 +149,8 @@ class VllmReplica:
     def submit(self, request: Request) -> None:
         """Queue ``request``; an idle replica begins a step once this instant's arrivals are in."""
         must_look = self._scheduler.enqueue(request)
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._woken)
         elif must_look and self._timer.steps > 1:
@@ -180,7 +178,8 @@ class VllmReplica:
             if batch is None:
                 self._computing = None
                 self._timer.stop()
-                self._changed(self.number)
+                if self._changed is not None:
+                    self._changed(self.number)
                 return
         if self._asynchronous:
             self._ahead = self._plan(batch)
@@ -230,7 +229,8 @@ class VllmReplica:
             return
         self._catch_up()
         must_look = self._scheduler.loaded(request)
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         if self._timer.is_idle:
             self._timer.wake(self._woken)
         elif must_look:
@@ -239,37 +239,38 @@ class VllmReplica:
     def _start(self, batch: Batch) -> None:
         """Compute ``batch`` from now on, and as many steps of decodes as may follow."""
         self._computing, self._repeated = batch, 0
-        durations, runs = self._durations, self._repeating
-        seconds = durations.of(batch)
+        runs = self._repeating
         if runs is not None and (more := runs.repeats(batch, self._ahead)):
-            durations.start_run(batch, seconds, self._ahead, runs.decodes, 1 + more)
+            self._durations.start_run(batch, self._ahead, runs.decodes, 1 + more)
         else:
-            self._start_one(batch, seconds)
-        self._changed(self.number)
+            self._start_one(batch)
+        if self._changed is not None:
+            self._changed(self.number)
 
-    def _start_one(self, batch: Batch, seconds: float) -> None:
-        """Compute ``batch`` alone, which takes ``seconds`` by the latency model."""
+    def _start_one(self, batch: Batch) -> None:
+        """Compute ``batch`` alone."""
+        seconds = self._durations.of(batch)
         if self._compute is not None:
             seconds = self._compute(batch, self.memory, seconds)
         if self._lockstep is not None:
             self._lockstep.enter(self._env, self._timer, seconds)
         else:
-            self._timer.start((), seconds, 0.0, 1)
+            self._timer.start(seconds, 0.0, 1)
 
     def _catch_up(self) -> None:
         """Let the scheduler count the steps of the run under way that have begun by now."""
         if self._runs is not None:
-            self._repeat(self._timer.begun() - 1)
-            self._runs.decoding.settle()
+            self._scheduled(self._runs.decoding, self._timer.begun())
 
-    def _repeat(self, steps: int) -> None:
-        """The first ``steps`` of the repeated steps have been scheduled."""
-        new, runs, computing = steps - self._repeated, self._runs, self._computing
+    def _scheduled(self, decoding: Decoding, steps: int) -> None:
+        """``steps`` steps of the run under way have begun."""
+        new, batch = steps - 1 - self._repeated, self._computing
         if new > 0:
-            assert runs is not None and computing is not None
-            self._ahead, tokens = runs.decoding.repeat(computing, self._ahead, new)
+            assert batch is not None
+            self._ahead, tokens = decoding.repeat(batch, self._ahead, new)
             self.totals.scheduled_tokens += tokens
-            self._repeated = steps
+            self._repeated += new
+        decoding.settle()
 
     def _end(self, steps: int) -> None:
         """Apply the results of the steps that end now, then begin the next one."""
@@ -280,9 +281,7 @@ class VllmReplica:
         if runs is None:
             self._verify(batch)
         else:
-            if steps > 1:
-                self._repeat(steps - 1)
-            runs.decoding.settle()
+            self._scheduled(runs.decoding, steps)
         self.totals.note_usage(self.memory)
         if self._groups is not None:
             self.totals.max_used_blocks = max(self.totals.max_used_blocks, self._groups.peak_blocks)
@@ -293,13 +292,13 @@ class VllmReplica:
 
     def _verify(self, batch: Batch) -> None:
         """See which drafts of ``batch`` are accepted, if it has any."""
-        if batch.sampled is not None:
+        if batch.shares is not None and batch.shares.sampled is not None:
             assert isinstance(self._scheduler, StepScheduler)
             self._scheduler.drafts.verify(batch, self._ahead, self.totals)
 
     def _apply(self, batch: Batch) -> None:
         """Release the requests that have their last token, in order."""
-        now, number, leaving = self._env.now_s, self.number, self._leaving
+        now, number, leaving, finished = self._env.now_s, self.number, self._leaving, self._finished
         for request in batch.finishing:
             phase = request.phase
             if phase == GONE:
@@ -311,8 +310,9 @@ class VllmReplica:
                 self._abandon(request)
             else:
                 request.finished(now, number)
-                self._changed(number)
-                self._finished(request)
+                if self._changed is not None:
+                    self._changed(number)
+                finished(request)
         if self.recorder is not None:
             self._notes.complete(batch, self.memory.capacity_blocks - self.memory.free_blocks, now)
 
@@ -320,13 +320,15 @@ class VllmReplica:
 
     def abort(self, request: Request) -> None:
         """Drop ``request``: at once if it waits, else when the iteration under way ends."""
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         self._notes.leads_ended(self._timer.begun() - 1)  # what has happened is the request's
         self._leaving.give_up(request, self._scheduler)
 
     def fail(self, lost: Lost) -> None:
         """Die at the end of the iteration under way; ``lost`` is then called with its requests."""
-        self._changed(self.number)
+        if self._changed is not None:
+            self._changed(self.number)
         self._leaving.fail(lost, self._scheduler)
 
     def restart(self, memory: EngineMemory, source: Source | None) -> None:

@@ -24,7 +24,7 @@ class RunScheduler:
 
     __slots__ = (
         "_admissions", "_asynchronous", "_groups", "_in_flight", "_loads", "_max_seqs",
-        "_max_tokens", "_now", "_partial", "decodes", "decoding", "memory", "running", "waiting",
+        "_max_tokens", "_now", "_partial", "_ready", "decodes", "decoding", "memory", "running", "waiting",
         "waiting_tokens",
     )  # fmt: skip
 
@@ -39,6 +39,7 @@ class RunScheduler:
         self.waiting_tokens = 0
         self.running: dict[Request, None] = {}  # in order of admission
         self._loads = loads
+        self._ready: deque[Request] = deque() if loads is None else loads.ready  # admitted before others
         self._max_tokens = options.max_num_batched_tokens
         self._max_seqs = options.max_num_seqs
         self._asynchronous = options.async_scheduling
@@ -77,7 +78,7 @@ class RunScheduler:
         """
         decoding, decodes = self.decoding, self.decodes
         self._now = now
-        others = self._others_take()
+        others = bool(self.waiting or self._ready) or self._partial is not None
         batch = Batch(decodes.count, decodes.context, decodes.uneven)
         if batch.decodes:
             if not decoding.next_step_fits(others):
@@ -88,10 +89,10 @@ class RunScheduler:
             decoding.publish_contested()
         if others:
             self._schedule_prompts(batch, in_flight)
-        if not batch.tokens and not batch.preempted and not batch.loads:
-            assert not self.waiting or self._asynchronous or self._loads, "a request waits for nothing"
-            return None
-        return batch
+        if batch.tokens or batch.preempted or batch.loads:
+            return batch
+        assert not self.waiting or self._asynchronous or self._loads, "a request waits for nothing"
+        return None
 
     def _schedule_prompts(self, batch: Batch, in_flight: Batch | None) -> None:
         """The begun prompt goes on, then others are admitted, unless a request was preempted."""
@@ -101,13 +102,6 @@ class RunScheduler:
             budget -= self._continue_prefill(self._partial, budget, batch, in_flight)
         if not batch.preempted and (self.waiting or self._loads is not None):
             self._admit(budget, batch)
-
-    def _others_take(self) -> bool:
-        """Whether a step that is scheduled now may take blocks for prompts."""
-        if self.waiting or self._partial is not None:
-            return True
-        loads = self._loads
-        return loads is not None and bool(loads.ready)
 
     def _preempt_for_decodes(self, batch: Batch, in_flight: Batch | None) -> None:
         """Give every decode its next token's block, preempting requests until there is one."""
@@ -140,10 +134,10 @@ class RunScheduler:
         last = ahead if self._asynchronous else computing
         if last is None or not last.tokens or last.preempted or computing.finishing:
             return 0
-        others = self._others_take()
+        head = self.waiting[0] if self.waiting else None
+        others = head is not None or self._partial is not None or bool(self._ready)
         if others and last.chunks:
             return 0
-        head = self.waiting[0] if self.waiting else None
         if self._groups is not None and head is not None and len(self.running) < self._max_seqs:
             return 0
         return self.decoding.repeats(last, head, others)
@@ -154,7 +148,9 @@ class RunScheduler:
         self, request: Request, budget: int, batch: Batch, in_flight: Batch | None
     ) -> int:
         """The next chunk of a begun prompt; 0 if its blocks are not to be had (it is preempted)."""
-        chunk = min(request.known_tokens - request.computed, budget)
+        chunk = request.prompt_tokens + request.generated - request.computed
+        if chunk > budget:
+            chunk = budget
         if not self._extend(request, chunk, in_flight):
             self._preempt(request, batch, in_flight)
             return 0
@@ -271,14 +267,13 @@ class RunScheduler:
         self.waiting_tokens += request.known_tokens
 
     def finish(self, request: Request) -> None:
-        """``request`` has its last token; it may be back in the queue, preempted while that came."""
+        """``request`` has its last token, and the decodes their blocks; it may be back in the queue,
+        preempted while that came."""
         if request.phase == WAITING:
             self.waiting.remove(request)
             self.waiting_tokens -= request.known_tokens
             return
-        if request.output_tokens > 1:
-            self.decoding.leave(request)
-        self.decoding.settle()
+        self.decoding.writers.discard(request)  # it is no decode any more
         self.memory.publish(request.table, request.computed)
         self.memory.release(request.table, -(-request.computed // self.memory.block_size))
         del self.running[request]

@@ -75,26 +75,26 @@ class Drafter:
     passes: int
     """Drafts of each request."""
 
-    def step_s(self, batch: Batch) -> float:
-        """What making drafts after ``batch`` takes, s."""
+    def step_s(self, batch: Batch, drafted: int) -> float:
+        """What making drafts after ``batch`` takes, which computed ``drafted`` ones, s."""
         requests = batch.decodes + len(batch.completed)
-        seconds = verification_s(self.latency, batch)
+        seconds = verification_s(self.latency, batch, drafted)
         if requests and self.passes > 1:
-            context = batch.context + batch.drafted + sum(before + new for _, before, new in batch.chunks)
+            context = batch.context + drafted + sum(before + new for _, before, new in batch.chunks)
             seconds += (self.passes - 1) * self.latency.decodes_s(requests, context)
         return seconds
 
 
-def verification_s(latency: IterationTime, batch: Batch) -> float:
-    """How long a step takes in which each decode computes its drafts too, s.
+def verification_s(latency: IterationTime, batch: Batch, drafted: int) -> float:
+    """How long a step takes in which decodes compute ``drafted`` drafts too, s.
 
     The output head gives logits for each of their tokens.
     """
-    prompt_tokens = batch.tokens - batch.decodes - batch.drafted
-    seconds = latency.verify_s(batch.decodes, batch.context, batch.drafted, batch.uneven, prompt_tokens)
+    prompt_tokens = batch.tokens - batch.decodes - drafted
+    seconds = latency.verify_s(batch.decodes, batch.context, drafted, batch.uneven, prompt_tokens)
     for _, before, new in batch.chunks:
         seconds += latency.prefill_s(before, new)
-    return seconds + latency.fixed_s(batch.tokens, batch.decodes + batch.drafted + len(batch.chunks))
+    return seconds + latency.fixed_s(batch.tokens, batch.decodes + drafted + len(batch.chunks))
 
 
 def geometric(rate: float, drafts: int) -> list[float]:

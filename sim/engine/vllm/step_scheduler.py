@@ -21,7 +21,7 @@ from sim.caches.groups.cache import EngineMemory, GroupedCache
 from sim.caches.tables import Hit
 from sim.engine.loads import Loads
 from sim.engine.request import DECODE, LAST, LOADING, PREFILL, WAITING, Request
-from sim.engine.vllm.batch import Batch
+from sim.engine.vllm.batch import Batch, Shares
 from sim.engine.vllm.config import SchedulerOptions
 from sim.engine.vllm.drafts import Drafts
 from sim.engine.vllm.progress import Progress
@@ -116,16 +116,15 @@ class StepScheduler:
         batch = Batch()
         batch.admitted, batch.chunks, batch.loads = [], [], []
         batch.completed, batch.finishing = [], []
-        scheduled: dict[Request, int] = {}
-        batch.scheduled = scheduled
-        batch.sampled = {} if self.drafts.any else None
+        batch.shares = shares = Shares(drafts=self.drafts.any)
+        scheduled = shares.tokens
         budget = self._schedule_running(batch, scheduled, in_flight, limit)
         if not batch.preempted:
             prefills = self.drafts.any and any(request.phase == PREFILL for request in scheduled)
             self._schedule_waiting(batch, scheduled, limit, budget, prefills=prefills)
         self._longest = 0
         for request, tokens in scheduled.items():
-            self._advance(batch, request, tokens)
+            self._advance(batch, shares, request, tokens)
         batch.uneven = batch.decodes * self._longest - batch.context
         self._progress.made_by(batch, self.running, self.waiting, self.memory.capacity_blocks)
         return batch
@@ -322,7 +321,7 @@ class StepScheduler:
         request.phase = PREFILL
         self.running[request] = None
 
-    def _advance(self, batch: Batch, request: Request, tokens: int) -> None:
+    def _advance(self, batch: Batch, shares: Shares, request: Request, tokens: int) -> None:
         """Count the tokens of ``request`` in this step as computed, and what it gets for them."""
         before = request.computed
         request.computed = before + tokens
@@ -331,17 +330,17 @@ class StepScheduler:
             batch.decodes += 1
             batch.context += before
             self._longest = max(self._longest, before)
-            if batch.sampled is not None:
-                self.drafts.decided(batch, request, tokens - 1)
+            if shares.sampled is not None:
+                self.drafts.decided(shares, request, tokens - 1)
         else:
             batch.chunks.append((request, before, tokens))
             if request.computed < request.known_tokens:
                 return
             request.phase = DECODE
             batch.completed.append(request)
-            if batch.sampled is not None:  # beyond it there are placeholders only
-                batch.sampled[request] = request.computed - request.known_tokens, 0
-        if batch.sampled is None and request.computed == request.final_tokens:
+            if shares.sampled is not None:  # beyond it there are placeholders only
+                shares.sampled[request] = request.computed - request.known_tokens, 0
+        if shares.sampled is None and request.computed == request.final_tokens:
             request.phase = LAST
             batch.finishing.append(request)
 
@@ -407,6 +406,6 @@ class StepScheduler:
 
 def _tokens_in(batch: Batch | None, request: Request) -> int:
     """Tokens of ``request`` in a step whose results are not there yet."""
-    if batch is None or batch.scheduled is None:
+    if batch is None or batch.shares is None:
         return 0
-    return batch.scheduled.get(request, 0)
+    return batch.shares.tokens.get(request, 0)

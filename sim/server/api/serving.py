@@ -121,7 +121,7 @@ async def serve(live: Live, web: Server, listening: socket.socket) -> None:
     """Serve until ``web.should_exit``, or until the system fails."""
     gc.freeze()  # a full collection of all that was imported would hold every stream up for 60 ms
     usual = gc.get_threshold()
-    gc.set_threshold(usual[0], 3, 30)  # the middle generation three times as often: 2 ms instead of 7
+    gc.set_threshold(700, 3, 30)  # often, and so little at a time: 2 ms for the middle generation
     time_passes = asyncio.create_task(live.run())
     time_passes.add_done_callback(lambda task: setattr(web, "should_exit", True))
     try:

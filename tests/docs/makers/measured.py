@@ -64,7 +64,7 @@ SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {
     "compiled million": (
         PERFORMANCE,
         (
-            "1,000,000 requests took {cpu} s of CPU compiled and {mb} MB (",
+            "1,000,000 requests took {mb} MB compiled (",
             ": {trace_mb} MB of that are the trace, {steps_mb} MB the runs of iterations",
         ),
     ),
