@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import pickle
 import time
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from sim.config import Config
 from sim.experiment import load_trace, named
+from sim.fleet.garbage import collect_after
 from sim.fleet.routers.base import RouterSetting
 from sim.fleet.routers.session import SessionConfig, owners
 from sim.fleet.share import Share
@@ -106,10 +106,6 @@ class Piece:
         return piece
 
 
-LARGE = 10_000
-"""Requests of a part whose memory is worth a look at everything that lives (0.1 s)."""
-
-
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
     """What became of a part: the files of a `Piece`, or why there is none."""
@@ -123,8 +119,7 @@ def execute(job: PartJob) -> PartOutcome:
     """Simulate a part; bad input and too little memory are outcomes, any other error is a defect."""
     try:
         piece = simulate(job)
-        if len(piece.records) >= LARGE:
-            gc.collect()  # replicas and their fleet know each other, and the next part needs the memory
+        collect_after(len(piece.records))
     except InputError as error:
         return PartOutcome(job.name, error=str(error))
     except MemoryError:
