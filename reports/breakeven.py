@@ -141,7 +141,7 @@ DEFINITIONS = (
     ),
     (
         "Pays at request",
-        "The request with the same prompt, counted from 1, from which on caching is no dearer.",
+        "The request with the same prompt, counted from 1, from which on caching costs no more.",
     ),
     (
         "Hit rate needed",

@@ -170,8 +170,8 @@ def _lost(study: HabitStudy, system: str) -> str:
     name = max(lost, key=lambda name: share(lost[name]))
     more = f"{name} (+{units.percent(share(lost[name]))})"
     if len(lost) == 1:
-        return f" Dearer than caching off under {more}."
-    return f" Dearer than caching off under {len(lost)} habits, most under {more}."
+        return f" Costs more than caching off under {more}."
+    return f" Costs more than caching off under {len(lost)} habits, most under {more}."
 
 
 def habits(study: HabitStudy, system: str) -> dict[str, HabitFigures]:

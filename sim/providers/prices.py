@@ -225,8 +225,8 @@ def priced_as(library: str | None, model: str) -> str | None:
     if known is None or known.id == model or not known.id.startswith(REGIONAL):
         return None
     everywhere = _find(str(library), known.id.replace(REGIONAL, GLOBAL, 1))
-    dearer = everywhere is not None and everywhere.id.startswith(GLOBAL)
-    other = f" (+10 %); {everywhere.id} names the price across regions" if dearer else ""
+    costs_more = everywhere is not None and everywhere.id.startswith(GLOBAL)
+    other = f" (+10 %); {everywhere.id} names the price across regions" if costs_more else ""
     return f"priced as {known.id}: {model} is taken for an endpoint of one region{other}"
 
 

@@ -172,7 +172,7 @@ class Unwatched(LockStep):
 
 
 def test_lock_step() -> None:
-    """150 histories, the same every time."""
+    """80 histories, the same every time."""
     run_state_machine_as_test(LockStep, settings=settings(QUICK, max_examples=80, stateful_step_count=80))
 
 

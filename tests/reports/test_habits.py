@@ -165,9 +165,9 @@ def test_sentence_on_writes_that_are_never_read(studied: HabitStudy) -> None:
     assert "clock" in lost and "system_prompt: fixed" not in lost
     own: Any = studied.pairs["clock"].bad["hosted"]
     share = own["cost_usd"] / own["cost_usd_without_cache"] - 1
-    assert f"Dearer than caching off under {len(lost)} habits, most under " in told
+    assert f"Costs more than caching off under {len(lost)} habits, most under " in told
     assert f"clock (+{share:.1%})." in told
-    assert "Dearer" not in report.sentence(studied, "priced")
+    assert "Costs more" not in report.sentence(studied, "priced")
 
 
 def test_matrix(studied: HabitStudy) -> None:

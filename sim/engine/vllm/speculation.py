@@ -51,7 +51,7 @@ class Speculation:
 
     @property
     def least_tokens(self) -> int:
-        """What one request takes of the budget with all of its drafts: with less it might wait for ever."""
+        """What one request takes of the budget with all of its drafts: with less it may never run."""
         return 1 + self.num_speculative_tokens + self.draft_slots
 
     def slots(self, tokens: int) -> int:
